@@ -1,0 +1,131 @@
+"""The device policy: where inference runs, what is done when memory runs out there, and cleanup after each call.
+
+`auto` is the GPU only if there is one with enough free memory, else the CPU. Out of memory climbs a ladder and loses
+nothing: free the cache and try again, score half as many blocks at a time, score on the CPU.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from app.vad.blocks import Block
+from app.vad.scores import FrameScores
+
+Device = torch.device
+Cleanup = Literal["always", "on_oom", "never"]
+Score = Callable[[list[Block]], list[FrameScores]]
+_MIB = 1 << 20
+
+
+class NoSuchDevice(ValueError):
+    """The device asked for does not exist here."""
+
+
+def choose_device(wanted: str, min_free_mb: int) -> torch.device:
+    """`wanted`: auto, cpu, cuda or cuda:N. Raises `NoSuchDevice` when a GPU is asked for and missing."""
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if _free_gpu_mb() >= min_free_mb else "cpu")
+    device = torch.device(wanted)
+    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+        raise NoSuchDevice(f"{wanted}: there is no such GPU here")
+    return device
+
+
+def choose_dtype(wanted: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the device multiplies it in hardware, else float32."""
+    if wanted == "float32":
+        return torch.float32
+    if wanted == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_mb: int | None) -> None:
+    """Process-wide settings; call once, before the first tensor is made."""
+    if device_name != "cpu":
+        # Growing segments instead of fixed ones: far less memory is lost to fragmentation.
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    torch.set_num_threads(threads_per_worker)
+    if gpu_memory_limit_mb is not None and device_name != "cpu" and torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_memory_limit_mb * _MIB / total))
+
+
+def _free_gpu_mb() -> int:
+    if not torch.cuda.is_available():
+        return -1
+    return int(torch.cuda.mem_get_info()[0]) // _MIB
+
+
+def free_memory(device: torch.device) -> None:
+    """Give memory that nothing uses back to the device and the system."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        return  # not glibc: its allocator gives memory back by itself, or cannot be asked
+
+
+@dataclass
+class DevicePolicy:
+    """Scores blocks on a device, climbing the ladder when its memory runs out. Safe to call from several threads."""
+
+    device: torch.device
+    primary: Score
+    """Scores on `device`."""
+    fallback: Callable[[], Score]
+    """Makes the scorer of the last rung, on the CPU; called once, when first needed."""
+    cleanup_mode: Cleanup = "always"
+    on_oom: Callable[[str], None] = lambda action: None
+    """Told of every rung taken: `free`, `halve` or `cpu`."""
+    _fallback: Score | None = field(default=None, init=False)
+
+    def score(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
+        """Scores of each block, and whether the CPU had to stand in."""
+        try:
+            return self.primary(blocks), False
+        except torch.OutOfMemoryError:
+            self.on_oom("free")
+            free_memory(self.device)
+        try:
+            return self.primary(blocks), False
+        except torch.OutOfMemoryError:
+            pass  # the next rung is below, where the failed call's tensors are no longer held by the exception
+        return self._score_less(blocks)
+
+    def cleanup(self) -> None:
+        """To be called after each call of the service."""
+        if self.cleanup_mode == "always":
+            free_memory(self.device)
+
+    def _score_less(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
+        if len(blocks) > 1:
+            self.on_oom("halve")
+            half = len(blocks) // 2
+            left, left_degraded = self._score_or_less(blocks[:half])
+            right, right_degraded = self._score_or_less(blocks[half:])
+            return left + right, left_degraded or right_degraded
+        self.on_oom("cpu")
+        if self._fallback is None:
+            self._fallback = self.fallback()
+        return self._fallback(blocks), True
+
+    def _score_or_less(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
+        try:
+            return self.primary(blocks), False
+        except torch.OutOfMemoryError:
+            pass
+        return self._score_less(blocks)

@@ -1,0 +1,232 @@
+"""The engine: many requests, few threads.
+
+A bounded pool of threads scores blocks; an asyncio semaphore of the same size guards it and is taken per *block*, so
+a short clip never waits behind the whole of a long recording. Reading the audio runs in a second bounded pool beside
+it. A slot is given back when the thread has finished, never when the waiting coroutine was cancelled: a cancelled
+request thus stops within one block, and no thread is ever uncounted.
+
+Blocks of one file are isolated and scored side by side; only cutting and segmenting happen in order.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from app.vad.blocks import Block, BlockScorer
+from app.vad.device import DevicePolicy
+from app.vad.errors import NotReady
+from app.vad.options import VadOptions
+from app.vad.scores import NO_SCORES, FloatArray, FrameScores
+from app.vad.segment import Event
+from app.vad.stream import VadStream
+
+_T = TypeVar("_T")
+
+
+class SampleSource(Protocol):
+    """Blocks of samples at the scorer's rate: float32 [rows, n], each row a stream of its own."""
+
+    def __iter__(self) -> Iterator[FloatArray]: ...
+
+    def close(self) -> None:
+        """Stop reading; a read under way in another thread ends soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowEvents:
+    """Events of one row, in order."""
+
+    row: int
+    events: list[Event]
+    scores: FrameScores
+    """The scores behind these events."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one detection cost; filled in as it runs."""
+
+    queue_s: float = 0.0
+    """The longest that one of its blocks waited for a slot."""
+    inference_s: float = 0.0
+    degraded: bool = False
+
+
+@dataclass(slots=True)
+class EngineStatus:
+    """A snapshot for health and metrics."""
+
+    workers: int
+    busy: int
+    waiting: int
+    requests: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    row: int
+    final: bool
+    scores: "asyncio.Future[list[FrameScores]] | None"
+
+
+@dataclass(slots=True)
+class _Observers:
+    inference: list[Callable[[float], None]] = field(default_factory=list)
+    queue: list[Callable[[float], None]] = field(default_factory=list)
+
+
+class Engine:
+    """Built once, inside a running event loop; `close` ends its threads."""
+
+    def __init__(self, scorer: BlockScorer, policy: DevicePolicy, *, workers: int) -> None:
+        self.scorer = scorer
+        self.policy = policy
+        self.workers = workers
+        self.observers = _Observers()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
+        self._readers = ThreadPoolExecutor(max(4, 2 * workers), thread_name_prefix="read")
+        self._slots = asyncio.Semaphore(workers)
+        self._busy = self._waiting = self._requests = 0
+        self._closed = False
+
+    def status(self) -> EngineStatus:
+        """What is going on right now."""
+        return EngineStatus(self.workers, self._busy, self._waiting, self._requests)
+
+    async def warm_up(self) -> None:
+        """One inference, so that the first request does not pay for lazy initialisation."""
+        rate = self.scorer.grid.sample_rate
+        block = Block(np.zeros(rate, dtype=np.float32), discard=0, final=True, state=None)
+        if self.scorer.grid.warm_up_frames is None:
+            block = replace(block, state=self.scorer.new_state())
+        await self.score([block], Usage())
+
+    async def detect(self, source: SampleSource, options: VadOptions, usage: Usage) -> AsyncGenerator[RowEvents, None]:
+        """Events of every row of `source` as they are found; closes `source` in the end.
+
+        Closing this iterator, or cancelling its task, stops the work within one block. Raises whatever reading the
+        source raises, and `NotReady` when the engine is closed.
+        """
+        self._requests += 1
+        streams: list[VadStream] = []
+        pending: deque[_Pending] = deque()
+        try:
+            async with contextlib.aclosing(self._read(source)) as blocks:
+                async for block, final in blocks:
+                    streams = streams or [VadStream(self.scorer, options, isolated=True) for _ in block]
+                    for row, samples in enumerate(block):
+                        pending.append(self._begin(streams[row], row, samples, final, usage))
+                    while pending and (final or len(pending) > self._in_flight(streams)):
+                        yield await self._settle(pending.popleft(), streams)
+        finally:
+            self._requests -= 1
+            for item in pending:
+                if item.scores is not None:
+                    item.scores.cancel()
+
+    async def score(self, blocks: list[Block], usage: Usage) -> list[FrameScores]:
+        """Score blocks in one slot. The slot is held until the thread is done, whatever becomes of the caller."""
+        started = time.perf_counter()
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        waited = time.perf_counter() - started
+        usage.queue_s = max(usage.queue_s, waited)
+        future = self._submit(blocks)
+        scores, degraded, seconds = await asyncio.wrap_future(future)
+        usage.inference_s += seconds
+        usage.degraded |= degraded
+        for observe in self.observers.queue:
+            observe(waited)
+        for observe in self.observers.inference:
+            observe(seconds)
+        return scores
+
+    async def in_reader(self, call: Callable[..., _T], *arguments: Any) -> _T:
+        """Run blocking input or output beside inference, in the readers' pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *arguments)
+
+    def cleanup(self) -> None:
+        """Device cleanup after a call of the service, off the event loop."""
+        if not self._closed:
+            self._readers.submit(self.policy.cleanup)
+
+    def close(self) -> None:
+        """Take no more work and end the threads; blocks being scored are finished."""
+        self._closed = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, blocks: list[Block]) -> "Future[tuple[list[FrameScores], bool, float]]":
+        loop = asyncio.get_running_loop()
+        try:
+            future = self._pool.submit(self._score_in_thread, blocks)
+        except RuntimeError:
+            self._slots.release()
+            raise NotReady("the service is shutting down") from None
+        self._busy += 1
+        future.add_done_callback(lambda _: _call_soon(loop, self._give_back))
+        return future
+
+    def _score_in_thread(self, blocks: list[Block]) -> tuple[list[FrameScores], bool, float]:
+        started = time.perf_counter()
+        scores, degraded = self.policy.score(blocks)
+        return scores, degraded, time.perf_counter() - started
+
+    def _give_back(self) -> None:
+        self._busy -= 1
+        self._slots.release()
+
+    def _begin(self, stream: VadStream, row: int, samples: FloatArray, final: bool, usage: Usage) -> _Pending:
+        block = stream.cut(samples, final=final)
+        scores = None if block is None else asyncio.ensure_future(self.score([block], usage))
+        return _Pending(row, final, scores)
+
+    async def _settle(self, item: _Pending, streams: list[VadStream]) -> RowEvents:
+        scores = NO_SCORES if item.scores is None else (await item.scores)[0]
+        stream = streams[item.row]
+        return RowEvents(item.row, stream.segment(scores, final=item.final), scores)
+
+    def _in_flight(self, streams: list[VadStream]) -> int:
+        # One block per thread, and one that waits for the first free thread. A chained stream's next block needs the
+        # state that its last one leaves, so nothing of it may be under way.
+        return self.workers + 1 if streams[0].isolated else 0
+
+    async def _read(self, source: SampleSource) -> AsyncGenerator[tuple[FloatArray, bool], None]:
+        """Blocks of the source, each with whether it is the last; one is read while the one before it is used."""
+        iterator = iter(source)
+        ahead = self._read_next(iterator)
+        try:
+            block = await asyncio.shield(ahead)
+            while block is not None:
+                ahead = self._read_next(iterator)
+                following = await asyncio.shield(ahead)
+                yield block, following is None
+                block = following
+        finally:
+            source.close()
+            await asyncio.wait([ahead])
+            _retrieve(ahead)
+
+    def _read_next(self, iterator: Iterator[FloatArray]) -> "asyncio.Future[FloatArray | None]":
+        return asyncio.ensure_future(self.in_reader(next, iterator, None))
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is gone, and with it whoever waited
+        loop.call_soon_threadsafe(call)
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Mark a result as seen, so that asyncio does not report an error that nobody can use any more."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,96 @@
+"""The acoustic frontend: samples in, log mel energies and frame levels out. Stateless; whole frames only.
+
+Theory of operation (Kaldi's fbank as FSMN-VAD was trained on; Povey et al., 2011): frames of `frame_samples` every
+`shift_samples`; per frame the mean is removed, pre-emphasis applied (the first sample against itself), a Hamming window
+laid over, the power spectrum of the zero-padded frame summed up in triangular mel bands from 20 Hz to Nyquist, and the
+logarithm taken.
+
+Three rearrangements make it cheap without changing the values beyond rounding:
+
+- Pre-emphasis of a frame with mean m is `(s[i] - a s[i-1]) - (1 - a) m`, so the difference is taken once over the whole
+  signal instead of once in each of the overlapping frames.
+- Sums over a frame (its mean, its energy) are sums of a few short strips that overlapping frames share.
+- Samples stay in [-1, 1]; the factor 32768 of Kaldi's integer samples is part of the window.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from app.vad.model_config import FrontendConfig
+
+_PRE_EMPHASIS = 0.97
+_LOW_HZ = 20.0
+_INT16_SCALE = 32768.0
+_ENERGY_FLOOR = torch.finfo(torch.float32).eps
+_LEVEL_FLOOR = 1e-6
+
+
+class Frontend:
+    """Read-only tables for one model's frontend, and the transforms over them."""
+
+    def __init__(self, config: FrontendConfig, device: torch.device) -> None:
+        self.config = config
+        self._fft_size = 1 << (config.frame_samples - 1).bit_length()
+        window = _hamming(config.frame_samples)
+        self._window = window.to(device)
+        # Column 0 has no sample before it: s[0] - a s[0], minus the same share of the mean.
+        self._first = float(window[0]) * (1 - _PRE_EMPHASIS)
+        self._mean_share = (window * (_PRE_EMPHASIS - 1) / config.frame_samples).to(device)
+        self._mel = _mel_bands(config, self._fft_size).to(device)
+
+    def frame_count(self, samples: int) -> int:
+        """Whole frames in so many samples."""
+        config = self.config
+        return 0 if samples < config.frame_samples else 1 + (samples - config.frame_samples) // config.shift_samples
+
+    def log_mel(self, samples: Tensor) -> Tensor:
+        """Log mel energies, float32 [batch, frames, n_mels], of float32 [batch, samples] in [-1, 1]."""
+        config, frames = self.config, self.frame_count(samples.shape[-1])
+        padded = samples.new_zeros(samples.shape[0], frames, self._fft_size)
+        windowed = padded[..., : config.frame_samples]
+        differences = torch.empty_like(samples)
+        differences[:, 0] = 0
+        torch.sub(samples[:, 1:], samples[:, :-1], alpha=_PRE_EMPHASIS, out=differences[:, 1:])
+        torch.mul(self._frames(differences), self._window, out=windowed)
+        windowed[..., 0] = self._frames(samples)[..., 0] * self._first
+        windowed.addcmul_(self._frame_sums(samples)[..., None], self._mean_share)
+        power = torch.view_as_real(torch.fft.rfft(padded)).flatten(-2).square_()
+        return torch.matmul(power, self._mel).clamp_(min=_ENERGY_FLOOR).log_()
+
+    def decibel(self, samples: Tensor) -> Tensor:
+        """Level of each frame in dB, float32 [batch, frames]: 10 log10(sum of squares + 1e-6)."""
+        sums: Tensor = self._frame_sums(samples.square())
+        return sums.add_(_LEVEL_FLOOR).log10_().mul_(10)
+
+    def _frames(self, signal: Tensor) -> Tensor:
+        return signal.unfold(-1, self.config.frame_samples, self.config.shift_samples)
+
+    def _frame_sums(self, signal: Tensor) -> Tensor:
+        strip = self.config.hop_samples
+        whole = signal.shape[-1] // strip * strip
+        strips = signal[:, :whole].reshape(signal.shape[0], -1, strip).sum(-1)
+        sums: Tensor = strips.unfold(-1, self.config.frame_samples // strip, self.config.shift_samples // strip).sum(-1)
+        return sums
+
+
+def _hamming(length: int) -> Tensor:
+    angle = torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1))
+    return ((0.54 - 0.46 * torch.cos(angle)) * _INT16_SCALE).float()
+
+
+def _mel(hertz: Tensor) -> Tensor:
+    return 1127.0 * torch.log1p(hertz / 700.0)
+
+
+def _mel_bands(config: FrontendConfig, fft_size: int) -> Tensor:
+    """Triangles on the mel scale, [2 * bins, n_mels]: each bin twice, for its real and its imaginary square."""
+    bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (config.sample_rate / fft_size)
+    low, high = _mel(torch.tensor([_LOW_HZ, config.sample_rate / 2], dtype=torch.float64))
+    edges = low + (high - low) / (config.n_mels + 1) * torch.arange(config.n_mels + 2, dtype=torch.float64)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    place = _mel(bins)[:, None]
+    bands = torch.minimum((place - left) / (centre - left), (right - place) / (right - centre)).clamp_(min=0)
+    bands[-1] = 0  # Kaldi leaves the Nyquist bin out.
+    return bands.repeat_interleave(2, dim=0).float()

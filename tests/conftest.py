@@ -1,0 +1,103 @@
+"""Shared fixtures: reference data, a model, a real server over a real socket."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from app.vad.checkpoint import Checkpoint, read_checkpoint
+from app.vad.scorer import FsmnScorer
+from tests.server import RunningServer, running_server
+from tests.signals import bursts
+from tests.small_checkpoint import write_small_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of reference data: audio, golden segments, the published model."""
+    folder = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
+    if not (folder / "golden" / "offline.json").is_file():
+        pytest.skip("reference data is not here (set VAD_REFERENCE_DATA to its folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_model(reference: Path) -> Path:
+    """The published model's directory."""
+    directory = reference / "modelscope" / "models" / MODEL_ID
+    if not (directory / "model.pt").is_file():
+        pytest.skip("the published model is not among the reference data")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def published_checkpoint(published_model: Path) -> Checkpoint:
+    """The published model, read."""
+    return read_checkpoint(published_model, model_id=MODEL_ID)
+
+
+@pytest.fixture(scope="session")
+def published_scorer(published_checkpoint: Checkpoint) -> FsmnScorer:
+    """The published model, ready to score."""
+    return FsmnScorer(published_checkpoint, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def golden_cases(reference: Path) -> list[dict[str, Any]]:
+    """Audio, options and exact segments of the reference implementation."""
+    cases: list[dict[str, Any]] = json.loads((reference / "golden" / "offline.json").read_text())
+    return cases
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model directory that hears loud sound as speech."""
+    return write_small_checkpoint(tmp_path_factory.mktemp("small-model"), sample_rate=16_000)
+
+
+@pytest.fixture(scope="session")
+def small_scorer(small_model: Path) -> FsmnScorer:
+    """The tiny model, ready to score."""
+    return FsmnScorer(read_checkpoint(small_model, model_id="small"), torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def speech_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 s of 16 kHz WAV: loud from 2 to 4 s and from 6 to 8 s."""
+    path = tmp_path_factory.mktemp("audio") / "bursts.wav"
+    soundfile.write(path, bursts(10.0, [(2.0, 4.0), (6.0, 8.0)]), 16_000, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server with the tiny model; shared, so tests must not change its state."""
+    with running_server(small_model, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server with the published model."""
+    with running_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
+        yield running
+
+
+@pytest.fixture
+def noise() -> np.random.Generator:
+    """Seeded randomness."""
+    return np.random.default_rng(7)
