@@ -1,0 +1,77 @@
+"""Decoding an untrusted file into blocks at its own rate.
+
+WAV and FLAC are read in process; everything else, and what libsndfile cannot read of these two, by a confined child
+process. Which one is decided by the file's first bytes alone.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.audio.limits import AudioLimits
+from app.vad.errors import AudioTooLong, InvalidAudio
+
+Block = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What the file is."""
+
+    sample_rate: int
+    """Hz."""
+    channels: int
+    format: str
+    """Container, such as WAV."""
+    subtype: str
+    """Coding of the samples, such as PCM_16; empty when the decoder does not tell."""
+
+
+class Decoder(ABC):
+    """An open file. One thread reads; any thread may close."""
+
+    name: str
+
+    def __init__(self, info: AudioInfo, limits: AudioLimits, frames: int | None) -> None:
+        self.info = check_info(info, limits)
+        self.frames = frames
+        """Frames as the header has it: a hint, never a promise."""
+        self.decoded_frames = 0
+        self.truncated = False
+        """After the last block: whether the file ends before its header says, or in damage."""
+        self._limits = limits
+
+    def read(self, frames: int) -> Block:
+        """The next block, float32 [n, channels], n <= frames; n is 0 only at the end.
+
+        Raises `InvalidAudio` for a file that holds no frame or samples that are not finite, `AudioTooLong`.
+        """
+        block = self._read(frames)
+        self.decoded_frames += len(block)
+        if len(block) == 0 and self.decoded_frames == 0:
+            raise InvalidAudio("the file holds no audio")
+        if self.decoded_frames > self._limits.max_seconds * self.info.sample_rate:
+            raise AudioTooLong(f"the audio is longer than {self._limits.max_seconds / 3600:g} h")
+        if len(block) and not max(float(block.max()), -float(block.min())) <= self._limits.max_magnitude:
+            raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+        return block
+
+    @abstractmethod
+    def _read(self, frames: int) -> Block: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop, and give everything back; a `read` under way in another thread ends soon."""
+
+
+def check_info(info: AudioInfo, limits: AudioLimits) -> AudioInfo:
+    """`info` itself. Raises `InvalidAudio` for a rate or a channel count out of range."""
+    if not limits.min_rate <= info.sample_rate <= limits.max_rate:
+        raise InvalidAudio(
+            f"the sample rate is {info.sample_rate} Hz; {limits.min_rate} to {limits.max_rate} Hz can be used"
+        )
+    if not 1 <= info.channels <= limits.max_channels:
+        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.max_channels} can be used")
+    return info

@@ -1,0 +1,27 @@
+"""What an audio file may be."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """Bounds that every decoder enforces; the decoder's child process gets the memory and processor ones."""
+
+    max_seconds: float
+    """Longest audio, counted in decoded samples."""
+    min_rate: int = 4_000
+    """Hz."""
+    max_rate: int = 384_000
+    """Hz."""
+    max_channels: int = 8
+    max_magnitude: float = 1e6
+    """Largest sample; full scale is 1. Larger ones are damage, and NaN and infinity count as larger."""
+    child_memory_mb: int = 1_024
+    """MiB of address space."""
+    child_cpu_s_per_hour: int = 60
+    """Processor seconds for each hour of audio that is allowed."""
+
+    @property
+    def child_cpu_s(self) -> int:
+        """Processor seconds a decoding child may use."""
+        return max(30, int(self.child_cpu_s_per_hour * self.max_seconds / 3600))

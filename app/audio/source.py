@@ -1,0 +1,131 @@
+"""A file as a detector wants it: blocks of equal length at the model's rate, one row for each stream to detect."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from app.audio.choose import open_decoder
+from app.audio.decode import AudioInfo, Block, Decoder
+from app.audio.limits import AudioLimits
+from app.audio.resample import Resampler
+from app.vad.errors import InvalidOption
+
+Rows = NDArray[np.float32]
+_READ_BYTES = 4 << 20
+"""Most that is decoded in one piece: rates and channels may be high."""
+
+
+def open_audio(
+    path: Path,
+    *,
+    sample_rate: int,
+    channel: int | Literal["mix", "split"],
+    block_seconds: float,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+) -> "AudioSource":
+    """Open a file. Raises the `AudioError`s, and `InvalidOption` for a channel that the file does not have."""
+    decoder = open_decoder(path, limits, ffmpeg)
+    if isinstance(channel, int) and channel >= decoder.info.channels:
+        decoder.close()
+        raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
+    return AudioSource(decoder, sample_rate, channel, round(block_seconds * sample_rate))
+
+
+class AudioSource:
+    """Iterating gives float32 [rows, n] at `sample_rate`; all blocks but the last have the same n.
+
+    Rows: 1 for `mix` (the mean of all channels) or one channel, one for each channel for `split`.
+    """
+
+    def __init__(
+        self, decoder: Decoder, sample_rate: int, channel: int | Literal["mix", "split"], block_samples: int
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.decode_seconds = 0.0
+        """Spent reading, decoding and resampling so far."""
+        self._decoder = decoder
+        self._channel = channel
+        self._block_samples = block_samples
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the file is."""
+        return self._decoder.info
+
+    @property
+    def decoder_name(self) -> str:
+        """`soundfile` or `ffmpeg`."""
+        return self._decoder.name
+
+    @property
+    def duration_ms(self) -> int:
+        """Audio decoded so far; all of it when the iteration has ended."""
+        return self._decoder.decoded_frames * 1000 // self.info.sample_rate
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """Length as the header has it, for progress: a hint."""
+        frames = self._decoder.frames
+        return None if not frames else frames / self.info.sample_rate
+
+    @property
+    def truncated(self) -> bool:
+        """After the last block: whether the file ends before its header says, or in damage."""
+        return self._decoder.truncated
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Blocks; raises the `AudioError`s where they occur."""
+        pending: list[Block] = []
+        held = 0
+        pieces = self._pieces()
+        while True:
+            started = time.perf_counter()
+            piece = next(pieces, None)
+            self.decode_seconds += time.perf_counter() - started
+            if piece is not None:
+                pending.append(piece)
+                held += len(piece)
+            while held >= self._block_samples or (piece is None and held):
+                whole = pending[0] if len(pending) == 1 else np.concatenate(pending)
+                block, rest = whole[: self._block_samples], whole[self._block_samples :]
+                pending, held = [rest], len(rest)
+                yield np.ascontiguousarray(block.T)
+            if piece is None:
+                return
+
+    def _pieces(self) -> Iterator[Block]:
+        """Decoded pieces, chosen channels, at the target rate."""
+        info = self.info
+        rows = info.channels if self._channel == "split" else 1
+        resampler = Resampler(info.sample_rate, self.sample_rate, rows)
+        wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
+        if info.sample_rate == self.sample_rate:
+            wanted = self._block_samples
+        frames = max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
+        while len(block := self._decoder.read(frames)):
+            yield resampler.process(self._choose(block))
+        yield resampler.flush()
+
+    def _choose(self, block: Block) -> Block:
+        if self._channel == "split" or (block.shape[1] == 1):
+            return block
+        if self._channel == "mix":
+            mean: Block = block.mean(axis=1, keepdims=True, dtype=np.float32)
+            return mean
+        return block[:, [self._channel]]
+
+    def close(self) -> None:
+        """Stop reading; a read under way in another thread ends soon."""
+        self._decoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
