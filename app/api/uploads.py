@@ -1,0 +1,283 @@
+"""A request's body, to bounded temporary files.
+
+The body is counted as it streams, whatever its headers say, and must keep up a least rate. File parts (`file`, any
+number) and the raw bodies of `curl --data-binary` go to files with random names in a private directory; other form
+fields are few, small, and kept in memory.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
+from app.api.private_directory import PrivateDirectory
+from app.vad.errors import InvalidOption, NoAudio, Overloaded, UnsupportedAudio
+
+_WRITE_BYTES = 1 << 20
+_MAX_FIELD_BYTES = 64 << 10
+_MAX_FIELDS = 64
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """What a body may be."""
+
+    max_bytes: int
+    max_files: int
+    idle_timeout_s: float
+    min_bytes_per_s: float
+    budget_bytes: int
+    """Disk for all uploads together; 0: no limit."""
+
+
+@dataclass(slots=True)
+class UploadedFile:
+    """One file of a request, on disk."""
+
+    path: Path
+    filename: str | None
+    """As the client named it: never to be trusted, never used in a path."""
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Upload:
+    """A body, taken apart."""
+
+    files: list[UploadedFile] = field(default_factory=list)
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class UploadStore:
+    """Uploads on disk, in a private directory under `directory`. Blocking file work runs through `in_thread`."""
+
+    def __init__(self, directory: Path, limits: UploadLimits, in_thread: Callable[..., Any]) -> None:
+        self._directory = PrivateDirectory(directory)
+        self._limits = limits
+        self._in_thread = in_thread
+        self._bytes_held = 0
+
+    def prepare(self) -> None:
+        """Make this process's private directory, and remove those that killed processes left. Raises OSError."""
+        self._directory.open()
+
+    def close(self) -> None:
+        """Remove the directory."""
+        self._directory.close()
+
+    @property
+    def bytes_held(self) -> int:
+        """Disk that uploads take right now."""
+        return self._bytes_held
+
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[Upload]:
+        """The request's body while it is used; its files are gone afterwards, however it ends.
+
+        Raises `NoAudio`, `UnsupportedAudio` (content encoding), `UploadTooLarge`, `BodyTimeout`, `BadRequest`.
+        """
+        sink = _Sink(self)
+        try:
+            await self._fill(sink, request)
+            yield sink.upload
+        finally:
+            await asyncio.shield(self._in_thread(sink.discard))
+
+    async def _fill(self, sink: "_Sink", request: Request) -> None:
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding != "identity":
+            raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not understood; send the file as it is")
+        if int(request.headers.get("content-length") or 0) > self._limits.max_bytes:
+            raise self.too_large()
+        feed = _multipart_feed(sink, request) or sink.raw_feed()
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in self._chunks(request):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size >= _WRITE_BYTES:
+                await self._in_thread(feed, b"".join(chunks))
+                chunks, size = [], 0
+        await self._in_thread(sink.complete, feed, b"".join(chunks))
+        if not sink.upload.files or all(file.size == 0 for file in sink.upload.files):
+            raise NoAudio("no audio: send a file as form field 'file', or its bytes as the body")
+
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+        limits, started, total = self._limits, time.monotonic(), 0
+        stream = request.stream().__aiter__()
+        while True:
+            try:
+                chunk = await asyncio.wait_for(anext(stream), limits.idle_timeout_s)
+            except StopAsyncIteration:
+                return
+            except asyncio.TimeoutError:
+                raise BodyTimeout(f"no data came for {limits.idle_timeout_s:g} s") from None
+            total += len(chunk)
+            if total > limits.max_bytes:
+                raise self.too_large()
+            elapsed = time.monotonic() - started
+            if elapsed > limits.idle_timeout_s and total < limits.min_bytes_per_s * elapsed:
+                raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
+            yield chunk
+
+    def too_large(self) -> UploadTooLarge:
+        """The error for a body over the limit."""
+        return UploadTooLarge(f"the upload is larger than {self._limits.max_bytes // _MIB} MiB")
+
+    def new_path(self) -> Path:
+        """A fresh random name."""
+        return self._directory.path / f"{secrets.token_hex(16)}.upload"
+
+    def account(self, size: int) -> None:
+        """Count disk taken (or given back, when negative). Raises `Overloaded` past the budget."""
+        if size > 0 and self._limits.budget_bytes and self._bytes_held + size > self._limits.budget_bytes:
+            raise Overloaded("the space for uploads is full; please try again in a moment")
+        self._bytes_held += size
+
+    @property
+    def max_files(self) -> int:
+        """Files that one request may hold."""
+        return self._limits.max_files
+
+
+class _Sink:
+    """Takes a body apart into an `Upload`. Its methods run in a thread, one at a time."""
+
+    def __init__(self, store: UploadStore) -> None:
+        self.upload = Upload()
+        self._store = store
+        self._open: BinaryIO | None = None
+        self._paths: list[UploadedFile] = []
+        self._field: tuple[str, bytearray] | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = self._header_value = b""
+        self._finished = True
+
+    def raw_feed(self) -> Callable[[bytes], None]:
+        """For a body that is the file itself."""
+        self._begin_file(None)
+        return self._write
+
+    def multipart_feed(self, boundary: bytes) -> Callable[[bytes], None]:
+        """For a multipart body."""
+        self._finished = False
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+        return lambda data: _feed_parser(parser, data)
+
+    def complete(self, feed: Callable[[bytes], None], rest: bytes) -> None:
+        """Take the rest of the body. Raises `BadRequest` when a multipart body ends early."""
+        feed(rest)
+        self._close()
+        if not self._finished:
+            raise BadRequest("the multipart body ends before its last boundary")
+
+    def discard(self) -> None:
+        """Remove every file."""
+        self._close()
+        for file in self._paths:
+            file.path.unlink(missing_ok=True)
+            self._store.account(-file.size)
+        self._paths.clear()
+
+    def _begin_file(self, filename: str | None) -> None:
+        if len(self._paths) >= self._store.max_files:
+            raise UploadTooLarge(f"more than {self._store.max_files} files in one request")
+        file = UploadedFile(self._store.new_path(), filename)
+        self._open = file.path.open("xb")
+        self._paths.append(file)
+        self.upload.files.append(file)
+
+    def _write(self, data: bytes) -> None:
+        if self._open is not None and data:
+            self._store.account(len(data))
+            self._paths[-1].size += len(data)
+            self._open.write(data)
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _on_part_begin(self) -> None:
+        self._headers = {}
+        self._header_name = self._header_value = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _on_headers_finished(self) -> None:
+        _, parameters = parse_options_header(self._headers.get(b"content-disposition", b""))
+        name = parameters.get(b"name", b"").decode(errors="replace")
+        filename = parameters.get(b"filename")
+        if name == "file":
+            self._begin_file(None if filename is None else filename.decode(errors="replace"))
+        elif filename is not None:
+            raise InvalidOption(name[:64] or "file", "files are sent in the form field 'file'")
+        elif len(self.upload.fields) >= _MAX_FIELDS:
+            raise BadRequest(f"more than {_MAX_FIELDS} form fields")
+        else:
+            self._field = (name, bytearray())
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._write(data[start:end])
+            return
+        self._field[1].extend(data[start:end])
+        if len(self._field[1]) > _MAX_FIELD_BYTES:
+            raise BadRequest(f"form field {self._field[0][:64]!r} is longer than {_MAX_FIELD_BYTES} bytes")
+
+    def _on_part_end(self) -> None:
+        self._close()
+        if self._field is not None:
+            name, value = self._field
+            self.upload.fields[name] = value.decode(errors="replace")
+            self._field = None
+
+    def _on_end(self) -> None:
+        self._finished = True
+
+
+def _feed_parser(parser: MultipartParser, data: bytes) -> None:
+    try:
+        parser.write(data)
+    except MultipartParseError:
+        raise BadRequest("the multipart body is malformed") from None
+
+
+def _multipart_feed(sink: _Sink, request: Request) -> Callable[[bytes], None] | None:
+    kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data":
+        return None
+    boundary = parameters.get(b"boundary", b"")
+    if not 0 < len(boundary) <= 200:
+        raise BadRequest("the multipart body has no boundary")
+    return sink.multipart_feed(boundary)

@@ -1,0 +1,64 @@
+"""`fsmn-vad serve`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.settings import read_settings_or_say
+from app.config import Settings, variable_name
+from app.logs import configure_logging
+
+NO_MODEL_STATUS = 3
+_STDERR = Console(stderr=True, highlight=False)
+_HEAD_BYTES = 64 << 10
+
+
+def run(overrides: Mapping[str, Any]) -> int:
+    """Serve until stopped; the exit status."""
+    settings = read_settings_or_say(_STDERR, overrides)
+    if settings is None:
+        return 2
+    configure_logging(settings.log_format, settings.log_level)
+    from app.main import create_app
+
+    failures: list[Exception] = []
+    server: uvicorn.Server
+
+    def give_up(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    server = uvicorn.Server(server_config(settings, create_app(settings, give_up)))
+    server.run()
+    if failures:
+        _STDERR.print(f"\nfsmn-vad could not start.\n{failures[0]}", style="red", markup=False, soft_wrap=True)
+        return NO_MODEL_STATUS
+    return 0 if server.started else 1
+
+
+def server_config(settings: Settings, app: object) -> uvicorn.Config:
+    """How uvicorn is run: h11, because it bounds the size of a request's head."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.host,
+        port=settings.port,
+        http="h11",
+        h11_max_incomplete_event_size=_HEAD_BYTES,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=int(settings.request_timeout_s),
+    )
+
+
+def print_settings() -> None:
+    """Every setting with its default and meaning, as a table."""
+    table = Table("variable", "default", "meaning", title="Settings: environment variables, or lines of a .env file")
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        table.add_row(variable_name(name), "" if default in (None, "", [], {}) else str(default), field.description)
+    Console().print(table)

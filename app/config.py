@@ -1,0 +1,109 @@
+"""Every setting of the service: name, default, unit, meaning. Environment variables `VAD_*`, or a `.env` file.
+
+Only `app.main` and `app.cli` read this; they hand plain values down. ModelScope's own variables keep their own names.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_MODEL = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+
+
+def _cores() -> int:
+    """Cores this process may use, which a container's CPU set makes fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """All settings. A wrong value stops the start with the variable's name."""
+
+    model_config = SettingsConfigDict(env_prefix="VAD_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+
+    model: str = Field(DEFAULT_MODEL, min_length=1, description="ModelScope id, or a model directory.")
+    model_revision: str = Field("v2.0.4", description="Revision of the ModelScope model.")
+    model_fingerprint: str = Field("", description="Refuse weights with another fingerprint (SHA-256).")
+    modelscope_cache: Path = Field(
+        Path("models"),
+        validation_alias=AliasChoices("MODELSCOPE_CACHE", "modelscope_cache"),
+        description="MODELSCOPE_CACHE. ModelScope's cache directory.",
+    )
+    modelscope_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("MODELSCOPE_ENDPOINT", "modelscope_endpoint"),
+        description="MODELSCOPE_ENDPOINT. A mirror of the hub.",
+    )
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    dtype: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="Arithmetic of the network. float32 is exact; bfloat16 is faster where the CPU has it."
+    )
+    workers: int = Field(default_factory=_cores, ge=1, le=256, description="Threads that score; default: the cores.")
+    block_seconds: float = Field(20.0, ge=1, le=300, description="s. Audio scored in one piece.")
+    memory_cleanup: Literal["always", "on_oom", "never"] = Field(
+        "always", description="When memory that is free is given back to the device and the system."
+    )
+    gpu_min_free_mb: int = Field(1024, ge=0, description="MiB. `device=auto` takes a GPU with at least this free.")
+    gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most that the GPU allocator may take.")
+    gpu_batch: int = Field(16, ge=1, le=1024, description="Blocks scored together on a GPU.")
+
+    max_requests: int = Field(0, ge=0, description="Requests inside at a time; 0: 8 x workers.")
+    max_queue: int = Field(0, ge=0, description="Requests waiting to get in; 0: 2 x max_requests.")
+    request_timeout_s: float = Field(600, gt=0, description="s. Longest that one request may take.")
+    body_idle_timeout_s: float = Field(15, gt=0, description="s. Longest pause in an upload.")
+    body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Least mean rate of an upload; 0: any.")
+    max_upload_mb: int = Field(2048, ge=1, description="MiB. Largest upload.")
+    max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, counted in decoded samples.")
+    max_files: int = Field(64, ge=1, description="Files in one request.")
+    max_probability_minutes: float = Field(60, gt=0, description="min. Longest audio with `probabilities=true`.")
+    tmp_dir: Path | None = Field(None, description="Where uploads are kept while they are used; default: the system's.")
+    tmp_budget_mb: int = Field(0, ge=0, description="MiB. Disk that all uploads together may take; 0: no limit.")
+    ffmpeg: str | None = Field(None, description="The ffmpeg to use; default: the bundled one, else the PATH's.")
+    default_options: dict[str, Any] = Field(
+        default_factory=dict, description="JSON. Detection options where a request gives none."
+    )
+
+    api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
+    cors_origins: CommaList = Field(default_factory=list, description="Origins allowed by CORS, comma-separated.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("model_fingerprint")
+    @classmethod
+    def _is_sha256(cls, value: str) -> str:
+        if value and (len(value) != 64 or not set(value.lower()) <= set("0123456789abcdef")):
+            raise ValueError("must be 64 hexadecimal digits")
+        return value.lower()
+
+    @property
+    def threads_per_worker(self) -> int:
+        """Threads that one scoring thread's matrix products may use, so that workers x threads = cores."""
+        return max(1, _cores() // self.workers)
+
+    @property
+    def requests_inside(self) -> int:
+        """`max_requests` with its default filled in."""
+        return self.max_requests or 8 * self.workers
+
+    @property
+    def requests_queued(self) -> int:
+        """`max_queue` with its default filled in."""
+        return self.max_queue or 2 * self.requests_inside
+
+
+def variable_name(field: str) -> str:
+    """The environment variable that sets `field`."""
+    return field.upper() if field.lower().startswith("modelscope") else f"VAD_{field.upper()}"

@@ -1,0 +1,132 @@
+"""The application: wiring, nothing else.
+
+`create_app` builds it from settings; `app` is what `uvicorn app.main:app` serves.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import detect, errors, ops
+from app.api.admission import AdmissionMiddleware, Gate
+from app.api.request_id import RequestIdMiddleware
+from app.api.service import Service
+from app.api.uploads import UploadLimits, UploadStore
+from app.config import Settings
+from app.runtime import build_detector, load_model
+from app.vad.errors import VadError
+
+log = structlog.get_logger(__name__)
+_MIB = 1 << 20
+
+_DESCRIPTION = """Where is speech in this audio? DAMO's FSMN-VAD behind one call:
+
+    curl -F file=@audio.wav http://localhost:8000/vad
+"""
+
+
+def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exception], None] | None = None) -> FastAPI:
+    """The whole application. Nothing is loaded before its lifespan begins.
+
+    `on_failed_start` is told when the model cannot be loaded; the service then answers, and says it is not ready.
+    """
+    settings = settings or Settings()
+    gate = Gate(settings.requests_inside, settings.requests_queued)
+    service = Service(
+        version=__version__,
+        gate=gate,
+        request_timeout_s=settings.request_timeout_s,
+        started_at=time.monotonic(),
+        settings={
+            "max_upload_mb": settings.max_upload_mb,
+            "max_audio_hours": settings.max_audio_hours,
+            "max_requests": settings.requests_inside,
+            "max_queue": settings.requests_queued,
+        },
+    )
+    app = FastAPI(
+        title="FSMN-VAD",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan(settings, service, on_failed_start),
+    )
+    app.state.service = service
+    errors.install(app)
+    app.include_router(detect.router)
+    app.include_router(ops.router)
+    app.add_middleware(AdmissionMiddleware, gate=gate)
+    app.add_middleware(RequestIdMiddleware)
+    return app
+
+
+def _lifespan(
+    settings: Settings, service: Service, on_failed_start: Callable[[Exception], None] | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_load_or_tell(settings, service, on_failed_start))
+        try:
+            yield
+        finally:
+            service.draining = service.gate.closed = True
+            loading.cancel()
+            if service.detector is not None:
+                await asyncio.to_thread(service.detector.engine.close)
+            if service.uploads is not None:
+                await asyncio.to_thread(service.uploads.close)
+
+    return lifespan
+
+
+async def _load_or_tell(
+    settings: Settings, service: Service, on_failed_start: Callable[[Exception], None] | None
+) -> None:
+    try:
+        await _load(settings, service)
+    except Exception as error:
+        service.failure = str(error)
+        expected = isinstance(error, (VadError, ValueError, OSError))
+        log.error("the start failed", reason=str(error), exc_info=None if expected else error)
+        if on_failed_start is not None:
+            on_failed_start(error)
+
+
+async def _load(settings: Settings, service: Service) -> None:
+    """Load the model off the event loop, so that `/health/live` answers meanwhile."""
+    loaded = await asyncio.to_thread(load_model, settings)
+    detector = build_detector(settings, loaded)
+    parent = settings.tmp_dir or Path(tempfile.gettempdir())
+    service.uploads = UploadStore(parent, _upload_limits(settings), detector.engine.in_reader)
+    await asyncio.to_thread(service.uploads.prepare)
+    await detector.engine.warm_up()
+    service.detector = detector
+    log.info("ready", model=detector.model.id, device=str(detector.engine.policy.device))
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_bytes=settings.max_upload_mb * _MIB,
+        max_files=settings.max_files,
+        idle_timeout_s=settings.body_idle_timeout_s,
+        min_bytes_per_s=settings.body_min_rate_kbps * 1000,
+        budget_bytes=settings.tmp_budget_mb * _MIB,
+    )
+
+
+def _exit_with_status_3(error: Exception) -> None:
+    os._exit(3)  # nothing has been served, so nothing is lost; a supervisor reads the status
+
+
+def __getattr__(name: str) -> FastAPI:
+    # Built when asked for, so that importing this module reads no settings.
+    if name == "app":
+        return create_app(on_failed_start=_exit_with_status_3)
+    raise AttributeError(name)
