@@ -2,6 +2,9 @@
 
 from app.formats.report import ChannelSegments, Report
 
+_MIN_TEXTGRID_MS = 1
+"""Praat knows no interval without length, even for a file of a few samples."""
+
 
 def audacity_text(report: Report) -> str:
     """Audacity's label track: start, end (s), label, with tabs between."""
@@ -22,7 +25,7 @@ def rttm_text(report: Report) -> str:
 
 def textgrid_text(report: Report) -> str:
     """Praat's long TextGrid: an interval tier for each channel; all cover the whole duration, and speech beyond it."""
-    end = max([report.audio.duration_ms, *(segment.end_ms for _, segment in report.in_order())])
+    end = max([_MIN_TEXTGRID_MS, report.audio.duration_ms, *(segment.end_ms for _, segment in report.in_order())])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(end)}"]
     lines += ["tiers? <exists>", f"size = {len(report.channels)}", "item []:"]
     for number, entry in enumerate(report.channels, 1):

@@ -47,7 +47,7 @@ class WavForm:
         """RIFF header for so many frames. Raises `InvalidOption` past what a WAV can hold."""
         size = frames * self.frame_bytes
         if size > _MAX_WAV_BYTES:
-            raise InvalidOption("format", "the speech is longer than one WAV can hold (4 GiB); use zip")
+            raise InvalidOption("format", "one WAV holds at most 4 GiB; use zip, with shorter segments")
         code = _FLOAT if self.bits == 32 else _PCM
         rate, width = self.sample_rate, self.frame_bytes
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, self.channels, rate, rate * width, width, self.bits)
@@ -86,8 +86,10 @@ def stream_wav(report: Report, blocks: Iterable[Block]) -> Iterator[bytes]:
 def stream_zip(report: Report, open_blocks: OpenBlocks) -> Iterator[bytes]:
     """A WAV for each segment, stored, and `manifest.csv`; the source is opened once for each channel.
 
-    A WAV's name carries its segment's index in the manifest, which goes by start over all channels.
+    A WAV's name carries its segment's index in the manifest, which goes by start over all channels. Raises
+    `InvalidOption` before the first piece for a segment that no WAV can hold.
     """
+    _refuse_what_no_wav_holds(report)
     archive = ZipStream(compress_type=ZIP_STORED)
     index_of = {(channel, segment.start_ms): index for index, (channel, segment) in enumerate(report.in_order(), 1)}
     for entry in report.channels:
@@ -99,6 +101,14 @@ def stream_zip(report: Report, open_blocks: OpenBlocks) -> Iterator[bytes]:
             yield from archive.all_files()
     archive.add(csv_text(report).encode(), "manifest.csv")
     yield from archive.finalize()
+
+
+def _refuse_what_no_wav_holds(report: Report) -> None:
+    # Found where the segment is written, this would break off an answer whose status has long been sent.
+    for entry in report.channels:
+        form = wav_form(report, report.audio.channels if entry.channel is None else 1)
+        for segment in entry.segments:
+            form.header(_length(segment, form.sample_rate))
 
 
 def _entry_name(report: Report, index: int, segment: Segment, channel: int | None) -> str:

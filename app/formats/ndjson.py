@@ -15,7 +15,7 @@ MEDIA_TYPE = "application/x-ndjson"
 
 
 class NdjsonWriter:
-    """Numbers the segments of one answer."""
+    """Numbers the segments of one answer in the order they are told: of several channels, not quite by start."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -36,8 +36,8 @@ class NdjsonWriter:
         return _line("summary", document)
 
     def problem(self, problem: Mapping[str, Any]) -> bytes:
-        """What went wrong; the last line."""
-        return _line("error", problem)
+        """What went wrong, as its problem document has it but for the `type`; the last line."""
+        return _line("error", {name: value for name, value in problem.items() if name != "type"})
 
 
 def _line(kind: str, members: Mapping[str, Any]) -> bytes:

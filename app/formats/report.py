@@ -105,8 +105,8 @@ class Report:
 def safe_name(filename: str | None) -> str:
     """A client's file name without folders and extension, fit for file names, labels and every format here.
 
-    Letters and digits of any script, `.`, `-` and `_` stay; at most 64 characters and 192 bytes of UTF-8, so that a file
-    system's 255 have room for what follows; `audio` when nothing is left.
+    Letters and digits of any script, `.`, `-` and `_` stay; at most 64 characters and 192 bytes of UTF-8, so that a
+    file system's 255 have room for what follows; `audio` when nothing is left.
     """
     base = PurePosixPath((filename or "").replace("\\", "/")).name
     stem = base.rsplit(".", 1)[0] if "." in base[1:] else base

@@ -1,0 +1,95 @@
+"""The JSON document, FunASR's list, and the lines of ndjson."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+
+from app.formats.ndjson import NdjsonWriter
+from app.formats.report import Report
+from app.formats.structured import funasr_documents, json_document
+from tests.formats.reports import EXAMPLE, Times, report_of, tracks
+
+
+def found(document: dict[str, Any]) -> list[tuple[int, int, int | None]]:
+    return [(item["start_ms"], item["end_ms"], item.get("channel")) for item in document["segments"]]
+
+
+def with_probabilities(report: Report) -> Report:
+    channels = (replace(entry, probabilities=[0.25, 0.5]) for entry in report.channels)
+    return replace(report, channels=tuple(channels))
+
+
+def test_the_example() -> None:
+    document = json.loads(json.dumps(json_document(report_of(EXAMPLE)), allow_nan=False))
+    assert found(document) == [(start, end, None) for start, end in EXAMPLE]
+    assert document["segments"][2] == {
+        "index": 3, "start_ms": 6480, "end_ms": 23670, "duration_ms": 17190, "forced_end": True,
+        "speech_probability": 0.9156,
+    }  # fmt: skip
+    assert document["speech_ms"] == sum(end - start for start, end in EXAMPLE) == 65_870
+    assert document["speech_ratio"] == 0.9347
+    assert document["timing"]["rtf"] == 0.1
+    assert "channels" not in document
+    assert "probabilities" not in document
+
+
+def test_speech_of_two_channels_counts_once() -> None:
+    document = json_document(report_of([(0, 1000), (3000, 4000)], [(500, 1500)], split=True, duration_ms=10_000))
+    assert found(document) == [(0, 1000, 0), (500, 1500, 1), (3000, 4000, 0)]
+    assert [item["index"] for item in document["segments"]] == [1, 2, 3]
+    assert (document["speech_ms"], document["speech_ratio"]) == (2500, 0.25)
+    assert document["channels"] == [
+        {"channel": 0, "segment_count": 2, "speech_ms": 2000, "speech_ratio": 0.2},
+        {"channel": 1, "segment_count": 1, "speech_ms": 1000, "speech_ratio": 0.1},
+    ]
+
+
+@given(left=tracks(), right=tracks())
+def test_speech_ms_is_the_union(left: Times, right: Times) -> None:
+    report = report_of(left, right, split=True, duration_ms=43_200_000)
+    spoken = {at for start, end in (*left, *right) for at in (start, end)}
+    marks = sorted(spoken)
+    union = sum(
+        stop - start
+        for start, stop in pairwise(marks)
+        if any(first <= start and stop <= last for first, last in (*left, *right))
+    )
+    assert report.speech_ms == union
+    assert 0 <= report.speech_ratio <= 1
+
+
+def test_no_audio_divides_by_nothing() -> None:
+    document = json_document(report_of([], duration_ms=0))
+    assert (document["segments"], document["speech_ratio"], document["timing"]["rtf"]) == ([], 0.0, 0.0)
+
+
+def test_probabilities_stand_once_or_by_channel() -> None:
+    values = {"frame_ms": 10, "values": [0.25, 0.5]}
+    assert json_document(with_probabilities(report_of(EXAMPLE)))["probabilities"] == values
+    split = json_document(with_probabilities(report_of([], [], split=True)))
+    assert [entry["probabilities"] for entry in split["channels"]] == [values, values]
+    assert "probabilities" not in split
+
+
+@given(times=tracks())
+def test_funasr_is_pairs(times: Times) -> None:
+    document = json.loads(json.dumps(funasr_documents(report_of(times, name="a"))))
+    assert document == [{"key": "a", "value": [list(pair) for pair in times]}]
+
+
+def test_ndjson_tells_each_thing_once() -> None:
+    report = report_of([(0, 1000)], [(500, 1500)], split=True)
+    wrong = {"type": "about:blank", "code": "x", "detail": "a\nb"}
+    writer = NdjsonWriter()
+    lines = [writer.segment(segment, channel) for channel, segment in report.in_order()]
+    lines += [writer.progress(2000, None), writer.summary(report), writer.problem(wrong)]
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
+    first, second, progress, summary, problem = map(json.loads, lines)
+    whole = json_document(report)
+    assert [first, second] == [{"type": "segment", **segment} for segment in whole.pop("segments")]
+    assert progress == {"type": "progress", "done_ms": 2000, "expected_ms": None}
+    assert summary == {"type": "summary", "segment_count": 2, **whole}
+    assert problem == {**wrong, "type": "error"}
