@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from limits import parse as parse_rate
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -78,6 +79,11 @@ class Settings(BaseSettings):
 
     api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
     cors_origins: CommaList = Field(default_factory=list, description="Origins allowed by CORS, comma-separated.")
+    rate_limit: str = Field("", description="Requests of one client, such as 60/minute; empty: no limit.")
+    guard_metrics: bool = Field(False, description="Whether /metrics asks for a key too.")
+    max_analyses: int = Field(32, ge=0, description="Analyses kept for `keep=true`.")
+    analyses_mb: int = Field(64, ge=0, description="MiB. Memory that kept analyses may take; an hour takes 3.")
+    analysis_ttl_s: float = Field(900, gt=0, description="s. How long an analysis is kept after its last use.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
@@ -87,6 +93,13 @@ class Settings(BaseSettings):
         if value and (len(value) != 64 or not set(value.lower()) <= set("0123456789abcdef")):
             raise ValueError("must be 64 hexadecimal digits")
         return value.lower()
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        if value:
+            parse_rate(value)
+        return value
 
     @property
     def threads_per_worker(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from typing_extensions import Self
 
+from app.analyses import Analysis
 from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
 from app.audio.limits import AudioLimits
@@ -22,7 +23,7 @@ from app.formats.report import AudioSummary, ChannelSegments, ModelInfo, Report,
 from app.vad.engine import Engine, RowEvents, Usage
 from app.vad.errors import InvalidOption
 from app.vad.options import FRAME_MS, VadOptions
-from app.vad.scores import FloatArray
+from app.vad.scores import NO_SCORES, FrameScores
 from app.vad.segment import Segment, segments_of
 
 _PASS_FRAMES = 1 << 16
@@ -40,6 +41,8 @@ class Job:
     options: VadOptions
     channel: Channel = "mix"
     probabilities: bool = False
+    keep_for: str | None = None
+    """Who may use the frame scores afterwards; None: they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,14 @@ class _Row:
     channel: int | None
     segments: list[Segment] = field(default_factory=list)
     frames: int = 0
-    silence: list[FloatArray] = field(default_factory=list)
+    scores: list[FrameScores] = field(default_factory=list)
+
+    def joined(self) -> FrameScores:
+        """All scores kept."""
+        parts = [NO_SCORES, *self.scores]
+        return FrameScores(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("silence", "decibel"))
+        )
 
 
 class Detector:
@@ -85,6 +95,8 @@ class Detector:
         self.engine = engine
         self.model = model
         self.audio = audio
+        self.observers: list[Callable[[str, float, int], None]] = []
+        """Told of each finished file: decoder, seconds decoding, audio in ms."""
         self._default_options = default_options
         self.options({})
 
@@ -98,11 +110,15 @@ class Detector:
 
     async def detect(self, job: Job, tell: Callable[[Progress], None] = lambda step: None) -> Report:
         """Run a job to its end, telling each step. Raises the `AudioError`s, `InvalidOption`, `NotReady`."""
+        return (await self.run(job, tell)).report()
+
+    async def run(self, job: Job, tell: Callable[[Progress], None] = lambda step: None) -> "Run":
+        """As `detect`, for what a run knows beside its report."""
         run = self.start(job)
         async with aclosing(run.steps()) as steps:
             async for step in steps:
                 tell(step)
-        return run.report()
+        return run
 
 
 class Run:
@@ -124,6 +140,8 @@ class Run:
         async with aclosing(found):
             async for step in found:
                 yield self._take(step, source)
+        for observe in self._detector.observers:
+            observe(source.decoder_name, source.decode_seconds, source.duration_ms)
 
     def report(self) -> Report:
         """The whole answer; after `steps` has ended."""
@@ -182,8 +200,8 @@ class Run:
         segments = segments_of(step.events)
         row.segments.extend(segments)
         row.frames += len(step.scores)
-        if self._job.probabilities:
-            self._keep(row, step.scores.silence)
+        if self._job.probabilities or self._job.keep_for is not None:
+            self._keep(row, step.scores)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
         return Progress(row.channel, segments, row.frames * FRAME_MS, expected_ms)
@@ -194,17 +212,22 @@ class Run:
             return channel
         return row if channel == "split" else None
 
-    def _keep(self, row: _Row, silence: FloatArray) -> None:
+    def _keep(self, row: _Row, scores: FrameScores) -> None:
         limit_s = self._detector.audio.max_probability_s
-        if row.frames * FRAME_MS > limit_s * 1000:
+        if self._job.probabilities and row.frames * FRAME_MS > limit_s * 1000:
             raise InvalidOption("probabilities", f"can be had for audio of up to {limit_s / 60:g} minutes")
-        row.silence.append(silence)
+        row.scores.append(scores)
 
     def _channel(self, row: _Row) -> ChannelSegments:
         probabilities = None
         if self._job.probabilities:
-            probabilities = np.round(1.0 - np.concatenate([*row.silence, np.zeros(0)]).astype(np.float64), 4).tolist()
+            probabilities = np.round(1.0 - row.joined().silence.astype(np.float64), 4).tolist()
         return ChannelSegments(row.channel, tuple(row.segments), probabilities)
+
+    def analysis(self) -> Analysis:
+        """The frame scores, for other options later; after `steps` has ended, of a job that keeps them."""
+        rows = tuple((row.channel, row.joined()) for row in self._rows)
+        return Analysis(self.report(), rows, self._detector.engine.scorer.grid.frame_samples)
 
 
 class SourcePasses:

@@ -13,12 +13,18 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import detect, errors, ops
+from app.analyses import AnalysisStore
+from app.api import analyses, detect, errors, ops
+from app.api import metrics as metrics_api
+from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate
+from app.api.metrics import Metrics
+from app.api.observe import ObserveMiddleware
 from app.api.request_id import RequestIdMiddleware
-from app.api.service import Service
+from app.api.service import Service, connect_metrics
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
 from app.runtime import build_detector, load_model
@@ -39,18 +45,15 @@ def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exce
     `on_failed_start` is told when the model cannot be loaded; the service then answers, and says it is not ready.
     """
     settings = settings or Settings()
-    gate = Gate(settings.requests_inside, settings.requests_queued)
+    metrics = Metrics()
     service = Service(
         version=__version__,
-        gate=gate,
+        gate=Gate(settings.requests_inside, settings.requests_queued, metrics.reject),
+        analyses=AnalysisStore(settings.max_analyses, settings.analyses_mb * _MIB, settings.analysis_ttl_s),
+        metrics=metrics,
         request_timeout_s=settings.request_timeout_s,
         started_at=time.monotonic(),
-        settings={
-            "max_upload_mb": settings.max_upload_mb,
-            "max_audio_hours": settings.max_audio_hours,
-            "max_requests": settings.requests_inside,
-            "max_queue": settings.requests_queued,
-        },
+        settings=_harmless(settings),
     )
     app = FastAPI(
         title="FSMN-VAD",
@@ -60,11 +63,42 @@ def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exce
     )
     app.state.service = service
     errors.install(app)
-    app.include_router(detect.router)
-    app.include_router(ops.router)
-    app.add_middleware(AdmissionMiddleware, gate=gate)
-    app.add_middleware(RequestIdMiddleware)
+    for router in (detect.router, analyses.router, ops.router, metrics_api.router):
+        app.include_router(router)
+    _add_middleware(app, settings, service)
     return app
+
+
+def _harmless(settings: Settings) -> dict[str, float]:
+    """What anyone may know of the settings."""
+    return {
+        "max_upload_mb": settings.max_upload_mb,
+        "max_audio_hours": settings.max_audio_hours,
+        "max_requests": settings.requests_inside,
+        "max_queue": settings.requests_queued,
+    }
+
+
+def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
+    """Innermost first: who is let in is decided before whether there is room."""
+    app.add_middleware(AdmissionMiddleware, gate=service.gate)
+    app.add_middleware(
+        AccessMiddleware,
+        keys=settings.api_keys,
+        rate_limit=settings.rate_limit,
+        guard_metrics=settings.guard_metrics,
+        on_reject=service.metrics.reject,
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(ObserveMiddleware, metrics=service.metrics)
+    app.add_middleware(RequestIdMiddleware)
 
 
 def _lifespan(
@@ -76,7 +110,7 @@ def _lifespan(
         try:
             yield
         finally:
-            service.draining = service.gate.closed = True
+            service.drain()
             loading.cancel()
             if service.detector is not None:
                 await asyncio.to_thread(service.detector.engine.close)
@@ -107,6 +141,7 @@ async def _load(settings: Settings, service: Service) -> None:
     service.uploads = UploadStore(parent, _upload_limits(settings), detector.engine.in_reader)
     await asyncio.to_thread(service.uploads.prepare)
     await detector.engine.warm_up()
+    connect_metrics(service.metrics, service, detector)
     service.detector = detector
     log.info("ready", model=detector.model.id, device=str(detector.engine.policy.device))
 

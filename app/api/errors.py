@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from app.analyses import NoSuchAnalysis
 from app.api.request_id import request_id_of
 from app.vad import errors as domain
 
@@ -53,6 +54,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     domain.NoAudio: Kind(400, "no_audio", "No audio"),
     BadRequest: Kind(400, "bad_request", "Bad request"),
     Unauthorized: Kind(401, "unauthorized", "Key missing or wrong"),
+    NoSuchAnalysis: Kind(404, "no_such_analysis", "No such analysis"),
     BodyTimeout: Kind(408, "body_timeout", "Upload too slow"),
     UploadTooLarge: Kind(413, "upload_too_large", "Upload too large"),
     domain.UnsupportedAudio: Kind(415, "unsupported_audio", "Unsupported audio"),

@@ -1,7 +1,7 @@
 """A request's options: query parameters and form fields under the same names, taken apart and documented."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,11 +33,18 @@ class RequestOptions(BaseModel):
         False, description="Adds the speech probability of every 10 ms frame (`format=json` and the ndjson summary)."
     )
     lang: Literal["zh", "en"] = Field("zh", description="Language of the headings of `format=md`.")
+    keep: bool = Field(
+        False, description="Keeps the frame scores for a while: the JSON answer carries an `analysis_id`."
+    )
 
     @property
     def channel_choice(self) -> Channel:
         """`channel` as the detector takes it."""
         return self.channel if self.channel in ("mix", "split") else int(self.channel)  # type: ignore[return-value]
+
+
+_IGNORED = ("model",)
+"""Sent by clients of compatible services; there is one model here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ def read_parameters(request: Request, fields: Mapping[str, str]) -> Parameters:
     Unknown names go on to `VadOptions`, which refuses them.
     """
     given = {**request.query_params, **fields}
+    for name in _IGNORED:
+        given.pop(name, None)
     mine = {name: given.pop(name) for name in RequestOptions.model_fields if name in given}
     return Parameters(read_answer_options(mine), given)
 
@@ -68,11 +77,13 @@ def read_answer_options(given: Mapping[str, str]) -> RequestOptions:
         raise InvalidOption(str(problem["loc"][0]), problem["msg"][:1].lower() + problem["msg"][1:]) from None
 
 
-def documented_parameters() -> list[dict[str, Any]]:
-    """OpenAPI query parameters: every option with default, range and meaning."""
+def documented_parameters(only: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
     parameters = []
     for model in (RequestOptions, VadOptions):
         for name, property_schema in model.model_json_schema()["properties"].items():
+            if only is not None and name not in only:
+                continue
             schema = _infinity_as_text(property_schema)
             schema.pop("title", None)
             description = schema.pop("description", "")
@@ -88,9 +99,9 @@ def _infinity_as_text(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": kinds, "default": "inf", "description": schema["description"]}
 
 
-def documented_body() -> dict[str, Any]:
-    """OpenAPI request body: a form with `file`, or the raw bytes."""
-    options = {parameter["name"]: parameter["schema"] for parameter in documented_parameters()}
+def documented_body(only: Collection[str] | None = None) -> dict[str, Any]:
+    """OpenAPI request body: a form with `file` and the options, or the raw bytes."""
+    options = {parameter["name"]: parameter["schema"] for parameter in documented_parameters(only)}
     file = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Audio; may be repeated."}
     form = {"type": "object", "required": ["file"], "properties": {"file": file, **options}}
     binary = {"schema": {"type": "string", "format": "binary"}}

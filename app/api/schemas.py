@@ -98,3 +98,12 @@ class Timestamp(BaseModel):
 
     start: int
     end: int
+
+
+class CurveAnswer(BaseModel):
+    """A picture of an analysis; both lists are of equal length and cover the stretch evenly."""
+
+    frame_ms: int
+    duration_ms: int = Field(description="Of the whole file.")
+    probabilities: list[float] = Field(description="Mean speech probability of each step, 0-1.")
+    peaks: list[float] = Field(description="Amplitude of each step, 0-1.")

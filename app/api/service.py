@@ -1,12 +1,14 @@
 """What the routes share: built once by `app.main`, carried by `app.state`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
 
+from app.analyses import AnalysisStore
 from app.api.admission import Gate
+from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
 from app.detection import Detector
 from app.vad.errors import NotReady
@@ -18,6 +20,8 @@ class Service:
 
     version: str
     gate: Gate
+    analyses: AnalysisStore
+    metrics: Metrics
     request_timeout_s: float
     started_at: float
     """time.monotonic() at the start."""
@@ -29,6 +33,10 @@ class Service:
     """Why the model could not be loaded."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Harmless settings, for health."""
+
+    def drain(self) -> None:
+        """Take no new requests; those inside are finished."""
+        self.draining = self.gate.closed = True
 
     def ready_detector(self) -> Detector:
         """The detector. Raises `NotReady` while the model is loading or the service shuts down."""
@@ -53,3 +61,25 @@ def service_of(request: Request) -> Service:
     if not isinstance(service, Service):
         raise TypeError("the application carries no service")
     return service
+
+
+def connect_metrics(metrics: Metrics, service: Service, detector: Detector) -> None:
+    """Let metrics see the state of a service that has become ready."""
+    engine, model = detector.engine, detector.model
+    metrics.inflight.set_function(lambda: service.gate.inside)
+    metrics.queue_depth.set_function(lambda: service.gate.queued)
+    metrics.analyses.set_function(lambda: len(service.analyses))
+    metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held if service.uploads else 0)
+    metrics.model_info.labels(model.id, model.revision or "", model.fingerprint).set(1)
+    engine.observers.queue.append(metrics.queue_wait.observe)
+    engine.observers.inference.append(metrics.inference.labels(str(engine.policy.device)).observe)
+    engine.policy.on_oom = lambda action: metrics.oom.labels(action).inc()
+    detector.observers.append(_record_file(metrics))
+
+
+def _record_file(metrics: Metrics) -> Callable[[str, float, int], None]:
+    def record(decoder: str, decode_s: float, duration_ms: int) -> None:
+        metrics.decode.labels(decoder).observe(decode_s)
+        metrics.audio.inc(duration_ms / 1000)
+
+    return record

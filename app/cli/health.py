@@ -17,7 +17,7 @@ def run(url: str | None) -> int:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
         url = f"http://{host}:{settings.port}"
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=3)
+        answer = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=3, trust_env=False)
     except httpx.HTTPError as error:
         _STDERR.print(f"no answer from {url}: {error}", markup=False)
         return 1

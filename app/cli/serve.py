@@ -1,6 +1,8 @@
 """`fsmn-vad serve`."""
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,18 +27,36 @@ def run(overrides: Mapping[str, Any]) -> int:
     from app.main import create_app
 
     failures: list[Exception] = []
-    server: uvicorn.Server
+    server: Server
 
     def give_up(error: Exception) -> None:
         failures.append(error)
         server.should_exit = True
 
-    server = uvicorn.Server(server_config(settings, create_app(settings, give_up)))
+    app = create_app(settings, give_up)
+    server = Server(server_config(settings, app), on_stop=app.state.service.drain)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises what it caught again when it has stopped: an orderly stop is status 0, not death by signal.
+        signal.signal(number, lambda *_: None)
     server.run()
     if failures:
         _STDERR.print(f"\nfsmn-vad could not start.\n{failures[0]}", style="red", markup=False, soft_wrap=True)
         return NO_MODEL_STATUS
     return 0 if server.started else 1
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which says at the first signal that it stops, and quits at once at the second."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """In the main thread, between two steps of the event loop."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._on_stop()
 
 
 def server_config(settings: Settings, app: object) -> uvicorn.Config:

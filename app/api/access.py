@@ -1,0 +1,103 @@
+"""Who may come in, as pure ASGI: API keys, and how often one client may ask.
+
+Keys are compared in constant time. `Authorization: Bearer KEY` or `X-API-Key: KEY`; a WebSocket, for which browsers
+send no headers, may carry it as `api_key` in the query.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qs
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.errors import TooManyRequests, Unauthorized, problem_of, problem_response
+from app.api.request_id import request_id_of
+from app.vad.errors import VadError
+
+_CLIENT_KEY = "vad.client"
+_GUARDED = ("/vad", "/v1/", "/analyses")
+_WS_POLICY_VIOLATION = 1008
+
+
+def client_of(scope: Scope) -> str:
+    """Who asks: the digest of the key, else the address."""
+    return str(scope.get(_CLIENT_KEY) or _address(scope))
+
+
+class AccessMiddleware:
+    """Guards everything that costs something, and `/metrics` when asked to; health, page and documentation are open."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        keys: Sequence[str],
+        rate_limit: str,
+        guard_metrics: bool,
+        on_reject: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        """`rate_limit`: such as `60/minute`; empty: none. Raises ValueError for one that cannot be read."""
+        self._app = app
+        self._digests = [_digest(key) for key in keys]
+        self._guarded = (*_GUARDED, "/metrics") if guard_metrics else _GUARDED
+        self._limit: RateLimitItem | None = parse(rate_limit) if rate_limit else None
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._on_reject = on_reject
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] in ("http", "websocket") and scope["path"].startswith(self._guarded):
+            try:
+                self._check(scope)
+            except VadError as error:
+                await _refuse(error, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        if self._digests:
+            given = _digest(_given_key(scope))
+            # Every key is compared, so that time does not tell which one matched.
+            if sum(hmac.compare_digest(given, digest) for digest in self._digests) == 0:
+                self._on_reject("unauthorized")
+                raise Unauthorized("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+            scope[_CLIENT_KEY] = given[:16]
+        if self._limit is not None and not self._limiter.hit(self._limit, client_of(scope)):
+            self._on_reject("rate_limited")
+            raise TooManyRequests(f"more than {self._limit}")
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _given_key(scope: Scope) -> str:
+    headers = Headers(scope=scope)
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return token.strip()
+    if "x-api-key" in headers:
+        return headers["x-api-key"]
+    if scope["type"] == "websocket":
+        query: str = scope.get("query_string", b"").decode(errors="replace")
+        return parse_qs(query).get("api_key", [""])[0]
+    return ""
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
+async def _refuse(error: VadError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
+        return
+    response = problem_response(problem_of(error, request_id_of(scope)), {"Connection": "close"})
+    await response(scope, receive, send)

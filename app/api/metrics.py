@@ -1,0 +1,80 @@
+"""Prometheus metrics, in a registry of their own: one for each application."""
+
+import time
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from starlette.responses import Response
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Everything that is counted."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self.requests = Counter(
+            "http_requests_total", "Requests answered.", ["method", "path", "status"], registry=registry
+        )
+        self.duration = Histogram(
+            "http_request_duration_seconds", "Request time.", ["method", "path"], buckets=_SECONDS, registry=registry
+        )
+        self.inflight = Gauge("vad_inflight", "Requests inside.", registry=registry)
+        self.queue_depth = Gauge("vad_queue_depth", "Requests waiting to get in.", registry=registry)
+        self.queue_wait = Histogram(
+            "vad_queue_wait_seconds", "A block's wait for a thread.", buckets=_SHORT_SECONDS, registry=registry
+        )
+        self.decode = Histogram(
+            "vad_decode_seconds", "Decoding a file.", ["decoder"], buckets=_SECONDS, registry=registry
+        )
+        self.inference = Histogram(
+            "vad_inference_seconds", "Scoring a block.", ["device"], buckets=_SHORT_SECONDS, registry=registry
+        )
+        self.audio = Counter("vad_audio_seconds_total", "Audio scored.", registry=registry)
+        self.rejections = Counter("vad_rejections_total", "Requests refused.", ["reason"], registry=registry)
+        self.oom = Counter("vad_oom_total", "Rungs taken when device memory ran out.", ["action"], registry=registry)
+        self.model_info = Gauge(
+            "vad_model_info", "The model in use.", ["id", "revision", "fingerprint"], registry=registry
+        )
+        self.analyses = Gauge("vad_kept_analyses", "Analyses kept.", registry=registry)
+        self.upload_bytes = Gauge("vad_upload_bytes", "Disk that uploads take.", registry=registry)
+        self.streams = Gauge("vad_streams", "Live streams open.", registry=registry)
+        self.chunks = Counter("vad_stream_chunks_total", "Chunks received on live streams.", registry=registry)
+        self.batch = Histogram("vad_stream_batch", "Streams scored together.", buckets=_BATCHES, registry=registry)
+        self.lag = Histogram(
+            "vad_stream_lag_seconds", "From a chunk's receipt to its events.", buckets=_SHORT_SECONDS, registry=registry
+        )
+        self.drops = Counter(
+            "vad_stream_drops_total", "Live streams closed by the service.", ["reason"], registry=registry
+        )
+
+    def reject(self, reason: str) -> None:
+        """Count a refusal."""
+        self.rejections.labels(reason).inc()
+
+    def observe_request(self, method: str, path: str, status: int, started: float) -> None:
+        """Count an answered request; `started` by time.perf_counter()."""
+        self.requests.labels(method, path, str(status)).inc()
+        self.duration.labels(method, path).observe(time.perf_counter() - started)
+
+    def text(self) -> bytes:
+        """Prometheus's exposition format."""
+        return generate_latest(self.registry)
+
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    found = request.app.state.service.metrics
+    return Response(found.text(), media_type=CONTENT_TYPE_LATEST)
