@@ -75,7 +75,8 @@ def _verify(settings: Settings) -> None:
 
 
 def _export(settings: Settings, directory: Path) -> None:
-    from app.vad.checkpoint import MODEL_FILES, read_checkpoint
+    from app.vad.checkpoint import read_checkpoint
+    from app.vad.model_config import MODEL_FILES
 
     source = _find(settings, download=True)
     read_checkpoint(source, model_id=settings.model)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app.config import Settings, variable_name
@@ -20,6 +21,10 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         lines = [f"{_variable(problem)}: {problem['msg']}" for problem in error.errors(include_url=False)]
         raise BadSettings("\n".join(lines)) from None
+    except SettingsError as error:
+        # Text that is not JSON where JSON is needed; the message names the field alone.
+        field = str(error).split('"')[1]
+        raise BadSettings(f"{variable_name(field)}: this is not JSON") from None
 
 
 def read_settings_or_say(console: Console, overrides: Mapping[str, Any] | None = None) -> Settings | None:

@@ -18,11 +18,7 @@ import yaml
 from torch import Tensor
 
 from app.vad.errors import InvalidModel
-from app.vad.model_config import EncoderConfig, ModelConfig
-
-CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE = "config.yaml", "am.mvn", "model.pt"
-MODEL_FILES = (CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE)
-"""The files that a model directory must hold."""
+from app.vad.model_config import CMVN_FILE, CONFIG_FILE, WEIGHTS_FILE, EncoderConfig, ModelConfig
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _MAX_TEXT_BYTES = 4 << 20
@@ -141,12 +137,16 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise InvalidModel(f"{path} holds something other than tensors, or is damaged; nothing of it was run") from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
-        raise InvalidModel(f"{path} is not a PyTorch checkpoint: {str(error).splitlines()[0][:200]}") from None
+        raise InvalidModel(f"{path} is not a PyTorch checkpoint: {_first_line(error)}") from None
     if isinstance(document, Mapping):
         document = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping)), document)
     if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
         raise InvalidModel(f"{path} is not a state dict: names with tensors are expected")
     return {str(name): _as_float32(path, str(name), value) for name, value in document.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:

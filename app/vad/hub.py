@@ -6,6 +6,8 @@ itself for longer than a start may take: a child that makes no progress for `STA
 checked before it is called a model, and removed when it is broken.
 """
 
+import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -17,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from app.vad.checkpoint import MODEL_FILES, read_checkpoint
 from app.vad.errors import InvalidModel, ModelNotFound
+from app.vad.model_config import MODEL_FILES
 
 DEFAULT_ENDPOINT = "https://www.modelscope.cn"
 CONNECT_S = 4.0
@@ -54,7 +56,7 @@ def find_model(
     if directory.is_dir():
         return ModelLocation(directory, directory.resolve().name, None, "directory")
     tried = [f"a directory {directory}: there is none"]
-    cached = cached_model(model, cache_dir)
+    cached = cached_model(model, revision, cache_dir)
     if cached is not None:
         return ModelLocation(cached, model, revision, "cache")
     tried.append(f"ModelScope's cache {cache_dir}: {model} is not in it")
@@ -68,22 +70,26 @@ def find_model(
         _download(model, revision, cache_dir, base)
     except _DownloadFailed as error:
         raise _not_found(model, cache_dir, [*tried, f"the hub {base}: {error}"]) from None
-    found = cached_model(model, cache_dir)
+    found = cached_model(model, revision, cache_dir)
     if found is None:
         raise _not_found(model, cache_dir, [*tried, f"the hub {base}: it did not send {', '.join(MODEL_FILES)}"])
     _check_download(found, model, cache_dir, [*tried, f"the hub {base}: what it sent is broken"])
     return ModelLocation(found, model, revision, "download")
 
 
-def cached_model(model_id: str, cache_dir: Path) -> Path | None:
-    """The model's complete directory in any of the layouts that versions of ModelScope have used."""
-    owner_name = Path(*model_id.split("/")) if _is_hub_id(model_id) else None
-    if owner_name is None:
+def cached_model(model_id: str, revision: str | None, cache_dir: Path) -> Path | None:
+    """The model's complete directory in any of the layouts that versions of ModelScope have used.
+
+    The newest keeps each revision apart; the older ones have one directory for the model, whatever its revision.
+    """
+    if not _is_hub_id(model_id):
         return None
-    flat = owner_name.parent / owner_name.name.replace(".", "___")
+    owner, name = model_id.split("/")
+    snapshots = cache_dir / "models" / f"{owner}--{name}" / "snapshots"
+    newest = [snapshots / revision] if revision else sorted(snapshots.glob("*"))
     bases = (cache_dir / "models", cache_dir, cache_dir / "hub" / "models", cache_dir / "hub")
-    places = [base / name for base in bases for name in (owner_name, flat)]
-    return next((place for place in places if _is_complete(place)), None)
+    older = [base / owner / folder for base in bases for folder in (name, name.replace(".", "___"))]
+    return next((place for place in (*newest, *older) if _is_complete(place)), None)
 
 
 class _DownloadFailed(Exception):
@@ -131,22 +137,31 @@ def _download(model: str, revision: str | None, cache_dir: Path, endpoint: str) 
 
 
 def _watch(child: "subprocess.Popen[bytes]", cache_dir: Path) -> None:
-    """Wait for the child while bytes arrive in the cache. Raises when none do for `STALL_S`."""
-    seen, since = -1, time.monotonic()
+    """Wait for the child while bytes arrive in the cache. Raises when none do for `STALL_S`.
+
+    Only more than ever before is progress: a client that begins anew again and again gets nowhere.
+    """
+    most, since = -1, time.monotonic()
     while child.poll() is None:
-        size = sum(path.stat().st_size for path in _files(cache_dir))
-        if size != seen:
-            seen, since = size, time.monotonic()
+        size = _size_of(cache_dir)
+        if size > most:
+            most, since = size, time.monotonic()
         elif time.monotonic() - since > STALL_S:
             raise _DownloadFailed(f"the download stood still for {STALL_S:g} s")
         time.sleep(0.1)
 
 
-def _files(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file()]
+def _size_of(directory: Path) -> int:
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):  # the child renames and removes files meanwhile
+            total += path.stat().st_size
+    return total
 
 
 def _check_download(directory: Path, model: str, cache_dir: Path, tried: list[str]) -> None:
+    from app.vad.checkpoint import read_checkpoint  # noqa: PLC0415 - brings torch, which the child does not need
+
     try:
         read_checkpoint(directory, model_id=model)
     except InvalidModel as error:
@@ -172,12 +187,19 @@ def _run_client(model: str, revision: str) -> int:
     """In the child: ModelScope's own client, its progress bar on stderr, its last word on stdout."""
     from modelscope.hub.snapshot_download import snapshot_download  # noqa: PLC0415 - slow, and needed only here
 
+    # The bar is enough; why it failed comes as the exception.
+    logging.getLogger("modelscope_hub").setLevel(logging.CRITICAL)
     try:
         snapshot_download(model, revision=revision or None, allow_patterns=list(_PATTERNS))
     except Exception as error:  # noqa: BLE001 - the client has no common base for its errors
-        sys.stdout.write(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sys.stdout.write(_short(str(error)) or type(error).__name__)
         return 1
     return 0
+
+
+def _short(message: str) -> str:
+    """The client's message without the request and response that it repeats."""
+    return " ".join(message.split(" Request:", maxsplit=1)[0].split("\n  Request:", maxsplit=1)[0].split())
 
 
 if __name__ == "__main__":

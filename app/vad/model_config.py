@@ -14,6 +14,10 @@ from typing_extensions import Self
 from app.vad.errors import InvalidModel
 from app.vad.options import FRAME_MS, VadOptions
 
+CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE = "config.yaml", "am.mvn", "model.pt"
+MODEL_FILES = (CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE)
+"""The files that a model directory must hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:

@@ -1,0 +1,141 @@
+"""Finding and downloading a model: ModelScope's real client against a hub on the loopback interface."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.vad import hub
+from app.vad.errors import ModelNotFound
+from app.vad.hub import cached_model, find_model
+from app.vad.model_config import MODEL_FILES
+from tests.hub_server import Fault, Hub, running_hub
+
+ID, REVISION = "iic/tiny-vad", "v2.0.4"
+NEEDED = {*MODEL_FILES, "configuration.json"}
+
+
+@pytest.fixture
+def model_hub(small_model: Path) -> Iterator[Hub]:
+    with running_hub(small_model) as running:
+        yield running
+
+
+def download(running: Hub, cache: Path) -> hub.ModelLocation:
+    return find_model(ID, REVISION, cache_dir=cache, endpoint=running.url)
+
+
+def test_only_the_needed_files_are_downloaded_and_only_once(
+    model_hub: Hub, small_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = download(model_hub, tmp_path)
+    assert (first.model_id, first.revision, first.origin) == (ID, REVISION, "download")
+    assert model_hub.downloaded == NEEDED
+    for name in MODEL_FILES:
+        assert (first.directory / name).read_bytes() == (small_model / name).read_bytes()
+    assert re.search(r"\d+%", capfd.readouterr().err), "a progress bar is shown"
+    model_hub.requests.clear()
+    again = download(model_hub, tmp_path)
+    assert (again.directory, again.origin) == (first.directory, "cache")
+    assert model_hub.requests == []
+
+
+def test_a_slow_but_moving_download_succeeds(model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_hub.fault = "slow"
+    monkeypatch.setattr(hub, "STALL_S", 2.5)
+    assert download(model_hub, tmp_path).origin == "download"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("truncated", "stood still"),
+        ("stalled", "stood still"),
+        ("wrong-hash", "Hash mismatch"),
+        ("not-found", "404"),
+        ("no-file", "model.pt"),
+        ("error", "500"),
+        ("damaged", "not a PyTorch checkpoint"),
+    ],
+)
+def test_a_failed_download_is_told_in_time_and_a_later_one_works(
+    model_hub: Hub, tmp_path: Path, fault: Fault, told: str
+) -> None:
+    good = dict(model_hub.files)
+    if fault == "damaged":
+        model_hub.files["model.pt"] = b"these are no weights" * 100
+    model_hub.fault = fault
+    started = time.monotonic()
+    with pytest.raises(ModelNotFound) as failure:
+        download(model_hub, tmp_path)
+    assert time.monotonic() - started < 15  # the promise of a start without a hub, not a measurement
+    message = str(failure.value)
+    assert told in message
+    for part in ("Tried:", "directory iic/tiny-vad", str(tmp_path), model_hub.url, "VAD_MODEL", "MODELSCOPE_ENDPOINT"):
+        assert part in message
+    assert cached_model(ID, REVISION, tmp_path) is None
+    model_hub.fault, model_hub.files = "none", good
+    assert download(model_hub, tmp_path).origin == "download"
+
+
+def test_no_hub_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="cannot be reached"):
+        find_model(ID, REVISION, cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
+
+
+def test_without_leave_to_download_the_hub_is_not_asked(model_hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="was not asked"):
+        find_model(ID, REVISION, cache_dir=tmp_path, endpoint=model_hub.url, allow_download=False)
+    assert model_hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["no-such-directory", "../../etc/passwd", "a/b/c", "iic/..", "/nowhere/at/all"])
+def test_what_is_neither_directory_nor_id(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelNotFound, match="not a ModelScope id"):
+        find_model(name, None, cache_dir=tmp_path)
+
+
+def test_a_directory_is_taken_as_it_is(small_model: Path, tmp_path: Path) -> None:
+    found = find_model(str(small_model), REVISION, cache_dir=tmp_path)
+    assert (found.directory, found.origin, found.revision) == (small_model, "directory", None)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "models/iic/tiny-vad",
+        "iic/tiny-vad",
+        "hub/models/iic/tiny-vad",
+        "hub/iic/tiny-vad",
+        "models/iic--tiny-vad/snapshots/v2.0.4",
+    ],
+)
+def test_every_layout_of_the_cache_is_known(tmp_path: Path, place: str) -> None:
+    directory = tmp_path / place
+    directory.mkdir(parents=True)
+    for name in MODEL_FILES[:-1]:
+        (directory / name).touch()
+    assert cached_model(ID, REVISION, tmp_path) is None, "an incomplete one does not count"
+    (directory / MODEL_FILES[-1]).touch()
+    assert cached_model(ID, REVISION, tmp_path) == directory
+
+
+def test_another_revision_is_another_model(tmp_path: Path) -> None:
+    directory = tmp_path / "models/iic--tiny-vad/snapshots/v1.0.0"
+    directory.mkdir(parents=True)
+    for name in MODEL_FILES:
+        (directory / name).touch()
+    assert cached_model(ID, REVISION, tmp_path) is None
+    assert cached_model(ID, None, tmp_path) == directory
+
+
+@pytest.mark.reference
+def test_the_published_model_is_found_without_a_network(reference: Path) -> None:
+    cache = reference / "modelscope"
+    found = find_model(
+        "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch", REVISION, cache_dir=cache, endpoint="http://127.0.0.1:9"
+    )
+    assert found.origin == "cache"
