@@ -48,7 +48,8 @@ class Frontend:
     def log_mel(self, samples: Tensor) -> Tensor:
         """Log mel energies, float32 [batch, frames, n_mels], of float32 [batch, samples] in [-1, 1]."""
         config, frames = self.config, self.frame_count(samples.shape[-1])
-        padded = samples.new_zeros(samples.shape[0], frames, self._fft_size)
+        padded = samples.new_empty(samples.shape[0], frames, self._fft_size)
+        padded[..., config.frame_samples :] = 0
         windowed = padded[..., : config.frame_samples]
         differences = torch.empty_like(samples)
         differences[:, 0] = 0
@@ -56,7 +57,8 @@ class Frontend:
         torch.mul(self._frames(differences), self._window, out=windowed)
         windowed[..., 0] = self._frames(samples)[..., 0] * self._first
         windowed.addcmul_(self._frame_sums(samples)[..., None], self._mean_share)
-        power = torch.view_as_real(torch.fft.rfft(padded)).flatten(-2).square_()
+        spectrum = torch.fft.rfft(padded)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
         return torch.matmul(power, self._mel).clamp_(min=_ENERGY_FLOOR).log_()
 
     def decibel(self, samples: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ def _mel(hertz: Tensor) -> Tensor:
 
 
 def _mel_bands(config: FrontendConfig, fft_size: int) -> Tensor:
-    """Triangles on the mel scale, [2 * bins, n_mels]: each bin twice, for its real and its imaginary square."""
+    """Triangles on the mel scale, [bins, n_mels]."""
     bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (config.sample_rate / fft_size)
     low, high = _mel(torch.tensor([_LOW_HZ, config.sample_rate / 2], dtype=torch.float64))
     edges = low + (high - low) / (config.n_mels + 1) * torch.arange(config.n_mels + 2, dtype=torch.float64)
@@ -93,4 +95,4 @@ def _mel_bands(config: FrontendConfig, fft_size: int) -> Tensor:
     place = _mel(bins)[:, None]
     bands = torch.minimum((place - left) / (centre - left), (right - place) / (right - centre)).clamp_(min=0)
     bands[-1] = 0  # Kaldi leaves the Nyquist bin out.
-    return bands.repeat_interleave(2, dim=0).float()
+    return bands.float()
