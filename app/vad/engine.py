@@ -25,6 +25,7 @@ from app.vad.errors import NotReady
 from app.vad.options import VadOptions
 from app.vad.scores import NO_SCORES, FloatArray, FrameScores
 from app.vad.segment import Event
+from app.vad.slots import Slots, Turn
 from app.vad.stream import VadStream
 
 _T = TypeVar("_T")
@@ -57,6 +58,8 @@ class Usage:
     """The longest that one of its blocks waited for a slot."""
     inference_s: float = 0.0
     degraded: bool = False
+    turn: Turn = field(default_factory=Turn)
+    """The detection's place among others."""
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class Engine:
         self.observers = _Observers()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
         self._readers = ThreadPoolExecutor(max(4, 2 * workers), thread_name_prefix="read")
-        self._slots = asyncio.Semaphore(workers)
+        self._slots = Slots(workers)
         self._busy = self._waiting = self._requests = 0
         self._closed = False
 
@@ -136,7 +139,7 @@ class Engine:
         started = time.perf_counter()
         self._waiting += 1
         try:
-            await self._slots.acquire()
+            await self._slots.acquire(usage.turn)
         finally:
             self._waiting -= 1
         waited = time.perf_counter() - started
