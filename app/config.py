@@ -79,6 +79,7 @@ class Settings(BaseSettings):
 
     api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
     cors_origins: CommaList = Field(default_factory=list, description="Origins allowed by CORS, comma-separated.")
+    ui: bool = Field(True, description="Whether the page is served.")
     rate_limit: str = Field("", description="Requests of one client, such as 60/minute; empty: no limit.")
     guard_metrics: bool = Field(False, description="Whether /metrics asks for a key too.")
     max_analyses: int = Field(32, ge=0, description="Analyses kept for `keep=true`.")

@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.analyses import AnalysisStore
-from app.api import analyses, detect, errors, ops
+from app.api import analyses, detect, errors, ops, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate
@@ -65,6 +65,8 @@ def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exce
     errors.install(app)
     for router in (detect.router, analyses.router, ops.router, metrics_api.router):
         app.include_router(router)
+    if settings.ui:
+        ui.install(app)
     _add_middleware(app, settings, service)
     return app
 

@@ -6,6 +6,7 @@ nothing: free the cache and try again, score half as many blocks at a time, scor
 
 import ctypes
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,6 +20,7 @@ Device = torch.device
 Cleanup = Literal["always", "on_oom", "never"]
 Score = Callable[[list[Block]], list[FrameScores]]
 _MIB = 1 << 20
+_TRIM_EVERY_S = 1.0
 
 
 class NoSuchDevice(ValueError):
@@ -69,10 +71,11 @@ def free_memory(device: torch.device) -> None:
     """Give memory that nothing uses back to the device and the system."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    _trim_heap()
+    trim_heap()
 
 
-def _trim_heap() -> None:
+def trim_heap() -> None:
+    """Give pages that the allocator holds for nobody back to the system."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):
@@ -92,6 +95,7 @@ class DevicePolicy:
     on_oom: Callable[[str], None] = lambda action: None
     """Told of every rung taken: `free`, `halve` or `cpu`."""
     _fallback: Score | None = field(default=None, init=False)
+    _trimmed_at: float = field(default=0.0, init=False)
 
     def score(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
         """Scores of each block, and whether the CPU had to stand in."""
@@ -108,8 +112,15 @@ class DevicePolicy:
 
     def cleanup(self) -> None:
         """To be called after each call of the service."""
-        if self.cleanup_mode == "always":
-            free_memory(self.device)
+        if self.cleanup_mode != "always":
+            return
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        # Looking through the whole heap takes milliseconds, which a burst of short clips should not pay each time.
+        now = time.monotonic()
+        if now - self._trimmed_at >= _TRIM_EVERY_S:
+            self._trimmed_at = now
+            trim_heap()
 
     def _score_less(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
         if len(blocks) > 1:

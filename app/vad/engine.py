@@ -29,6 +29,7 @@ from app.vad.slots import Slots, Turn
 from app.vad.stream import VadStream
 
 _T = TypeVar("_T")
+_MarkedBlock = tuple[FloatArray, bool]
 
 
 class SampleSource(Protocol):
@@ -206,22 +207,34 @@ class Engine:
 
     async def _read(self, source: SampleSource) -> AsyncGenerator[tuple[FloatArray, bool], None]:
         """Blocks of the source, each with whether it is the last; one is read while the one before it is used."""
-        iterator = iter(source)
-        ahead = self._read_next(iterator)
+        marked = _mark_last(source)
+        ahead = self._read_next(marked)
         try:
-            block = await asyncio.shield(ahead)
-            while block is not None:
-                ahead = self._read_next(iterator)
-                following = await asyncio.shield(ahead)
-                yield block, following is None
-                block = following
+            while (found := await asyncio.shield(ahead)) is not None:
+                block, last = found
+                if not last:
+                    ahead = self._read_next(marked)
+                yield block, last
+                if last:
+                    return
         finally:
             source.close()
             await asyncio.wait([ahead])
             _retrieve(ahead)
 
-    def _read_next(self, iterator: Iterator[FloatArray]) -> "asyncio.Future[FloatArray | None]":
-        return asyncio.ensure_future(self.in_reader(next, iterator, None))
+    def _read_next(self, blocks: Iterator[_MarkedBlock]) -> "asyncio.Future[_MarkedBlock | None]":
+        return asyncio.ensure_future(self.in_reader(next, blocks, None))
+
+
+def _mark_last(source: SampleSource) -> Iterator[_MarkedBlock]:
+    """Each block with whether it is the last. One block ahead, so that a short file is read in one go."""
+    held: FloatArray | None = None
+    for block in source:
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

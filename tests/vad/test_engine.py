@@ -239,11 +239,13 @@ def _keep(small_scorer: FsmnScorer) -> None:
 
 
 def test_cleanup_follows_its_mode(small_scorer: FsmnScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    freed: list[torch.device] = []
-    monkeypatch.setattr("app.vad.device.free_memory", freed.append)
+    trims: list[str] = []
     for mode in ("always", "on_oom", "never"):
-        DevicePolicy(CPU, small_scorer.score, lambda: small_scorer.score, mode).cleanup()  # type: ignore[arg-type]
-    assert freed == [CPU]
+        monkeypatch.setattr("app.vad.device.trim_heap", lambda mode=mode: trims.append(mode))
+        policy = DevicePolicy(CPU, small_scorer.score, lambda: small_scorer.score, mode)  # type: ignore[arg-type]
+        for _ in range(5):
+            policy.cleanup()
+    assert trims == ["always"], "and not for each of a burst of calls"
 
 
 def test_device_choice() -> None:
