@@ -33,6 +33,8 @@ class Decoder(ABC):
     """An open file. One thread reads; any thread may close."""
 
     name: str
+    closed = False
+    """Whether somebody has asked it to stop."""
 
     def __init__(self, info: AudioInfo, limits: AudioLimits, frames: int | None) -> None:
         self.info = check_info(info, limits)
@@ -46,9 +48,12 @@ class Decoder(ABC):
     def read(self, frames: int) -> Block:
         """The next block, float32 [n, channels], n <= frames; n is 0 only at the end.
 
-        Raises `InvalidAudio` for a file that holds no frame or samples that are not finite, `AudioTooLong`.
+        A closed decoder is at its end. Raises `AudioTooLong`, and `InvalidAudio` for a file that holds no frame, for
+        samples that are not finite, for a decoder that broke down.
         """
         block = self._read(frames)
+        if self.closed:
+            return block[:0]
         self.decoded_frames += len(block)
         if len(block) == 0 and self.decoded_frames == 0:
             raise InvalidAudio("the file holds no audio")

@@ -8,18 +8,15 @@ files and written files. Its output is AU: a fixed small header gives rate and c
 
 import os
 import shutil
-import signal
 import struct
-import subprocess
-import tempfile
-import threading
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
+from app.audio.child import ConfinedChild
 from app.audio.decode import AudioInfo, Block, Decoder
 from app.audio.limits import AudioLimits
+from app.audio.xing import mp3_is_cut_short
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 
 CONTAINERS = (
@@ -33,14 +30,13 @@ CODECS = (
     "pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8,speex,tta,vorbis,wavpack,"
     "wmav1,wmav2,wmapro,wmalossless,wmavoice"
 )
-_SHELL = "/bin/sh"
-# The limits are set by the shell that becomes ffmpeg: setting them from outside would leave a moment without, and code
-# between fork and exec is not safe in a process with threads.
-_CONFINE = 'ulimit -v "$1" && ulimit -t "$2" && ulimit -n 32 && ulimit -c 0 && ulimit -f 0 && shift 2 && exec "$@"'
 _AU_HEAD = struct.Struct(">4s5I")
 _AU_FLOAT32 = 6
-_STDERR_BYTES = 4 << 10
-_UNKNOWN_CODEC_SIGNS = ("not on whitelist", "not found", "matches no streams", "unknown codec", "could not find codec")
+_NOT_STARTED = (126, 127)
+# What ffmpeg says, of versions 5 to 9, in lower case.
+_NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
+_REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
+_HARMLESS_SIGNS = ("not on whitelist", "last message repeated", "not detecting")
 
 
 def find_ffmpeg(configured: str | None) -> Path | None:
@@ -72,12 +68,16 @@ def _bundled_ffmpeg() -> Path | None:
 
 
 def arguments(ffmpeg: Path, path: Path, limits: AudioLimits) -> list[str]:
-    """The fixed command line."""
+    """The fixed command line.
+
+    Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
+    """
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", CODECS,
         "-i", f"file:{path}", "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1",
-        "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
+        "-af", "asetpts=N/SR/TB", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
 
@@ -88,97 +88,82 @@ class FfmpegDecoder(Decoder):
 
     def __init__(self, path: Path, container: str, limits: AudioLimits, ffmpeg: Path) -> None:
         self._container = container
-        self._closed = threading.Event()
-        self._directory = tempfile.mkdtemp(prefix="decode-", dir=path.parent)
+        path = path.resolve()
+        self._child = ConfinedChild(
+            arguments(ffmpeg, path, limits),
+            memory_mb=limits.child_memory_mb,
+            cpu_s=limits.child_cpu_s,
+            directory_beside=path,
+        )
         try:
-            self._start(arguments(ffmpeg, path.resolve(), limits), limits)
+            self._short = container == "MP3" and mp3_is_cut_short(path)
             info = self._read_head()
             super().__init__(info, limits, None)
         except BaseException:
             self.close()
             raise
+        self._child.drop_directory()
 
-    def _start(self, command: list[str], limits: AudioLimits) -> None:
-        confined = [_SHELL, "-c", _CONFINE, "sh", str(limits.child_memory_mb << 10), str(limits.child_cpu_s), *command]
-        self._process = subprocess.Popen(
-            confined,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._directory,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-            start_new_session=True,
-            close_fds=True,
-        )
-        self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
-        self._complaint = bytearray()
-        self._drain = threading.Thread(target=self._drain_stderr, name="ffmpeg-stderr", daemon=True)
-        self._drain.start()
-
-    def _drain_stderr(self) -> None:
-        # Read to the end, or a talkative child would block; keep only the beginning.
-        while piece := self._stderr.read(_STDERR_BYTES):
-            self._complaint += piece[: _STDERR_BYTES - len(self._complaint)]
+    @property
+    def pid(self) -> int:
+        """The child's."""
+        return self._child.pid
 
     def _read_head(self) -> AudioInfo:
-        head = self._stdout.read(_AU_HEAD.size)
+        head = self._child.read(_AU_HEAD.size)
         if len(head) < _AU_HEAD.size:
             raise self._failure()
         magic, offset, _, encoding, rate, channels = _AU_HEAD.unpack(head)
         if magic != b".snd" or encoding != _AU_FLOAT32 or not _AU_HEAD.size <= offset <= 1 << 16:
             raise InvalidAudio("the decoder's output makes no sense")
-        self._stdout.read(offset - _AU_HEAD.size)
+        self._child.read(offset - _AU_HEAD.size)
         return AudioInfo(rate, channels, self._container, "")
 
     def _read(self, frames: int) -> Block:
         width = 4 * self.info.channels
-        data = self._stdout.read(frames * width)
+        data = self._child.read(frames * width)
         whole = len(data) // width
-        if whole == 0:
+        if whole == 0 and not self.closed:
             self._finish()
         block = np.frombuffer(data, dtype=">f4", count=whole * self.info.channels).astype(np.float32)
         return block.reshape(whole, self.info.channels)
 
     def _finish(self) -> None:
         """At the end of the output: was it the end of the audio?"""
-        if self._closed.is_set():
-            return
-        status = self._process.wait()
-        self._drain.join(timeout=5)
         if self.decoded_frames == 0:
             raise self._failure()
-        self.truncated = status != 0 or bool(self._complaint)
+        status, lines = self._child.finish()
+        if _was_stopped(status) and not self.closed:
+            raise self._failure()
+        self.truncated = status != 0 or any(map(_tells_of_damage, lines)) or self._short
 
     def _failure(self) -> AudioError:
-        self._process.wait()
-        self._drain.join(timeout=5)
-        complaint = self._complaint.decode(errors="replace").lower()
-        if any(sign in complaint for sign in _UNKNOWN_CODEC_SIGNS):
+        status, lines = self._child.finish()
+        if _was_stopped(status):
+            return InvalidAudio(f"the decoder broke down over the {self._container} file, or needed more than it may")
+        if status in _NOT_STARTED:
+            return UnsupportedAudio(f"{self._container} needs ffmpeg, which cannot be started here")
+        if _is_refusal(lines):
             return UnsupportedAudio(f"the {self._container} file holds no audio, or audio in a coding not known here")
         return InvalidAudio(f"the {self._container} file is damaged: nothing in it can be decoded")
 
     def close(self) -> None:
-        """Kill the child, if it runs, and remove its directory."""
-        self._closed.set()
-        process = getattr(self, "_process", None)
-        if process is not None:
-            if process.poll() is None:
-                _kill_group(process)
-            process.wait()
-            self._drain.join(timeout=5)
-            self._stdout.close()
-            self._stderr.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        """Kill the child, if it runs."""
+        self.closed = True
+        self._child.close()
 
 
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise RuntimeError("the child was started without a pipe")
-    return pipe
+def _was_stopped(status: int) -> bool:
+    # 255 is what ffmpeg answers when a signal made it stop in good order.
+    return status < 0 or status == 255
 
 
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it ended in this very moment
+def _is_refusal(lines: list[str]) -> bool:
+    if any(sign in line for line in lines for sign in _NO_AUDIO_SIGNS):
+        return True
+    return all(any(sign in line for line in lines) for sign in _REFUSED_CODEC_SIGNS)
+
+
+def _tells_of_damage(line: str) -> bool:
+    """Not those about streams that are none of our business, such as a cover picture."""
+    return bool(line) and not any(sign in line for sign in _HARMLESS_SIGNS)

@@ -20,8 +20,10 @@ class AudioLimits:
     """MiB of address space."""
     child_cpu_s_per_hour: int = 60
     """Processor seconds for each hour of audio that is allowed."""
+    child_cpu_floor_s: int = 30
+    """Processor seconds that are allowed however short the audio must be."""
 
     @property
     def child_cpu_s(self) -> int:
         """Processor seconds a decoding child may use."""
-        return max(30, int(self.child_cpu_s_per_hour * self.max_seconds / 3600))
+        return max(self.child_cpu_floor_s, int(self.child_cpu_s_per_hour * self.max_seconds / 3600))

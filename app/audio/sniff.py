@@ -3,11 +3,11 @@
 HEAD_BYTES = 64
 """How much of a file `sniff` wants to see."""
 
+_EBML = b"\x1a\x45\xdf\xa3"
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"fLaC", "FLAC"),
     (0, b"OggS", "OGG"),
     (0, b"ID3", "MP3"),
-    (0, b"\x1a\x45\xdf\xa3", "MATROSKA"),
     (0, b"#!AMR", "AMR"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "ASF"),
     (0, b"caff", "CAF"),
@@ -39,6 +39,8 @@ def sniff(head: bytes) -> str | None:
     form = _FORMS.get((head[:4], head[8:12]))
     if form is not None:
         return form
+    if head.startswith(_EBML):
+        return "WEBM" if b"webm" in head else "MATROSKA"
     for offset, magic, name in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return name

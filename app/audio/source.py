@@ -40,6 +40,7 @@ def open_audio(
 class AudioSource:
     """Iterating gives float32 [rows, n] at `sample_rate`; all blocks but the last have the same n.
 
+    There is one block at least; its n is 0 only for audio too short to make a sample at this rate.
     Rows: 1 for `mix` (the mean of all channels) or one channel, one for each channel for `split`.
     """
 
@@ -82,7 +83,7 @@ class AudioSource:
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""
         pending: list[Block] = []
-        held = 0
+        held = given = 0
         pieces = self._pieces()
         while True:
             started = time.perf_counter()
@@ -91,10 +92,12 @@ class AudioSource:
             if piece is not None:
                 pending.append(piece)
                 held += len(piece)
-            while held >= self._block_samples or (piece is None and held):
+            # One block at least, or a file of a sample or two at a high rate would have no rows at all.
+            while held >= self._block_samples or (piece is None and (held or not given)):
                 whole = pending[0] if len(pending) == 1 else np.concatenate(pending)
                 block, rest = whole[: self._block_samples], whole[self._block_samples :]
                 pending, held = [rest], len(rest)
+                given += 1
                 yield np.ascontiguousarray(block.T)
             if piece is None:
                 return
@@ -116,8 +119,7 @@ class AudioSource:
         if self._channel == "split" or (block.shape[1] == 1):
             return block
         if self._channel == "mix":
-            mean: Block = block.mean(axis=1, keepdims=True, dtype=np.float32)
-            return mean
+            return _mean(block)
         return block[:, [self._channel]]
 
     def close(self) -> None:
@@ -129,3 +131,12 @@ class AudioSource:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _mean(block: Block) -> Block:
+    """Column by column: numpy's own mean along so short an axis takes five times as long."""
+    total: Block = block[:, :1].copy()
+    for column in range(1, block.shape[1]):
+        total += block[:, column : column + 1]
+    np.divide(total, np.float32(block.shape[1]), out=total)
+    return total

@@ -31,7 +31,7 @@ class SoundfileDecoder(Decoder):
 
     def __init__(self, path: Path, container: str, limits: AudioLimits) -> None:
         try:
-            file = soundfile.SoundFile(path)
+            file = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise CannotRead(str(getattr(error, "error_string", error))) from None
         try:
@@ -49,19 +49,26 @@ class SoundfileDecoder(Decoder):
 
     def _read(self, frames: int) -> Block:
         with self._lock:
-            if self._file.closed:
+            if self.closed:
                 return np.zeros((0, self.info.channels), dtype=np.float32)
-            try:
-                block: Block = self._file.read(frames, dtype="float32", always_2d=True)
-            except (soundfile.LibsndfileError, RuntimeError):
-                # Damage: what came before it counts.
-                block = np.zeros((0, self.info.channels), dtype=np.float32)
+            block = self._read_what_is_whole(frames)
         if len(block) == 0:
             self.truncated = self._short or self.decoded_frames < (self.frames or 0)
         return block
 
+    def _read_what_is_whole(self, frames: int) -> Block:
+        # Filled with what no sample can be: after damage libsndfile tells neither how far it came nor where it is.
+        out = np.full((frames, self.info.channels), np.nan, dtype=np.float32)
+        try:
+            block: Block = self._file.read(frames, dtype="float32", always_2d=True, out=out)
+        except (soundfile.LibsndfileError, RuntimeError):
+            missing = np.isnan(out).any(axis=1)
+            return out[: missing.argmax() if missing.any() else frames]
+        return block
+
     def close(self) -> None:
         """Close the file."""
+        self.closed = True
         with self._lock:
             self._file.close()
 

@@ -1,0 +1,113 @@
+"""A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO
+
+_SHELL = "/bin/sh"
+# The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
+# code between fork and exec is not safe in a process with threads. Lowering a limit fails only where a stricter one is
+# in force already, or where the system has no such limit; neither is a reason to decode nothing.
+_CONFINE = """
+ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null
+ulimit -n 32 2>/dev/null; ulimit -c 0 2>/dev/null; ulimit -f 0 2>/dev/null
+shift 2; exec "$@"
+"""
+_LINE_BYTES = 4 << 10
+_MAX_LINES = 64
+_PATIENCE_S = 5
+
+
+class ConfinedChild:
+    """A running program: no input, no environment, an empty directory, limits. One thread reads; any may close."""
+
+    def __init__(self, command: list[str], *, memory_mb: int, cpu_s: int, directory_beside: Path) -> None:
+        """Start it.
+
+        memory_mb: address space; cpu_s: processor time; `directory_beside`: a file whose folder takes the child's
+        directory, if it can be written.
+        """
+        self._directory: Path | None = _empty_directory(directory_beside.parent)
+        try:
+            self._process = subprocess.Popen(
+                [_SHELL, "-c", _CONFINE, "sh", str(memory_mb << 10), str(cpu_s), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self._directory,
+                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                start_new_session=True,
+                close_fds=True,
+            )
+        except BaseException:
+            self.drop_directory()
+            raise
+        self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
+        self._lines: list[str] = []
+        self._reading = threading.Lock()
+        self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the program itself, which leads a process group of its own."""
+        return self._process.pid
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes of its output; fewer at the end, none after `close`."""
+        with self._reading:
+            return b"" if self._stdout.closed else self._stdout.read(size)
+
+    def finish(self) -> tuple[int, list[str]]:
+        """After its output has ended: exit status (negative: the signal that killed it), first lines of complaint."""
+        status = self._process.wait()
+        self._drain.join(timeout=_PATIENCE_S)
+        return status, self._lines
+
+    def drop_directory(self) -> None:
+        """Remove its directory: a program that has started needs none, and then nothing at all is around it."""
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def close(self) -> None:
+        """Kill it if it runs, and give everything back."""
+        if self._process.poll() is None:
+            _kill_group(self._process.pid)
+        self._process.wait()
+        self._drain.join(timeout=_PATIENCE_S)
+        with self._reading:
+            self._stdout.close()
+        self._stderr.close()
+        self.drop_directory()
+
+    def _drain_stderr(self) -> None:
+        # Read to the end, or a talkative child would block; keep only the beginning.
+        while line := self._stderr.readline(_LINE_BYTES):
+            if len(self._lines) < _MAX_LINES:
+                self._lines.append(line.decode(errors="replace").strip().lower())
+
+
+def _empty_directory(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="decode-", dir=parent))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="decode-"))
+
+
+def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise RuntimeError("the child was started without a pipe")
+    return pipe
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it ended in this very moment

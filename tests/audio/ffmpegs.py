@@ -1,0 +1,46 @@
+"""The ffmpeg binaries at hand: the one that comes with the package, and the system's."""
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from app.audio.ffmpeg import find_ffmpeg
+
+
+def _available() -> dict[str, Path]:
+    found = {}
+    bundled = find_ffmpeg(None)
+    if bundled is not None:
+        found["bundled"] = bundled
+    system = shutil.which("ffmpeg")
+    if system and Path(system) != bundled:
+        found["system"] = Path(system)
+    return found
+
+
+AVAILABLE = _available()
+"""By name; the first is the one that the service uses."""
+
+
+@cache
+def encoders(ffmpeg: Path) -> frozenset[str]:
+    """What it can encode."""
+    listing = subprocess.run([ffmpeg, "-hide_banner", "-encoders"], capture_output=True, text=True, check=True).stdout
+    return frozenset(line.split()[1] for line in listing.splitlines() if line.startswith(" A"))
+
+
+def encode(source: Path, target: Path, *options: str) -> Path:
+    """Have the first binary that can do it encode `source`. Raises LookupError when none can."""
+    wanted = options[options.index("-c:a") + 1] if "-c:a" in options else None
+    for ffmpeg in AVAILABLE.values():
+        if wanted is None or wanted in encoders(ffmpeg) or wanted.startswith(("pcm_", "copy")):
+            run(ffmpeg, "-i", str(source), *options, str(target))
+            return target
+    raise LookupError(f"no ffmpeg here encodes {wanted}")
+
+
+def run(ffmpeg: Path, *arguments: str) -> None:
+    """Run it to its end. Raises CalledProcessError."""
+    command = [str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-bitexact", *arguments]
+    subprocess.run(command, check=True, capture_output=True)
