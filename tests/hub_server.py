@@ -22,6 +22,10 @@ class Hub:
     url: str
     files: dict[str, bytes]
     fault: Fault = "none"
+    ranges: bool = True
+    """Whether a part of a file can be asked for; otherwise the whole is sent."""
+    pause_s: float = 0.3
+    """Between the nine pieces that a slow hub sends."""
     requests: list[str] = field(default_factory=list)
     """Paths and queries asked for."""
 
@@ -97,12 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.fault == "no-file" and name == "model.pt":
             self._json(404, {"Code": 404, "Message": "no such file"})
             return
-        start, stop = self._range(len(content))
-        self.send_response(206 if "range" in self.headers else 200)
+        partial = self.hub.ranges and "range" in self.headers
+        start, stop = self._range(len(content)) if partial else (0, len(content))
+        self.send_response(206 if partial else 200)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(stop - start))
-        self.send_header("Accept-Ranges", "bytes")
-        if "range" in self.headers:
+        if self.hub.ranges:
+            self.send_header("Accept-Ranges", "bytes")
+        if partial:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.end_headers()
         if self.command != "HEAD":
@@ -123,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             for first in range(0, len(content), 1 + len(content) // 8):
                 self.wfile.write(content[first : first + 1 + len(content) // 8])
                 self.wfile.flush()
-                time.sleep(0.3)
+                time.sleep(self.hub.pause_s)
         else:
             self.wfile.write(content)
 

@@ -5,19 +5,19 @@ against `config.yaml`, and what is wrong is an `InvalidModel` that names the fil
 """
 
 import hashlib
-import math
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor
 
-from app.vad.errors import InvalidModel
+from app.vad.errors import InvalidModel, InvalidOption
 from app.vad.model_config import CMVN_FILE, CONFIG_FILE, WEIGHTS_FILE, EncoderConfig, ModelConfig
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -48,8 +48,7 @@ def read_checkpoint(
     """Read and check a model directory. Raises `InvalidModel` naming the file and what is wrong with it."""
     config = _read_config(directory / CONFIG_FILE)
     shift, scale = _read_cmvn(directory / CMVN_FILE, config.frontend.feature_dim)
-    weights = _read_weights(directory / WEIGHTS_FILE)
-    _check_weights(weights, config.encoder)
+    weights = _read_weights(directory / WEIGHTS_FILE, expected_shapes(config.encoder))
     found = fingerprint(weights)
     if expected_fingerprint and found != expected_fingerprint.strip().lower():
         raise InvalidModel(
@@ -103,10 +102,12 @@ def _read_text(path: Path) -> str:
 def _read_config(path: Path) -> ModelConfig:
     text = _read_text(path)
     try:
-        return ModelConfig.read(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InvalidModel(f"{path} is not YAML: {str(error).splitlines()[0]}") from None
-    except InvalidModel as error:
+        document = yaml.safe_load(text)
+    except Exception as error:  # noqa: BLE001 - a malformed scalar ends in whatever its Python type raises
+        raise InvalidModel(f"{path} is not YAML: {_first_line(error)}") from None
+    try:
+        return ModelConfig.read(document)
+    except (InvalidModel, InvalidOption) as error:
         raise InvalidModel(f"{path}: {error}") from None
 
 
@@ -121,50 +122,58 @@ def _cmvn_vector(path: Path, text: str, component: str, feature_dim: int) -> Ten
     if not found:
         raise InvalidModel(f"{path} has no <{component}> vector")
     try:
-        values = np.array(found[2].split(), dtype=np.float32)
+        values = torch.tensor([float(number) for number in found[2].split()], dtype=torch.float32)
     except ValueError:
         raise InvalidModel(f"{path}: <{component}> holds something that is not a number") from None
-    if len(values) != feature_dim or not np.isfinite(values).all():
-        raise InvalidModel(f"{path}: <{component}> holds {len(values)} numbers, not {feature_dim} finite ones")
-    return torch.from_numpy(values)
+    if found[1] != str(feature_dim) or len(values) != feature_dim or not values.isfinite().all():
+        raise InvalidModel(
+            f"{path}: <{component}> {found[1]} holds {len(values)} numbers, not {feature_dim} finite ones"
+        )
+    return values
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InvalidModel(f"{path} is missing") from None
-    except pickle.UnpicklingError:
-        raise InvalidModel(f"{path} holds something other than tensors, or is damaged; nothing of it was run") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
-        raise InvalidModel(f"{path} is not a PyTorch checkpoint: {_first_line(error)}") from None
+def _read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of exactly these names and shapes, as float32."""
+    document = _load(path)
     if isinstance(document, Mapping):
         document = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping)), document)
     if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
         raise InvalidModel(f"{path} is not a state dict: names with tensors are expected")
-    return {str(name): _as_float32(path, str(name), value) for name, value in document.items()}
+    extra = sorted({str(name) for name in document} - set(shapes))
+    weights = {name: _weight(path, name, document.get(name), shape) for name, shape in shapes.items()}
+    if extra:
+        raise InvalidModel(f"{path} holds tensors that {CONFIG_FILE} has no place for: {', '.join(extra[:5])}")
+    return weights
+
+
+def _load(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch only warns of here ends below as an error of ours, or is fine
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+    except FileNotFoundError:
+        raise InvalidModel(f"{path} is missing") from None
+    except pickle.UnpicklingError:
+        raise InvalidModel(f"{path} holds something other than tensors, or is damaged; nothing of it was run") from None
+    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything, AssertionError and struct.error too
+        raise InvalidModel(f"{path} is not a PyTorch checkpoint: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _as_float32(path: Path, name: str, tensor: Tensor) -> Tensor:
+def _weight(path: Path, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """The tensor as float32. All is checked before it is converted, for a file can state sizes that fill no memory."""
+    if tensor is None:
+        raise InvalidModel(f"{path} has no tensor {name} of shape {shape}, which {CONFIG_FILE} asks for")
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+        raise InvalidModel(f"{path}: {name} is not a plain tensor with values")
+    if tuple(tensor.shape) != shape:
+        raise InvalidModel(f"{path}: {name} has shape {tuple(tensor.shape)}, {CONFIG_FILE} asks for {shape}")
     if not tensor.is_floating_point():
         raise InvalidModel(f"{path}: {name} is {tensor.dtype}, not floating point")
-    return tensor.detach().float()
-
-
-def _check_weights(weights: Mapping[str, Tensor], encoder: EncoderConfig) -> None:
-    expected = expected_shapes(encoder)
-    for name, shape in expected.items():
-        if name not in weights:
-            raise InvalidModel(f"{WEIGHTS_FILE} has no tensor {name} of shape {shape}, which {CONFIG_FILE} asks for")
-        found = tuple(weights[name].shape)
-        if found != shape:
-            raise InvalidModel(f"{WEIGHTS_FILE}: {name} has shape {found}, {CONFIG_FILE} asks for {shape}")
-        if not math.isfinite(float(weights[name].sum())):
-            raise InvalidModel(f"{WEIGHTS_FILE}: {name} holds numbers that are not finite")
-    extra = sorted(set(weights) - set(expected))
-    if extra:
-        raise InvalidModel(f"{WEIGHTS_FILE} holds tensors that {CONFIG_FILE} has no place for: {', '.join(extra[:5])}")
+    values = tensor.detach().float()
+    if not values.isfinite().all():
+        raise InvalidModel(f"{path}: {name} holds numbers that are not finite")
+    return values

@@ -1,12 +1,18 @@
 """Finding and downloading a model: ModelScope's real client against a hub on the loopback interface."""
 
 import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import app.vad.download as downloading
 from app.vad import hub
 from app.vad.errors import ModelNotFound
 from app.vad.hub import cached_model, find_model
@@ -44,8 +50,60 @@ def test_only_the_needed_files_are_downloaded_and_only_once(
 
 def test_a_slow_but_moving_download_succeeds(model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model_hub.fault = "slow"
-    monkeypatch.setattr(hub, "STALL_S", 2.5)
+    model_hub.pause_s = 0.6
+    monkeypatch.setattr(downloading, "STALL_S", 4.0)  # the whole takes longer
     assert download(model_hub, tmp_path).origin == "download"
+
+
+@pytest.mark.slow
+def test_what_an_earlier_start_left_does_not_count_against_a_later_one(
+    model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_hub.ranges = False
+    model_hub.fault = "stalled"
+    monkeypatch.setattr(downloading, "STALL_S", 3.0)
+    with pytest.raises(ModelNotFound, match="stood still"):
+        download(model_hub, tmp_path)
+    assert list(tmp_path.rglob("model.pt.incomplete")), "half of the file is there, and cannot be resumed"
+    model_hub.fault = "slow"
+    model_hub.pause_s = 0.9  # half of the file takes longer than a download may stand still
+    assert download(model_hub, tmp_path).origin == "download"
+
+
+def test_another_package_named_app_is_not_taken(
+    model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    assert download(model_hub, Path("cache")).origin == "download"
+
+
+def test_a_broken_download_takes_nothing_of_the_users_with_it(model_hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "iic" / "tiny-vad"
+    folder.mkdir(parents=True)
+    (folder / "my-notes.txt").write_text("mine")
+    model_hub.files["model.pt"] = b"these are no weights" * 100
+    with pytest.raises(ModelNotFound, match="not a PyTorch checkpoint"):
+        download(model_hub, tmp_path)
+    assert (folder / "my-notes.txt").read_text() == "mine"
+    assert list(tmp_path.rglob("model.pt")) == []
+
+
+def test_the_client_ends_with_its_parent(model_hub: Hub, tmp_path: Path) -> None:
+    model_hub.fault = "stalled"
+    code = (
+        "import sys; from pathlib import Path; from app.vad.hub import find_model;"
+        "find_model('iic/tiny-vad', None, cache_dir=Path(sys.argv[1]), endpoint=sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), model_hub.url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as parent:
+        while not list(tmp_path.rglob("model.pt.incomplete")):
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.send_signal(signal.SIGKILL)
+        parent.communicate(timeout=20)  # the child holds the same stderr, which ends when it does
+    assert parent.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow
@@ -86,13 +144,52 @@ def test_no_hub_at_all(tmp_path: Path) -> None:
         find_model(ID, REVISION, cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:port", "http://[::1", "http://.../", "127.0.0.1:9", "http://"])
+def test_an_endpoint_that_is_none(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(ModelNotFound, match=r"cannot be reached|not an address"):
+        find_model(ID, REVISION, cache_dir=tmp_path, endpoint=endpoint)
+
+
+def test_a_name_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The system's resolver cannot be made to hang on order: only this one call of it is replaced.
+    answered = threading.Event()
+
+    def never(*_: object, **__: object) -> list[object]:
+        answered.wait(60)
+        raise socket.gaierror("gone")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr(downloading, "CONNECT_S", 0.3)
+    try:
+        with pytest.raises(ModelNotFound, match="no answer within"):
+            find_model(ID, REVISION, cache_dir=tmp_path, endpoint="http://hub.invalid")
+    finally:
+        answered.set()
+
+
+def test_behind_a_proxy_the_client_is_let_try(model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", model_hub.url)  # the hub answers for any host, so it can stand in for a proxy
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert find_model(ID, REVISION, cache_dir=tmp_path, endpoint="http://hub.invalid").origin == "download"
+
+
+def test_a_cache_that_cannot_be_made(model_hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelNotFound, match="cannot be made"):
+        download(model_hub, tmp_path / "file" / "cache")
+
+
 def test_without_leave_to_download_the_hub_is_not_asked(model_hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="was not asked"):
         find_model(ID, REVISION, cache_dir=tmp_path, endpoint=model_hub.url, allow_download=False)
     assert model_hub.requests == []
 
 
-@pytest.mark.parametrize("name", ["no-such-directory", "../../etc/passwd", "a/b/c", "iic/..", "/nowhere/at/all"])
+@pytest.mark.parametrize(
+    "name",
+    ["no-such-directory", "../../etc/passwd", "a/b/c", "iic/..", "/nowhere/at/all", "~no-such-user", "x" * 5000],
+)
 def test_what_is_neither_directory_nor_id(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelNotFound, match="not a ModelScope id"):
         find_model(name, None, cache_dir=tmp_path)
