@@ -84,7 +84,7 @@ async def _ndjson_lines(
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(f"the request took longer than {call.service.request_timeout_s:g} s")
             step = await anext(steps, None)
-        yield writer.summary(run.report())
+        yield writer.summary(run.report(), **_kept(call, call.jobs[0], run))
     except VadError as error:
         yield writer.problem(problem_of(error, call.jobs[0].request_id))
 

@@ -29,11 +29,11 @@ class NdjsonWriter:
         """How much audio has been looked at; `expected_ms` is what the file's header says, if it says."""
         return _line("progress", {"done_ms": done_ms, "expected_ms": expected_ms})
 
-    def summary(self, report: Report) -> bytes:
-        """The JSON document without the segments, which have been told."""
+    def summary(self, report: Report, **members: Any) -> bytes:
+        """The JSON document without the segments, which have been told; `members` come on top."""
         document = json_document(report)
         document["segment_count"] = len(document.pop("segments"))
-        return _line("summary", document)
+        return _line("summary", {**document, **members})
 
     def problem(self, problem: Mapping[str, Any]) -> bytes:
         """What went wrong, as its problem document has it but for the `type`; the last line."""
