@@ -63,6 +63,20 @@ format: install ## put every file into the project's form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# ---- measure it
+
+.PHONY: bench
+bench: install ## measure beside the peers, an hour (ARGS="--quick", "--only wav"; VAD_PEERS=DIR: their environment)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: ## build the peers' environment in .peers (about 2 GB)
+	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) sh benchmarks/peers/setup.sh .peers
+
+.PHONY: docs
+docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data)
+	@$(BIN)/python docs/make_docs.py
+
 # ---- release it
 
 $(TOOLS)/bin/pip:

@@ -24,7 +24,10 @@ def main(model: str, revision: str, patterns: list[str]) -> int:
 
 
 def _download(model: str, revision: str, patterns: list[str]) -> None:
-    from modelscope.hub.snapshot_download import snapshot_download  # noqa: PLC0415 - its absence is told like the rest
+    try:  # the client proper: modelscope's wrapper of it imports torch, a second longer and 200 MB more
+        from modelscope_hub.compat.snapshot_download import snapshot_download  # noqa: PLC0415
+    except ImportError:  # before modelscope 1.38; its absence is told like the rest
+        from modelscope.hub.snapshot_download import snapshot_download  # type: ignore[no-redef]  # noqa: PLC0415
 
     # The bar is enough; why it failed comes as the exception.
     logging.getLogger("modelscope_hub").setLevel(logging.CRITICAL)

@@ -151,7 +151,8 @@ def test_without_ffmpeg_wav_and_flac_go_on(files: dict[tuple[int, int], Path], f
     flac = encode(wav, tmp_path / "a.flac", "-c:a", "flac")
     aiff = encode(wav, tmp_path / "a.aiff", "-c:a", "pcm_s16be")
     np.testing.assert_array_equal(whole(opened(flac)), whole(opened(wav)))
-    assert opened(aiff, ffmpeg=ffmpeg).decoder_name == "ffmpeg"
+    with opened(aiff, ffmpeg=ffmpeg) as source:
+        assert source.decoder_name == "ffmpeg"
     with pytest.raises(UnsupportedAudio, match="AIFF needs ffmpeg, which is not installed"):
         opened(aiff)
 

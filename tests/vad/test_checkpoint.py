@@ -13,6 +13,7 @@ import yaml
 
 from app.vad.checkpoint import fingerprint, read_checkpoint
 from app.vad.errors import InvalidModel
+from app.vad.model_config import EncoderConfig
 from app.vad.options import VadOptions
 from app.vad.scorer import FsmnScorer
 from app.vad.segment import segments_of
@@ -128,6 +129,21 @@ def test_what_is_not_yaml_is_told(model: Path, text: str) -> None:
 def test_a_missing_section_is_told(model: Path) -> None:
     (model / "config.yaml").write_text("model: x\n")
     with pytest.raises(InvalidModel, match="frontend_conf"):
+        read_checkpoint(model, model_id="x")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        *(("frontend_conf", key) for key in ("fs", "n_mels", "frame_length", "frame_shift", "lfr_m", "lfr_n")),
+        *(("encoder_conf", key) for key in EncoderConfig.__dataclass_fields__),
+    ],
+)
+def test_a_missing_key_is_told(model: Path, section: str, key: str) -> None:
+    document = yaml.safe_load((model / "config.yaml").read_text())
+    del document[section][key]
+    (model / "config.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InvalidModel, match=rf"config\.yaml: {key} "):
         read_checkpoint(model, model_id="x")
 
 

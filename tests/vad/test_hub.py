@@ -70,6 +70,13 @@ def test_what_an_earlier_start_left_does_not_count_against_a_later_one(
     assert download(model_hub, tmp_path).origin == "download"
 
 
+def test_the_client_does_without_torch(model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit('torch was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the child alone
+    assert download(model_hub, tmp_path / "cache").origin == "download"
+
+
 def test_another_package_named_app_is_not_taken(
     model_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

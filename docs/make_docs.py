@@ -1,0 +1,208 @@
+"""Makes docs/api.md and the table of docs/options.md from a running service, so that neither can go stale.
+
+    python docs/make_docs.py            write them
+    python docs/make_docs.py --check    exit 1 when they are not what would be written
+
+The example is the model card's `vad_example.wav`, found through VAD_REFERENCE_DATA or beside the checkout.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT))
+
+from app.vad.options import VadOptions  # noqa: E402
+from tests.server import RunningServer, running_server  # noqa: E402
+
+REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
+MODEL = REFERENCE / "modelscope/models/iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+_SHOWN_LINES, _SHOWN_WIDTH = 14, 110
+_VOLATILE = [
+    (r'"request_id": ?"[^"]*"', '"request_id": "5f0c6a1e9b3d4728"'),
+    (r'"(queue|decode|inference|total)_ms": ?\d+', r'"\1_ms": 12'),
+    (r'"rtf": ?[\d.e-]+', '"rtf": 0.0007'),
+    (r'"uptime_s": ?[\d.]+', '"uptime_s": 3.2'),
+    (r'"analysis_id": ?"[^"]*"', '"analysis_id": "wJ2nQ0aX8mY3kP5tR7vB1g"'),
+    (r'"id": ?"speech_fsmn[^"]*"', '"id": "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"'),
+    (r'"revision": ?null', '"revision": "v2.0.4"'),
+    (r'"workers": ?\d+', '"workers": 2'),
+    (r'"max_requests": ?\d+', '"max_requests": 16'),
+    (r'"max_queue": ?\d+', '"max_queue": 32'),
+]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One request, as a reader would type it."""
+
+    title: str
+    words: str
+    curl: str
+    """After `curl -s`, with localhost:8000 for the service."""
+    pretty: bool = False
+
+
+EXAMPLES = [
+    Example(
+        "Everything: `format=json`",
+        "The default. Times are integer milliseconds; `options` repeats every option in force, whoever set it.",
+        "-F file=@vad_example.wav localhost:8000/vad",
+        pretty=True,
+    ),
+    Example(
+        "While it is found: `format=ndjson`",
+        "A line for each segment the moment it is complete, `progress` lines at least every second or twentieth of the "
+        "audio, a `summary` last; `error` in its place when the file turns out damaged. Lines are numbered as found.",
+        "-N -F file=@vad_example.wav 'localhost:8000/vad?format=ndjson'",
+    ),
+    Example("FunASR's form", "", "-F file=@vad_example.wav 'localhost:8000/vad?format=funasr'"),
+    Example("CSV", "", "-H 'Accept: text/csv' -F file=@vad_example.wav localhost:8000/vad"),
+    Example("Audacity labels", "", "-F file=@vad_example.wav -F format=audacity localhost:8000/vad"),
+    Example("RTTM", "", "-F file=@vad_example.wav -F format=rttm localhost:8000/vad"),
+    Example("SubRip", "", "-F file=@vad_example.wav -F format=srt localhost:8000/vad"),
+    Example("WebVTT", "", "-F file=@vad_example.wav -F format=vtt localhost:8000/vad"),
+    Example("Praat TextGrid", "", "-F file=@vad_example.wav -F format=textgrid localhost:8000/vad"),
+    Example("Markdown", "Headings in Chinese, or English with `lang=en`.",
+            "-F file=@vad_example.wav -F format=md localhost:8000/vad"),
+    Example("Tight segments", "Close around what is spoken; see [options.md](options.md).",
+            "-F file=@vad_example.wav -F mode=tight -F format=csv localhost:8000/vad"),
+    Example("Frame probabilities", "One value for each 10 ms.",
+            "-F file=@asr_example.wav -F probabilities=true localhost:8000/vad", pretty=True),
+    Example("Kept for other options", "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes.",
+            "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
+    Example("As speaches answers", "Silero's names in, a bare array out.",
+            "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
+    Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),
+    Example("Not audio", "", "--data-binary 'hello' localhost:8000/vad", pretty=True),
+    Example("Health", "200 when ready, else 503.", "localhost:8000/health", pretty=True),
+]  # fmt: skip
+
+HEAD = """# The API
+
+Made by `make docs`: every answer below was given by the service to the request above it; long ones are cut, and ids and
+timings replaced by fixed ones.
+
+`POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
+own answer or problem) or as the body itself, and [options](options.md) as query parameters or form fields, the form
+winning. An answer's form is chosen by `format=`, else by `Accept`, else it is JSON. Audio is taken from the request
+alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it can reach.
+
+"""
+TAIL = """## The speech itself: `format=wav`, `format=zip`
+
+`wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
+Both stream from disk: their size is bounded by nothing here.
+
+```sh
+curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
+```
+
+## Channels
+
+`channel=mix` (default) is the mean of all channels, `channel=0` … one of them, `channel=split` each by itself: every
+segment then carries its `channel`, and `channels` sums each up.
+
+## Errors
+
+Every error is `application/problem+json` (RFC 9457) with a `code` for programs and the `request_id` that the log has.
+
+| status | code | when |
+| ---: | --- | --- |
+| 400 | `no_audio` | no file, or an empty one |
+| 400 | `bad_request` | a malformed form |
+| 401 | `unauthorized` | keys are set (`VAD_API_KEYS`) and none, or a wrong one, was sent |
+| 404 | `no_such_analysis` | a kept analysis is gone, or somebody else's |
+| 408 | `body_timeout` | the upload pauses or trickles |
+| 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
+| 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
+| 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
+| 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
+| 422 | `invalid_option` | unknown, out of range or contradicting; `option` names it |
+| 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
+| 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to come back |
+| 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |
+| 500 | `internal` | anything else; the log has it under the request id |
+
+No speech is no error: 200 with `"segments": []`.
+
+## For operators
+
+`GET /health` (all), `/health/live` (the process answers), `/health/ready` (send requests here), `GET /metrics`
+(Prometheus), `/docs` and `/openapi.json`. `X-Request-ID` is taken when it is sane, and always answered.
+"""
+
+
+def answer(server: RunningServer, example: Example) -> str:
+    """What the service says, made stable and short."""
+    audio = REFERENCE / "audio"
+    command = f"curl -s {example.curl}".replace("localhost:8000", server.url.removeprefix("http://"))
+    text = subprocess.run(["/bin/sh", "-c", command], cwd=audio, capture_output=True, text=True, check=True).stdout
+    if example.pretty:
+        text = json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+        text = re.sub(r"\[\s+([\d.,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+        text = re.sub(r"\{\s+([^{}]*?)\s+\}", lambda found: f"{{{' '.join(found[1].split())}}}", text)
+    for pattern, replacement in _VOLATILE:
+        text = re.sub(pattern, replacement, text)
+    return "\n".join(_shortened(text.splitlines()))
+
+
+def _shortened(lines: list[str]) -> Iterator[str]:
+    kept = lines if len(lines) <= _SHOWN_LINES else [*lines[: _SHOWN_LINES - 3], "…", *lines[-2:]]
+    for line in kept:
+        yield line if len(line) <= _SHOWN_WIDTH else f"{line[: _SHOWN_WIDTH - 1]}…"
+
+
+def api_page(server: RunningServer) -> str:
+    """docs/api.md."""
+    parts = [HEAD]
+    for example in EXAMPLES:
+        words = f"{example.words}\n\n" if example.words else ""
+        shown = answer(server, example)
+        parts.append(f"## {example.title}\n\n{words}```sh\ncurl -s {example.curl}\n```\n\n```\n{shown}\n```\n\n")
+    return "".join(parts) + TAIL
+
+
+def option_table() -> str:
+    """Every option with default, range and meaning."""
+    lines = ["| option | default | range | meaning |", "| --- | --- | --- | --- |"]
+    for name, schema in VadOptions.model_json_schema()["properties"].items():
+        low = schema.get("minimum", schema.get("exclusiveMinimum"))
+        high = schema.get("maximum", schema.get("exclusiveMaximum"))
+        choices = " ".join(f"`{choice}`" for choice in schema.get("enum", []))
+        bounds = choices or ("" if low is None else f"{low:g} – {'∞' if high is None else f'{high:g}'}")
+        default = str(schema["default"]).lower()
+        lines.append(f"| `{name}` | {default} | {bounds or 'true, false'} | {schema['description']} |")
+    return "\n".join(lines)
+
+
+def options_page() -> str:
+    """docs/options.md with its table made anew."""
+    text = (DOCS / "options.md").read_text()
+    table = f"<!-- table -->\n{option_table()}\n<!-- /table -->"
+    return re.sub(r"<!-- table -->.*<!-- /table -->", lambda _: table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Write, or check."""
+    with tempfile.TemporaryDirectory() as folder, running_server(MODEL, Path(folder)) as server:
+        pages = {"api.md": api_page(server), "options.md": options_page()}
+    if "--check" in sys.argv:
+        stale = [name for name, text in pages.items() if (DOCS / name).read_text() != text]
+        print(f"stale: {', '.join(stale)}; run make docs" if stale else "docs are true")
+        return 1 if stale else 0
+    for name, text in pages.items():
+        (DOCS / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""The documentation is true: made pages are fresh, links lead somewhere, commands work as written."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server import RunningServer
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.reference
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_made_pages_are_fresh(published_model: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "docs/make_docs.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+def test_the_readmes_curl_lines_work(name: str, server: RunningServer, speech_like: Path, tmp_path: Path) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("curl ")]
+    assert len(lines) >= 8
+    for audio in set(re.findall(r"@([\w.]+)", "\n".join(lines))):
+        shutil.copyfile(speech_like, tmp_path / audio)
+    for line in lines:
+        command = re.sub(r"(http://)?(localhost|127\.0\.0\.1):8000", server.url, line.split("   #")[0])
+        command = command.replace("curl ", "curl -fsS ", 1)
+        ended = subprocess.run(
+            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert ended.returncode == 0, (line, ended.stderr)
+        assert ended.stdout or "-o " in line
+
+
+def test_both_readmes_show_the_same_commands() -> None:
+    english, chinese = (
+        [re.split(r"\s{2,}#", line)[0] for line in (ROOT / name).read_text().splitlines() if line.startswith("curl ")]
+        for name in ("README.md", "README.zh.md")
+    )
+    assert [line.replace("&lang=en", "") for line in english] == chinese
+
+
+@pytest.mark.parametrize("example", ["detect.sh", "detect.py", "detect.mjs"])
+def test_the_examples_work(example: str, server: RunningServer, speech_like: Path) -> None:
+    runner = {"sh": "/bin/sh", "py": sys.executable, "mjs": "node"}[example.rsplit(".", 1)[1]]
+    needed = {"detect.sh": ("curl", "jq"), "detect.mjs": ("node",)}.get(example, ())
+    if not all(shutil.which(tool) for tool in needed):
+        pytest.skip(f"needs {' and '.join(needed)}")
+    command = [runner, str(ROOT / "examples" / example), str(speech_like), server.url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 2
