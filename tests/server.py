@@ -41,8 +41,10 @@ class RunningServer:
         return httpx.Client(base_url=self.url, timeout=60, **kwargs)  # type: ignore[arg-type]
 
 
-def start_server(model: Path, folder: Path, settings: Mapping[str, str] | None = None) -> RunningServer:
-    """Start one; it may not be ready yet when this returns, but it listens."""
+def start_server(
+    model: Path, folder: Path, settings: Mapping[str, str] | None = None, module: str = "app.cli"
+) -> RunningServer:
+    """Start one; it may not be ready yet when this returns, but it listens. `module`: what to run as the command."""
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     log = (folder / "server.log").open("wb")
@@ -51,7 +53,7 @@ def start_server(model: Path, folder: Path, settings: Mapping[str, str] | None =
         "VAD_MODEL": str(model), "VAD_PORT": "0", "VAD_TMP_DIR": str(temporary), "VAD_LOG_FORMAT": "json",
         **(settings or {}),
     }  # fmt: skip
-    command = [sys.executable, "-m", "app.cli", "serve"]
+    command = [sys.executable, "-m", module, "serve"]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
     port = _wait_for_port(process, folder / "server.log")

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.analyses import NoSuchAnalysis
 from app.api.request_id import request_id_of
+from app.live.hub import NoSuchSession
 from app.vad import errors as domain
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ TABLE: Mapping[type[Exception], Kind] = {
     domain.NoAudio: Kind(400, "no_audio", "No audio"),
     BadRequest: Kind(400, "bad_request", "Bad request"),
     Unauthorized: Kind(401, "unauthorized", "Key missing or wrong"),
+    NoSuchSession: Kind(404, "no_such_session", "No such session"),
     NoSuchAnalysis: Kind(404, "no_such_analysis", "No such analysis"),
     BodyTimeout: Kind(408, "body_timeout", "Upload too slow"),
     UploadTooLarge: Kind(413, "upload_too_large", "Upload too large"),
@@ -105,6 +107,8 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
     all_headers = dict(headers or {})
     if status in (503, 429):
         all_headers.setdefault("Retry-After", "1")
+    if status == 500:
+        all_headers["Connection"] = "close"  # the server closes it after an exception; say so
     if status == 401:
         all_headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(dict(document), status, headers=all_headers, media_type=PROBLEM_JSON)

@@ -6,10 +6,11 @@ fields are few, small, and kept in memory.
 """
 
 import asyncio
+import errno
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
 from app.api.private_directory import PrivateDirectory
 from app.vad.errors import InvalidOption, NoAudio, Overloaded, UnsupportedAudio
 
+_QUICK_TO_REMOVE_BYTES = 4 << 20
 _WRITE_BYTES = 1 << 20
 _MAX_FIELD_BYTES = 64 << 10
 _MAX_FIELDS = 64
@@ -91,7 +93,10 @@ class UploadStore:
             await self._fill(sink, request)
             yield sink.upload
         finally:
-            await asyncio.shield(self._in_thread(sink.discard))
+            if sink.size > _QUICK_TO_REMOVE_BYTES:
+                await asyncio.shield(self._in_thread(sink.discard))
+            else:
+                sink.discard()
 
     async def _fill(self, sink: "_Sink", request: Request) -> None:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -193,9 +198,15 @@ class _Sink:
         if not self._finished:
             raise BadRequest("the multipart body ends before its last boundary")
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.size for file in self._paths)
+
     def discard(self) -> None:
         """Remove every file."""
-        self._close()
+        with suppress(Overloaded):
+            self._close()
         for file in self._paths:
             file.path.unlink(missing_ok=True)
             self._store.account(-file.size)
@@ -213,12 +224,14 @@ class _Sink:
         if self._open is not None and data:
             self._store.account(len(data))
             self._paths[-1].size += len(data)
-            self._open.write(data)
+            with _full_disk_is_overload():
+                self._open.write(data)
 
     def _close(self) -> None:
         if self._open is not None:
-            self._open.close()
-            self._open = None
+            file, self._open = self._open, None
+            with _full_disk_is_overload():
+                file.close()
 
     def _on_part_begin(self) -> None:
         self._headers = {}
@@ -264,6 +277,16 @@ class _Sink:
 
     def _on_end(self) -> None:
         self._finished = True
+
+
+@contextmanager
+def _full_disk_is_overload() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Overloaded("the space for uploads is full; please try again in a moment") from None
 
 
 def _feed_parser(parser: MultipartParser, data: bytes) -> None:

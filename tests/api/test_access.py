@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server import RunningServer, running_server
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,8 @@ def test_logs_are_one_json_line_a_request(server: RunningServer, speech_like: Pa
 
     httpx.post(f"{server.url}/vad", content=speech_like.read_bytes(), headers={"X-Request-ID": "find-me-1"})
     httpx.get(f"{server.url}/a%0Ab%1b[31m", headers={"X-Request-ID": "find-me-2"})
+    # A line is written when its answer has gone out, so the client may be here first.
+    eventually(lambda: server.log.count("find-me-2") > 0 and server.log.count("find-me-1") > 0)
     lines = [json.loads(line) for line in server.log.splitlines() if "find-me" in line]
     assert [line["status"] for line in lines if line["request_id"] == "find-me-1"] == [200]
     (odd,) = [line for line in lines if line["request_id"] == "find-me-2"]

@@ -1,0 +1,40 @@
+"""A storm of any length, and its account: `make soak ARGS="--seconds 600"`."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.small_checkpoint import write_small_checkpoint
+from tests.soak.samples import golden, made
+from tests.soak.storm import Storm
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--model", type=Path, help="a model directory; without it a small one that is made here")
+    parser.add_argument(
+        "--reference", type=Path, default=Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared"),
+        help="the folder of reference data, whose audio and segments are used when --model is the published one",
+    )  # fmt: skip
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("samples", "model"):
+            (folder / part).mkdir()
+        samples = made(folder / "samples")
+        if given.model is not None:
+            samples += golden(given.reference)
+        model = given.model or write_small_checkpoint(folder / "model")
+        account = Storm(model, folder, samples, given.seconds).run()
+    print(account.told())
+    return 1 if account.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

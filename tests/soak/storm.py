@@ -1,0 +1,157 @@
+"""Load with faults on a real server for a set time.
+
+Mixed clips, a long file, bad files, aborted and slow uploads at twice the server's capacity; meanwhile decoders are
+killed, workers raise, the disk for uploads is too small for what comes, and the server is stopped and started again.
+Every accepted answer is compared with the reference's segments, or with what the quiet server said before the storm.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from tests.server import RunningServer, start_server, stop_server, wait_until_ready
+from tests.soak.account import Account
+from tests.soak.faults import children, descriptors, kill_a_decoder, resident_bytes, small_disk
+from tests.soak.samples import Sample, Spans, spans
+
+INSIDE, QUEUED = 4, 4
+SETTINGS = {
+    "VAD_MAX_REQUESTS": str(INSIDE), "VAD_MAX_QUEUE": str(QUEUED), "VAD_BODY_IDLE_TIMEOUT_S": "1",
+}  # fmt: skip
+REFUSED = {400, 408, 415, 422}
+BAD_FILES = [b"", b"text", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"fLaC" * 50, b"ID3\x04" * 99]
+CUT_SHORT = b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
+
+
+class Storm:
+    """One soak."""
+
+    def __init__(self, model: Path, folder: Path, samples: list[Sample], seconds: float, seed: int = 1) -> None:
+        self._model, self._folder, self._seconds = model, folder, seconds
+        self._samples = samples
+        self._random = random.Random(seed)
+        self._right: dict[str, Spans] = {}
+        self.account = Account()
+
+    def run(self) -> Account:
+        """Begin to end."""
+        with ExitStack() as stack:
+            disk = small_disk(self._folder / "tmp", self._little_space_mb())
+            self.account.disk_is_small = stack.enter_context(disk)
+            self._server = self._start()
+            stack.callback(lambda: stop_server(self._server))
+            self._learn()
+            before = descriptors(self._server)
+            asyncio.run(self._rage())
+            time.sleep(2)
+            self._count_faults()
+            self.account.descriptors = (before, descriptors(self._server))
+            self.account.left_files = len(self._server.upload_files)
+            self.account.left_children = len(children(self._server))
+        return self.account
+
+    def _little_space_mb(self) -> int:
+        # Room for the largest upload alone, not for two of them.
+        return 2 + max(len(sample.content) for sample in self._samples) * 3 // 2 // 2**20
+
+    def _start(self) -> RunningServer:
+        server = start_server(self._model, self._folder, SETTINGS, module="tests.soak.faulty")
+        wait_until_ready(server)
+        return server
+
+    def _learn(self) -> None:
+        with self._server.client() as client:
+            for sample in self._samples:
+                answer = client.post("/vad", content=sample.content)
+                if answer.status_code == 500:  # a fault that was put in; the next is far
+                    answer = client.post("/vad", content=sample.content)
+                self._right[sample.name] = spans(answer.raise_for_status())
+                if sample.segments is not None and self._right[sample.name] != sample.segments:
+                    self.account.wrong.append(f"{sample.name} before the storm")
+
+    async def _rage(self) -> None:
+        self._until = time.monotonic() + self._seconds
+        acts = [self._clip] * (2 * INSIDE) + [self._bad, self._abort, self._slow]
+        await asyncio.gather(*map(self._client, acts), self._break_decoders(), self._restart(), self._watch_memory())
+
+    async def _client(self, act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+        while time.monotonic() < self._until:
+            async with httpx.AsyncClient(base_url=self._server.url, timeout=60) as client:
+                try:
+                    for _ in range(20):
+                        await act(client)
+                except (httpx.HTTPError, OSError):
+                    self.account.broken_connections += 1
+                    await asyncio.sleep(0.1)
+
+    async def _clip(self, client: httpx.AsyncClient) -> None:
+        sample = self._random.choice(self._samples)
+        started = time.perf_counter()
+        answer = await client.post("/vad", content=sample.content)
+        status = answer.status_code
+        self.account.statuses[status] += 1
+        if status == 200:
+            self.account.accepted += 1
+            self.account.latencies_ms.append((time.perf_counter() - started) * 1000)
+            # A decoder that was killed in its middle must be an error, never a shorter answer.
+            if spans(answer) != self._right[sample.name]:
+                self.account.wrong.append(f"{sample.name}: {answer.text[:300]}")
+        elif status == 503:
+            self.account.full_disk += "space for uploads" in answer.text
+            await asyncio.sleep(0.05)
+        elif status not in REFUSED | {500}:
+            self.account.wrong.append(f"{sample.name}: {status} {answer.text[:200]}")
+
+    async def _bad(self, client: httpx.AsyncClient) -> None:
+        answer = await client.post("/vad", content=self._random.choice(BAD_FILES))
+        self.account.statuses[answer.status_code] += 1
+        if answer.status_code not in REFUSED | {503}:
+            self.account.wrong.append(f"a bad file: {answer.status_code}")
+        await asyncio.sleep(0.05)
+
+    async def _abort(self, client: httpx.AsyncClient) -> None:
+        _, writer = await self._connect()
+        writer.write(CUT_SHORT + b"RIFF" * 20_000)
+        await asyncio.sleep(self._random.random() * 0.1)
+        writer.transport.abort()
+
+    async def _slow(self, client: httpx.AsyncClient) -> None:
+        reader, writer = await self._connect()
+        writer.write(CUT_SHORT + b"RIFF")
+        try:
+            await asyncio.wait_for(reader.read(1_000), 20)
+        finally:
+            writer.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", int(self._server.url.rsplit(":", 1)[1]))
+
+    async def _break_decoders(self) -> None:
+        while time.monotonic() < self._until:
+            await asyncio.sleep(0.5)
+            self.account.children_killed += kill_a_decoder(self._server)
+
+    async def _restart(self) -> None:
+        await asyncio.sleep(self._seconds / 6)
+        status = await asyncio.to_thread(stop_server, self._server)
+        if status != 0:
+            self.account.wrong.append(f"the server stopped with status {status}")
+        self._count_faults()
+        self.account.memory.clear()
+        self._server = await asyncio.to_thread(self._start)
+        self.account.restarts += 1
+
+    def _count_faults(self) -> None:
+        self.account.faults += self._server.log.count("RuntimeError: a fault that was put in")
+
+    async def _watch_memory(self) -> None:
+        while time.monotonic() < self._until:
+            await asyncio.sleep(0.5)
+            resident = resident_bytes(self._server)
+            if resident:
+                self.account.memory.append((sum(self.account.statuses.values()), resident))
