@@ -34,7 +34,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
-    model: str = Field(DEFAULT_MODEL, min_length=1, description="ModelScope id, or a model directory.")
+    model: str = Field(
+        DEFAULT_MODEL, min_length=1, description="ModelScope id, a model directory, or `silero` / `silero-8k`."
+    )
+    fallback_model: str = Field(
+        "", description="Serves if VAD_MODEL can be neither found nor downloaded, such as `silero`; empty: none does."
+    )
     model_revision: str = Field("v2.0.4", description="Revision of the ModelScope model.")
     model_fingerprint: str = Field("", description="Refuse weights with another fingerprint (SHA-256).")
     modelscope_cache: Path = Field(
@@ -53,7 +58,7 @@ class Settings(BaseSettings):
         "float32", description="Arithmetic of the network. float32 is exact; bfloat16 is faster where the CPU has it."
     )
     workers: int = Field(default_factory=_cores, ge=1, le=256, description="Threads that score; default: the cores.")
-    block_seconds: float = Field(20.0, ge=1, le=300, description="s. Audio scored in one piece.")
+    block_seconds: float = Field(10.0, ge=1, le=300, description="s. Audio scored in one piece.")
     memory_cleanup: Literal["always", "on_oom", "never"] = Field(
         "always", description="When memory that is free is given back to the device and the system."
     )
@@ -76,6 +81,14 @@ class Settings(BaseSettings):
     default_options: dict[str, Any] = Field(
         default_factory=dict, description="JSON. Detection options where a request gives none."
     )
+
+    max_streams: int = Field(1000, ge=0, le=100_000, description="Live streams at a time; 0: none.")
+    live_batch_ms: float = Field(
+        20, ge=0, le=1_000, description="ms. How long a live chunk waits for others to be scored with."
+    )
+    stream_buffer_s: float = Field(10, gt=0, le=600, description="s. Audio of a live stream that may wait for scoring.")
+    stream_idle_s: float = Field(60, gt=0, description="s. A live stream ends when nothing came for so long.")
+    session_ttl_s: float = Field(30, ge=0, description="s. A live session waits so long for its client to come back.")
 
     api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
     cors_origins: CommaList = Field(default_factory=list, description="Origins allowed by CORS, comma-separated.")

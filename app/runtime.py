@@ -1,8 +1,10 @@
 """From settings to a working detector: what the server and the command line both start with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
@@ -13,8 +15,13 @@ from app.vad.blocks import BlockScorer
 from app.vad.checkpoint import read_checkpoint
 from app.vad.device import Device, DevicePolicy, choose_device, choose_dtype, prepare_process
 from app.vad.engine import Engine
+from app.vad.errors import ModelNotFound
 from app.vad.hub import find_model
 from app.vad.scorer import FsmnScorer
+from app.vad.silero import SILERO_OPTIONS, SileroScorer
+from app.vad.silero_package import NAMES, read_silero
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +34,60 @@ class LoadedModel:
     info: ModelInfo
     options: Mapping[str, Any]
     """The model's own defaults."""
+    fallback: str | None = None
+    """Why it is not the model that was asked for; None when it is."""
 
 
 def load_model(settings: Settings) -> LoadedModel:
     """Find (download, if need be), read, check and place the model. Blocking; seconds at most unless it downloads.
 
-    Raises `ModelNotFound`, `InvalidModel`, `NoSuchDevice`.
+    The fallback model stands in only for one that can be neither found nor downloaded: never for a broken one, nor
+    where `model_fingerprint` says which weights may serve. Raises `ModelNotFound`, `InvalidModel`, `NoSuchDevice`.
     """
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
+    try:
+        return _load(settings.model, settings)
+    except ModelNotFound as error:
+        if not settings.fallback_model or settings.model_fingerprint:
+            raise
+        return _load_fallback(settings, str(error))
+
+
+def _load_fallback(settings: Settings, reason: str) -> LoadedModel:
+    try:
+        model = _load(settings.fallback_model, settings)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"{reason}\nNor can VAD_FALLBACK_MODEL={settings.fallback_model} be had. {error}") from None
+    serves = f"{model.info.id} {model.info.revision or ''}".strip()
+    fallback = f"{settings.model} could be neither found nor downloaded at the start, so {serves} serves in its place"
+    log.warning(f"ANOTHER MODEL: {fallback}; its segments differ", tried=_attempts(reason))
+    return replace(model, fallback=fallback)
+
+
+def _attempts(message: str) -> str:
+    """The attempts that a `ModelNotFound` lists, in one line."""
+    return "; ".join(line.removeprefix("  - ") for line in message.partition("\nTo ")[0].splitlines()[1:])
+
+
+def _load(name: str, settings: Settings) -> LoadedModel:
+    return _load_silero(name, settings) if name in NAMES else _load_fsmn(name, settings)
+
+
+def _load_silero(name: str, settings: Settings) -> LoadedModel:
+    weights = read_silero(name, settings.model_fingerprint or None)
+    device = choose_device(settings.device, settings.gpu_min_free_mb)
+    return LoadedModel(
+        scorer=SileroScorer(weights, device),
+        cpu_scorer=lambda: SileroScorer(weights, choose_device("cpu", 0)),
+        device=device,
+        info=ModelInfo(weights.model_id, weights.version, weights.fingerprint),
+        options=SILERO_OPTIONS,
+    )
+
+
+def _load_fsmn(name: str, settings: Settings) -> LoadedModel:
     found = find_model(
-        settings.model,
+        name,
         settings.model_revision,
         cache_dir=settings.modelscope_cache,
         endpoint=settings.modelscope_endpoint,
@@ -66,7 +117,8 @@ def build_detector(settings: Settings, model: LoadedModel) -> Detector:
         fallback=lambda: model.cpu_scorer().score,
         cleanup_mode=settings.memory_cleanup,
     )
-    engine = Engine(model.scorer, policy, workers=settings.workers)
+    batch = settings.gpu_batch if model.device.type == "cuda" else 1
+    engine = Engine(model.scorer, policy, workers=settings.workers, batch=batch)
     return Detector(engine, model.info, audio_policy(settings), (model.options, settings.default_options))
 
 

@@ -30,6 +30,20 @@ class FrameGrid:
     warm_up_frames: int | None
     """Outputs to discard at the head of an isolated block; None if the model's memory has no end, so that blocks must
     be chained."""
+    pads_last: bool = False
+    """Whether samples after a stream's last whole frame count as a frame too, filled up with silence. Only where frames
+    do not overlap."""
+    cuts_in_longest_silence: bool = False
+    """How tight mode cuts speech that is too long; see `app.vad.hysteresis`."""
+
+    @property
+    def frame_ms(self) -> int:
+        """Distance of two frames."""
+        return self.shift_samples * 1000 // self.sample_rate
+
+    def frames(self, samples: int, *, final: bool) -> int:
+        """Frames that so many samples complete."""
+        return -(-samples // self.shift_samples) if final and self.pads_last else self.whole_frames(samples)
 
     def whole_frames(self, samples: int) -> int:
         """Frames that lie wholly inside so many samples."""
@@ -54,6 +68,26 @@ class Block:
     """The stream's scorer state, which scoring moves on; None for an isolated block."""
 
 
+class BankedState(Protocol):
+    """The scorer state of a live stream, kept beside those of others."""
+
+    def restart(self) -> Any:
+        """Itself, at the start of a stream."""
+        ...
+
+    def close(self) -> None:
+        """Give its room back; no block of the stream may be under way."""
+        ...
+
+
+class Bank(Protocol):
+    """Room for the states of many live streams, so that scoring them together costs little."""
+
+    def open(self) -> BankedState:
+        """Room for one more. Raises IndexError when there is none."""
+        ...
+
+
 class BlockScorer(Protocol):
     """A model on a device: blocks in, scores out."""
 
@@ -64,6 +98,10 @@ class BlockScorer(Protocol):
 
     def new_state(self) -> Any:
         """The state at the start of one chained stream."""
+        ...
+
+    def new_bank(self, capacity: int) -> Bank | None:
+        """Room for the states of so many live streams, for a model that gains by having them side by side."""
         ...
 
     def score(self, blocks: list[Block]) -> list[FrameScores]:
@@ -88,7 +126,7 @@ class BlockCutter:
         `samples`: float32 [n] at the model's rate, in [-1, 1]. `final`: the stream ends here.
         """
         buffer = np.concatenate((self._pending, samples)) if len(self._pending) else samples
-        frames = self._grid.whole_frames(len(buffer))
+        frames = self._grid.frames(len(buffer), final=final)
         known = self._first_frame + frames
         outputs = known if final else max(0, known - self._grid.look_ahead_frames)
         chained = self._state is not None

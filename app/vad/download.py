@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 CONNECT_S = 5.0
 """Longest wait for a connection to the hub, the name's look-up and all its addresses together."""
-STALL_S = 8.0
+STALL_S = 7.0
 """Longest that a download may stand still."""
 _ADDRESS_S = 2.0
 _CLIENT = Path(__file__).with_name("hub_client.py")

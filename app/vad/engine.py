@@ -10,6 +10,8 @@ Blocks of one file are isolated and scored side by side; only cutting and segmen
 
 import asyncio
 import contextlib
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -22,6 +24,7 @@ import numpy as np
 from app.vad.blocks import Block, BlockScorer
 from app.vad.device import DevicePolicy
 from app.vad.errors import NotReady
+from app.vad.gather import Gatherer
 from app.vad.options import VadOptions
 from app.vad.scores import NO_SCORES, FloatArray, FrameScores
 from app.vad.segment import Event
@@ -29,6 +32,7 @@ from app.vad.slots import Slots, Turn
 from app.vad.stream import VadStream
 
 _T = TypeVar("_T")
+_NICENESS = 5
 _MarkedBlock = tuple[FloatArray, bool]
 
 
@@ -89,16 +93,19 @@ class _Observers:
 class Engine:
     """Built once, inside a running event loop; `close` ends its threads."""
 
-    def __init__(self, scorer: BlockScorer, policy: DevicePolicy, *, workers: int) -> None:
+    def __init__(self, scorer: BlockScorer, policy: DevicePolicy, *, workers: int, batch: int = 1) -> None:
+        """`batch`: files' blocks that are scored together; more than 1 pays on a GPU only."""
         self.scorer = scorer
         self.policy = policy
         self.workers = workers
         self.observers = _Observers()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_yield_to_others)
         self._readers = ThreadPoolExecutor(max(4, 2 * workers), thread_name_prefix="read")
         self._slots = Slots(workers)
         self._busy = self._waiting = self._requests = 0
         self._closed = False
+        self._batch = batch
+        self._gatherer = Gatherer(self._score_gathered, batch, at_once=workers)
 
     def status(self) -> EngineStatus:
         """What is going on right now."""
@@ -161,7 +168,7 @@ class Engine:
 
     def cleanup(self) -> None:
         """Device cleanup after a call of the service, off the event loop."""
-        if not self._closed:
+        if not self._closed and self.policy.cleanup_is_due:
             self._readers.submit(self.policy.cleanup)
 
     def close(self) -> None:
@@ -192,8 +199,23 @@ class Engine:
 
     def _begin(self, stream: VadStream, row: int, samples: FloatArray, final: bool, usage: Usage) -> _Pending:
         block = stream.cut(samples, final=final)
-        scores = None if block is None else asyncio.ensure_future(self.score([block], usage))
+        scores = None if block is None else asyncio.ensure_future(self._score_file_block(block, usage))
         return _Pending(row, final, scores)
+
+    async def _score_file_block(self, block: Block, usage: Usage) -> list[FrameScores]:
+        if self._batch == 1:
+            return await self.score([block], usage)
+        scores, shared = await self._gatherer.score(block)
+        usage.queue_s = max(usage.queue_s, shared.queue_s)
+        usage.inference_s += shared.inference_s
+        usage.degraded |= shared.degraded
+        return [scores]
+
+    async def _score_gathered(self, blocks: list[Block]) -> list[tuple[FrameScores, Usage]]:
+        usage = Usage()
+        scores = await self.score(blocks, usage)
+        usage.inference_s /= len(blocks)
+        return [(found, usage) for found in scores]
 
     async def _settle(self, item: _Pending, streams: list[VadStream]) -> RowEvents:
         scores = NO_SCORES if item.scores is None else (await item.scores)[0]
@@ -201,9 +223,9 @@ class Engine:
         return RowEvents(item.row, stream.segment(scores, final=item.final), scores)
 
     def _in_flight(self, streams: list[VadStream]) -> int:
-        # One block per thread, and one that waits for the first free thread. A chained stream's next block needs the
-        # state that its last one leaves, so nothing of it may be under way.
-        return self.workers + 1 if streams[0].isolated else 0
+        # Full batches for every thread, and one block that waits for the first free one. A chained stream's next block
+        # needs the state that its last one leaves, so nothing of it may be under way.
+        return self.workers * self._batch + 1 if streams[0].isolated else 0
 
     async def _read(self, source: SampleSource) -> AsyncGenerator[tuple[FloatArray, bool], None]:
         """Blocks of the source, each with whether it is the last; one is read while the one before it is used."""
@@ -224,6 +246,13 @@ class Engine:
 
     def _read_next(self, blocks: Iterator[_MarkedBlock]) -> "asyncio.Future[_MarkedBlock | None]":
         return asyncio.ensure_future(self.in_reader(next, blocks, None))
+
+
+def _yield_to_others() -> None:
+    """Scoring threads take what the event loop and the readers leave: answers then stay quick on a busy machine."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _mark_last(source: SampleSource) -> Iterator[_MarkedBlock]:

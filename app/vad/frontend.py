@@ -16,7 +16,7 @@ Three rearrangements make it cheap without changing the values beyond rounding:
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.vad.model_config import FrontendConfig
 
@@ -27,53 +27,61 @@ _ENERGY_FLOOR = torch.finfo(torch.float32).eps
 _LEVEL_FLOOR = 1e-6
 
 
-class Frontend:
+class Frontend(nn.Module):
     """Read-only tables for one model's frontend, and the transforms over them."""
 
     def __init__(self, config: FrontendConfig, device: torch.device) -> None:
-        self.config = config
+        super().__init__()
+        self.n_mels = config.n_mels
+        self._frame, self._shift, self._strip = config.frame_samples, config.shift_samples, config.hop_samples
         self._fft_size = 1 << (config.frame_samples - 1).bit_length()
         window = _hamming(config.frame_samples)
         self._window = window.to(device)
         # Column 0 has no sample before it: s[0] - a s[0], minus the same share of the mean.
         self._first = float(window[0]) * (1 - _PRE_EMPHASIS)
+        self._emphasis, self._energy_floor, self._level_floor = _PRE_EMPHASIS, _ENERGY_FLOOR, _LEVEL_FLOOR
         self._mean_share = (window * (_PRE_EMPHASIS - 1) / config.frame_samples).to(device)
         self._mel = _mel_bands(config, self._fft_size).to(device)
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in so many samples."""
-        config = self.config
-        return 0 if samples < config.frame_samples else 1 + (samples - config.frame_samples) // config.shift_samples
+        return 0 if samples < self._frame else 1 + (samples - self._frame) // self._shift
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Log mel energies [batch, frames, n_mels] and levels [batch, frames] of [batch, samples]."""
+        if samples.shape[-1] == 0:
+            return samples.new_zeros(samples.shape[0], 0, self.n_mels), samples.new_zeros(samples.shape[0], 0)
+        return self.log_mel(samples), self.decibel(samples)
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """Log mel energies, float32 [batch, frames, n_mels], of float32 [batch, samples] in [-1, 1]."""
-        config, frames = self.config, self.frame_count(samples.shape[-1])
+        frames = self.frame_count(samples.shape[-1])
         padded = samples.new_empty(samples.shape[0], frames, self._fft_size)
-        padded[..., config.frame_samples :] = 0
-        windowed = padded[..., : config.frame_samples]
+        padded[..., self._frame :] = 0
+        windowed = padded[..., : self._frame]
         differences = torch.empty_like(samples)
         differences[:, 0] = 0
-        torch.sub(samples[:, 1:], samples[:, :-1], alpha=_PRE_EMPHASIS, out=differences[:, 1:])
+        torch.sub(samples[:, 1:], samples[:, :-1], alpha=self._emphasis, out=differences[:, 1:])
         torch.mul(self._frames(differences), self._window, out=windowed)
         windowed[..., 0] = self._frames(samples)[..., 0] * self._first
-        windowed.addcmul_(self._frame_sums(samples)[..., None], self._mean_share)
+        windowed.addcmul_(self._frame_sums(samples).unsqueeze(-1), self._mean_share)
         spectrum = torch.fft.rfft(padded)
         power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        return torch.matmul(power, self._mel).clamp_(min=_ENERGY_FLOOR).log_()
+        return torch.matmul(power, self._mel).clamp_(min=self._energy_floor).log_()
 
     def decibel(self, samples: Tensor) -> Tensor:
         """Level of each frame in dB, float32 [batch, frames]: 10 log10(sum of squares + 1e-6)."""
         sums: Tensor = self._frame_sums(samples.square())
-        return sums.add_(_LEVEL_FLOOR).log10_().mul_(10)
+        return sums.add_(self._level_floor).log10_().mul_(10)
 
     def _frames(self, signal: Tensor) -> Tensor:
-        return signal.unfold(-1, self.config.frame_samples, self.config.shift_samples)
+        return signal.unfold(-1, self._frame, self._shift)
 
     def _frame_sums(self, signal: Tensor) -> Tensor:
-        strip = self.config.hop_samples
+        strip = self._strip
         whole = signal.shape[-1] // strip * strip
         strips = signal[:, :whole].reshape(signal.shape[0], -1, strip).sum(-1)
-        sums: Tensor = strips.unfold(-1, self.config.frame_samples // strip, self.config.shift_samples // strip).sum(-1)
+        sums: Tensor = strips.unfold(-1, self._frame // strip, self._shift // strip).sum(-1)
         return sums
 
 

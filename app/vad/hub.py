@@ -130,5 +130,6 @@ def _not_found(model: str, cache_dir: Path, tried: list[str]) -> ModelNotFound:
         f"  - copy the model into {cache_dir / 'models' / model}, or",
         "  - set MODELSCOPE_ENDPOINT to a mirror that can be reached, or",
         "  - run `fsmn-vad model export DIR` on a connected machine and set VAD_MODEL=DIR here.",
+        "For a first look with another model, which needs no download: pip install silero-vad, VAD_MODEL=silero.",
     ]
     return ModelNotFound("\n".join(lines))

@@ -1,22 +1,25 @@
 """Tight segmentation of speech posteriors by hysteresis: a `Segmenter` beside the end-point machine.
 
-Theory of operation, with Silero VAD's option names. Frame t stands for [10t, 10t + 10) ms.
+Theory of operation: the law of Silero VAD's `get_speech_timestamps` (version 6), with its option names, on frames of
+any length. Frame t of F ms stands for [Ft, Ft + F) ms.
 
-1. Speech begins at the first frame whose speech probability is at least `threshold`, and goes on until one is below
-   `neg_threshold`.
-2. Silence shorter than `min_silence_duration_ms` is bridged; speech then shorter than `min_speech_duration_ms` is
-   dropped.
-3. What would grow past `max_speech_duration_s` is cut (`forced_end`) at the least speech-like frame among those near
-   the limit, or where a silence under way began. What follows a cut is the same speech, and is not dropped for being
-   short.
-4. Each segment is padded by `speech_pad_ms`, but not at a cut; two neighbours closer than two pads meet in the middle.
+1. Speech begins at the first frame whose speech probability is at least `threshold`. A frame below `neg_threshold`
+   begins a silence, which the next frame of at least `threshold` ends.
+2. A frame below `neg_threshold` that begins `min_silence_duration_ms` or more after its silence did ends the speech, at
+   the beginning of that silence. Speech of `min_speech_duration_ms` or less is dropped. What is open when the audio
+   ends goes on to the very end.
+3. Speech that would grow past `max_speech_duration_s`, padding included, is cut (`forced_end`), in either way:
+   - *In the longest silence* of more than 98 ms since it began, which is then left out; else right there.
+   - *At the least speech-like frame* of the last 2 s, or where a silence under way began. What follows is the same
+     speech, and is not dropped for being short. So for frames of 10 ms, which show pauses far shorter than 98 ms.
+4. Each segment is padded by `speech_pad_ms`; two neighbours closer than two pads meet in the middle.
 
 Unlike Silero's function this runs frame by frame: an event comes as soon as nothing that follows could change it. A
-start waits for `min_speech_duration_ms` of speech; an end for `min_silence_duration_ms`, or two pads, of silence.
+start waits for more than `min_speech_duration_ms` of speech; an end until no neighbour can come within two pads.
+Beyond it there is one difference: padding never leaves less than 500 ms of the longest duration.
 Invariant: events do not depend on how the frames were grouped into calls.
 """
 
-import math
 from collections import deque
 
 import numpy as np
@@ -26,120 +29,155 @@ from app.vad.scores import FrameScores
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
 from app.vad.speech_mean import SpeechMean
 
-_CUT_SEARCH_FRAMES = 200
-"""How far before the limit a cut is looked for (2 s), at most half the limit."""
+_CUT_SEARCH_MS = 2_000
+"""How far before the limit the least speech-like frame is looked for, at most half the limit."""
+_CUT_SILENCE_MS = 98
+"""Silences up to this are no place to cut."""
+_LEAST_LIMIT_MS = 500.0
+_NONE = -1
 
 
 class Hysteresis:
-    """A `Segmenter`; see the module's head."""
+    """A `Segmenter`; see the module's head. All its times are ms; -1 stands for none."""
 
-    def __init__(self, options: VadOptions) -> None:
+    def __init__(self, options: VadOptions, *, frame_ms: int = FRAME_MS, cut_in_longest_silence: bool = False) -> None:
+        """`frame_ms`: distance of the frames that will come. The flag picks the way of step 3."""
+        self._frame_ms = frame_ms
+        self._in_longest_silence = cut_in_longest_silence
         self._on, self._off = options.threshold, options.neg_threshold
-        self._min_speech = math.ceil(options.min_speech_duration_ms / FRAME_MS)
-        self._min_silence = math.ceil(options.min_silence_duration_ms / FRAME_MS)
-        self._pad = options.speech_pad_ms // FRAME_MS
-        self._settled_silence = max(self._min_silence, 2 * self._pad, 1)
-        limit = options.max_speech_duration_s * 1000 / FRAME_MS - 2 * self._pad
-        self._limit = max(50.0, limit)
-        self._cut_search = int(min(_CUT_SEARCH_FRAMES, self._limit // 2))
+        self._min_speech, self._min_silence = options.min_speech_duration_ms, options.min_silence_duration_ms
+        self._pad = options.speech_pad_ms
+        self._limit = max(_LEAST_LIMIT_MS, options.max_speech_duration_s * 1000 - 2 * self._pad) - frame_ms
+        self._search_frames = int(min(_CUT_SEARCH_MS, self._limit / 2) // frame_ms)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is frame 0 of a new stream."""
-        reach = self._min_speech + self._settled_silence + 2 * self._pad + _CUT_SEARCH_FRAMES + 2
-        self._mean = SpeechMean(reach=2 * reach)
-        self._recent: deque[float] = deque(maxlen=self._cut_search)
-        self._frame = 0
-        self._start = -1
-        """First frame of the speech under way; -1 in silence."""
-        self._silence_from = -1
-        """First frame of the silence that the speech under way is in; -1 in none."""
+        self._mean = SpeechMean(reach=self._search_frames + 2)
+        self._recent: deque[float] = deque(maxlen=self._search_frames)
+        self._now = 0
+        """Where the present frame begins."""
+        self._known: float = 0
+        """Where the frames seen so far end."""
+        self._start = self._silence = _NONE
+        """Where the speech under way began, and the silence that it is in."""
         self._announced = False
+        """Whether nothing can drop the speech under way any more."""
+        self._longest = (_NONE, 0)
+        """Beginning and length of the longest silence that the speech under way went through."""
         self._segment_start = 0
-        """First frame, padding included, of the last announced segment."""
-        self._closed_at = -1
-        """End of an announced segment whose padding is not settled; -1 if none."""
-        self._padded_to = 0
+        """Beginning, padding included, of the last announced segment."""
+        self._closed: float = _NONE
+        """End of an announced segment whose padding is not settled."""
+        self._closed_by_force = False
 
     def accept(self, scores: FrameScores, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        self._mean.extend(scores.silence)
+        self._mean.extend(scores.silence, self._oldest_frame())
+        end = self._now + len(scores) * self._frame_ms - scores.short_ms
         events: list[Event] = []
         for probability in (1.0 - scores.silence.astype(np.float64)).tolist():
+            self._known = min(self._now + self._frame_ms, end)
             self._recent.append(probability)
-            if self._start < 0:
-                self._in_silence(probability, events)
-            if self._start >= 0:
-                self._in_speech(probability, events)
-            self._frame += 1
+            self._step(probability, events)
+            self._settle(events)
+            self._now += self._frame_ms
         if final:
             self._finish(events)
         return events
 
-    def _in_silence(self, probability: float, events: list[Event]) -> None:
+    def _step(self, probability: float, events: list[Event]) -> None:
+        if self._start < 0:
+            if probability < self._on:
+                return
+            self._begin(self._now)
         if probability >= self._on:
-            self._start, self._silence_from, self._announced = self._frame, -1, False
-        elif self._closed_at >= 0 and self._frame + 1 - self._closed_at >= self._settled_silence:
-            self._emit_end(self._closed_at + self._pad, events)
-
-    def _in_speech(self, probability: float, events: list[Event]) -> None:
-        if probability >= self._on:
-            self._silence_from = -1
-        elif probability < self._off and self._silence_from < 0:
-            self._silence_from = self._frame
-        if self._silence_from < 0 and self._frame + 1 - self._start >= self._min_speech:
+            self._leave_silence()
+        if self._now - self._start > self._limit and not self._cut(probability, events):
+            return
+        silent = probability < self._off
+        if silent and self._silence < 0:
+            self._silence = self._now
+        earliest_end = self._known if self._silence < 0 else self._silence
+        if earliest_end - self._start > self._min_speech:
             self._announce(events)
-        if self._silence_from >= 0 and self._frame + 1 - self._silence_from >= self._min_silence:
-            self._close(self._silence_from, events)
-        elif self._frame + 1 - self._start > self._limit:
-            self._cut(events)
+        if silent and self._now - self._silence >= self._min_silence:
+            self._close(self._silence)
+
+    def _begin(self, start: int) -> None:
+        self._start, self._silence, self._announced, self._longest = start, _NONE, False, (_NONE, 0)
+
+    def _leave_silence(self) -> None:
+        if self._silence >= 0:
+            length = self._now - self._silence
+            if length > max(_CUT_SILENCE_MS, self._longest[1]):
+                self._longest = (self._silence, length)
+            self._silence = _NONE
+
+    def _cut(self, probability: float, events: list[Event]) -> bool:
+        """End the segment by force; whether its speech goes on in the present frame."""
+        self._announce(events)
+        silence, length = self._longest
+        if not self._in_longest_silence:
+            return self._cut_at_least_speech(probability, events)
+        self._close(silence if silence >= 0 else self._now, by_force=True)
+        if silence >= 0:
+            self._begin(silence + length)
+        return silence >= 0
+
+    def _cut_at_least_speech(self, probability: float, events: list[Event]) -> bool:
+        if self._silence >= 0 or probability < self._off:
+            self._close(self._silence if self._silence >= 0 else self._now, by_force=True)
+            return False
+        near = list(self._recent)
+        lowest = min(range(len(near)), key=lambda index: (near[index], -index))
+        place = self._now - (len(near) - 1 - lowest) * self._frame_ms
+        self._close(place, by_force=True)
+        self._begin(place)
+        self._announce(events)
+        return True
+
+    def _close(self, end: float, *, by_force: bool = False) -> None:
+        if self._announced:
+            self._closed, self._closed_by_force = end, by_force
+        self._start = _NONE
 
     def _announce(self, events: list[Event]) -> None:
         if self._announced:
             return
         self._announced = True
-        start = max(0, self._start - self._pad)
-        if self._closed_at >= 0:
-            gap = self._start - self._closed_at
-            if gap < 2 * self._pad:
-                start = self._start - gap // 2
-                self._emit_end(self._closed_at + gap // 2, events)
-            else:
-                self._emit_end(self._closed_at + self._pad, events)
-        self._emit_start(max(start, self._padded_to), events)
+        pad = self._pad
+        if self._closed >= 0:
+            pad = int(min(pad, (self._start - self._closed) // 2))
+            self._emit_end(self._closed + pad, events)
+        self._segment_start = max(0, self._start - pad)
+        self._mean.open(self._segment_start // self._frame_ms)
+        events.append(SpeechStart(self._segment_start, int(self._known)))
 
-    def _close(self, frame: int, events: list[Event]) -> None:
-        if self._announced:
-            self._closed_at = frame
-        self._start = -1
-        if self._closed_at >= 0 and self._frame + 1 - self._closed_at >= self._settled_silence:
-            self._emit_end(self._closed_at + self._pad, events)
-
-    def _cut(self, events: list[Event]) -> None:
-        self._announce(events)
-        if self._silence_from >= 0:
-            self._emit_end(self._silence_from, events, forced=True)
-            self._start = -1
-            return
-        near = list(self._recent)
-        lowest = min(range(len(near)), key=lambda index: (near[index], -index))
-        self._start = self._frame + 1 - len(near) + lowest
-        self._emit_end(self._start, events, forced=True)
-        self._emit_start(self._start, events)
+    def _settle(self, events: list[Event]) -> None:
+        """Give out the end that waits, when no segment can begin within two pads of it any more."""
+        if self._closed >= 0:
+            next_start = self._known if self._start < 0 else self._start
+            if next_start - self._closed >= 2 * self._pad:
+                self._emit_end(self._closed + self._pad, events)
 
     def _finish(self, events: list[Event]) -> None:
         if self._start >= 0:
-            self._close(self._silence_from if self._silence_from >= 0 else self._frame, events)
-        if self._closed_at >= 0:
-            self._emit_end(min(self._closed_at + self._pad, self._frame), events)
+            if self._known - self._start > self._min_speech:
+                self._announce(events)
+            self._close(self._known)
+        if self._closed >= 0:
+            self._emit_end(min(self._closed + self._pad, self._known), events)
 
-    def _emit_start(self, frame: int, events: list[Event]) -> None:
-        self._segment_start = frame
-        self._mean.open(frame)
-        events.append(SpeechStart(frame * FRAME_MS, (self._frame + 1) * FRAME_MS))
+    def _emit_end(self, end: float, events: list[Event]) -> None:
+        self._closed = _NONE
+        probability = self._mean.close(-(-int(end) // self._frame_ms))
+        segment = Segment(self._segment_start, int(end), self._closed_by_force, probability)
+        self._closed_by_force = False
+        events.append(SpeechEnd(segment, int(self._known)))
 
-    def _emit_end(self, frame: int, events: list[Event], *, forced: bool = False) -> None:
-        self._closed_at = -1
-        self._padded_to = frame
-        segment = Segment(self._segment_start * FRAME_MS, frame * FRAME_MS, forced, self._mean.close(frame))
-        events.append(SpeechEnd(segment, (self._frame + 1) * FRAME_MS))
+    def _oldest_frame(self) -> int:
+        """The first frame that a start or an end may still lie at."""
+        places = (self._start, self._silence if self._start >= 0 else _NONE, self._longest[0], self._closed)
+        first = min([self._now, *(place for place in places if place >= 0)])
+        return int(max(0, first - self._pad)) // self._frame_ms

@@ -7,25 +7,28 @@ wherever they are missing or answer differently.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 _ROWS_HINT = 1024
 """Rows that the weights' layout is chosen for; any number can be multiplied."""
 
 
-class Linear:
+class Linear(nn.Module):
     """`rows @ weight.T + bias`, then ReLU if `relu`; read-only."""
 
     def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool = False) -> None:
         """`weight`: [outputs, inputs]; `bias`: [outputs]; on the device and of the type of the rows to come."""
+        super().__init__()
         self._weight, self._bias, self._relu = weight, bias, relu
-        self._packed = self._pack()
+        self._after = "relu" if relu else "none"
+        self._packed: Tensor | None = self._pack()
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor) -> Tensor:
         """[n, inputs] -> [n, outputs]."""
-        if self._packed is not None:
-            return self._fused(rows, self._packed)
+        packed = self._packed
+        if packed is not None:
+            return self._fused(rows, packed)
         return self._plain(rows)
 
     def _plain(self, rows: Tensor) -> Tensor:
@@ -33,10 +36,10 @@ class Linear:
         return product.relu_() if self._relu else product
 
     def _fused(self, rows: Tensor, packed: Tensor) -> Tensor:
-        after = "relu" if self._relu else "none"
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, self._bias, after, [], "")
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, self._bias, self._after, [], "")
         return product
 
+    @torch.jit.unused
     def _pack(self) -> Tensor | None:
         """The weights in oneDNN's layout, or None where that does not serve."""
         if self._weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]

@@ -4,29 +4,22 @@ Long blocks are walked in tiles of `TILE_FRAMES`, so that what one layer writes 
 Blocks of the same shape are scored as one batch.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from app.vad.bank import BankedState, StateBank, StreamState
 from app.vad.blocks import Block, FrameGrid
 from app.vad.checkpoint import Checkpoint
+from app.vad.compiled import compiled
 from app.vad.frontend import Frontend
-from app.vad.fsmn import FsmnNetwork, FsmnState
+from app.vad.fsmn import FsmnNetwork
 from app.vad.scores import FrameScores
 
 TILE_FRAMES = 1024
 """Frames scored at a time: the activations of one tile stay in a core's second-level cache."""
-
-
-@dataclass(slots=True)
-class StreamState:
-    """What scoring carries from one chained block to the next, for one stream or a batch of them."""
-
-    network: FsmnState
-    levels: Tensor
-    """dB of the frames whose posterior waits for look-ahead, [batch, <= context_frames]."""
 
 
 class FsmnScorer:
@@ -34,22 +27,28 @@ class FsmnScorer:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         config = checkpoint.config
-        self._device = device
-        self._frontend = Frontend(config.frontend, device)
-        self._network = FsmnNetwork(
-            config, checkpoint.weights, checkpoint.cmvn_shift, checkpoint.cmvn_scale, device, dtype
-        )
+        self._device, self._dtype, self._config = device, dtype, config
+        network = FsmnNetwork(config, checkpoint.weights, checkpoint.cmvn_shift, checkpoint.cmvn_scale, device, dtype)
+        self._pass = compiled(_Pass(Frontend(config.frontend, device), network))
         self.grid = FrameGrid(
             sample_rate=config.frontend.sample_rate,
             frame_samples=config.frontend.frame_samples,
             shift_samples=config.frontend.shift_samples,
             look_ahead_frames=config.frontend.context_frames,
-            warm_up_frames=self._network.warm_up_frames,
+            warm_up_frames=config.encoder.past_frames + config.frontend.context_frames,
         )
 
     def new_state(self) -> StreamState:
         """The state at the start of one chained stream."""
         return self._new_state(1)
+
+    def new_bank(self, capacity: int) -> StateBank:
+        """Room for the states of so many live streams, whose blocks are then scored together at little cost."""
+        full = self.new_state()
+        with torch.inference_mode():
+            enough = torch.zeros(1, self.grid.span(2 * self.grid.look_ahead_frames + 1), device=self._device)
+            self._advance(enough, full, final=False)
+        return StateBank(full, self.new_state(), capacity)
 
     def score(self, blocks: list[Block]) -> list[FrameScores]:
         """Scores of each block, `discard` applied. A chained block's state moves on only when all went well."""
@@ -57,26 +56,43 @@ class FsmnScorer:
         for index, block in enumerate(blocks):
             groups.setdefault(_shape(block), []).append(index)
         results: dict[int, FrameScores] = {}
+        moves = []
         with torch.inference_mode():
             for members in groups.values():
-                scores = self._score_alike([blocks[index] for index in members])
-                results.update(zip(members, scores, strict=True))
+                alike = [blocks[index] for index in members]
+                state = self._take([block.state for block in alike]).to(self._device)
+                results.update(zip(members, self._score_alike(alike, state), strict=True))
+                moves.append((state, alike))
+            for state, alike in moves:
+                _put_back(state, alike)
         return [results[index] for index in range(len(blocks))]
 
-    def _score_alike(self, blocks: list[Block]) -> list[FrameScores]:
-        samples = torch.from_numpy(_stack(blocks)).to(self._device)
-        states = [block.state for block in blocks]
-        state = self._new_state(len(blocks)) if states[0] is None else _join(states)
+    def _score_alike(self, blocks: list[Block], state: StreamState) -> list[FrameScores]:
+        samples = self._place(_stack(blocks))
         silence, levels = self._walk(samples, state, final=blocks[0].final)
-        if states[0] is not None:
-            _split(state, states)
         return [
             FrameScores(silence[row, block.discard :], levels[row, block.discard :]) for row, block in enumerate(blocks)
         ]
 
+    def _place(self, samples: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(samples)
+        # From pinned memory the copy runs beside what the device computes.
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+
+    def _take(self, states: list[Any]) -> StreamState:
+        """The blocks' states as one batch, which may be changed."""
+        if states[0] is None:
+            return self._new_state(len(states))
+        first: object = states[0]
+        if isinstance(first, BankedState):
+            if first.state is None:
+                return first.bank.gather(states)
+            states = [banked.state for banked in states]
+        return StreamState.join(states)
+
     def _walk(self, samples: Tensor, state: StreamState, *, final: bool) -> tuple[np.ndarray, np.ndarray]:
         """Silence posteriors and levels, [batch, outputs] each, tile by tile."""
-        frames = self._frontend.frame_count(samples.shape[-1])
+        frames = self.grid.whole_frames(samples.shape[-1])
         silence, levels = [], []
         for first in range(0, max(frames, 1), TILE_FRAMES):
             count = min(TILE_FRAMES, frames - first)
@@ -85,30 +101,48 @@ class FsmnScorer:
             scores, tile_levels = self._advance(tile, state, final=final and first + count >= frames)
             silence.append(scores)
             levels.append(tile_levels)
-        return torch.cat(silence, dim=1).cpu().numpy(), torch.cat(levels, dim=1).cpu().numpy()
+        # One transfer, and so one wait for the device, for all tiles.
+        both = torch.stack((torch.cat(silence, dim=1), torch.cat(levels, dim=1))).cpu().numpy()
+        return both[0], both[1]
 
     def _advance(self, samples: Tensor, state: StreamState, *, final: bool) -> tuple[Tensor, Tensor]:
-        if samples.shape[-1]:
-            mels, levels = self._frontend.log_mel(samples), self._frontend.decibel(samples)
-        else:
-            mels = samples.new_zeros(samples.shape[0], 0, self._frontend.config.n_mels)
-            levels = samples.new_zeros(samples.shape[0], 0)
-        silence = self._network.advance(mels, state.network, final=final)
-        known = torch.cat((state.levels, levels), dim=1)
-        outputs = silence.shape[1]
-        state.levels = known[:, outputs:].clone()
-        return silence, known[:, :outputs]
+        silence, levels, state.held, state.levels, state.memories = self._pass(
+            samples, state.held, state.levels, state.memories, final
+        )
+        return silence, levels
 
     def _new_state(self, batch: int) -> StreamState:
-        return StreamState(self._network.new_state(batch), torch.zeros(batch, 0, device=self._device))
+        encoder, n_mels = self._config.encoder, self._config.frontend.n_mels
+        memory = torch.zeros(batch, encoder.lorder - 1, encoder.proj_dim, device=self._device, dtype=self._dtype)
+        held = torch.zeros(batch, 0, n_mels, device=self._device)
+        return StreamState(held, torch.zeros(batch, 0, device=self._device), [memory] * encoder.fsmn_layers)
+
+
+class _Pass(nn.Module):
+    """Frontend and network in one, a pure function."""
+
+    def __init__(self, frontend: Frontend, network: FsmnNetwork) -> None:
+        super().__init__()
+        self._frontend, self._network = frontend, network
+
+    def forward(
+        self, samples: Tensor, held: Tensor, levels: Tensor, memories: list[Tensor], final: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        """Silence and levels, [batch, outputs], that `samples` make known; and the state after them."""
+        mels, new_levels = self._frontend(samples)
+        silence, held, memories = self._network(mels, held, memories, final)
+        known = torch.cat((levels, new_levels), dim=1)
+        outputs = silence.shape[1]
+        return silence, known[:, :outputs], held, known[:, outputs:].clone(), memories
 
 
 def _shape(block: Block) -> tuple[object, ...]:
     """Blocks that can be scored as one batch have equal shapes."""
-    state = block.state
-    if state is None:
-        return (len(block.samples), block.final, None)
-    return (len(block.samples), block.final, state.network.mels.shape[1], state.levels.shape[1])
+    state, bank = block.state, None
+    if isinstance(state, BankedState):
+        bank, state = state.bank, state.state
+    inner = None if state is None else (state.held.shape[1], state.levels.shape[1])
+    return (len(block.samples), block.final, inner, id(bank))
 
 
 def _stack(blocks: list[Block]) -> np.ndarray:
@@ -116,22 +150,17 @@ def _stack(blocks: list[Block]) -> np.ndarray:
     return np.stack([block.samples for block in blocks])
 
 
-def _join(states: list[StreamState]) -> StreamState:
-    """The states of several streams as one batch; nothing of theirs is changed."""
-    if len(states) == 1:
-        state = states[0]
-        return StreamState(FsmnState(state.network.mels, list(state.network.memories)), state.levels)
-    layers = range(len(states[0].network.memories))
-    network = FsmnState(
-        torch.cat([state.network.mels for state in states]),
-        [torch.cat([state.network.memories[layer] for state in states]) for layer in layers],
-    )
-    return StreamState(network, torch.cat([state.levels for state in states]))
-
-
-def _split(batch: StreamState, states: list[StreamState]) -> None:
-    """Hand a batch's state back to its streams."""
+def _put_back(batch: StreamState, blocks: list[Block]) -> None:
+    """Hand a batch's state back to its streams; after a final block nothing will be asked of it."""
+    states = [block.state for block in blocks]
+    first: object = states[0]
+    if first is None or blocks[0].final:
+        return
+    if isinstance(first, BankedState) and first.state is None:
+        first.bank.scatter(states, batch)
+        return
     for row, state in enumerate(states):
-        state.network.mels = batch.network.mels[row : row + 1].clone()
-        state.network.memories = [memory[row : row + 1].clone() for memory in batch.network.memories]
-        state.levels = batch.levels[row : row + 1].clone()
+        if isinstance(state, BankedState):
+            state.bank.keep(state, batch, row)
+        else:
+            state.become(batch, row)

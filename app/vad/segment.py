@@ -1,6 +1,6 @@
 """What a detector says: whole segments, and the two events from which they are made.
 
-All times are integer milliseconds from the start of the stream, on a 10 ms grid.
+All times are integer milliseconds from the start of the stream.
 """
 
 from dataclasses import dataclass

@@ -19,9 +19,14 @@ class SpeechMean:
         self._open_at = 0
         self._open_sum = 0.0
 
-    def extend(self, silence: FloatArray) -> None:
-        """Append frames; silence posteriors, shape [frames]."""
-        keep = self._sums[-self._reach - 1 :]
+    def extend(self, silence: FloatArray, oldest: int | None = None) -> None:
+        """Append frames; silence posteriors, shape [frames].
+
+        `oldest`: a frame before the reach that a start or an end may still lie at.
+        """
+        newest = self._base + len(self._sums) - 1
+        first = max(self._base, min(newest - self._reach, newest if oldest is None else oldest))
+        keep = self._sums[first - self._base :]
         self._base += len(self._sums) - len(keep)
         steps = np.concatenate((keep[-1:], 1.0 - silence.astype(np.float64)))
         self._sums = np.concatenate((keep[:-1], np.cumsum(steps)))

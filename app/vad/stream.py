@@ -7,31 +7,40 @@ and `flush` take all three at once. Who scores many streams together, or many bl
 them one by one; cutting and segmenting must then be in order, scoring need not be when the blocks are isolated.
 """
 
+from typing import Any
+
 import numpy as np
 
-from app.vad.blocks import Block, BlockCutter, BlockScorer
+from app.vad.blocks import BankedState, Block, BlockCutter, BlockScorer, FrameGrid
 from app.vad.endpointer import EndPointer
 from app.vad.hysteresis import Hysteresis
-from app.vad.options import VadOptions
+from app.vad.options import FRAME_MS, VadOptions
+from app.vad.regrid import OnTenMs
 from app.vad.scores import FloatArray, FrameScores, Segmenter
 from app.vad.segment import Event
 
 NO_SAMPLES: FloatArray = np.zeros(0, dtype=np.float32)
 
 
-def new_segmenter(options: VadOptions) -> Segmenter:
-    """The segmenter that `options.mode` asks for."""
-    return Hysteresis(options) if options.mode == "tight" else EndPointer(options)
+def new_segmenter(options: VadOptions, grid: FrameGrid) -> Segmenter:
+    """The segmenter that `options.mode` asks for, for scores on `grid`."""
+    if options.mode == "tight":
+        return Hysteresis(options, frame_ms=grid.frame_ms, cut_in_longest_silence=grid.cuts_in_longest_silence)
+    machine = EndPointer(options)
+    return machine if grid.frame_ms == FRAME_MS else OnTenMs(machine, grid.frame_ms)
 
 
 class VadStream:
     """All that changes while one stream is detected; weights are the scorer's."""
 
-    def __init__(self, scorer: BlockScorer, options: VadOptions, *, isolated: bool = False) -> None:
-        """`isolated`: blocks may be scored out of order (see `app.vad.blocks`), if the scorer's memory allows it."""
+    def __init__(
+        self, scorer: BlockScorer, options: VadOptions, *, isolated: bool = False, state: BankedState | None = None
+    ) -> None:
+        """`isolated`: blocks may be scored out of order (see `app.vad.blocks`), if the scorer's memory allows it.
+        `state`: the stream's room in a bank, for one that is scored together with others."""
         self.isolated = isolated and scorer.grid.warm_up_frames is not None
-        self._scorer = scorer
-        self._segmenter = new_segmenter(options)
+        self._scorer, self._state = scorer, state
+        self._segmenter = new_segmenter(options, scorer.grid)
         self._new_cutter()
 
     def accept_waveform(self, samples: FloatArray) -> list[Event]:
@@ -61,4 +70,7 @@ class VadStream:
         return self.segment(self._scorer.score([block])[0], final=block.final)
 
     def _new_cutter(self) -> None:
-        self._cutter = BlockCutter(self._scorer.grid, None if self.isolated else self._scorer.new_state())
+        self._cutter = BlockCutter(self._scorer.grid, None if self.isolated else self._new_state())
+
+    def _new_state(self) -> Any:
+        return self._scorer.new_state() if self._state is None else self._state.restart()

@@ -1,0 +1,189 @@
+"""Silero VAD's own package says the same: probabilities within rounding, tight segments to the millisecond."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.vad.hysteresis import Hysteresis
+from app.vad.options import VadOptions
+from app.vad.scores import FrameScores
+from app.vad.segment import segments_of
+from app.vad.silero import SILERO_OPTIONS, SileroScorer
+from app.vad.silero_package import read_silero
+from app.vad.stream import VadStream, new_segmenter
+from tests.vad.silero_peer import (
+    FRAMES,
+    in_ms,
+    package_model,
+    package_options,
+    package_probabilities,
+    package_segments,
+    silero_vad,
+)
+from tests.voice import voice
+
+RATES = {"silero": 16_000, "silero-8k": 8_000}
+REFERENCE_AUDIO = ["vad_example.wav", "asr_example.wav", "silero_test.wav"]
+GRID = list(
+    itertools.product((0.3, 0.5, 0.7), (0, 100, 250, 320), (0, 32, 100, 500), (0, 30, 200), (math.inf, 1, 2.5, 6))
+)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Any:
+    return package_model()
+
+
+@pytest.fixture(scope="module", params=RATES)
+def scorer(request: pytest.FixtureRequest) -> SileroScorer:
+    return SileroScorer(read_silero(request.param), torch.device("cpu"))
+
+
+def tight(threshold: float, min_speech: int, min_silence: int, pad: int, longest: float) -> VadOptions:
+    return VadOptions(
+        mode="tight", threshold=threshold, neg_threshold=max(threshold - 0.15, 0.01),
+        min_speech_duration_ms=min_speech, min_silence_duration_ms=min_silence, speech_pad_ms=pad,
+        max_speech_duration_s=longest,
+    )  # fmt: skip
+
+
+def score(scorer: SileroScorer, samples: np.ndarray) -> FrameScores:
+    block = VadStream(scorer, VadOptions()).cut(samples, final=True)
+    assert block is not None
+    return scorer.score([block])[0]
+
+
+def ours(scorer: SileroScorer, scores: FrameScores, options: VadOptions) -> list[tuple[int, int]]:
+    found = segments_of(new_segmenter(options, scorer.grid).accept(scores, final=True))
+    return [(segment.start_ms, segment.end_ms) for segment in found]
+
+
+def every_option(peer: Any, scorer: SileroScorer, samples: np.ndarray) -> int:
+    """Compare under all of `GRID`; how many different answers there were."""
+    rate = scorer.grid.sample_rate
+    probabilities = package_probabilities(peer, samples, rate)
+    scores = score(scorer, samples)
+    assert len(scores) == len(probabilities)
+    assert np.abs(1 - scores.silence - probabilities).max() < 1e-5
+    answers = set()
+    for choice in GRID:
+        options = tight(*choice)
+        expected = package_segments(probabilities, len(samples), rate, options)
+        assert ours(scorer, scores, options) == expected, choice
+        answers.add(str(expected))
+    return len(answers)
+
+
+def test_a_synthetic_voice(peer: Any, scorer: SileroScorer) -> None:
+    rate = scorer.grid.sample_rate
+    samples = voice(17.013, [(0.5, 1.5), (2.0, 2.4), (2.6, 2.7), (3.0, 10.6), (11.0, 11.2), (14.0, 17.013)], rate)
+    assert every_option(peer, scorer, samples) > 50
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", REFERENCE_AUDIO)
+@pytest.mark.parametrize("dropped", [0, 77])
+def test_recordings(peer: Any, scorer: SileroScorer, reference: Path, name: str, dropped: int) -> None:
+    samples, rate = soundfile.read(reference / "audio" / name, dtype="float32")
+    samples = samples[:: rate // scorer.grid.sample_rate]
+    assert every_option(peer, scorer, samples[: len(samples) - dropped].copy()) > 10
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", REFERENCE_AUDIO)
+def test_the_packages_own_function_from_the_audio(peer: Any, scorer: SileroScorer, reference: Path, name: str) -> None:
+    samples, rate = soundfile.read(reference / "audio" / name, dtype="float32")
+    rate, samples = scorer.grid.sample_rate, samples[:: rate // scorer.grid.sample_rate].copy()
+    defaults = VadOptions.parse(SILERO_OPTIONS, {"mode": "tight"})
+    for options in (defaults, tight(0.3, 250, 100, 30, 6), tight(0.7, 100, 500, 200, 2.5)):
+        found = silero_vad.get_speech_timestamps(
+            torch.from_numpy(samples), peer, sampling_rate=rate, **package_options(options)
+        )
+        assert ours(scorer, score(scorer, samples), options) == in_ms(found, rate)
+
+
+def test_defaults_are_the_packages(peer: Any) -> None:
+    samples = voice(9.0, [(0.5, 1.5), (2.0, 2.4), (3.0, 6.6), (7.0, 9.0)])
+    scorer = SileroScorer(read_silero("silero"), torch.device("cpu"))
+    found = silero_vad.get_speech_timestamps(torch.from_numpy(samples), peer)
+    assert ours(scorer, score(scorer, samples), VadOptions.parse(SILERO_OPTIONS, {"mode": "tight"})) == in_ms(
+        found, 16_000
+    )
+    assert len(found) > 2
+
+
+PROBABILITY = st.one_of(st.sampled_from([0.0, 0.2, 0.34, 0.35, 0.4, 0.5, 0.51, 0.9, 1.0]), st.floats(0, 1, width=32))
+RUNS = st.lists(st.tuples(PROBABILITY, st.integers(1, 30)), max_size=30)
+
+
+@given(
+    runs=RUNS,
+    lacking=st.integers(0, 511),
+    cuts=st.lists(st.integers(0, 900), max_size=6),
+    threshold=st.sampled_from([0.3, 0.5, 0.7, 0.9]),
+    hysteresis=st.sampled_from([0.0, 0.15, 0.3]),
+    min_speech=st.sampled_from([0, 32, 64, 100, 250, 960]),
+    min_silence=st.sampled_from([0, 31, 32, 96, 100, 500, 2000]),
+    pad=st.sampled_from([0, 15, 30, 100, 250]),
+    longest=st.sampled_from([math.inf, 1.1, 1.6, 3.0, 7.5]),
+)
+@settings(max_examples=600, deadline=None)
+def test_any_probabilities(
+    runs: list[tuple[float, int]], lacking: int, cuts: list[int], threshold: float, hysteresis: float,
+    min_speech: int, min_silence: int, pad: int, longest: float,
+) -> None:  # fmt: skip
+    options = tight(threshold, min_speech, min_silence, pad, longest).model_copy(
+        update={"neg_threshold": max(0.01, threshold - hysteresis)}
+    )
+    speech = np.repeat(np.array([value for value, _ in runs], np.float32), [count for _, count in runs])
+    silence = (np.float32(1) - speech).astype(np.float32)
+    lacking = lacking if len(silence) else 0
+    expected = package_segments(
+        (1 - silence.astype(np.float64)).tolist(), 512 * len(silence) - lacking, 16_000, options
+    )
+    segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
+    parts = [FrameScores(part, np.zeros_like(part)) for part in np.split(silence, sorted(cuts))]
+    # The last frame that is there comes with the end of the stream, if it is a short one.
+    last = FrameScores(silence[-1:], np.zeros_like(silence[-1:]), lacking / 16)
+    if lacking:
+        parts = [FrameScores(part, np.zeros_like(part)) for part in np.split(silence[:-1], sorted(cuts))] + [last]
+    events = [
+        event for index, part in enumerate(parts) for event in segmenter.accept(part, final=index == len(parts) - 1)
+    ]
+    assert [(found.start_ms, found.end_ms) for found in segments_of(events)] == expected
+    assert all(0 <= found.speech_probability <= 1 for found in segments_of(events))
+
+
+def test_frames_are_the_packages() -> None:
+    for name, rate in RATES.items():
+        grid = SileroScorer(read_silero(name), torch.device("cpu")).grid
+        assert (grid.sample_rate, grid.frame_samples, grid.frame_ms) == (rate, FRAMES[rate], 32)
+
+
+def test_of_equally_long_silences_the_first_is_cut_in() -> None:
+    speech = np.repeat(np.array([0.9, 0.1, 0.9, 0.1, 0.9, 0.1], np.float32), [10, 5, 10, 5, 60, 40])
+    options = tight(0.5, 100, 500, 30, 2.5)
+    scores = FrameScores(np.float32(1) - speech, np.zeros_like(speech))
+    segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
+    found = segments_of(segmenter.accept(scores, final=True))
+    expected = package_segments(speech.tolist(), 512 * len(speech), 16_000, options)
+    assert [(segment.start_ms, segment.end_ms) for segment in found] == expected
+    assert (found[0].end_ms, found[0].forced_end) == (10 * 32 + 30, True)
+
+
+def test_an_end_that_is_known_late_has_its_own_mean() -> None:
+    speech = np.repeat(np.array([0.9, 0.1, 0.4, 0.1], np.float32), [20, 1, 300, 10])
+    options = tight(0.5, 100, 100, 0, math.inf)
+    segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
+    parts = [FrameScores(np.float32(1) - part, np.zeros_like(part)) for part in np.split(speech, len(speech))]
+    [found] = segments_of([event for part in parts for event in segmenter.accept(part, final=False)])
+    assert (found.start_ms, found.end_ms) == package_segments(speech.tolist(), 512 * len(speech), 16_000, options)[0]
+    assert found.speech_probability == pytest.approx(0.9)
