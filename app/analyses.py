@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.formats.report import ChannelSegments, Report, Timing
+from app.vad.blocks import FrameGrid
 from app.vad.errors import VadError
-from app.vad.options import FRAME_MS, VadOptions
+from app.vad.options import VadOptions
 from app.vad.scores import FrameScores
 from app.vad.segment import segments_of
 from app.vad.stream import new_segmenter
@@ -32,8 +33,8 @@ class Analysis:
     """As first answered."""
     rows: tuple[tuple[int | None, FrameScores], ...]
     """(channel, scores)."""
-    frame_samples: int
-    """Samples behind each frame's level, for turning it into an amplitude."""
+    grid: FrameGrid
+    """How the scores' frames lie over the samples."""
 
     @property
     def size_bytes(self) -> int:
@@ -44,7 +45,7 @@ class Analysis:
         """The report that `options` would have given. Pure computation, ~0.2 s an hour of audio."""
         started = time.perf_counter()
         channels = tuple(
-            ChannelSegments(channel, tuple(segments_of(new_segmenter(options).accept(scores, final=True))))
+            ChannelSegments(channel, tuple(segments_of(new_segmenter(options, self.grid).accept(scores, final=True))))
             for channel, scores in self.rows
         )
         took = round((time.perf_counter() - started) * 1000)
@@ -58,11 +59,11 @@ class Analysis:
 
     def curve(self, start_ms: int, end_ms: int, points: int) -> "Curve":
         """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""
-        first, last = start_ms // FRAME_MS, -(-end_ms // FRAME_MS)
+        first, last = start_ms // self.grid.frame_ms, -(-end_ms // self.grid.frame_ms)
         silence = np.mean([scores.silence[first:last] for _, scores in self.rows], axis=0)
         level = np.max([scores.decibel[first:last] for _, scores in self.rows], axis=0)
         # The root of the mean square, times a sine's ratio of peak to that.
-        amplitude = np.sqrt(10.0 ** (level / 10) / self.frame_samples * 2)
+        amplitude = np.sqrt(10.0 ** (level / 10) / self.grid.frame_samples * 2)
         return Curve(
             probabilities=np.round(_steps(1 - silence, points, np.mean), 4).tolist(),
             peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),

@@ -22,8 +22,8 @@ from app.audio.source import AudioSource, open_audio
 from app.formats.report import AudioSummary, ChannelSegments, ModelInfo, Report, Timing
 from app.vad.engine import Engine, RowEvents, Usage
 from app.vad.errors import InvalidOption
-from app.vad.options import FRAME_MS, VadOptions
-from app.vad.scores import NO_SCORES, FrameScores
+from app.vad.options import VadOptions
+from app.vad.scores import FrameScores, join_scores
 from app.vad.segment import Segment, segments_of
 
 _PASS_FRAMES = 1 << 16
@@ -75,10 +75,7 @@ class _Row:
 
     def joined(self) -> FrameScores:
         """All scores kept."""
-        parts = [NO_SCORES, *self.scores]
-        return FrameScores(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("silence", "decibel"))
-        )
+        return join_scores(self.scores)
 
 
 class Detector:
@@ -172,7 +169,12 @@ class Run:
                 inference_ms=_ms(self._usage.inference_s),
                 total_ms=_ms(time.perf_counter() - self._started),
             ),
+            frame_ms=self._frame_ms,
         )
+
+    @property
+    def _frame_ms(self) -> int:
+        return self._detector.engine.scorer.grid.frame_ms
 
     async def _open(self) -> AudioSource:
         opening = asyncio.ensure_future(self._detector.engine.in_reader(self._open_in_thread))
@@ -204,7 +206,7 @@ class Run:
             self._keep(row, step.scores)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
-        return Progress(row.channel, segments, row.frames * FRAME_MS, expected_ms)
+        return Progress(row.channel, segments, row.frames * self._frame_ms, expected_ms)
 
     def _channel_of(self, row: int) -> int | None:
         channel = self._job.channel
@@ -214,7 +216,7 @@ class Run:
 
     def _keep(self, row: _Row, scores: FrameScores) -> None:
         limit_s = self._detector.audio.max_probability_s
-        if self._job.probabilities and row.frames * FRAME_MS > limit_s * 1000:
+        if self._job.probabilities and row.frames * self._frame_ms > limit_s * 1000:
             raise InvalidOption("probabilities", f"can be had for audio of up to {limit_s / 60:g} minutes")
         row.scores.append(scores)
 
@@ -227,7 +229,7 @@ class Run:
     def analysis(self) -> Analysis:
         """The frame scores, for other options later; after `steps` has ended, of a job that keeps them."""
         rows = tuple((row.channel, row.joined()) for row in self._rows)
-        return Analysis(self.report(), rows, self._detector.engine.scorer.grid.frame_samples)
+        return Analysis(self.report(), rows, self._detector.engine.scorer.grid)
 
 
 class SourcePasses:

@@ -40,7 +40,17 @@ def configure_logging(form: Literal["auto", "json", "console"], level: str) -> N
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("uvicorn.error").name = "uvicorn"
+    server = logging.getLogger("uvicorn.error")
+    server.name = "uvicorn"
+    server.addFilter(_says_nothing_of_sockets)
+
+
+def _says_nothing_of_sockets(record: logging.LogRecord) -> bool:
+    """uvicorn's lines about WebSockets would show the query, where a key may stand; the service has a line of its own
+    for each stream."""
+    text = str(record.msg)
+    # The last is said of every handshake that is refused with a status.
+    return "WebSocket" not in text and not text.startswith(("connection ", "ASGI callable returned without completing"))
 
 
 def _escape_control_characters(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

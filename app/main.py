@@ -15,18 +15,19 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app import __version__
+from app import __version__, traces
 from app.analyses import AnalysisStore
-from app.api import analyses, detect, errors, ops, ui
+from app.api import analyses, detect, errors, live, ops, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate
 from app.api.metrics import Metrics
 from app.api.observe import ObserveMiddleware
 from app.api.request_id import RequestIdMiddleware
-from app.api.service import Service, connect_metrics
+from app.api.service import Service, connect_live_metrics, connect_metrics
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
+from app.live.hub import Hub, LiveLimits
 from app.runtime import build_detector, load_model
 from app.vad.errors import VadError
 
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exce
     )
     app.state.service = service
     errors.install(app)
-    for router in (detect.router, analyses.router, ops.router, metrics_api.router):
+    for router in (detect.router, analyses.router, live.router, ops.router, metrics_api.router):
         app.include_router(router)
     if settings.ui:
         ui.install(app)
@@ -101,6 +102,8 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
         )
     app.add_middleware(ObserveMiddleware, metrics=service.metrics)
     app.add_middleware(RequestIdMiddleware)
+    if traces.asked_for():
+        app.add_middleware(traces.TraceMiddleware)
 
 
 def _lifespan(
@@ -114,6 +117,8 @@ def _lifespan(
         finally:
             service.drain()
             loading.cancel()
+            if service.hub is not None:
+                await service.hub.close()
             if service.detector is not None:
                 await asyncio.to_thread(service.detector.engine.close)
             if service.uploads is not None:
@@ -143,7 +148,11 @@ async def _load(settings: Settings, service: Service) -> None:
     service.uploads = UploadStore(parent, _upload_limits(settings), detector.engine.in_reader)
     await asyncio.to_thread(service.uploads.prepare)
     await detector.engine.warm_up()
+    service.fallback = loaded.fallback
     connect_metrics(service.metrics, service, detector)
+    service.hub = Hub(detector.engine, _live_limits(settings), settings.live_batch_ms / 1000)
+    service.hub.start()
+    connect_live_metrics(service.metrics, service.hub)
     service.detector = detector
     log.info("ready", model=detector.model.id, device=str(detector.engine.policy.device))
 
@@ -155,6 +164,16 @@ def _upload_limits(settings: Settings) -> UploadLimits:
         idle_timeout_s=settings.body_idle_timeout_s,
         min_bytes_per_s=settings.body_min_rate_kbps * 1000,
         budget_bytes=settings.tmp_budget_mb * _MIB,
+    )
+
+
+def _live_limits(settings: Settings) -> LiveLimits:
+    return LiveLimits(
+        streams=settings.max_streams,
+        buffer_s=settings.stream_buffer_s,
+        idle_s=settings.stream_idle_s,
+        session_ttl_s=settings.session_ttl_s,
+        max_s=settings.max_audio_hours * 3600,
     )
 
 

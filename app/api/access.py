@@ -97,7 +97,8 @@ def _address(scope: Scope) -> str:
 async def _refuse(error: VadError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
-        return
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
+            return
     response = problem_response(problem_of(error, request_id_of(scope)), {"Connection": "close"})
     await response(scope, receive, send)

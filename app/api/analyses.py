@@ -14,7 +14,6 @@ from app.api.service import service_of
 from app.formats.registry import choose
 from app.formats.structured import funasr_documents, json_document
 from app.vad.errors import InvalidOption
-from app.vad.options import FRAME_MS
 
 router = APIRouter(tags=["kept analyses"])
 
@@ -61,6 +60,9 @@ async def curve(
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
     found = await detector.engine.in_reader(analysis.curve, start_ms, min(stop_ms, duration_ms), points)
     answer = CurveAnswer(
-        frame_ms=FRAME_MS, duration_ms=duration_ms, probabilities=found.probabilities, peaks=found.peaks
+        frame_ms=analysis.grid.frame_ms,
+        duration_ms=duration_ms,
+        probabilities=found.probabilities,
+        peaks=found.peaks,
     )
     return JSONResponse(answer.model_dump())

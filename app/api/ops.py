@@ -30,6 +30,7 @@ async def health(request: Request) -> JSONResponse:
         version=service.version,
         uptime_s=round(time.monotonic() - service.started_at, 1),
         model=model and ModelAnswer(id=model.id, revision=model.revision, fingerprint=model.fingerprint),
+        fallback=service.fallback,
         device=detector and str(detector.engine.policy.device),
         workers=detector and detector.engine.workers,
         inflight=service.gate.inside,

@@ -30,7 +30,9 @@ class RequestOptions(BaseModel):
         description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself.",
     )
     probabilities: bool = Field(
-        False, description="Adds the speech probability of every 10 ms frame (`format=json` and the ndjson summary)."
+        False,
+        description="Adds the speech probability of every frame (`format=json` and the ndjson summary): 10 ms with "
+        "FSMN-VAD.",
     )
     lang: Literal["zh", "en"] = Field("zh", description="Language of the headings of `format=md`.")
     keep: bool = Field(

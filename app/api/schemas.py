@@ -32,6 +32,7 @@ class HealthAnswer(BaseModel):
     version: str
     uptime_s: float
     model: ModelAnswer | None
+    fallback: str | None = Field(description="Why another model serves than the one that was asked for; else null.")
     device: str | None
     workers: int | None
     inflight: int = Field(description="Requests inside.")

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from app.analyses import AnalysisStore
 from app.api.admission import Gate
 from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
 from app.detection import Detector
+from app.live.hub import Hub
 from app.vad.errors import NotReady
 
 
@@ -28,15 +29,21 @@ class Service:
     detector: Detector | None = None
     """None until the model is loaded."""
     uploads: UploadStore | None = None
+    hub: Hub | None = None
+    """Live streams."""
     draining: bool = False
     failure: str | None = None
     """Why the model could not be loaded."""
+    fallback: str | None = None
+    """Why another model serves than the one that was asked for."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Harmless settings, for health."""
 
     def drain(self) -> None:
         """Take no new requests; those inside are finished."""
         self.draining = self.gate.closed = True
+        if self.hub is not None:
+            self.hub.drain()
 
     def ready_detector(self) -> Detector:
         """The detector. Raises `NotReady` while the model is loading or the service shuts down."""
@@ -55,7 +62,7 @@ class Service:
         return self.uploads
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: HTTPConnection) -> Service:
     """The service that the application carries."""
     service = request.app.state.service
     if not isinstance(service, Service):
@@ -75,6 +82,15 @@ def connect_metrics(metrics: Metrics, service: Service, detector: Detector) -> N
     engine.observers.inference.append(metrics.inference.labels(str(engine.policy.device)).observe)
     engine.policy.on_oom = lambda action: metrics.oom.labels(action).inc()
     detector.observers.append(_record_file(metrics))
+
+
+def connect_live_metrics(metrics: Metrics, hub: Hub) -> None:
+    """Let metrics see the live streams."""
+    metrics.streams.set_function(lambda: hub.connected)
+    hub.on_drop = lambda reason: metrics.drops.labels(reason).inc()
+    hub.batcher.observers.batch = metrics.batch.observe
+    hub.batcher.observers.chunks = metrics.chunks.inc
+    hub.batcher.observers.lag = metrics.lag.observe
 
 
 def _record_file(metrics: Metrics) -> Callable[[str, float, int], None]:

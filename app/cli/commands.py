@@ -1,7 +1,7 @@
 """The commands and their options; what they do is in the modules beside this one."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ cli = typer.Typer(
 model_cli = typer.Typer(help="Find, download, check or bundle the model.", no_args_is_help=True)
 cli.add_typer(model_cli, name="model")
 errors = Console(stderr=True, highlight=False)
+Speed = Literal["realtime", "full"]
 
 
 def _version(wanted: bool) -> None:
@@ -82,6 +83,58 @@ def detect(
     request = Request(
         sources=sources, format=format_, out=out, options=options, channel=channel, lang=lang, jobs=jobs, model=model,
         url=url, key=key,
+    )  # fmt: skip
+    raise typer.Exit(run(request))
+
+
+@cli.command()
+@with_detection_options
+def stream(
+    source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file, or - for raw PCM on stdin.")] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone (needs the extra [mic]).")] = False,
+    url: Annotated[str | None, typer.Option(help="Use the server at this ws:// or http:// URL.")] = None,
+    service: Annotated[bool, typer.Option("--service", help="Use the server at VAD_HOST and VAD_PORT.")] = False,
+    key: Annotated[str | None, typer.Option(envvar="VAD_API_KEY", help="The server's key.")] = None,
+    speed: Annotated[Speed, typer.Option(help="How fast a file is sent.")] = "full",
+    encoding: Annotated[str, typer.Option(help="Of stdin: pcm_s16le or pcm_f32le.")] = "pcm_s16le",
+    sample_rate: Annotated[int, typer.Option(help="Hz, of stdin and the microphone.")] = 16_000,
+    chunk_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Sound sent at a time.")] = 100,
+    json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
+    model: Annotated[str | None, typer.Option(help="ModelScope id, or a model directory.")] = None,
+    **options: Any,
+) -> None:
+    """Tell where speech begins and ends while it is heard, on this machine or a server. Exit status as of detect."""
+    from app.cli.stream import StreamRequest, run
+
+    request = StreamRequest(
+        source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate, chunk_ms=chunk_ms,
+        speed=speed, json=json_, probabilities=probabilities, model=model, url=url, service=service, key=key,
+    )  # fmt: skip
+    raise typer.Exit(run(request))
+
+
+@cli.command()
+@with_detection_options
+def batch(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the results; s3://… too.")],
+    format_: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the results.")] = "jsonl",
+    channel: Annotated[str, typer.Option(help="mix, split, or an index from 0.")] = "mix",
+    workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: the cores, or the cluster's.")] = None,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: auto, HOST:PORT or local.")] = None,
+    shard_files: Annotated[int, typer.Option(min=1, help="Most files in one result file.")] = 512,
+    shard_mb: Annotated[int, typer.Option(min=1, help="MiB. Most audio, as stored, for one result file.")] = 1024,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the results that are in DEST.")] = False,
+    model: Annotated[str | None, typer.Option(help="ModelScope id, or a model directory.")] = None,
+    **options: Any,
+) -> None:
+    """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
+    from app.cli.batch import BatchRequest, run
+
+    request = BatchRequest(
+        source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
+        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model,
     )  # fmt: skip
     raise typer.Exit(run(request))
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from rich.console import Console
+
 from app.api.parameters import RequestOptions
 from app.cli.inputs import Input
 from app.cli.work import FileDetector, Tell
@@ -13,13 +15,18 @@ from app.detection import Job
 from app.formats.report import Report, safe_name
 from app.runtime import build_detector, load_model
 
+_STDERR = Console(stderr=True, highlight=False)
+
 
 @asynccontextmanager
 async def local_detector(
     settings: Settings, given: Mapping[str, Any], answer: RequestOptions
 ) -> AsyncIterator[FileDetector]:
     """A detector with the model of the settings. Raises `ModelNotFound`, `InvalidModel`."""
-    detector = build_detector(settings, await asyncio.to_thread(load_model, settings))
+    model = await asyncio.to_thread(load_model, settings)
+    if model.fallback is not None:
+        _STDERR.print(model.fallback, style="yellow", markup=False, soft_wrap=True)
+    detector = build_detector(settings, model)
     options = detector.options(given)
 
     async def detect(item: Input, tell: Tell) -> Report:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from app.cli.settings import read_settings_or_say
 from app.config import Settings
-from app.vad.errors import ModelError
+from app.vad.errors import ModelError, ModelNotFound
 
 NO_MODEL_STATUS = 3
 _STDOUT, _STDERR = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
@@ -51,7 +51,10 @@ def _with_settings(command: Callable[[Settings], None]) -> int:
 
 def _find(settings: Settings, *, download: bool) -> Path:
     from app.vad.hub import find_model
+    from app.vad.silero_package import NAMES, silero_file
 
+    if settings.model in NAMES:
+        return silero_file()
     return find_model(
         settings.model,
         settings.model_revision,
@@ -63,7 +66,12 @@ def _find(settings: Settings, *, download: bool) -> Path:
 
 def _verify(settings: Settings) -> None:
     from app.vad.checkpoint import read_checkpoint
+    from app.vad.silero_package import NAMES, read_silero
 
+    if settings.model in NAMES:
+        weights = read_silero(settings.model, settings.model_fingerprint or None)
+        _STDOUT.print(f"{weights.model_id} {weights.version}: sound\nfingerprint {weights.fingerprint}", markup=False)
+        return
     directory = _find(settings, download=False)
     checkpoint = read_checkpoint(
         directory, model_id=settings.model, expected_fingerprint=settings.model_fingerprint or None
@@ -77,7 +85,10 @@ def _verify(settings: Settings) -> None:
 def _export(settings: Settings, directory: Path) -> None:
     from app.vad.checkpoint import read_checkpoint
     from app.vad.model_config import MODEL_FILES
+    from app.vad.silero_package import NAMES, PACKAGE
 
+    if settings.model in NAMES:
+        raise ModelNotFound(f"{settings.model} has no model directory: its weights are in the Python package {PACKAGE}")
     source = _find(settings, download=True)
     read_checkpoint(source, model_id=settings.model)
     directory.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from app.logs import configure_logging
 NO_MODEL_STATUS = 3
 _STDERR = Console(stderr=True, highlight=False)
 _HEAD_BYTES = 64 << 10
+_CHUNK_BYTES = 1 << 20
 
 
 def run(overrides: Mapping[str, Any]) -> int:
@@ -66,6 +67,9 @@ def server_config(settings: Settings, app: object) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http="h11",
+        ws="websockets-sansio",
+        ws_max_size=_CHUNK_BYTES,
+        ws_per_message_deflate=False,  # speech hardly shrinks, and unpacking is work that strangers would give us
         h11_max_incomplete_event_size=_HEAD_BYTES,
         log_config=None,
         access_log=False,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from app.vad.options import FRAME_MS
 from app.vad.segment import Segment
 
 _MAX_NAME = 64
@@ -54,7 +55,7 @@ class ChannelSegments:
     """None for the mix of all channels."""
     segments: tuple[Segment, ...]
     probabilities: Sequence[float] | None = None
-    """Speech probability of each 10 ms frame, when asked for."""
+    """Speech probability of each frame, when asked for."""
 
     @property
     def speech_ms(self) -> int:
@@ -76,6 +77,8 @@ class Report:
     channels: tuple[ChannelSegments, ...]
     options: Mapping[str, Any]
     timing: Timing
+    frame_ms: int = FRAME_MS
+    """Distance of two frames, of the probabilities."""
 
     def in_order(self) -> Iterator[tuple[int | None, Segment]]:
         """(channel, segment) of all channels, by start."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from app.formats.report import ChannelSegments, ModelInfo, Report
-from app.vad.options import FRAME_MS
 from app.vad.segment import Segment
 
 
@@ -43,7 +42,7 @@ def json_document(report: Report) -> dict[str, Any]:
     if len(report.channels) > 1:
         document["channels"] = [_channel_document(entry, report) for entry in report.channels]
     elif report.channels and report.channels[0].probabilities is not None:
-        document["probabilities"] = _probabilities(report.channels[0])
+        document["probabilities"] = _probabilities(report.channels[0], report.frame_ms)
     return document
 
 
@@ -88,9 +87,9 @@ def _channel_document(entry: ChannelSegments, report: Report) -> dict[str, Any]:
         "speech_ratio": round(entry.speech_ms / duration, 4) if duration else 0.0,
     }
     if entry.probabilities is not None:
-        document["probabilities"] = _probabilities(entry)
+        document["probabilities"] = _probabilities(entry, report.frame_ms)
     return document
 
 
-def _probabilities(entry: ChannelSegments) -> dict[str, Any]:
-    return {"frame_ms": FRAME_MS, "values": list(entry.probabilities or ())}
+def _probabilities(entry: ChannelSegments, frame_ms: int) -> dict[str, Any]:
+    return {"frame_ms": frame_ms, "values": list(entry.probabilities or ())}

@@ -1,0 +1,64 @@
+"""The files of a collection in one order, and the shards they are cut into: both follow from names and sizes alone."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file."""
+
+    path: str
+    """Below the source, with `/`."""
+    size_bytes: int
+
+    @property
+    def row_id(self) -> str:
+        """Of its row: the same wherever the collection lies; 32 hexadecimal digits."""
+        return hashlib.sha256(_bytes(self.path)).hexdigest()[: 2 * _ID_BYTES]
+
+    @property
+    def shown(self) -> str:
+        """The path as text that can be written anywhere."""
+        return _bytes(self.path).decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Files that are worked on and written together."""
+
+    number: int
+    entries: tuple[Entry, ...]
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """By path."""
+    return sorted(entries, key=lambda entry: _bytes(entry.path))
+
+
+def listing_hash(entries: Sequence[Entry]) -> str:
+    """SHA-256 over paths and sizes in order; hexadecimal."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(_bytes(entry.path) + b"\0%d\n" % entry.size_bytes)
+    return digest.hexdigest()
+
+
+def cut_shards(entries: Sequence[Entry], max_files: int, max_bytes: int) -> Iterator[Shard]:
+    """Neighbours in order, as many as stay within both bounds, and one file at least."""
+    number, first, held = 0, 0, 0
+    for index, entry in enumerate(entries):
+        if index > first and (index - first >= max_files or held + entry.size_bytes > max_bytes):
+            yield Shard(number, tuple(entries[first:index]))
+            number, first, held = number + 1, index, 0
+        held += entry.size_bytes
+    if first < len(entries):
+        yield Shard(number, tuple(entries[first:]))
+
+
+def _bytes(path: str) -> bytes:
+    # A name on disk need not be text.
+    return path.encode(errors="surrogateescape")

@@ -1,0 +1,76 @@
+"""A file's row: what was found in it, or what is wrong with it; the same whenever and wherever it is made."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from app.batch.listing import Entry
+from app.formats.report import Report
+from app.formats.structured import segment_document
+from app.vad.errors import AudioError, InvalidOption
+
+UNREADABLE, FAILED = "unreadable", "failed"
+"""The file could not be fetched; something unforeseen happened. Both may be otherwise at another time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the output."""
+
+    id: str
+    path: str
+    size_bytes: int
+    error: str | None = None
+    """What is wrong with the file, in words; None: nothing."""
+    error_code: str | None = None
+    """As the service's problem documents have it; `unreadable` and `failed` beside them."""
+    duration_ms: int | None = None
+    sample_rate: int | None = None
+    """Hz, of the file."""
+    channels: int | None = None
+    format: str | None = None
+    truncated: bool | None = None
+    speech_ms: int | None = None
+    segments: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def may_succeed_later(self) -> bool:
+        """Whether the fault may lie outside the file."""
+        return self.error_code in (UNREADABLE, FAILED)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON and Parquet; every member is always there."""
+        members = {name: getattr(self, name) for name in self.__slots__}
+        return {**members, "segments": list(self.segments)}
+
+
+def found_row(entry: Entry, report: Report) -> Row:
+    """The row of a file that was read."""
+    audio = report.audio
+    return Row(
+        id=entry.row_id,
+        path=entry.shown,
+        size_bytes=entry.size_bytes,
+        duration_ms=audio.duration_ms,
+        sample_rate=audio.sample_rate,
+        channels=audio.channels,
+        format=audio.format,
+        truncated=audio.truncated,
+        speech_ms=report.speech_ms,
+        segments=tuple(
+            {"channel": None, **segment_document(index, segment, channel)}
+            for index, (channel, segment) in enumerate(report.in_order(), 1)
+        ),
+    )
+
+
+def failed_row(entry: Entry, code: str, reason: str) -> Row:
+    """The row of a file that was not."""
+    return Row(entry.row_id, entry.shown, entry.size_bytes, error=reason, error_code=code)
+
+
+def error_code(error: Exception) -> str:
+    """`InvalidAudio` is `invalid_audio`; what is not the file's own fault is `unreadable` or `failed`."""
+    if isinstance(error, AudioError | InvalidOption):
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return UNREADABLE if isinstance(error, OSError) else FAILED

@@ -1,0 +1,1 @@
+"""Live streams: chunks in, events out, without sockets."""
