@@ -1,0 +1,49 @@
+"""`python -m benchmarks [--quick] [--only CASE] [--repeat N]`."""
+
+import argparse
+import os
+import sys
+
+from rich.console import Console
+
+from benchmarks.audio import NoRoom, describe
+from benchmarks.cases import CASES
+from benchmarks.plan import Plan
+from benchmarks.process import Missing
+from benchmarks.results import machine, write
+from benchmarks.table import show
+
+
+def main() -> int:
+    """Run cases one after the other; 1 when one could not be run at all."""
+    given = _arguments()
+    plan = Plan(quick=given.quick, repeat=given.repeat or (2 if given.quick else 3))
+    console = Console(highlight=False, soft_wrap=True)
+    here = machine()
+    console.print(f"{here['cpu']}, {here['cores']} cores, {here['memory_mb']:,} MB; audio: {describe(plan)}")
+    console.print(f"load average at the start: {os.getloadavg()[0]:.2f}; {plan.repeat} rounds, medians\n")
+    failed = False
+    for name in given.only or CASES:
+        try:
+            result = CASES[name](plan)
+        except (Missing, NoRoom) as error:
+            console.print(f"{name}: could not be measured: {error}", style="red", markup=False)
+            failed = True
+            continue
+        show(result)
+        write(result, plan)
+    console.print(f"written to {plan.results_folder}")
+    return int(failed)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="This project beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="10 minutes stand for an hour; for seeing that all works")
+    parser.add_argument(
+        "--only", action="append", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; repeatable"
+    )
+    parser.add_argument("--repeat", type=int, metavar="N", help="rounds (3; 2 with --quick)")
+    return parser.parse_args()
+
+
+sys.exit(main())

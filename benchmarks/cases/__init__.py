@@ -1,0 +1,31 @@
+"""The cases: each a function from a plan to a result."""
+
+from collections.abc import Callable
+
+from benchmarks.cases.fairness import fairness
+from benchmarks.cases.floor import floor
+from benchmarks.cases.growth import growth
+from benchmarks.cases.http import http
+from benchmarks.cases.install import install
+from benchmarks.cases.live import live
+from benchmarks.cases.memory import memory
+from benchmarks.cases.offline import flac, mp3, wav
+from benchmarks.cases.overload import overload
+from benchmarks.cases.startup import startup
+from benchmarks.plan import Plan
+from benchmarks.table import Result
+
+CASES: dict[str, Callable[[Plan], Result]] = {
+    "wav": wav,
+    "flac": flac,
+    "mp3": mp3,
+    "floor": floor,
+    "growth": growth,
+    "memory": memory,
+    "http": http,
+    "fairness": fairness,
+    "overload": overload,
+    "live": live,
+    "startup": startup,
+    "install": install,
+}

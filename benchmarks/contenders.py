@@ -1,0 +1,52 @@
+"""Who is measured: this project and its peers, each by a runner in an environment of its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.plan import Plan
+from benchmarks.process import Measured, measure
+
+_RUNNERS = Path(__file__).resolve().parent / "runners"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to get speech segments from a file."""
+
+    name: str
+    runner: str
+    ours: bool = False
+    variant: str = ""
+    longest_minutes: float = 600
+    """Longer files take more memory than a machine of this kind has."""
+    kinds: frozenset[str] = frozenset({"wav", "flac", "mp3"})
+
+    def run(self, plan: Plan, audio: Path, warm_up: Path, cores: int) -> Measured:
+        """Detect `audio` in a new process on `cores` cores. Raises `Missing`, `RunnerFailed`."""
+        python = plan.ours_python if self.ours else plan.peers_python
+        model = plan.onnx_model if self.runner == "funasr_onnxruntime" else plan.model
+        return measure([
+            python, _RUNNERS / f"{self.runner}.py", "--audio", audio, "--warm-up", warm_up,
+            "--cores", str(cores), "--model", model, "--variant", self.variant,
+        ])  # fmt: skip
+
+
+OURS = Contender("this project", "ours", ours=True)
+OURS_BF16 = Contender("this project, bfloat16", "ours", ours=True, variant="bfloat16")
+FUNASR = Contender("FunASR AutoModel", "funasr_automodel")
+FUNASR_ONNX = Contender("funasr-onnx", "funasr_onnxruntime", longest_minutes=60, kinds=frozenset({"wav"}))
+SILERO_ONNX = Contender("Silero, ONNX", "silero", variant="onnx")
+SILERO_SEQUENCE = Contender("Silero, ONNX in blocks", "silero", variant="sequence")
+SILERO_JIT = Contender("Silero, JIT", "silero", variant="jit")
+WEBRTC = Contender("webrtcvad", "webrtc")
+
+ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC)
+QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
+"""For what differs in the reading of files alone."""
+
+
+def products(plan: Plan, cores: int) -> Callable[[], Measured]:
+    """The network's matrix products alone, for an hour of audio."""
+    return partial(measure, [plan.ours_python, _RUNNERS / "products.py", "--cores", str(cores)])

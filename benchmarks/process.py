@@ -1,0 +1,71 @@
+"""One child process, and what it cost: wall time, CPU time, peak memory, and the JSON line that it said."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plan import ROOT
+
+_MAXRSS_UNIT = 1 if os.uname().sysname == "Darwin" else 1024
+
+
+class Missing(Exception):
+    """What was to be measured is not installed here; the message says what."""
+
+
+class RunnerFailed(Exception):
+    """A runner ended with an error; the message is the end of what it printed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one process. Peak memory is that of the largest process under it."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+    answer: Mapping[str, Any]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's, without settings of the service that happen to be set, and with no look at a network."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VAD_")}
+    if "VAD_DEVICE" in os.environ:
+        kept["VAD_DEVICE"] = os.environ["VAD_DEVICE"]
+    return {**kept, "PYTHONWARNINGS": "ignore", **(extra or {})}
+
+
+def measure(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -> Measured:
+    """Run `command` to its end. Raises `Missing`, `RunnerFailed`."""
+    if not Path(command[0]).exists():
+        raise Missing("its environment is not here (make bench-peers)")
+    log = ROOT / "artifacts" / "benchmarks" / "runner.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with log.open("wb") as errors:
+        child = subprocess.Popen(
+            [str(part) for part in command], env=environment(extra), cwd=ROOT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+        )  # fmt: skip
+        said = _read_all(child)
+        _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.perf_counter() - started
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode or not said.strip():
+        raise RunnerFailed(f"status {child.returncode}: {log.read_text(errors='replace')[-600:].strip()}")
+    answer = json.loads(said.splitlines()[-1])
+    if "missing" in answer:
+        raise Missing(answer["missing"])
+    return Measured(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MAXRSS_UNIT / (1 << 20), answer)
+
+
+def _read_all(child: "subprocess.Popen[bytes]") -> bytes:
+    if child.stdout is None:
+        raise RuntimeError("the child was started without a pipe")
+    with child.stdout as pipe:
+        return pipe.read()

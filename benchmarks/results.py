@@ -1,0 +1,52 @@
+"""Results as JSON, one file a case, with the machine and the versions that they were had on."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.audio import describe
+from benchmarks.plan import ROOT, Plan, cores
+from benchmarks.table import Result
+
+_SHOWN = ("torch", "numpy", "soundfile", "uvicorn", "starlette")
+
+
+def machine() -> dict[str, Any]:
+    """What the figures belong to."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return {"cpu": model, "cores": cores(), "memory_mb": memory_mb, "system": platform.platform()}
+
+
+def write(result: Result, plan: Plan) -> Path:
+    """Write one case's result; its path."""
+    head = {
+        "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "quick": plan.quick,
+        "repeat": plan.repeat,
+        "audio": describe(plan),
+        "load_average": os.getloadavg()[0],
+        "machine": machine(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _SHOWN}},
+    }
+    plan.results_folder.mkdir(parents=True, exist_ok=True)
+    path = plan.results_folder / f"{result.case}.json"
+    path.write_text(json.dumps({**head, **asdict(result)}, indent=2, ensure_ascii=False, default=str) + "\n")
+    return path
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
