@@ -1,10 +1,12 @@
 # `make` alone prints the targets; each says what it does after its two hashes.
-# PYTHON=python3.12 picks the interpreter, TORCH_INDEX=URL the index that torch comes from, ARGS="…" goes to the command.
+# PYTHON=python3.12 picks the interpreter, TORCH_INDEX=URL the index that torch comes from, ARGS="…" goes to the command,
+# EXTRAS=dev,otel,silero says which of pyproject.toml's extras are installed.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
+EXTRAS ?= dev,otel,silero
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -30,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) …"
 	@[ -z "$(TORCH_INDEX)" ] || $(BIN)/pip install -qq --disable-pip-version-check --no-deps --index-url "$(TORCH_INDEX)" -c constraints.txt torch
-	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 .PHONY: page
@@ -42,8 +44,9 @@ $(PAGE): $(PAGE_SOURCES)
 	else echo "the page could not be built; the service runs without it"; fi
 
 .PHONY: run
-run: install page ## serve on 127.0.0.1:8000; gets the model at first start (ARGS="--port 9000 …")
-	@exec $(BIN)/fsmn-vad serve $(ARGS)
+run: install page ## serve on 127.0.0.1:8000; gets the model at first start, else starts with Silero VAD (ARGS="--port 9000 …")
+	@grep -qs '^VAD_FALLBACK_MODEL=' .env || export VAD_FALLBACK_MODEL="$${VAD_FALLBACK_MODEL-silero}"; \
+	exec $(BIN)/fsmn-vad serve $(ARGS)
 
 # ---- work on it
 
@@ -76,6 +79,14 @@ bench-peers: ## build the peers' environment in .peers (about 2 GB)
 .PHONY: docs
 docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data)
 	@$(BIN)/python docs/make_docs.py
+
+.PHONY: soak
+soak: install ## load with faults for minutes, then an account (ARGS="--model DIR --seconds 600")
+	@$(BIN)/python -m tests.soak.soak $(ARGS)
+
+.PHONY: fuzz
+fuzz: install ## fuzz the decoders for long (EXAMPLES=20000)
+	@VAD_FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/pytest tests/fuzz $(ARGS)
 
 # ---- release it
 

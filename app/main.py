@@ -15,9 +15,9 @@ import structlog
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app import __version__, traces
+from app import __version__
 from app.analyses import AnalysisStore
-from app.api import analyses, detect, errors, live, ops, ui
+from app.api import analyses, detect, errors, live, ops, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate

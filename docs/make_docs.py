@@ -94,7 +94,8 @@ timings replaced by fixed ones.
 `POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
 own answer or problem) or as the body itself, and [options](options.md) as query parameters or form fields, the form
 winning. An answer's form is chosen by `format=`, else by `Accept`, else it is JSON. Audio is taken from the request
-alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it can reach.
+alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it
+can reach.
 
 """
 TAIL = """## The speech itself: `format=wav`, `format=zip`

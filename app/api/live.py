@@ -19,6 +19,7 @@ from app.api.access import client_of
 from app.api.errors import problem_of, problem_response
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
+from app.formats.report import ModelInfo
 from app.live.hub import Hub, NoSuchSession
 from app.live.parameters import StreamParameters
 from app.live.session import Closing, LiveSession
@@ -87,7 +88,7 @@ class Connection:
         """Until either side has enough."""
         session.on_output, session.on_room = self._output.set, self._room.set
         if session.parameters.protocol == "vad":
-            session.outbox.appendleft(_ready(session))
+            session.outbox.appendleft(_ready(session, self._service.ready_detector().model))
         self._output.set()
         # When the writer has closed the socket, some servers tell the reader nothing more.
         sides = [asyncio.create_task(side(session)) for side in (self._read, self._write)]
@@ -172,7 +173,7 @@ class Connection:
             return  # the reader hears of it too
 
 
-def _ready(session: LiveSession) -> str:
+def _ready(session: LiveSession, model: ModelInfo) -> str:
     parameters = session.parameters
     return json.dumps({
         "type": "ready",
@@ -182,6 +183,7 @@ def _ready(session: LiveSession) -> str:
         "seq": session.last_seq,
         "sample_rate": parameters.sample_rate,
         "encoding": parameters.encoding,
+        "model": {"id": model.id, "revision": model.revision},
         "options": session.options.model_dump(mode="json"),
     })  # fmt: skip
 

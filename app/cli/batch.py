@@ -25,13 +25,15 @@ from app.cli.inputs import AUDIO_SUFFIXES
 from app.cli.settings import read_settings_or_say
 from app.config import Settings
 from app.detection import Detector
+from app.formats.report import ModelInfo
 from app.runtime import build_detector, load_model
-from app.vad.device import choose_device, prepare_process
+from app.vad.device import NoSuchDevice, choose_device, prepare_process
 from app.vad.errors import InvalidOption, ModelError
 from app.vad.options import VadOptions
 
 _STDERR = Console(stderr=True, highlight=False)
-_NEEDS = {"parquet": ("pyarrow", "batch"), "ray": ("ray", "ray")}
+_NEEDS = {"parquet": ("batch", ("pyarrow",)), "ray": ("ray", ("ray", "pyarrow"))}
+"""The extra, and what it brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,17 @@ class _Collection:
         return [shard for shard in self.shards if shard.number not in self.done]
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The model that scores."""
+
+    name: str
+    """As the settings name it."""
+    info: ModelInfo
+    options: Mapping[str, Any]
+    """Its own defaults."""
+
+
 def run(request: BatchRequest) -> int:
     """Do what is left of the collection; the exit status."""
     settings = read_settings_or_say(_STDERR, {"model": request.model} if request.model else {})
@@ -72,7 +85,7 @@ def run(request: BatchRequest) -> int:
         return WRONG_USAGE
     try:
         return _run(request, settings)
-    except (InvalidOption, WrongPlace, OtherRun, _MissingExtra) as error:
+    except (InvalidOption, WrongPlace, OtherRun, NoSuchDevice, _MissingExtra) as error:
         return _say(str(error), WRONG_USAGE)
     except (ModelError, FileNotFoundError) as error:
         return _say(str(error), NO_MODEL)
@@ -95,10 +108,11 @@ def _run(request: BatchRequest, settings: Settings) -> int:
     entries = Source(request.source).list(AUDIO_SUFFIXES)
     shards = list(cut_shards(entries, request.shard_files, request.shard_mb << 20))
     store = Store(request.destination)
-    manifest = _manifest(request, settings, answer, entries, len(shards))
+    model = _identify(settings)
+    manifest = _manifest(request, settings, answer, model, entries, len(shards))
     settle(store, manifest, request.source, overwrite=request.overwrite)
     work = _Collection(entries, shards, finished(store))
-    return _work(request, settings, _task(request, settings, answer), work, view)
+    return _work(request, settings, _task(request, settings, answer, model), work, view)
 
 
 def _work(request: BatchRequest, settings: Settings, task: Task, work: _Collection, view: BatchView) -> int:
@@ -133,13 +147,23 @@ def _local_workers(request: BatchRequest, settings: Settings) -> int:
     return request.workers or (1 if on_gpu else settings.workers)
 
 
-def _manifest(
-    request: BatchRequest, settings: Settings, answer: RequestOptions, entries: list[Entry], shards: int
-) -> Manifest:
-    """Loads the model, to know that it is there and which one it is."""
+def _identify(settings: Settings) -> _Model:
+    """Loads the model once before the workers do, to know that it is there and which one it is."""
     model = load_model(settings.model_copy(update={"device": "cpu"}))
     if model.fallback is not None:
         _STDERR.print(model.fallback, style="yellow", markup=False, soft_wrap=True)
+    name = settings.model if model.fallback is None else settings.fallback_model
+    return _Model(name, model.info, model.options)
+
+
+def _manifest(
+    request: BatchRequest,
+    settings: Settings,
+    answer: RequestOptions,
+    model: _Model,
+    entries: list[Entry],
+    shards: int,
+) -> Manifest:
     info = model.info
     size = sum(entry.size_bytes for entry in entries)
     return Manifest(
@@ -153,9 +177,10 @@ def _manifest(
     )
 
 
-def _task(request: BatchRequest, settings: Settings, answer: RequestOptions) -> Task:
-    # One thread scores in each worker: processes take the cores.
-    mine = settings.model_copy(update={"workers": 1})
+def _task(request: BatchRequest, settings: Settings, answer: RequestOptions, model: _Model) -> Task:
+    # One thread scores in each worker: processes take the cores. Every worker has these weights or none.
+    pinned = {"model": model.name, "fallback_model": "", "model_fingerprint": model.info.fingerprint}
+    mine = settings.model_copy(update={"workers": 1, **pinned})
     return Task(
         source=request.source,
         destination=request.destination,
@@ -175,8 +200,8 @@ def build_worker_detector(settings: Settings) -> Detector:
 
 
 def _check_extras(request: BatchRequest) -> None:
-    wanted = [request.format, "ray" if request.ray else ""]
-    for module, extra in (_NEEDS[name] for name in wanted if name in _NEEDS):
+    wanted = [_NEEDS[name] for name in (request.format, "ray" if request.ray else "") if name in _NEEDS]
+    for extra, module in ((extra, module) for extra, modules in wanted for module in modules):
         if find_spec(module) is None:
             raise _MissingExtra(f"{module} is not installed; it comes with the extra [{extra}]: "
                                 f"pip install 'fsmn-vad-service[{extra}]'")  # fmt: skip

@@ -1,0 +1,141 @@
+"""`docs/asyncapi.yaml` describes every message as it is: what is heard here over a socket is checked against it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from app.live.parameters import StreamParameters
+from tests.live.client import Heard, converse, cut, f32, hear, hear_all, s16, say, stream, vanish
+from tests.server import RunningServer
+from tests.signals import bursts
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.yaml"
+SCHEMA_OF = {
+    "ready": "Ready",
+    "speech_start": "SpeechStart",
+    "speech_end": "SpeechEnd",
+    "probability": "Probability",
+    "flushed": "Flushed",
+    "reset": "Reset",
+    "pong": "Pong",
+    "done": "Done",
+    "error": "Error",
+}
+CHUNKS = cut(s16(bursts(10.0, [(2.0, 4.0), (6.0, 8.0)])), 3_200)
+FLUSH, RESET, PING, NONSENSE = '{"type":"flush"}', '{"type":"reset"}', '{"type":"ping"}', "nonsense"
+BROKEN = f32(bursts(0.5, []) * float("nan"))
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The description, read."""
+    assert DOCUMENT.is_file(), f"{DOCUMENT} is not there: the messages of a live stream are not documented"
+    read: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))
+    return read
+
+
+def problems(document: dict[str, Any], name: str, message: Any) -> list[str]:
+    """What is wrong with a message, by the schema of that name."""
+    assert name in document["components"]["schemas"], f"there is no schema {name}"
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    return [error.message for error in Draft202012Validator(schema).iter_errors(message)]
+
+
+@pytest.fixture(scope="module")
+def heard(server: RunningServer) -> list[dict[str, Any]]:
+    """Streams in which everything happens that can be said."""
+    parts = [*CHUNKS[:30], FLUSH, *CHUNKS[30:], PING, NONSENSE, RESET, *CHUNKS]
+    found = [
+        converse(server, parts),
+        converse(server, parts, mode="tight", probabilities="true", probability_interval_ms=50, sample_rate=8_000),
+        converse(server, []),
+    ]
+    for query, chunks in (
+        ({"encoding": "f32le"}, [BROKEN]), ({"no_such_option": 1}, []), ({"sample_rate": 1}, []),
+        ({"session": "never-was"}, []),
+    ):  # fmt: skip
+        found.append(ends_by_itself(server, chunks, query))
+    return [message for one in found for message in one.messages] + resumed(server)
+
+
+def ends_by_itself(server: RunningServer, chunks: list[bytes], query: dict[str, Any]) -> Heard:
+    with stream(server, **query) as socket:
+        for chunk in chunks:
+            socket.send(chunk)
+        return hear_all(socket)
+
+
+def resumed(server: RunningServer) -> list[dict[str, Any]]:
+    with stream(server) as socket:
+        token = hear(socket)["session"]
+        for chunk in CHUNKS:
+            socket.send(chunk)
+        vanish(socket)
+    with stream(server, session=token, after=0) as socket:
+        say(socket, "end")
+        return hear_all(socket).messages
+
+
+def test_every_message_is_as_described(document: dict[str, Any], heard: list[dict[str, Any]]) -> None:
+    assert {message["type"] for message in heard} == set(SCHEMA_OF)
+    for message in heard:
+        assert problems(document, SCHEMA_OF[message["type"]], message) == [], message
+        # Nor does a message pass for another one.
+        others = [name for kind, name in SCHEMA_OF.items() if kind != message["type"]]
+        assert all(problems(document, name, message) for name in others)
+
+
+def test_the_description_can_tell_right_from_wrong(document: dict[str, Any], heard: list[dict[str, Any]]) -> None:
+    for message in heard:
+        for member in message.keys() - {"option"}:
+            without = {name: value for name, value in message.items() if name != member}
+            assert problems(document, SCHEMA_OF[message["type"]], without), (member, message)
+            assert problems(document, SCHEMA_OF[message["type"]], {**message, member: [None]}), (member, message)
+        assert problems(document, SCHEMA_OF[message["type"]], {**message, "more": 1}), message
+
+
+def test_funasr_messages_are_as_described(document: dict[str, Any], server: RunningServer) -> None:
+    *events, done = converse(server, [*CHUNKS, '{"is_speaking": false}'], protocol="funasr").messages
+    assert len(events) == 4
+    assert [problem for event in events for problem in problems(document, "FunasrEvent", event)] == []
+    assert problems(document, "FunasrDone", done) == []
+    assert problems(document, "FunasrEvent", done)
+
+
+def test_what_clients_send_is_described(document: dict[str, Any]) -> None:
+    for name, kind in {"Flush": "flush", "ResetRequest": "reset", "End": "end", "Ping": "ping"}.items():
+        assert problems(document, name, {"type": kind}) == []
+        assert problems(document, name, {"type": "hello"})
+    assert problems(document, "FunasrControl", {"is_speaking": False, "mode": "2pass"}) == []
+
+
+def test_every_parameter_is_described(document: dict[str, Any]) -> None:
+    described = document["components"]["schemas"]["Query"]["properties"]
+    assert set(described) == {*StreamParameters.model_fields, "api_key"}
+    for name, field in StreamParameters.model_fields.items():
+        if "default" in described[name]:
+            assert described[name]["default"] == field.default
+    in_force = json.loads(StreamParameters().model_dump_json())
+    assert problems(document, "Query", {k: v for k, v in in_force.items() if v is not None}) == []
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                place: Any = document
+                for step in node["$ref"].removeprefix("#/").split("/"):
+                    place = place[step]
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document)
+    assert document["asyncapi"].startswith("3.")
+    assert document["channels"]["stream"]["address"] == "/vad/stream"

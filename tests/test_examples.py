@@ -1,0 +1,66 @@
+"""The examples of live streams, run against a real server."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.cli.relay import breaking_relay
+from tests.server import RunningServer
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def run(command: list[str], path: Path, url: str) -> list[str]:
+    environment = {**os.environ, "SPEED": "20"}
+    ended = subprocess.run(
+        [*command, str(path), url], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+def expected(server: RunningServer, path: Path) -> list[list[int]]:
+    with server.client() as client:
+        answer = client.post("/vad?max_end_silence_time=500", files={"file": (path.name, path.read_bytes())})
+    return [[segment["start_ms"], segment["end_ms"]] for segment in answer.json()["segments"]]
+
+
+def shown(lines: list[str]) -> list[list[int]]:
+    return [[int(word) for word in line.split()[:2]] for line in lines if "..." not in line]
+
+
+def node() -> list[str]:
+    """Node with a WebSocket of its own: from 22 on, or from 20.10 on behind a flag."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    for flags in ([], ["--experimental-websocket"]):
+        command = ["node", *flags]
+        ended = subprocess.run([*command, "-e", "WebSocket"], capture_output=True, check=False)
+        if ended.returncode == 0:
+            return command
+    pytest.skip("needs a node that has WebSocket: 22, or 20.10")
+
+
+def test_python(server: RunningServer, speech_like: Path) -> None:
+    lines = run([sys.executable, str(EXAMPLES / "stream.py")], speech_like, server.url.replace("http", "ws"))
+    assert len(lines) == 4
+    assert shown(lines) == expected(server, speech_like)
+
+
+def test_javascript(server: RunningServer, speech_like: Path) -> None:
+    lines = run([*node(), str(EXAMPLES / "stream.mjs")], speech_like, server.url.replace("http", "ws"))
+    assert len(lines) == 4
+    assert shown(lines) == expected(server, speech_like)
+
+
+def test_javascript_comes_back(server: RunningServer, speech_like: Path) -> None:
+    command = [*node(), str(EXAMPLES / "stream.mjs")]
+    with breaking_relay(urlsplit(server.url).port or 0, [150_000]) as relay:
+        lines = run(command, speech_like, f"ws://127.0.0.1:{relay.port}")
+    assert relay.connections == 2
+    assert shown(lines) == expected(server, speech_like)
