@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 from rich.table import Table
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.cli.settings import read_settings_or_say
 from app.config import Settings, variable_name
@@ -17,6 +18,7 @@ NO_MODEL_STATUS = 3
 _STDERR = Console(stderr=True, highlight=False)
 _HEAD_BYTES = 64 << 10
 _CHUNK_BYTES = 1 << 20
+_LINGER_S = 3.0
 
 
 def run(overrides: Mapping[str, Any]) -> int:
@@ -60,6 +62,20 @@ class Server(uvicorn.Server):
         self._on_stop()
 
 
+class LiveProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which waits for a peer that takes nothing any more only so long once the connection is to end."""
+
+    async def run_asgi(self) -> None:
+        """Until the application has done with the connection."""
+        await super().run_asgi()
+        self.loop.call_later(_LINGER_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """The service stops."""
+        super().shutdown()
+        self.loop.call_later(_LINGER_S, self.transport.abort)
+
+
 def server_config(settings: Settings, app: object) -> uvicorn.Config:
     """How uvicorn is run: h11, because it bounds the size of a request's head."""
     return uvicorn.Config(
@@ -67,7 +83,7 @@ def server_config(settings: Settings, app: object) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http="h11",
-        ws="websockets-sansio",
+        ws=LiveProtocol,
         ws_max_size=_CHUNK_BYTES,
         ws_per_message_deflate=False,  # speech hardly shrinks, and unpacking is work that strangers would give us
         h11_max_incomplete_event_size=_HEAD_BYTES,

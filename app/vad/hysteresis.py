@@ -20,6 +20,7 @@ Beyond it there is one difference: padding never leaves less than 500 ms of the 
 Invariant: events do not depend on how the frames were grouped into calls.
 """
 
+import math
 from collections import deque
 
 import numpy as np
@@ -44,6 +45,7 @@ class Hysteresis:
         """`frame_ms`: distance of the frames that will come. The flag picks the way of step 3."""
         self._frame_ms = frame_ms
         self._in_longest_silence = cut_in_longest_silence
+        self._cuts_in_silence = cut_in_longest_silence and math.isfinite(options.max_speech_duration_s)
         self._on, self._off = options.threshold, options.neg_threshold
         self._min_speech, self._min_silence = options.min_speech_duration_ms, options.min_silence_duration_ms
         self._pad = options.speech_pad_ms
@@ -110,7 +112,7 @@ class Hysteresis:
     def _leave_silence(self) -> None:
         if self._silence >= 0:
             length = self._now - self._silence
-            if length > max(_CUT_SILENCE_MS, self._longest[1]):
+            if self._cuts_in_silence and length > max(_CUT_SILENCE_MS, self._longest[1]):
                 self._longest = (self._silence, length)
             self._silence = _NONE
 
@@ -178,6 +180,8 @@ class Hysteresis:
 
     def _oldest_frame(self) -> int:
         """The first frame that a start or an end may still lie at."""
-        places = (self._start, self._silence if self._start >= 0 else _NONE, self._longest[0], self._closed)
+        # An announced start has been taken into the mean already.
+        start = _NONE if self._announced else self._start
+        places = (start, self._silence if self._start >= 0 else _NONE, self._longest[0], self._closed)
         first = min([self._now, *(place for place in places if place >= 0)])
         return int(max(0, first - self._pad)) // self._frame_ms

@@ -1,0 +1,106 @@
+"""Workers that die, files that vanish, destinations that fail: a row, or a message, and never a hang."""
+
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from app.batch.ledger import Totals, finished
+from app.batch.listing import Shard, cut_shards
+from app.batch.local import LocalRun
+from app.batch.problems import WorkerLost
+from app.batch.source import Source
+from app.batch.store import Store
+from app.batch.worker import Task
+from app.detection import Detector
+from tests.batch.collection import read_jsonl, write_clips
+from tests.batch.crashing import build_crashing, build_nothing
+from tests.batch.processes import command_line, descendants, wait_until_gone
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Twelve sound clips."""
+    write_clips(tmp_path / "clips", 12)
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
+    """What is to be done with them."""
+
+    crashing = partial(build_crashing, small_model)
+
+    def make(build: Callable[[], Detector] = crashing, out: str = "out") -> Task:
+        destination = str(tmp_path / out)
+        return Task(str(clips), destination, "jsonl", {}, "mix", scratch=None, build=build)
+
+    return make
+
+
+def shards(clips: Path, files: int = 4) -> list[Shard]:
+    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"})), files, 1 << 30))
+
+
+def workers_now() -> set[int]:
+    """Process ids of this process's workers; the standard library keeps another child beside them."""
+    return {pid for pid in descendants(os.getpid()) if "spawn_main" in command_line(pid)}
+
+
+def test_a_file_that_kills_its_reader_costs_only_itself(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+    victim = sorted(clips.rglob("*.wav"))[5]
+    victim.rename(victim.with_name("fatal.wav"))
+    totals = Totals.of(LocalRun(task(), shards(clips), workers=2).outcomes())
+    assert (totals.files, totals.failed, totals.segments) == (12, 1, 11)
+    (row,) = (row for row in read_jsonl(tmp_path / "out") if row["error"])
+    assert row["path"].endswith("fatal.wav")
+    assert row["error_code"] == "failed"
+    assert "died twice" in row["error"]
+
+
+def test_a_worker_killed_from_outside_is_replaced(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+    outcomes = LocalRun(task(), shards(clips, 1), workers=1).outcomes()
+    first = next(outcomes)
+    (worker,) = workers_now()
+    os.kill(worker, signal.SIGKILL)
+    totals = Totals.of([first, *outcomes])
+    assert (totals.files, totals.failed) == (12, 0)
+    assert len(read_jsonl(tmp_path / "out")) == 12
+
+
+def test_a_run_that_is_closed_leaves_no_process(task: Callable[..., Task], clips: Path) -> None:
+    outcomes = LocalRun(task(), shards(clips, 1), workers=2).outcomes()
+    next(outcomes)
+    started = workers_now()
+    outcomes.close()
+    assert len(started) == 2
+    assert wait_until_gone(started) == set()
+
+
+def test_a_file_that_was_not_there_is_tried_again(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+    work = shards(clips)
+    gone = clips / work[1].entries[2].path
+    kept = gone.read_bytes()
+    gone.unlink()
+    first = Totals.of(LocalRun(task(), work, workers=1).outcomes())
+    store = Store(str(tmp_path / "out"))
+    assert (first.failed, set(finished(store))) == (1, {0, 2})
+    assert [row["error_code"] for row in read_jsonl(tmp_path / "out") if row["error"]] == ["unreadable"]
+    gone.write_bytes(kept)
+    again = Totals.of(LocalRun(task(), [work[1]], workers=1).outcomes())
+    assert (again.files, again.failed, set(finished(store))) == (4, 0, {0, 1, 2})
+    assert len({row["id"] for row in read_jsonl(tmp_path / "out") if not row["error"]}) == 12
+
+
+def test_a_worker_without_a_model_ends_the_run(task: Callable[..., Task], clips: Path) -> None:
+    with pytest.raises(WorkerLost, match="there is no model here"):
+        list(LocalRun(task(build_nothing), shards(clips), workers=2).outcomes())
+
+
+def test_a_destination_that_fails_ends_the_run(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("a file")
+    with pytest.raises(WorkerLost, match="cannot be written"):
+        list(LocalRun(task(out="in the way"), shards(clips), workers=1).outcomes())

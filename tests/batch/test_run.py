@@ -1,0 +1,135 @@
+"""`fsmn-vad batch` on this machine, as a person runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.batch.collection import account, check_every_clip_once, command, environment, read_jsonl, run
+from tests.batch.conftest import need
+
+Few = tuple[Path, list[str]]
+
+
+@pytest.fixture(scope="module")
+def done(small_model: Path, few: Few, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The few clips' rows."""
+    folder = tmp_path_factory.mktemp("done")
+    ended = run(small_model, few[0], folder, "--shard-files", "16", "--workers", "2")
+    assert ended.returncode == 1
+    found = account(ended)
+    assert (found["files"], found["failed"], found["segments"]) == (40, 1, 39)
+    assert found["this_run"]["files"] == 40
+    assert "40 of 40 files" in ended.stderr
+    return folder
+
+
+def test_every_clip_has_a_row(done: Path, few: Few) -> None:
+    assert len(list(done.glob("segments-*.jsonl"))) == 3
+    check_every_clip_once(read_jsonl(done), few[1])
+    manifest = json.loads((done / "manifest.json").read_text())
+    assert manifest["listing"]["files"] == 40
+    assert len(manifest["model"]["fingerprint"]) == 64
+
+
+def test_the_segments_are_those_of_detect(done: Path, few: Few, small_model: Path) -> None:
+    row = read_jsonl(done)[0]
+    detect = [sys.executable, "-m", "app.cli", "detect", str(few[0] / row["path"])]
+    told = subprocess.run(detect, env=environment(small_model), capture_output=True, timeout=60, check=True).stdout
+    assert row["segments"] == [{"channel": None, **segment} for segment in json.loads(told)["segments"]]
+
+
+def test_done_is_done(done: Path, few: Few, small_model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.json*")}
+    ended = run(small_model, few[0], done, "--shard-files", "16")
+    assert ended.returncode == 1
+    assert account(ended)["this_run"]["files"] == 0
+    assert account(ended)["segments"] == 39
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("*.json*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--shard-files", "16", "--threshold", "0.6"], "options.threshold: 0.7 there, 0.6 now"),
+        (["--shard-files", "17"], "shards.max_files: 16 there, 17 now"),
+        (["--shard-files", "16", "--channel", "split"], "channel: mix there, split now"),
+    ],
+)
+def test_another_run_is_refused(arguments: list[str], told: str, done: Path, few: Few, small_model: Path) -> None:
+    ended = run(small_model, few[0], done, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert told in ended.stderr
+    assert "--overwrite" in ended.stderr
+
+
+def test_a_grown_collection_is_refused_until_overwritten(small_model: Path, few: Few, tmp_path: Path) -> None:
+    audio, results = tmp_path / "audio", tmp_path / "results"
+    for path in few[1][:2]:
+        (audio / path).parent.mkdir(parents=True, exist_ok=True)
+        (audio / path).write_bytes((few[0] / path).read_bytes())
+    assert run(small_model, audio, results, "--shard-files", "1").returncode == 0
+    (audio / few[1][1]).unlink()
+    ended = run(small_model, audio, results, "--shard-files", "1")
+    assert ended.returncode == 2
+    assert "listing.files: 2 there, 1 now" in ended.stderr
+    assert run(small_model, audio, results, "--shard-files", "1", "--overwrite").returncode == 0
+    assert [row["path"] for row in read_jsonl(results)] == few[1][:1]
+
+
+def test_parquet_holds_the_same_rows(small_model: Path, few: Few, done: Path, tmp_path: Path) -> None:
+    need("pyarrow", "the extra [batch]")
+    import pyarrow.parquet as pq
+
+    assert run(small_model, few[0], tmp_path, "--format", "parquet", "--workers", "1").returncode == 1
+    assert pq.read_table(tmp_path / "segments-00000.parquet").to_pylist() == read_jsonl(done)
+
+
+def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) -> None:
+    arguments = [few[0], tmp_path, "--shard-files", "1", "--workers", "1"]
+    process = subprocess.Popen(
+        command(*arguments),
+        env=environment(small_model),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and not list(tmp_path.glob("_done/*.json")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it, too
+    told = process.communicate(timeout=60)
+    assert (process.returncode, told[0]) == (130, "")
+    assert "The same command goes on from here" in told[1]
+    assert "Traceback" not in told[1]
+    before = len(list(tmp_path.glob("_done/*.json")))
+    assert 1 <= before < 40
+    assert account(run(small_model, *arguments))["this_run"]["files"] == 40 - before
+    check_every_clip_once(read_jsonl(tmp_path), few[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["nowhere"], 2, "no audio files"),
+        (["gopher://x/y"], 2, "gopher"),
+        (["{few}", "--threshold", "3"], 2, "threshold"),
+        (["{few}", "--channel", "left"], 2, "channel"),
+        (["{few}", "--format", "csv"], 2, "csv"),
+        (["{few}", "--model", "nowhere"], 3, "VAD_MODEL"),
+        (["{few}", "--workers", "0"], 2, "workers"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], status: int, told: str, small_model: Path, few: Few, tmp_path: Path) -> None:
+    source, *flags = arguments
+    ended = run(small_model, source.format(few=few[0]), tmp_path / "out", *flags, MODELSCOPE_CACHE=str(tmp_path))
+    assert ended.returncode == status
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out").exists()

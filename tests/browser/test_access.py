@@ -1,0 +1,58 @@
+"""axe-core finds nothing to object to, in either language, theme and state of the page."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import upload
+from tests.browser.conftest import OpenPage
+from tests.conftest import ROOT
+from tests.server import RunningServer
+
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.fixture(autouse=True)
+def _axe_is_here() -> None:
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed (npm ci in web/)")
+
+
+def violations(page: Page) -> list[dict[str, Any]]:
+    """What axe-core objects to, briefly."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
+    assert found["passes"], "nothing was looked at"
+    return [
+        {"rule": one["id"], "where": [node["target"] for node in one["nodes"]], "help": one["help"]}
+        for one in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
+def test_no_violation(server: RunningServer, open_page: OpenPage, speech_like: Path, locale: str, scheme: str) -> None:
+    page = open_page(server.url, locale=locale, color_scheme=scheme, bypass_csp=True)
+    assert violations(page) == []
+    card = upload(page, speech_like)
+    card.await_segments(2)
+    card.rows.nth(0).click()
+    card.root.locator("button.compare").click()
+    expect(page.locator("article.card")).to_have_count(2)
+    card.root.locator('.wave [part="scroll"]').focus()
+    page.keyboard.press("+")
+    assert violations(page) == []
+
+
+def test_no_violation_where_things_go_wrong(server: RunningServer, open_page: OpenPage, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_text("not audio")
+    page = open_page(server.url, bypass_csp=True, viewport={"width": 390, "height": 844})
+    card = upload(page, bad)
+    expect(card.root.get_by_role("alert").first).to_be_visible()
+    page.get_by_role("button", name="Live").click()
+    page.get_by_text("Settings", exact=True).click()
+    assert violations(page) == []

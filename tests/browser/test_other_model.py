@@ -1,0 +1,38 @@
+"""The page of a service whose model could not be had."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.config import DEFAULT_MODEL
+from tests.browser.conftest import OpenPage
+from tests.server import RunningServer, running_server
+
+pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+
+
+@pytest.fixture(scope="module")
+def fallen_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("fallback")
+    settings = {
+        "MODELSCOPE_CACHE": str(folder / "cache"),
+        "MODELSCOPE_ENDPOINT": "http://127.0.0.1:9",
+        "VAD_FALLBACK_MODEL": "silero",
+    }
+    with running_server(Path(DEFAULT_MODEL), folder, settings) as server:
+        yield server
+
+
+def test_the_page_says_which_model_serves(fallen_back: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(fallen_back.url)
+    notice = page.locator("main .notice")
+    notice.wait_for()
+    assert "silero-vad" in notice.inner_text()
+    assert "silero-vad" in page.locator("footer").inner_text()
+
+
+def test_it_says_nothing_when_the_model_serves(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    page.locator("footer span").first.wait_for()
+    assert page.locator("main .notice").count() == 0

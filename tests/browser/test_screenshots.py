@@ -1,0 +1,50 @@
+"""Pictures of the page, kept in artifacts/screenshots/ for people to look at."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import upload
+from tests.browser.conftest import OpenPage
+from tests.conftest import ROOT
+from tests.server import RunningServer
+
+SHOTS = ROOT / "artifacts" / "screenshots"
+LOOKS = {
+    "light": {"locale": "en-US", "color_scheme": "light"},
+    "dark": {"locale": "en-US", "color_scheme": "dark"},
+    "chinese": {"locale": "zh-CN", "color_scheme": "light"},
+    "phone": {"locale": "zh-CN", "color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True},
+}
+
+
+def shoot(page: Page, name: str) -> bytes:
+    """The whole page as a PNG, kept."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    # A picture shows the page at rest.
+    page.mouse.move(0, 0)
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("look", LOOKS)
+def test_pictures(published_server: RunningServer, open_page: OpenPage, reference: Path, look: str) -> None:
+    page = open_page(published_server.url, **LOOKS[look])
+    card = upload(page, reference / "audio" / "vad_example.wav")
+    card.await_segments(12)
+    expect(card.regions).to_have_count(12)
+    assert len(shoot(page, look)) > 50_000, "there is little to be seen"
+
+
+@pytest.mark.reference
+def test_picture_of_a_comparison(published_server: RunningServer, open_page: OpenPage, reference: Path) -> None:
+    page = open_page(published_server.url)
+    card = upload(page, reference / "audio" / "vad_example.wav")
+    card.await_segments(12)
+    page.get_by_role("button", name="Compare settings").click()
+    below = page.locator("article.card").nth(1)
+    below.locator('input[type=radio][value="tight"] + span').click()
+    expect(below).not_to_have_attribute("data-segments", "12")
+    assert len(shoot(page, "compare")) > 50_000, "there is little to be seen"

@@ -1,0 +1,183 @@
+"""Upload, see, turn: what the page shows is what the service says."""
+
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import expect
+
+from tests.browser.card import LONG_MS, CardView, upload
+from tests.browser.conftest import OpenPage
+from tests.server import RunningServer
+from tests.signals import bursts
+
+
+@pytest.fixture(scope="module")
+def example(reference: Path) -> Path:
+    """70 s of speech in 12 segments."""
+    return reference / "audio" / "vad_example.wav"
+
+
+def answer(server: RunningServer, path: Path, **options: object) -> list[tuple[int, int]]:
+    """What `POST /vad` says."""
+    with server.client() as client:
+        response = client.post("/vad", params=options, files={"file": path.read_bytes()})
+    segments = response.raise_for_status().json()["segments"]
+    return [(segment["start_ms"], segment["end_ms"]) for segment in segments]
+
+
+@pytest.mark.reference
+def test_upload_shows_the_segments_at_their_places(
+    published_server: RunningServer, open_page: OpenPage, example: Path
+) -> None:
+    card = upload(open_page(published_server.url), example)
+    card.await_segments(12)
+    expected = answer(published_server, example)
+    assert card.table_ms() == expected
+    expect(card.regions).to_have_count(12)
+    area = card.root.locator(".wave").bounding_box()
+    assert area is not None
+    duration_ms = soundfile.info(example).frames / 16
+    for (left, right), (start_ms, end_ms) in zip(card.region_pixels(), expected, strict=True):
+        assert left == pytest.approx(area["x"] + start_ms / duration_ms * area["width"], abs=1.5)
+        assert right == pytest.approx(area["x"] + end_ms / duration_ms * area["width"], abs=1.5)
+    expect(card.root.locator(".summary")).to_contain_text("1:05.870 (93.5%)")
+
+
+@pytest.mark.reference
+def test_a_slider_gives_what_the_service_says_for_it(
+    published_server: RunningServer, open_page: OpenPage, example: Path
+) -> None:
+    page = open_page(published_server.url)
+    card = upload(page, example)
+    card.await_segments(12)
+    posts: list[str] = []
+    page.on("request", lambda made: posts.append(made.url) if made.method == "POST" else None)
+    card.set_option("max_end_silence_time", 300)
+    expected = answer(published_server, example, max_end_silence_time=300)
+    assert len(expected) > 12
+    card.await_segments(len(expected))
+    assert card.table_ms() == expected
+    expect(card.regions).to_have_count(len(expected))
+    assert posts == [], "the file was sent again"
+
+
+@pytest.mark.reference
+def test_tight_mode_and_its_command_line(published_server: RunningServer, open_page: OpenPage, example: Path) -> None:
+    card = upload(open_page(published_server.url), example)
+    card.await_segments(12)
+    card.root.locator('input[type=radio][value="tight"] + span').click()
+    card.await_segments(len(answer(published_server, example, mode="tight")))
+    # The end threshold may not lie above the start's: it comes along.
+    card.set_option("threshold", 0.4)
+    card.set_option("speech_pad_ms", 100)
+    options = {"mode": "tight", "threshold": 0.4, "neg_threshold": 0.4, "speech_pad_ms": 100}
+    expected = answer(published_server, example, **options)
+    card.await_segments(len(expected))
+    assert card.table_ms() == expected
+    assert card.root.locator(".command code").inner_text() == (
+        "curl -F 'file=@\"vad_example.wav\"' "
+        f"'{published_server.url}/vad?mode=tight&threshold=0.4&neg_threshold=0.4&speech_pad_ms=100'"
+    )
+
+
+def test_two_settings_of_one_file_stand_one_above_the_other(
+    server: RunningServer, open_page: OpenPage, speech_like: Path
+) -> None:
+    page = open_page(server.url)
+    upload(page, speech_like).await_segments(2)
+    page.get_by_role("button", name="Compare settings").click()
+    cards = page.locator("article.card")
+    expect(cards).to_have_count(2)
+    above, below = CardView(page, cards.nth(0)), CardView(page, cards.nth(1))
+    below.await_segments(2)
+    below.set_option("max_end_silence_time", 3000)
+    below.await_segments(1)
+    above.await_segments(2)
+    # They show the same stretch.
+    above.root.get_by_role("button", name="Zoom in").click()
+    wide = above.root.locator('.wave [part="wrapper"]').evaluate("element => element.clientWidth")
+    assert wide > 2000
+    expect(below.root.locator('.wave [part="wrapper"]')).to_have_css("width", f"{wide}px")
+
+
+def test_dropped_files_stand_one_above_the_other(
+    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "一段 'quoted'.wav"
+    soundfile.write(other, bursts(5.0, [(1.0, 3.0)]), 16_000)
+    page = open_page(server.url)
+    transfer = page.evaluate_handle("() => new DataTransfer()")
+    for path in (speech_like, other):
+        page.evaluate(
+            """([transfer, name, bytes]) => {
+                transfer.items.add(new File([new Uint8Array(bytes)], name, {type: 'audio/wav'}));
+            }""",
+            [transfer, path.name, list(path.read_bytes())],
+        )
+    page.dispatch_event("main", "drop", {"dataTransfer": transfer})
+    cards = page.locator("article.card")
+    expect(cards).to_have_count(2)
+    expect(cards.nth(0)).to_have_attribute("data-segments", "2", timeout=LONG_MS)
+    expect(cards.nth(1)).to_have_attribute("data-segments", "1", timeout=LONG_MS)
+    expect(cards.nth(1).locator("h2")).to_have_text(other.name)
+    expect(cards.nth(1).locator(".command code")).to_contain_text("""'file=@"一段 '\\''quoted'\\''.wav"'""")
+
+
+def test_a_bad_file_shows_the_problem(server: RunningServer, open_page: OpenPage, tmp_path: Path) -> None:
+    bad = tmp_path / "letter.wav"
+    bad.write_text("Dear Sir or Madam")
+    problem = httpx.post(f"{server.url}/vad", files={"file": bad.read_bytes()}).json()
+    card = upload(open_page(server.url), bad)
+    alert = card.root.get_by_role("alert").first
+    expect(alert).to_contain_text(problem["title"], timeout=LONG_MS)
+    expect(alert).to_contain_text(problem["detail"])
+    expect(card.root.locator("progress")).to_be_hidden()
+
+
+def test_silence_is_said_to_be_silent(server: RunningServer, open_page: OpenPage, tmp_path: Path) -> None:
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    card = upload(open_page(server.url), path)
+    card.await_segments(0)
+    expect(card.root.get_by_text("No speech found")).to_be_visible()
+
+
+_NOTE_TIMES = """() => {
+    const send = XMLHttpRequest.prototype.send;
+    XMLHttpRequest.prototype.send = function (body) {
+        this.upload.addEventListener('load', () => { window.uploadedAt = performance.now(); });
+        return send.call(this, body);
+    };
+    new MutationObserver((_, observer) => {
+        if (!document.querySelector('tbody tr')) return;
+        window.rowsAt = performance.now();
+        observer.disconnect();
+    }).observe(document.body, {subtree: true, childList: true});
+}"""
+
+
+def test_an_hour_can_be_worked_with_within_5_s_of_its_upload(
+    server: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    path = tmp_path / "hour.wav"
+    soundfile.write(path, np.tile(bursts(10.0, [(2.0, 4.0), (6.0, 8.0)]), 360), 16_000, subtype="PCM_16")
+    page = open_page(server.url)
+    page.evaluate(_NOTE_TIMES)
+    card = upload(page, path)
+    card.await_segments(720)
+    uploaded, rows = page.evaluate("() => [window.uploadedAt, window.rowsAt]")
+    assert rows - uploaded < 5000
+    # It answers: a slider, and a look at one millisecond in the middle.
+    card.set_option("max_end_silence_time", 3000)
+    card.await_segments(360)
+    for _ in range(14):
+        card.root.get_by_role("button", name="Zoom in").click()
+    scroller = card.root.locator('.wave [part="scroll"]')
+    width, at = scroller.evaluate(
+        "it => { it.scrollLeft = it.scrollWidth / 2; return [it.scrollWidth, it.scrollLeft]; }"
+    )
+    assert width == pytest.approx(3600 * 2000, rel=0.01), "a millisecond is two pixels wide"
+    assert at == pytest.approx(width / 2, abs=1)

@@ -1,0 +1,193 @@
+"""Keyboard, playback, languages, looks, phones; keys that are asked for, analyses that are gone."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from app.api.ui import STATIC
+from tests.browser.card import CardView, upload
+from tests.browser.conftest import OpenPage
+from tests.conftest import ROOT
+from tests.server import RunningServer, running_server
+
+PAGE_WEIGHT = 150 * 1024
+
+
+@pytest.fixture
+def card(server: RunningServer, open_page: OpenPage, speech_like: Path) -> CardView:
+    """Two segments."""
+    shown = upload(open_page(server.url), speech_like)
+    shown.await_segments(2)
+    expect(shown.regions).to_have_count(2)
+    return shown
+
+
+def _expect_time(card: CardView, clock: str) -> None:
+    expect(card.root.locator(".toolbar .time")).to_have_text(re.compile(rf"^{re.escape(clock)} /"))
+
+
+def test_a_region_is_played_to_its_end_and_its_row_marked(card: CardView) -> None:
+    card.regions.nth(1).click()
+    expect(card.root.locator('tr[aria-current="true"] td').first).to_have_text("2")
+    expect(card.root.get_by_role("button", name="Pause")).to_be_visible()
+    end = card.rows.nth(1).locator("td").nth(2).inner_text()
+    expect(card.root.get_by_role("button", name="Play", exact=True)).to_be_visible(timeout=10_000)
+    _expect_time(card, end)
+
+
+def test_a_row_is_bound_to_its_region(card: CardView) -> None:
+    plain = card.regions.nth(0).evaluate("region => getComputedStyle(region).backgroundColor")
+    card.rows.nth(0).click()
+    expect(card.regions.nth(0)).not_to_have_css("background-color", plain)
+    expect(card.regions.nth(1)).to_have_css("background-color", plain)
+
+
+def test_keyboard_alone(card: CardView) -> None:
+    keyboard = card.page.keyboard
+    card.root.locator('.wave [part="scroll"]').focus()
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowRight"):
+        keyboard.press(key)
+    _expect_time(card, "0:02.010")
+    keyboard.press("Home")
+    _expect_time(card, "0:00.000")
+    keyboard.press("]")
+    expect(card.root.locator('tr[aria-current="true"] td').first).to_have_text("1")
+    wrapper = card.root.locator('.wave [part="wrapper"]')
+    fit = wrapper.evaluate("element => element.clientWidth")
+    keyboard.press("+")
+    assert wrapper.evaluate("element => element.clientWidth") == pytest.approx(2 * fit, rel=0.01)
+    keyboard.press("0")
+    assert wrapper.evaluate("element => element.clientWidth") == fit
+    keyboard.press("Space")
+    expect(card.root.get_by_role("button", name="Pause")).to_be_visible()
+    keyboard.press("Space")
+    expect(card.root.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def test_tab_goes_through_the_rows_and_enter_plays(card: CardView) -> None:
+    keyboard = card.page.keyboard
+    card.root.locator(".rows").focus()
+    keyboard.press("Tab")
+    expect(card.rows.nth(0)).to_be_focused()
+    keyboard.press("Tab")
+    expect(card.rows.nth(1)).to_be_focused()
+    keyboard.press("ArrowUp")
+    expect(card.rows.nth(0)).to_be_focused()
+    keyboard.press("Enter")
+    expect(card.rows.nth(0)).to_have_attribute("aria-current", "true")
+    expect(card.root.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_both_languages(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    page = open_page(server.url, locale="zh-CN")
+    card = upload(page, speech_like)
+    card.await_segments(2)
+    headings = card.root.locator("th")
+    expect(headings).to_have_text(["序号", "开始时间", "结束时间", "时长", "概率"])
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.get_by_role("button", name="English").click()
+    expect(headings).to_have_text(["No.", "Start", "End", "Duration", "Probability"])
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert re.findall(r"[\u4e00-\u9fff]+", page.locator("main").inner_text()) == []
+    page.reload()
+    expect(page.get_by_role("button", name="Choose files")).to_be_visible()
+
+
+def test_looks_are_switched_and_remembered(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url, color_scheme="dark")
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-theme", "dark")
+    page.get_by_role("button", name="Theme: system").click()
+    expect(html).to_have_attribute("data-theme", "light")
+    page.reload()
+    expect(html).to_have_attribute("data-theme", "light")
+    expect(page.get_by_role("button", name="Theme: light")).to_be_visible()
+
+
+def test_a_phone_needs_no_sideways_scrolling(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    page = open_page(server.url, viewport={"width": 360, "height": 740}, device_scale_factor=3, has_touch=True)
+    card = upload(page, speech_like)
+    card.await_segments(2)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+    for button in card.root.locator(".toolbar button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 40
+
+
+def test_an_analysis_that_is_gone_is_sent_again(
+    small_model: Path, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    with running_server(small_model, tmp_path, {"VAD_MAX_ANALYSES": "1"}) as server:
+        card = upload(open_page(server.url), speech_like)
+        card.await_segments(2)
+        with server.client() as client:
+            client.post("/vad", params={"keep": True}, files={"file": speech_like.read_bytes()}).raise_for_status()
+        card.set_option("max_end_silence_time", 3000)
+        expect(card.root.get_by_role("alert").first).to_contain_text("no longer keeps")
+        card.root.get_by_role("button", name="Upload again").click()
+        card.await_segments(1)
+        card.set_option("max_end_silence_time", 800)
+        card.await_segments(2)
+
+
+def test_a_service_that_keeps_nothing_is_asked_again(
+    small_model: Path, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    with running_server(small_model, tmp_path, {"VAD_ANALYSES_MB": "0"}) as server:
+        card = upload(open_page(server.url), speech_like)
+        card.await_segments(2)
+        expect(card.root.get_by_role("alert").last).to_contain_text("no room")
+        card.set_option("max_end_silence_time", 3000)
+        card.await_segments(1)
+        assert card.export("csv")[0] == "bursts.csv"
+
+
+@pytest.fixture
+def guarded(small_model: Path, tmp_path: Path) -> Iterator[RunningServer]:
+    """A server that asks for a key."""
+    with running_server(small_model, tmp_path, {"VAD_API_KEYS": "open-sesame"}) as running:
+        yield running
+
+
+def test_the_key_is_asked_for_when_it_is_needed(guarded: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    page = open_page(guarded.url)
+    card = upload(page, speech_like)
+    field = card.root.get_by_label("API key")
+    field.fill("wrong")
+    field.press("Enter")
+    expect(field).to_have_value("")
+    field.fill("open-sesame")
+    field.press("Enter")
+    card.await_segments(2)
+    card.set_option("max_end_silence_time", 3000)
+    card.await_segments(1)
+    expect(card.root.locator(".command code")).to_contain_text("X-API-Key: $VAD_KEY")
+    assert "sesame" not in page.evaluate("() => Object.values(localStorage).join()")
+
+
+def test_the_footer_says_what_runs(server: RunningServer, open_page: OpenPage) -> None:
+    footer = open_page(server.url).locator("footer")
+    with server.client() as client:
+        health = client.get("/health").json()
+    expect(footer).to_contain_text(health["version"])
+    expect(footer).to_contain_text(health["model"]["id"])
+
+
+@pytest.mark.usefixtures("chromium_path")
+def test_the_page_is_light() -> None:
+    files = [path for path in STATIC.rglob("*") if path.is_file()]
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= PAGE_WEIGHT
+    assert {path.suffix for path in files} <= {".html", ".js", ".css", ".svg"}
+
+
+def test_every_text_of_the_page_is_used() -> None:
+    sources = {path.name: path.read_text() for path in (ROOT / "web" / "src").glob("*.ts")}
+    keys = re.findall(r"^  (\w+): \[", sources.pop("texts.ts"), re.MULTILINE)
+    assert len(keys) > 50
+    code = "\n".join(sources.values())
+    assert [key for key in keys if not re.search(rf"\b{key.removeprefix('help_')}\b", code)] == []

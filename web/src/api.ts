@@ -1,0 +1,147 @@
+/** The service's HTTP interface as this page uses it. */
+
+export interface Segment {
+  index: number;
+  start_ms: number;
+  end_ms: number;
+  duration_ms: number;
+  forced_end: boolean;
+  speech_probability: number;
+}
+
+export type OptionValues = Record<string, string | number | boolean>;
+
+export interface Summary {
+  name: string;
+  degraded: boolean;
+  audio: { duration_ms: number; sample_rate: number; channels: number; format: string; subtype: string; truncated: boolean };
+  speech_ms: number;
+  speech_ratio: number;
+  options: OptionValues;
+  timing: { total_ms: number; rtf: number };
+  analysis_id?: string | null;
+}
+
+export type Detection = Summary & { segments: Segment[] };
+
+export interface Curve {
+  frame_ms: number;
+  duration_ms: number;
+  probabilities: number[];
+  peaks: number[];
+}
+
+export interface Health {
+  status: string;
+  version: string;
+  device: string | null;
+  model: { id: string; revision: string | null } | null;
+  /** Why another model serves than the one that was asked for. */
+  fallback: string | null;
+}
+
+/** An error as the service tells it, or `code: "network"` when it was not reached. */
+export class Problem extends Error {
+  constructor(
+    readonly title: string,
+    readonly detail: string,
+    readonly code: string,
+    readonly status: number,
+  ) {
+    super(`${title}: ${detail}`);
+  }
+
+  static network(): Problem {
+    return new Problem('', '', 'network', 0);
+  }
+
+  static async of(response: Response): Promise<Problem> {
+    return Problem.fromText(await response.text(), response.status, response.statusText);
+  }
+
+  /** A problem document, or whatever a proxy in between has answered. */
+  static fromText(text: string, status: number, phrase: string): Problem {
+    try {
+      const document = JSON.parse(text) as Record<string, unknown>;
+      return new Problem(String(document['title'] ?? phrase), String(document['detail'] ?? ''), String(document['code'] ?? ''), status);
+    } catch {
+      return new Problem(`${status} ${phrase}`, text.slice(0, 200), '', status);
+    }
+  }
+}
+
+const KEY = 'vad.key';
+/** The page is at `<root>/ui/`; the service may stand behind a proxy's path prefix. */
+const ROOT = new URL('../', document.baseURI);
+
+export function apiKey(): string {
+  return sessionStorage.getItem(KEY) ?? '';
+}
+
+export function setApiKey(key: string): void {
+  sessionStorage.setItem(KEY, key);
+}
+
+/** Absolute address of a path of the service, with options in the query. */
+export function address(path: string, query: OptionValues = {}): string {
+  const url = new URL(path, ROOT);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+  return url.href;
+}
+
+/** The WebSocket's address; browsers send no headers with it, so the key goes into the query. */
+export function socketAddress(path: string, query: OptionValues): string {
+  const key = apiKey();
+  const url = new URL(address(path, key ? { ...query, api_key: key } : query));
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}
+
+async function get(path: string, query: OptionValues = {}, signal?: AbortSignal): Promise<Response> {
+  const key = apiKey();
+  const headers: Record<string, string> = key ? { 'X-API-Key': key } : {};
+  let response: Response;
+  try {
+    response = await fetch(address(path, query), { headers, signal: signal ?? null, cache: 'no-store' });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw Problem.network();
+  }
+  if (!response.ok) throw await Problem.of(response);
+  return response;
+}
+
+export async function segmentsOf(id: string, options: OptionValues): Promise<Detection> {
+  return (await get(`analyses/${id}/segments`, { ...options, format: 'json' })).json() as Promise<Detection>;
+}
+
+export async function exported(id: string, format: string, options: OptionValues): Promise<Blob> {
+  return (await get(`analyses/${id}/segments`, { ...options, format })).blob();
+}
+
+export async function curveOf(id: string, points: number, startMs?: number, endMs?: number): Promise<Curve> {
+  const query: OptionValues = { points };
+  if (startMs !== undefined) query['start_ms'] = startMs;
+  if (endMs !== undefined) query['end_ms'] = endMs;
+  return (await get(`analyses/${id}/curve`, query)).json() as Promise<Curve>;
+}
+
+/** State of the service; also when it is not ready, which it says with 503. */
+export async function health(): Promise<Health> {
+  try {
+    const response = await fetch(address('health'), { cache: 'no-store' });
+    return (await response.json()) as Health;
+  } catch {
+    throw Problem.network();
+  }
+}
+
+/** Whether the service wants a key that it has not been given. */
+export async function wantsKey(): Promise<boolean> {
+  try {
+    await get('analyses/none/segments');
+  } catch (error) {
+    return error instanceof Problem && error.status === 401;
+  }
+  return false;
+}

@@ -1,0 +1,297 @@
+/** One file under one set of options. */
+
+import { Problem, segmentsOf, type Detection, type Segment } from './api';
+import { h, icon } from './dom';
+import { ExportPanel } from './exports';
+import { setText } from './i18n';
+import { Options } from './options';
+import { ProblemBox } from './problem';
+import { megabytes, ProgressBar } from './progress';
+import { SettingsPanel } from './settings';
+import type { Source } from './source';
+import { SummaryLine } from './summary';
+import { SegmentTable } from './table';
+import { clock } from './time';
+import { Toolbar } from './toolbar';
+import { View } from './view';
+
+const COMPARE = 'M4 4h12v3H4zM4 10.5h16v3H4zM4 17h9v3H4z';
+const REMOVE = 'M6.4 5 12 10.6 17.6 5 19 6.4 13.4 12l5.6 5.6-1.4 1.4-5.6-5.6L6.4 19 5 17.6 10.6 12 5 6.4z';
+
+export interface CardHost {
+  /** Another card of the same file below this one. */
+  compare(card: Card): void;
+  removed(card: Card): void;
+  /** The view of `card` has moved. */
+  moved(card: Card): void;
+  playing(card: Card): void;
+}
+
+export class Card {
+  readonly element: HTMLElement;
+  view: View | null = null;
+  private readonly progress = new ProgressBar();
+  private readonly problem = new ProblemBox();
+  private readonly notice = new ProblemBox();
+  private readonly meta = h('p', { class: 'meta' });
+  private readonly compare = h('button', { type: 'button', class: 'quiet compare', hidden: true, tLabel: 'compare', onclick: () => this.host.compare(this) });
+  private readonly body = h('div', { class: 'card-body', hidden: true });
+  private readonly summary = new SummaryLine();
+  private readonly table: SegmentTable;
+  private readonly toolbar: Toolbar;
+  readonly media: HTMLAudioElement;
+  private exports: ExportPanel | null = null;
+  private answer: Detection | null = null;
+  private current = -1;
+  private asking = false;
+  private askAgain = false;
+  private cancel: (() => void) | null = null;
+
+  /** `options`: those of the card that this one is compared with. */
+  constructor(
+    readonly source: Source,
+    private readonly host: CardHost,
+    number: number,
+    public options: Options | null = null,
+  ) {
+    source.hold();
+    const label = number > 1 ? `${source.name} (${number})` : source.name;
+    this.media = h('audio', { preload: 'metadata', src: source.url });
+    this.table = new SegmentTable(['tableCaption', { name: label }], (segment) => this.play(segment));
+    this.toolbar = new Toolbar({
+      play: () => this.view?.playPause(),
+      step: (by) => this.step(by),
+      zoom: (factor) => this.view?.zoomBy(factor),
+      fit: () => this.view?.fit(),
+    });
+    this.element = h('article', { class: 'card', 'aria-label': label });
+    this.element.append(this.header(number), this.progress.element, this.problem.element, this.notice.element, this.body);
+    this.element.addEventListener('keydown', (event) => this.key(event));
+  }
+
+  private header(number: number): HTMLElement {
+    const { name } = this.source;
+    const title = h('h2', {}, h('span', { class: 'name' }, name));
+    if (number > 1) title.append(' ', h('span', { class: 'badge', t: ['copyNumber', { n: number }] }));
+    this.compare.append(icon(COMPARE), h('span', { t: 'compare' }));
+    setText(this.compare, 'compareFile', { name }, 'title');
+    const remove = h('button', { type: 'button', class: 'icon-button', tLabel: ['removeFile', { name }], tTitle: 'remove', onclick: () => this.remove() });
+    remove.append(icon(REMOVE));
+    return h('header', {}, h('div', { class: 'titles' }, title, this.meta), this.compare, remove);
+  }
+
+  /** Uploads and shows, whatever comes of it. */
+  async analyse(): Promise<void> {
+    this.problem.clear();
+    this.progress.show('uploading', {}, 0, () => this.cancel?.());
+    const upload = this.source.detect(this.options?.changed() ?? {}, {
+      uploaded: (done, total) => this.progress.show('uploadingOf', { done: megabytes(done), total: megabytes(total) }, done / total),
+      found: (segments, doneMs, expectedMs) => this.showFound(segments, doneMs, expectedMs),
+    });
+    this.cancel = upload.cancel;
+    try {
+      await this.present(await upload.result);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.progress.hide();
+    }
+  }
+
+  private showFound(segments: readonly Segment[], doneMs: number, expectedMs: number | null): void {
+    if (!this.exports && segments.length > 0) this.showEarly(segments);
+    if (doneMs === 0 || expectedMs === null) return this.progress.show('analysing', {}, null);
+    const args = { done: clock(doneMs), total: clock(expectedMs), count: segments.length };
+    this.progress.show('analysingOf', args, doneMs / expectedMs);
+  }
+
+  /** Segments can be listened to while the rest is still being looked at. */
+  private showEarly(segments: readonly Segment[]): void {
+    if (!this.table.element.isConnected) {
+      this.body.replaceChildren(this.table.element);
+      this.body.hidden = false;
+    }
+    this.table.show(segments);
+  }
+
+  private fail(error: unknown): void {
+    const again = { key: 'retry', run: () => void this.analyse() } as const;
+    if (error instanceof DOMException && error.name === 'AbortError') {
+      this.problem.show(new Problem('', '', 'cancelled', 0), again);
+      setText(this.problem.element.firstElementChild as Element, 'cancelled');
+    } else if (error instanceof Problem && error.code === 'no_such_analysis') {
+      this.problem.show(error, { ...again, key: 'again' });
+    } else {
+      this.problem.show(error, again);
+    }
+  }
+
+  /** Shows an answer; the first time, with everything around it. */
+  async present(answer: Detection): Promise<void> {
+    if (!this.exports) await this.furnish(answer);
+    this.showSegments(answer);
+  }
+
+  /** Begins where another card of the same file stands. */
+  async presentLike(card: Card): Promise<void> {
+    try {
+      if (card.answer) await this.present(card.answer);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.progress.hide();
+    }
+  }
+
+  private async furnish(answer: Detection): Promise<void> {
+    const { source } = this;
+    this.options ??= new Options(source.first?.options ?? answer.options);
+    this.describe(answer);
+    this.progress.show('drawing', {}, null, null);
+    const picture = await source.fetchPicture();
+    this.exports = new ExportPanel(source, this.options, this.progress, (error) => this.fail(error));
+    const settings = new SettingsPanel(this.options, () => this.turned());
+    const left = h('section', { class: 'turn' }, h('h3', { t: 'settings' }), h('p', { class: 'hint', t: 'settingsHint' }), settings.element);
+    const right = h('section', { class: 'list' }, h('h3', { t: 'segments' }), this.table.element);
+    this.compare.hidden = false;
+    this.body.hidden = false;
+    this.body.replaceChildren(this.summary.element);
+    if (picture) {
+      this.view = this.makeView(new View(picture, this.media, this.viewEvents()));
+    } else {
+      this.notice.tell('notKept');
+    }
+    this.body.append(h('div', { class: 'columns' }, left, right), this.exports.element);
+  }
+
+  private makeView(view: View): View {
+    this.toolbar.setDuration(this.source.picture?.durationMs ?? 0);
+    this.body.append(this.toolbar.element, view.element, h('p', { class: 'hint keys', t: 'keys' }));
+    return view;
+  }
+
+  private viewEvents(): ConstructorParameters<typeof View>[2] {
+    return {
+      time: (ms) => this.toolbar.showTime(ms),
+      playing: (on) => {
+        this.toolbar.showPlaying(on);
+        if (on) this.host.playing(this);
+      },
+      chosen: (segment) => {
+        this.play(segment);
+        this.table.select(segment.index, true);
+      },
+      moved: () => this.host.moved(this),
+      unplayable: () => this.notice.tell('unplayable'),
+    };
+  }
+
+  private describe({ audio, timing, degraded }: Detection): void {
+    const format = [audio.format, audio.subtype].filter(Boolean).join(' ');
+    this.meta.replaceChildren(
+      h('span', { t: ['meta', { format, rate: audio.sample_rate, channels: audio.channels }] }),
+      h('span', { t: ['timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) }] }),
+    );
+    if (degraded) this.meta.append(h('span', { class: 'badge', t: 'degraded' }));
+    if (audio.truncated) this.meta.append(h('span', { class: 'badge', t: 'truncated' }));
+  }
+
+  private showSegments(answer: Detection): void {
+    this.answer = answer;
+    this.current = -1;
+    this.summary.show(answer.segments.length, answer.speech_ms, answer.audio.duration_ms);
+    this.table.select(-1);
+    this.table.show(answer.segments);
+    this.view?.select(null);
+    this.view?.setSegments(answer.segments, this.options?.thresholds() ?? []);
+    this.exports?.refresh();
+    this.element.dataset['segments'] = String(answer.segments.length);
+  }
+
+  /** A slider has moved: one question at a time, the newest settings last. */
+  private turned(): void {
+    this.exports?.refresh();
+    this.askAgain = true;
+    if (!this.asking) void this.ask();
+  }
+
+  private async ask(): Promise<void> {
+    this.asking = true;
+    try {
+      while (this.askAgain) {
+        this.askAgain = false;
+        if (!this.source.id) await this.analyse();
+        else this.showSegments(await segmentsOf(this.source.id, this.options?.changed() ?? {}));
+        this.problem.clear();
+      }
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  private play(segment: Segment): void {
+    this.mark(segment);
+    if (this.view) return this.view.playSegment(segment);
+    this.media.currentTime = segment.start_ms / 1000;
+    void this.media.play().catch(() => this.notice.tell('unplayable'));
+  }
+
+  private mark(segment: Segment): void {
+    this.current = segment.index;
+    this.table.select(segment.index);
+    this.view?.select(segment);
+  }
+
+  private step(by: number): void {
+    const next = this.answer?.segments[this.current < 0 && by > 0 ? 0 : this.current - 1 + by];
+    if (!next) return;
+    this.mark(next);
+    this.table.select(next.index, true);
+    this.view?.seek(next.start_ms);
+  }
+
+  /** Keys of this card; returns whether it was one. */
+  key(event: KeyboardEvent): void {
+    const { view } = this;
+    const target = event.composedPath()[0];
+    if (!view || event.ctrlKey || event.metaKey || event.altKey || wantsKeys(target, event.key)) return;
+    const stepMs = event.shiftKey ? 10 : 1000;
+    const actions: Record<string, () => void> = {
+      ' ': () => view.playPause(),
+      ArrowLeft: () => view.seek(view.timeMs - stepMs),
+      ArrowRight: () => view.seek(view.timeMs + stepMs),
+      Home: () => view.seek(0),
+      End: () => view.seek(Infinity),
+      '+': () => view.zoomBy(2),
+      '=': () => view.zoomBy(2),
+      '-': () => view.zoomBy(0.5),
+      '0': () => view.fit(),
+      '[': () => this.step(-1),
+      ']': () => this.step(1),
+    };
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }
+
+  remove(): void {
+    this.cancel?.();
+    this.media.pause();
+    this.view?.destroy();
+    this.table.destroy();
+    this.source.release();
+    this.element.remove();
+    this.host.removed(this);
+  }
+}
+
+/** Whether the element makes something of the key itself. */
+function wantsKeys(target: EventTarget | undefined, key: string): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLButtonElement || target instanceof HTMLAnchorElement) return key === ' ' || key === 'Enter';
+  return target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target.classList.contains('rows');
+}

@@ -1,0 +1,111 @@
+/** The page: header, where audio comes in, the cards, the footer. */
+
+import { address, health } from './api';
+import { CardList } from './cards';
+import { h, icon } from './dom';
+import { applyLanguage, language, setLanguage, setText } from './i18n';
+import { ListenPanel } from './listen';
+import { applyTheme, nextTheme, theme } from './theme';
+
+const UPLOAD = 'M11 16V7.8L7.7 11.1 6.3 9.7 12 4l5.7 5.7-1.4 1.4L13 7.8V16zM5 18h14v2H5z';
+const RECORD = 'M12 3a3 3 0 0 1 3 3v6a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM6 11h2a4 4 0 0 0 8 0h2a6 6 0 0 1-5 5.9V21h-2v-4.1A6 6 0 0 1 6 11z';
+const LIVE = 'M3 11h2v2H3zM7 8h2v8H7zM11 4h2v16h-2zM15 8h2v8h-2zM19 11h2v2h-2z';
+
+const list = h('div', { class: 'cards' });
+const cards = new CardList(list);
+let panel: ListenPanel | null = null;
+
+function addFiles(files: Iterable<File>): void {
+  for (const file of files) cards.addFile(file);
+}
+
+function header(): HTMLElement {
+  const words = h('button', { type: 'button', class: 'quiet', t: 'languageName', tTitle: 'switchLanguage' });
+  words.addEventListener('click', () => setLanguage(language() === 'zh' ? 'en' : 'zh'));
+  const look = h('button', { type: 'button', class: 'quiet' });
+  const showLook = (): void => setText(look, ({ auto: 'themeAuto', light: 'themeLight', dark: 'themeDark' } as const)[theme()]);
+  look.addEventListener('click', () => {
+    nextTheme();
+    showLook();
+  });
+  showLook();
+  const docs = h('a', { href: address('docs'), t: 'apiDocs' });
+  const name = h('h1', {}, 'FSMN-VAD');
+  return h('header', { class: 'top' }, icon(LIVE), name, h('p', { t: 'tagline' }), h('nav', {}, docs, look, words));
+}
+
+function intake(): HTMLElement {
+  const picker = h('input', { type: 'file', multiple: true, accept: 'audio/*,video/*,.wav,.flac,.mp3,.m4a,.opus,.ogg,.amr,.webm', hidden: true });
+  picker.addEventListener('change', () => {
+    addFiles(picker.files ?? []);
+    picker.value = '';
+  });
+  const choose = h('button', { type: 'button', class: 'primary', onclick: () => picker.click() }, icon(UPLOAD), h('span', { t: 'choose' }));
+  const record = h('button', { type: 'button', onclick: () => listen(false) }, icon(RECORD), h('span', { t: 'record' }));
+  const live = h('button', { type: 'button', onclick: () => listen(true) }, icon(LIVE), h('span', { t: 'live' }));
+  return h(
+    'section',
+    { class: 'intake', tLabel: 'sourceLabel' },
+    h('div', {}, h('p', { class: 'lead', t: 'dropTitle' }), h('p', { class: 'hint', t: 'dropHint' })),
+    h('div', { class: 'buttons' }, choose, record, live, picker),
+  );
+}
+
+const listenPlace = h('div');
+/** What everyone should know before using the page; filled with the footer. */
+const notice = h('div', { role: 'status' });
+
+function listen(live: boolean): void {
+  const open = (): void => {
+    panel = new ListenPanel(live, (file) => cards.addFile(file), () => (panel = null));
+    listenPlace.replaceChildren(panel.element);
+    panel.element.querySelector<HTMLElement>('button.primary')?.focus();
+  };
+  if (panel) void panel.close().then(open);
+  else open();
+}
+
+/** A file may be dropped anywhere. */
+function acceptDrops(): void {
+  let depth = 0;
+  const mark = (change: number): void => {
+    depth = change === 0 ? 0 : depth + change;
+    document.body.classList.toggle('dropping', depth > 0);
+  };
+  document.addEventListener('dragenter', () => mark(1));
+  document.addEventListener('dragleave', () => mark(-1));
+  document.addEventListener('dragover', (event) => event.preventDefault());
+  document.addEventListener('drop', (event) => {
+    event.preventDefault();
+    mark(0);
+    addFiles(event.dataTransfer?.files ?? []);
+  });
+}
+
+async function fillFooter(footer: HTMLElement): Promise<void> {
+  try {
+    const { model, fallback, version, device, status } = await health();
+    const entries = [h('span', { t: ['footVersion', { version }] })];
+    const named = model?.revision ? `${model.id} ${model.revision}` : (model?.id ?? '');
+    if (model) entries.unshift(h('span', { t: ['footModel', { model: named }] }));
+    if (fallback) notice.replaceChildren(h('p', { class: 'notice', t: ['otherModel', { model: named }] }));
+    if (device) entries.push(h('span', { t: ['footDevice', { device }] }));
+    if (status !== 'ready') entries.push(h('span', { t: ['footState', { state: status }] }));
+    footer.replaceChildren(...entries);
+    if (status === 'loading') setTimeout(() => void fillFooter(footer), 2000);
+  } catch {
+    footer.replaceChildren(h('span', { t: 'networkTitle' }));
+  }
+}
+
+const footer = h('footer');
+document.body.append(
+  h('a', { class: 'skip', href: '#content', t: 'skip' }),
+  header(),
+  h('main', { id: 'content', tabindex: -1 }, notice, intake(), listenPlace, list),
+  footer,
+);
+applyTheme();
+applyLanguage();
+acceptDrops();
+void fillFooter(footer);

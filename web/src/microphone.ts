@@ -1,0 +1,72 @@
+/** The microphone as chunks of 100 ms of 16-bit PCM. */
+
+import workletUrl from './capture-worklet.js?url';
+import type { TextKey } from './texts';
+
+/** Why there is no sound; `key` says it to the person. */
+export class MicrophoneError extends Error {
+  constructor(
+    readonly key: TextKey,
+    readonly reason = '',
+  ) {
+    super(key);
+  }
+}
+
+export class Microphone {
+  private constructor(
+    private readonly context: AudioContext,
+    private readonly stream: MediaStream,
+    private readonly node: AudioWorkletNode,
+  ) {}
+
+  get sampleRate(): number {
+    return this.context.sampleRate;
+  }
+
+  /** Asks for permission and starts. Rejects with `MicrophoneError`. */
+  static async open(onChunk: (pcm: Int16Array<ArrayBuffer>) => void): Promise<Microphone> {
+    if (!window.isSecureContext || !navigator.mediaDevices) throw new MicrophoneError('micInsecure');
+    const stream = await ask();
+    const context = new AudioContext();
+    try {
+      await context.audioWorklet.addModule(workletUrl);
+      await context.resume();
+      const node = new AudioWorkletNode(context, 'capture', { numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit' });
+      node.port.onmessage = (event: MessageEvent<{ pcm: Int16Array<ArrayBuffer> }>) => onChunk(event.data.pcm);
+      context.createMediaStreamSource(stream).connect(node);
+      return new Microphone(context, stream, node);
+    } catch (error) {
+      for (const track of stream.getTracks()) track.stop();
+      void context.close();
+      throw new MicrophoneError('micFailed', String(error));
+    }
+  }
+
+  /** Stops; resolves when the last chunk has been handed over. */
+  async close(): Promise<void> {
+    const take = this.node.port.onmessage;
+    await new Promise<void>((resolve) => {
+      this.node.port.onmessage = (event) => {
+        take?.call(this.node.port, event);
+        if ((event.data as { last: boolean }).last) resolve();
+      };
+      this.node.port.postMessage('stop');
+    });
+    for (const track of this.stream.getTracks()) track.stop();
+    await this.context.close();
+  }
+}
+
+/** The sound as it is: what makes calls pleasant changes what is measured. */
+async function ask(): Promise<MediaStream> {
+  const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    const name = error instanceof DOMException ? error.name : '';
+    if (name === 'NotAllowedError') throw new MicrophoneError('micDenied');
+    if (name === 'NotFoundError') throw new MicrophoneError('micMissing');
+    throw new MicrophoneError('micFailed', String(error));
+  }
+}

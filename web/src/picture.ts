@@ -1,0 +1,79 @@
+/** Amplitude and speech probability of a file, at 10 ms where it has been looked at and coarser elsewhere. */
+
+import { curveOf } from './api';
+
+const OVERVIEW_POINTS = 8000;
+/** The service's limit of points a call, so a tile is 200 s long. */
+const TILE_FRAMES = 20_000;
+
+export class Picture {
+  readonly peaks: Float32Array<ArrayBuffer>;
+  readonly probabilities: Float32Array<ArrayBuffer>;
+  private readonly tiles = new Map<number, Promise<void>>();
+  private readonly listeners = new Set<() => void>();
+
+  private constructor(
+    /** Of the kept analysis; another one after the file was sent again. */
+    public id: string,
+    readonly durationMs: number,
+    readonly frameMs: number,
+    /** Frames behind one point of the overview. */
+    readonly coarseness: number,
+  ) {
+    const frames = Math.max(1, Math.ceil(durationMs / frameMs));
+    this.peaks = new Float32Array(frames);
+    this.probabilities = new Float32Array(frames);
+  }
+
+  static async fetch(id: string): Promise<Picture> {
+    const curve = await curveOf(id, OVERVIEW_POINTS);
+    const frames = curve.duration_ms / curve.frame_ms;
+    // A last frame that is not whole does not count.
+    const coarseness = Math.max(1, Math.floor(frames) / Math.max(1, curve.peaks.length));
+    const picture = new Picture(id, curve.duration_ms, curve.frame_ms, coarseness);
+    picture.fill(0, picture.peaks.length, curve.peaks, curve.probabilities);
+    return picture;
+  }
+
+  get frames(): number {
+    return this.peaks.length;
+  }
+
+  /** Called when finer data has come in. */
+  onFiner(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Fetches 10 ms data of a stretch, if it is not here yet. */
+  refine(startMs: number, endMs: number): void {
+    if (this.coarseness <= 1) return;
+    const last = Math.floor(Math.min(endMs, this.durationMs - 1) / this.frameMs / TILE_FRAMES);
+    for (let tile = Math.floor(Math.max(0, startMs) / this.frameMs / TILE_FRAMES); tile <= last; tile += 1) {
+      if (!this.tiles.has(tile)) this.tiles.set(tile, this.fetchTile(tile));
+    }
+  }
+
+  private async fetchTile(tile: number): Promise<void> {
+    const first = tile * TILE_FRAMES;
+    const last = Math.min(first + TILE_FRAMES, this.frames);
+    try {
+      const end = Math.min(last * this.frameMs, this.durationMs);
+      const curve = await curveOf(this.id, TILE_FRAMES, first * this.frameMs, end);
+      this.fill(first, last, curve.peaks, curve.probabilities);
+      for (const listener of this.listeners) listener();
+    } catch {
+      // The overview stays; the next look tries again.
+      this.tiles.delete(tile);
+    }
+  }
+
+  private fill(first: number, last: number, peaks: number[], probabilities: number[]): void {
+    const scale = peaks.length / (last - first);
+    for (let frame = first; frame < last; frame += 1) {
+      const at = Math.min(peaks.length - 1, Math.floor((frame - first) * scale));
+      this.peaks[frame] = peaks[at] ?? 0;
+      this.probabilities[frame] = probabilities[at] ?? 0;
+    }
+  }
+}
