@@ -149,13 +149,22 @@ class Connection:
         elif kind == "ping":
             session.say({"type": "pong", "received_ms": session.received_ms})
         elif session.parameters.protocol == "funasr" and "is_speaking" in message:
-            if message["is_speaking"] is False:
-                session.wish("end")
+            self._hear_runtime(session, message)
         else:
             session.say({
                 "type": "error", "code": "bad_message",
                 "detail": f"not a message that is known here: {text[:80]!r}; there are flush, reset, end and ping",
             })  # fmt: skip
+
+    def _hear_runtime(self, session: LiveSession, message: Mapping[str, Any]) -> None:
+        """FunASR's runtime opens with `audio_fs` among others, and closes with `is_speaking: false`."""
+        try:
+            if "audio_fs" in message:
+                session.use_sample_rate(message["audio_fs"])
+        except InvalidOption as error:
+            session.fail("invalid_option", str(error), _POLICY_VIOLATION)
+        if message["is_speaking"] is False:
+            session.wish("end")
 
     async def _write(self, session: LiveSession) -> None:
         send, outbox = self._websocket.send, session.outbox

@@ -107,7 +107,7 @@ class Hub:
     def resume(self, client: str, parameters: StreamParameters, leave: Callable[[], None]) -> LiveSession:
         """A session that its client had left; it keeps the options it began with. Raises `NoSuchSession`."""
         seat = self._seats.get(parameters.session)
-        if seat is None or seat.session.owner.client != client or seat.session.closing is not None:
+        if seat is None or seat.session.owner.client != client or not _has_more(seat.session):
             raise NoSuchSession("there is no such session, or no longer; begin a new one")
         if not seat.session.replay(parameters.after):
             raise NoSuchSession("messages that you have missed are no longer kept; begin a new session")
@@ -125,7 +125,7 @@ class Hub:
         session.on_output = session.on_room = lambda: None
         if session.closing is not None and session.closing.code != _DONE:
             self.on_drop(session.closing.reason)
-        if session.closing is not None or self.limits.session_ttl_s == 0:
+        if not _has_more(session) or self.limits.session_ttl_s == 0:
             self._forget(seat)
 
     def _forget(self, seat: _Seat) -> None:
@@ -135,8 +135,9 @@ class Hub:
         self._settle(session)
 
     def _settle(self, session: LiveSession) -> None:
-        """Give back the room of a session that is forgotten, once nothing of it is under way."""
-        if session.owner.token not in self._seats and not session.busy and session.state is not None:
+        """Give back the room of a session that is over or forgotten, once nothing of it is under way."""
+        over = session.closing is not None or session.owner.token not in self._seats
+        if over and not session.busy and session.state is not None:
             session.state.close()
             session.state = None
 
@@ -151,7 +152,7 @@ class Hub:
     def _sweep(self, seat: _Seat, now: float) -> None:
         session = seat.session
         if seat.left is not None:
-            if now - seat.left > self.limits.session_ttl_s or session.closing is not None:
+            if now - seat.left > self.limits.session_ttl_s or not _has_more(session):
                 self._forget(seat)
         elif session.closing is not None:
             if now - session.seen > self.limits.idle_s:
@@ -160,6 +161,12 @@ class Hub:
             session.fail("idle_timeout", f"nothing came for {self.limits.idle_s:g} s", _GOING_AWAY)
         elif max(now - session.owner.since, session.received_ms / 1000) > self.limits.max_s:
             session.fail("audio_too_long", f"a session lasts at most {self.limits.max_s / 3600:g} h", _POLICY)
+
+
+def _has_more(session: LiveSession) -> bool:
+    """Whether it is worth coming back to: it goes on, or it came to its end, of which the client may have missed
+    something."""
+    return session.closing is None or session.closing.code == _DONE
 
 
 def _left_at(seat: _Seat) -> float:

@@ -1,7 +1,7 @@
 """What a client asks for when it opens a live stream."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Self
@@ -44,7 +44,7 @@ class StreamParameters(BaseModel):
         return 2 if self.encoding == "pcm_s16le" else 4
 
     @classmethod
-    def parse(cls, given: Mapping[str, str]) -> tuple[Self, Mapping[str, str]]:
+    def parse(cls, given: Mapping[str, Any]) -> tuple[Self, Mapping[str, str]]:
         """These parameters, and what is left for `VadOptions`. Raises `InvalidOption`."""
         mine = {name: value for name, value in given.items() if name in cls.model_fields}
         rest = {name: value for name, value in given.items() if name not in cls.model_fields}

@@ -22,6 +22,7 @@ from app.live.messages import PROTOCOLS, Json, encode
 from app.live.parameters import StreamParameters
 from app.live.pcm import PcmReader
 from app.vad.blocks import BankedState, Block, BlockScorer
+from app.vad.errors import InvalidOption
 from app.vad.options import VadOptions
 from app.vad.scores import FloatArray, FrameScores
 from app.vad.segment import Event, Segment, SpeechStart
@@ -88,15 +89,12 @@ class LiveSession:
         self.on_room: Callable[[], None] = lambda: None
         self._say = PROTOCOLS[parameters.protocol]
         self._stream = VadStream(scorer, options, state=state)
-        self._pcm = PcmReader(parameters.encoding, parameters.sample_rate, grid.sample_rate)
-        self._arrivals = Arrivals(grid, parameters.sample_rate)
+        self._grid, self._buffer_s = grid, buffer_s
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
         self._frame_ms = grid.frame_ms
         self._inbox: deque[tuple[float, bytes] | Wish] = deque()
         self._waiting_bytes = 0
         self._fed_bytes = 0
-        self._full_bytes = int(buffer_s * parameters.sample_rate) * parameters.bytes_per_sample
-        self._take_bytes = int(_TAKE_S * parameters.sample_rate) * parameters.bytes_per_sample
         self._received: list[float] = []
         self._base_ms = 0
         self._scored_frames = 0
@@ -105,8 +103,25 @@ class LiveSession:
         self._history: deque[str] = deque(maxlen=HISTORY)
         self._seq = 0
         self._chunks = 0
+        self._expect(parameters)
+
+    def _expect(self, parameters: StreamParameters) -> None:
+        self.parameters = parameters
+        self._pcm = PcmReader(parameters.encoding, parameters.sample_rate, self._grid.sample_rate)
+        self._arrivals = Arrivals(self._grid, parameters.sample_rate)
+        bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
+        self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
 
     # ---- from the client
+
+    def use_sample_rate(self, hertz: object) -> None:
+        """Another rate than the handshake's, told before the first chunk. Raises `InvalidOption`."""
+        if hertz == self.parameters.sample_rate:
+            return
+        if self._chunks:
+            raise InvalidOption("sample_rate", "cannot change once chunks have come")
+        given = {**self.parameters.model_dump(exclude_none=True), "sample_rate": hertz}
+        self._expect(StreamParameters.parse(given)[0])
 
     @property
     def is_full(self) -> bool:

@@ -167,9 +167,12 @@ def test_no_such_session(server: RunningServer) -> None:
     refused(server, session="never-was")
 
 
-def test_a_session_that_ended_is_gone(server: RunningServer) -> None:
-    heard = converse(server, [PCM[:32_000]])
-    refused(server, session=heard.messages[0]["session"])
+def test_a_session_that_ended_can_only_be_heard_again(server: RunningServer) -> None:
+    heard = converse(server, cut(PCM[:64_000], 3_200))
+    with stream(server, session=heard.messages[0]["session"], after=0) as socket:
+        again = hear_all(socket)
+    assert again.messages[1:] == heard.messages[1:]
+    assert again.code == 1000
 
 
 def test_messages_that_are_no_longer_kept(server: RunningServer) -> None:
@@ -230,3 +233,19 @@ def test_a_second_connection_takes_over(server: RunningServer) -> None:
     assert [message["seq"] for message in rest.messages] == list(range(1, len(rest.messages) + 1))
     assert rest.pairs == file_pairs(server, wav(PCM))
     assert "Traceback" not in server.log
+
+
+def test_the_end_itself_is_not_lost(server: RunningServer) -> None:
+    """The connection breaks right behind `end`: the segments are there for who comes back for them."""
+    with stream(server) as socket:
+        session = hear(socket)["session"]
+        for chunk in cut(PCM, 64_000):
+            socket.send(chunk)
+        say(socket, "end")
+        eventually(lambda: metric(server, "vad_streams") == 0)  # it is over there, and nobody has listened here
+    with stream(server, session=session, after=0) as socket:
+        messages = hear_all(socket).messages
+    assert messages[0]["type"] == "ready"
+    assert [message["seq"] for message in messages[1:]] == list(range(1, len(messages)))
+    assert messages[-1]["type"] == "done"
+    assert [[s["start_ms"], s["end_ms"]] for s in messages[-1]["segments"]] == file_pairs(server, wav(PCM))
