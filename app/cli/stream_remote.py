@@ -20,7 +20,7 @@ _UNACKNOWLEDGED_S = 60
 _PING_EVERY_S = 1
 _PAUSES_S = (0.1, 0.5, 2.0)
 """Before each attempt to come back; a session waits `VAD_SESSION_TTL_S` for it."""
-_CLOSED_FOR_GOOD = (1000, 1007, 1008, 1011, 1012)
+_CLOSED_FOR_GOOD = (1000, 1007, 1008, 1009, 1012)
 
 
 class _Broken(Exception):
