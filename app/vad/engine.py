@@ -1,9 +1,10 @@
 """The engine: many requests, few threads.
 
-A bounded pool of threads scores blocks; an asyncio semaphore of the same size guards it and is taken per *block*, so
-a short clip never waits behind the whole of a long recording. Reading the audio runs in a second bounded pool beside
-it. A slot is given back when the thread has finished, never when the waiting coroutine was cancelled: a cancelled
-request thus stops within one block, and no thread is ever uncounted.
+A bounded pool of threads scores blocks; an asyncio semaphore guards it and is taken per *block*, so a short clip never
+waits behind the whole of a long recording, and one more thread is kept for requests' first blocks while long files hold
+all others. Reading the audio runs in a second bounded pool beside it. A slot is given back when the thread has
+finished, never when the waiting coroutine was cancelled: a cancelled request thus stops within one block, and no thread
+is ever uncounted.
 
 Blocks of one file are isolated and scored side by side; only cutting and segmenting happen in order.
 """
@@ -84,6 +85,15 @@ class _Pending:
     scores: "asyncio.Future[list[FrameScores]] | None"
 
 
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """By which way a block got in."""
+
+    express: bool
+    long: bool
+    """Whether it is not its request's first block."""
+
+
 @dataclass(slots=True)
 class _Observers:
     inference: list[Callable[[float], None]] = field(default_factory=list)
@@ -101,7 +111,11 @@ class Engine:
         self.observers = _Observers()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_yield_to_others)
         self._readers = ThreadPoolExecutor(max(4, 2 * workers), thread_name_prefix="read")
-        self._slots = Slots(workers)
+        # One block more than threads: a thread that is done goes on at once, not when the event loop has time for it.
+        self._slots = Slots(workers + 1)
+        self._express = ThreadPoolExecutor(1, thread_name_prefix="express")
+        self._express_is_free = True
+        self._long_busy = 0
         self._busy = self._waiting = self._requests = 0
         self._closed = False
         self._batch = batch
@@ -145,14 +159,10 @@ class Engine:
     async def score(self, blocks: list[Block], usage: Usage) -> list[FrameScores]:
         """Score blocks in one slot. The slot is held until the thread is done, whatever becomes of the caller."""
         started = time.perf_counter()
-        self._waiting += 1
-        try:
-            await self._slots.acquire(usage.turn)
-        finally:
-            self._waiting -= 1
+        lane = await self._acquire(usage.turn)
         waited = time.perf_counter() - started
         usage.queue_s = max(usage.queue_s, waited)
-        future = self._submit(blocks)
+        future = self._submit(blocks, lane)
         scores, degraded, seconds = await asyncio.wrap_future(future)
         usage.inference_s += seconds
         usage.degraded |= degraded
@@ -175,17 +185,33 @@ class Engine:
         """Take no more work and end the threads; blocks being scored are finished."""
         self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._express.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, blocks: list[Block]) -> "Future[tuple[list[FrameScores], bool, float]]":
-        loop = asyncio.get_running_loop()
+    async def _acquire(self, turn: Turn) -> _Lane:
+        """A slot; or the express thread, for a request's first block while long files hold all slots."""
+        first = turn.tag is None
+        if first and self._long_busy and self._express_is_free and not self._slots.free:
+            self._express_is_free = False
+            turn.tag = self._slots.now
+            return _Lane(express=True, long=False)
+        self._waiting += 1
         try:
-            future = self._pool.submit(self._score_in_thread, blocks)
-        except RuntimeError:
-            self._slots.release()
-            raise NotReady("the service is shutting down") from None
+            await self._slots.acquire(turn)
+        finally:
+            self._waiting -= 1
+        return _Lane(express=False, long=not first)
+
+    def _submit(self, blocks: list[Block], lane: _Lane) -> "Future[tuple[list[FrameScores], bool, float]]":
+        loop = asyncio.get_running_loop()
         self._busy += 1
-        future.add_done_callback(lambda _: _call_soon(loop, self._give_back))
+        self._long_busy += lane.long
+        try:
+            future = (self._express if lane.express else self._pool).submit(self._score_in_thread, blocks)
+        except RuntimeError:
+            self._give_back(lane)
+            raise NotReady("the service is shutting down") from None
+        future.add_done_callback(lambda _: _call_soon(loop, lambda: self._give_back(lane)))
         return future
 
     def _score_in_thread(self, blocks: list[Block]) -> tuple[list[FrameScores], bool, float]:
@@ -193,9 +219,13 @@ class Engine:
         scores, degraded = self.policy.score(blocks)
         return scores, degraded, time.perf_counter() - started
 
-    def _give_back(self) -> None:
+    def _give_back(self, lane: _Lane) -> None:
         self._busy -= 1
-        self._slots.release()
+        self._long_busy -= lane.long
+        if lane.express:
+            self._express_is_free = True
+        else:
+            self._slots.release()
 
     def _begin(self, stream: VadStream, row: int, samples: FloatArray, final: bool, usage: Usage) -> _Pending:
         block = stream.cut(samples, final=final)

@@ -33,6 +33,11 @@ class Slots:
         self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
 
     @property
+    def now(self) -> float:
+        """Virtual time: the tag of a block that would go in at once."""
+        return self._now
+
+    @property
     def free(self) -> int:
         """Permits that nobody holds."""
         return self._free

@@ -119,10 +119,10 @@ async def test_a_slot_is_held_until_the_thread_is_done_though_its_waiter_was_can
         task.cancel()
     more = [asyncio.create_task(detect(engine, Source(SAMPLES))) for _ in range(3)]
     await asyncio.sleep(0.05)
-    assert engine.status().busy == 2
+    assert 2 <= engine.status().busy <= 4, "two threads, one block that waits for them, one first block beside"
     release.set()
     assert [pairs(found) for found in await asyncio.gather(*more)] == [expected(small_scorer)] * 3
-    assert most[1] == 2
+    assert most[1] <= 3, "two threads, and the one for first blocks"
     await asyncio.gather(*tasks, return_exceptions=True)
     assert (engine.status().busy, engine.status().waiting, engine.status().requests) == (0, 0, 0)
     engine.close()
@@ -265,3 +265,27 @@ def test_gpu_segments_equal_the_cpus(small_model: Path) -> None:
     checkpoint = read_checkpoint(small_model, model_id="small")
     gpu, cpu = FsmnScorer(checkpoint, torch.device("cuda")), FsmnScorer(checkpoint, CPU)
     assert expected(gpu) == expected(cpu)
+
+
+async def test_a_first_block_does_not_wait_for_long_files(small_scorer: FsmnScorer) -> None:
+    """While every slot holds later blocks of long files, which do not end, a new request is answered."""
+    release = threading.Event()
+    held = threading.Semaphore(0)
+
+    def hold_the_long(blocks: list[Block]) -> list[FrameScores]:
+        if blocks[0].discard:  # not the first of its file
+            held.release()
+            release.wait(20)
+        return small_scorer.score(blocks)
+
+    engine = Engine(small_scorer, DevicePolicy(CPU, hold_the_long, lambda: hold_the_long), workers=2)
+    long = [asyncio.create_task(detect(engine, Source(SAMPLES))) for _ in range(4)]
+    await asyncio.to_thread(lambda: (held.acquire(timeout=20), held.acquire(timeout=20)))
+    short = SAMPLES[: 16_000 * 2]
+    for _ in range(3):
+        found = await asyncio.wait_for(detect(engine, Source(short)), 10)
+        assert pairs(found) == expected(small_scorer, short)
+    release.set()
+    assert [pairs(found) for found in await asyncio.gather(*long)] == [expected(small_scorer)] * 4
+    assert (engine.status().busy, engine.status().waiting, engine.status().requests) == (0, 0, 0)
+    engine.close()
