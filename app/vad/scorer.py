@@ -18,8 +18,9 @@ from app.vad.frontend import Frontend
 from app.vad.fsmn import FsmnNetwork
 from app.vad.scores import FrameScores
 
-TILE_FRAMES = 1024
-"""Frames scored at a time: the activations of one tile stay in a core's second-level cache."""
+TILE_FRAMES = 1088
+"""Frames scored at a time: the activations of one tile stay in a core's second-level cache. A block of 10 s with its
+warm-up is one tile."""
 
 
 class FsmnScorer:
