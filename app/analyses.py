@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from app.formats.report import ChannelSegments, Report, Timing
 from app.vad.blocks import FrameGrid
 from app.vad.errors import VadError
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores
+from app.vad.posteriors import FrameScores
 from app.vad.segment import segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import new_segmenter
 
 

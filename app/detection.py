@@ -19,12 +19,12 @@ from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
+from app.engine.engine import Engine, RowEvents, Usage
 from app.formats.report import AudioSummary, ChannelSegments, ModelInfo, Report, Timing
-from app.vad.engine import Engine, RowEvents, Usage
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores, join_scores
+from app.vad.posteriors import FrameScores, join_scores
 from app.vad.segment import Segment, segments_of
+from app.vad.segmenters.options import VadOptions
 
 _PASS_FRAMES = 1 << 16
 Channel = int | Literal["mix", "split"]

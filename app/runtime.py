@@ -10,16 +10,16 @@ from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
 from app.config import Settings
 from app.detection import AudioPolicy, Detector
+from app.engine.device import Device, DevicePolicy, choose_device, choose_dtype, prepare_process
+from app.engine.engine import Engine
 from app.formats.report import ModelInfo
 from app.vad.blocks import BlockScorer
-from app.vad.checkpoint import read_checkpoint
-from app.vad.device import Device, DevicePolicy, choose_device, choose_dtype, prepare_process
-from app.vad.engine import Engine
 from app.vad.errors import ModelNotFound
-from app.vad.hub import find_model
-from app.vad.scorer import FsmnScorer
-from app.vad.silero import SILERO_OPTIONS, SileroScorer
-from app.vad.silero_package import NAMES, read_silero
+from app.vad.models.fsmn.checkpoint import read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.hub.find import find_model
+from app.vad.models.silero.checkpoint import NAMES, read_silero
+from app.vad.models.silero.scorer import SILERO_OPTIONS, SileroScorer
 
 log = structlog.get_logger(__name__)
 

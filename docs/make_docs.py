@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from app.vad.options import VadOptions  # noqa: E402
+from app.vad.segmenters.options import VadOptions  # noqa: E402
 from tests.server import RunningServer, running_server  # noqa: E402
 
 REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")

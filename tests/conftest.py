@@ -11,8 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from app.vad.checkpoint import Checkpoint, read_checkpoint
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
 from tests.server import RunningServer, running_server
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import yaml
 
-from app.vad.checkpoint import expected_shapes
-from app.vad.frontend import Frontend
-from app.vad.model_config import ModelConfig
+from app.vad.models.fbank import Frontend
+from app.vad.models.fsmn.checkpoint import expected_shapes
+from app.vad.models.fsmn.config import ModelConfig
 
 QUIET, LOUD = 1e-4, 0.2
 """Standard deviations of the noise that is silence and of the noise that is speech."""

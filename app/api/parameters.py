@@ -11,7 +11,7 @@ from starlette.requests import Request
 from app.detection import Channel
 from app.formats.registry import FORMATS
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 
 class RequestOptions(BaseModel):

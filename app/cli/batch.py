@@ -25,11 +25,11 @@ from app.cli.inputs import AUDIO_SUFFIXES
 from app.cli.settings import read_settings_or_say
 from app.config import Settings
 from app.detection import Detector
+from app.engine.device import NoSuchDevice, choose_device, prepare_process
 from app.formats.report import ModelInfo
 from app.runtime import build_detector, load_model
-from app.vad.device import NoSuchDevice, choose_device, prepare_process
 from app.vad.errors import InvalidOption, ModelError
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 _STDERR = Console(stderr=True, highlight=False)
 _NEEDS = {"parquet": ("batch", ("pyarrow",)), "ray": ("ray", ("ray", "pyarrow"))}

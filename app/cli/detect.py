@@ -18,7 +18,7 @@ from app.cli.work import FileDetector
 from app.config import Settings
 from app.runtime import audio_policy
 from app.vad.errors import InvalidOption, ModelError, VadError
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL = 0, 1, 2, 3
 _STDERR = Console(stderr=True, highlight=False)

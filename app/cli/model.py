@@ -50,8 +50,8 @@ def _with_settings(command: Callable[[Settings], None]) -> int:
 
 
 def _find(settings: Settings, *, download: bool) -> Path:
-    from app.vad.hub import find_model
-    from app.vad.silero_package import NAMES, silero_file
+    from app.vad.models.hub.find import find_model
+    from app.vad.models.silero.checkpoint import NAMES, silero_file
 
     if settings.model in NAMES:
         return silero_file()
@@ -65,8 +65,8 @@ def _find(settings: Settings, *, download: bool) -> Path:
 
 
 def _verify(settings: Settings) -> None:
-    from app.vad.checkpoint import read_checkpoint
-    from app.vad.silero_package import NAMES, read_silero
+    from app.vad.models.fsmn.checkpoint import read_checkpoint
+    from app.vad.models.silero.checkpoint import NAMES, read_silero
 
     if settings.model in NAMES:
         weights = read_silero(settings.model, settings.model_fingerprint or None)
@@ -83,9 +83,9 @@ def _verify(settings: Settings) -> None:
 
 
 def _export(settings: Settings, directory: Path) -> None:
-    from app.vad.checkpoint import read_checkpoint
-    from app.vad.model_config import MODEL_FILES
-    from app.vad.silero_package import NAMES, PACKAGE
+    from app.vad.models.fsmn.checkpoint import read_checkpoint
+    from app.vad.models.fsmn.config import MODEL_FILES
+    from app.vad.models.silero.checkpoint import NAMES, PACKAGE
 
     if settings.model in NAMES:
         raise ModelNotFound(f"{settings.model} has no model directory: its weights are in the Python package {PACKAGE}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 _PANEL = "Detection options"
 

@@ -21,7 +21,7 @@ from app.cli.stream_view import JsonView, TerminalView, View
 from app.config import Settings
 from app.live.parameters import StreamParameters
 from app.vad.errors import InvalidOption, ModelError, VadError
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 INTERRUPTED = 130
 _STDERR = Console(stderr=True, highlight=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from app.vad.options import FRAME_MS
 from app.vad.segment import Segment
+from app.vad.segmenters.options import FRAME_MS
 
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from app.engine.engine import Engine, Usage
 from app.live.session import LiveSession, Work
-from app.vad.engine import Engine, Usage
 from app.vad.errors import VadError
-from app.vad.scorer import TILE_FRAMES
-from app.vad.scores import FrameScores
+from app.vad.models.fsmn.scorer import TILE_FRAMES
+from app.vad.posteriors import FrameScores
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """Speech probabilities of a live stream, thinned out to the interval that its client asked for."""
 
-from app.vad.scores import FloatArray
+from app.vad.posteriors import FloatArray
 
 
 class ProbabilityCurve:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.engine.engine import Engine
 from app.live.batcher import Batcher
 from app.live.parameters import StreamParameters
 from app.live.session import LiveSession, Owner
-from app.vad.engine import Engine
 from app.vad.errors import Overloaded, VadError
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 _SWEEP_S = 1.0
 _DONE = 1000

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import Self
 
 from app.vad.errors import InvalidOption
-from app.vad.options import FRAME_MS
+from app.vad.segmenters.options import FRAME_MS
 
 _ALIASES = {"s16le": "pcm_s16le", "f32le": "pcm_f32le"}
 

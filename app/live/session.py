@@ -23,9 +23,9 @@ from app.live.parameters import StreamParameters
 from app.live.pcm import PcmReader
 from app.vad.blocks import BankedState, Block, BlockScorer
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
-from app.vad.scores import FloatArray, FrameScores
+from app.vad.posteriors import FloatArray, FrameScores
 from app.vad.segment import Event, Segment, SpeechStart
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 
 Wish = Literal["flush", "reset", "end"]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from app.vad.scores import FloatArray, FrameScores
+from app.vad.posteriors import FloatArray, FrameScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class FrameGrid:
     """Whether samples after a stream's last whole frame count as a frame too, filled up with silence. Only where frames
     do not overlap."""
     cuts_in_longest_silence: bool = False
-    """How tight mode cuts speech that is too long; see `app.vad.hysteresis`."""
+    """How tight mode cuts speech that is too long; see `app.vad.segmenters.hysteresis`."""
 
     @property
     def frame_ms(self) -> int:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from app.vad.blocks import BankedState, Block, BlockCutter, BlockScorer, FrameGrid
-from app.vad.endpointer import EndPointer
-from app.vad.hysteresis import Hysteresis
-from app.vad.options import FRAME_MS, VadOptions
-from app.vad.regrid import OnTenMs
-from app.vad.scores import FloatArray, FrameScores, Segmenter
+from app.vad.posteriors import FloatArray, FrameScores, Segmenter
 from app.vad.segment import Event
+from app.vad.segmenters.endpoint import EndPointer
+from app.vad.segmenters.hysteresis import Hysteresis
+from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.segmenters.regrid import OnTenMs
 
 NO_SAMPLES: FloatArray = np.zeros(0, dtype=np.float32)
 

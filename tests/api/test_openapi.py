@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 from tests.server import RunningServer
 
 DOCUMENT = create_app(Settings(model="unused")).openapi()

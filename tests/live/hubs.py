@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from app.engine.device import DevicePolicy
+from app.engine.engine import Engine
 from app.live.hub import Hub, LiveLimits
 from app.live.parameters import StreamParameters
 from app.live.session import LiveSession, Wish
-from app.vad.bank import StateBank
-from app.vad.device import DevicePolicy
-from app.vad.engine import Engine
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.state import StateBank
 from app.vad.segment import segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 
 WISHES: tuple[Wish, ...] = ("flush", "reset", "end")

@@ -12,10 +12,10 @@ from app.live.hub import Hub
 from app.live.parameters import StreamParameters
 from app.live.session import LiveSession
 from app.vad.blocks import Block
-from app.vad.checkpoint import Checkpoint, read_checkpoint
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
-from app.vad.scores import FrameScores
+from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import FrameScores
+from app.vad.segmenters.options import VadOptions
 from tests.live.client import cut, s16
 from tests.live.hubs import Part, Told, WatchedScorer, alone, drive, messages_of, running_hub, same, told
 from tests.signals import bursts

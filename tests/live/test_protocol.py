@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 from tests.live.client import (
     converse,
     cut,

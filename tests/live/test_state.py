@@ -9,9 +9,9 @@ import torch
 
 from app.live.parameters import StreamParameters
 from app.live.session import HISTORY, INBOX_LIMIT, OUTBOX_LIMIT, LiveSession, Owner
-from app.vad.bank import StateBank
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.state import StateBank
+from app.vad.segmenters.options import VadOptions
 from tests.live.client import cut, s16
 from tests.signals import bursts
 

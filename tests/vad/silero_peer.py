@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.vad.options import VadOptions
+from app.vad.segmenters.options import VadOptions
 
 silero_vad = pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
 

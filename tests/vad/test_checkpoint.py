@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 
-from app.vad.checkpoint import fingerprint, read_checkpoint
 from app.vad.errors import InvalidModel
-from app.vad.model_config import EncoderConfig
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.checkpoint import fingerprint, read_checkpoint
+from app.vad.models.fsmn.config import EncoderConfig
+from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.segment import segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint

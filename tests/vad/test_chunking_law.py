@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.segment import Event, segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 from tests.signals import bursts
 

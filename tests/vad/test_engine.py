@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.device import DevicePolicy, NoSuchDevice, choose_device, choose_dtype
+from app.engine.engine import Engine, Usage
 from app.vad.blocks import Block
-from app.vad.checkpoint import read_checkpoint
-from app.vad.device import DevicePolicy, NoSuchDevice, choose_device, choose_dtype
-from app.vad.engine import Engine, Usage
 from app.vad.errors import InvalidAudio, NotReady
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
-from app.vad.scores import FloatArray, FrameScores
+from app.vad.models.fsmn.checkpoint import read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import FloatArray, FrameScores
 from app.vad.segment import Segment, segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 from tests.signals import bursts
 
@@ -241,7 +241,7 @@ def _keep(small_scorer: FsmnScorer) -> None:
 def test_cleanup_follows_its_mode(small_scorer: FsmnScorer, monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[str] = []
     for mode in ("always", "on_oom", "never"):
-        monkeypatch.setattr("app.vad.device.trim_heap", lambda mode=mode: trims.append(mode))
+        monkeypatch.setattr("app.engine.device.trim_heap", lambda mode=mode: trims.append(mode))
         policy = DevicePolicy(CPU, small_scorer.score, lambda: small_scorer.score, mode)  # type: ignore[arg-type]
         for _ in range(5):
             policy.cleanup()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from app.engine.device import DevicePolicy
+from app.engine.engine import Engine, Usage
 from app.vad.blocks import Block
-from app.vad.device import DevicePolicy
-from app.vad.engine import Engine, Usage
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
-from app.vad.scores import FloatArray, FrameScores
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import FloatArray, FrameScores
 from app.vad.segment import segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 from tests.signals import bursts
 

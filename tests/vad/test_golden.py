@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.vad.checkpoint import Checkpoint
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.checkpoint import Checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.segment import SpeechEnd, SpeechStart, segments_of
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 
 pytestmark = pytest.mark.reference

@@ -13,13 +13,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.vad.device import DevicePolicy
-from app.vad.engine import Engine, Usage
+from app.engine.device import DevicePolicy
+from app.engine.engine import Engine, Usage
 from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.options import VadOptions
+from app.vad.models.silero.checkpoint import read_silero
+from app.vad.models.silero.scorer import SileroScorer
 from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
-from app.vad.silero import SileroScorer
-from app.vad.silero_package import read_silero
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 from tests.voice import voice
 
@@ -186,7 +186,7 @@ async def test_the_engine_gives_what_a_stream_gives(scorer: SileroScorer, sample
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.vad.silero_package.PACKAGE", "silero-vad-that-nobody-has")
+    monkeypatch.setattr("app.vad.models.silero.checkpoint.PACKAGE", "silero-vad-that-nobody-has")
     with pytest.raises(ModelNotFound, match=r"pip install 'silero-vad-that-nobody-has>="):
         read_silero("silero")
 

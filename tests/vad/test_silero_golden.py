@@ -12,12 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vad.hysteresis import Hysteresis
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores
+from app.vad.models.silero.checkpoint import read_silero
+from app.vad.models.silero.scorer import SILERO_OPTIONS, SileroScorer
+from app.vad.posteriors import FrameScores
 from app.vad.segment import segments_of
-from app.vad.silero import SILERO_OPTIONS, SileroScorer
-from app.vad.silero_package import read_silero
+from app.vad.segmenters.hysteresis import Hysteresis
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream, new_segmenter
 from tests.vad.silero_peer import (
     FRAMES,

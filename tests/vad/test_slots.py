@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.vad.slots import Slots, Turn
+from app.engine.permits import Slots, Turn
 
 
 class SlotsMachine(RuleBasedStateMachine):

@@ -25,10 +25,10 @@ from collections import deque
 
 import numpy as np
 
-from app.vad.options import FRAME_MS, VadOptions
-from app.vad.scores import FrameScores
+from app.vad.posteriors import FrameScores
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.speech_mean import SpeechMean
+from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.segmenters.speech_mean import SpeechMean
 
 _CUT_SEARCH_MS = 2_000
 """How far before the limit the least speech-like frame is looked for, at most half the limit."""

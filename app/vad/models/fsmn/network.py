@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from app.vad.linear import Linear
-from app.vad.model_config import ModelConfig
+from app.vad.models.fsmn.config import ModelConfig
+from app.vad.models.linear import Linear
 
 
 class _Layer(nn.Module):

@@ -22,14 +22,14 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from app.engine.device import DevicePolicy
+from app.engine.gather import Gatherer
+from app.engine.permits import Slots, Turn
 from app.vad.blocks import Block, BlockScorer
-from app.vad.device import DevicePolicy
 from app.vad.errors import NotReady
-from app.vad.gather import Gatherer
-from app.vad.options import VadOptions
-from app.vad.scores import NO_SCORES, FloatArray, FrameScores
+from app.vad.posteriors import NO_SCORES, FloatArray, FrameScores
 from app.vad.segment import Event
-from app.vad.slots import Slots, Turn
+from app.vad.segmenters.options import VadOptions
 from app.vad.stream import VadStream
 
 _T = TypeVar("_T")

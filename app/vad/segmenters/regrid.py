@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.vad.options import FRAME_MS
-from app.vad.scores import NO_SCORES, FrameScores, Segmenter, join_scores
+from app.vad.posteriors import NO_SCORES, FrameScores, Segmenter, join_scores
 from app.vad.segment import Event
+from app.vad.segmenters.options import FRAME_MS
 
 
 class OnTenMs:

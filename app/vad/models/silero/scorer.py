@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import conv1d, linear, pad
 
 from app.vad.blocks import Block, FrameGrid
-from app.vad.scores import FrameScores
-from app.vad.silero_package import SileroWeights, stft_size
+from app.vad.models.silero.checkpoint import SileroWeights, stft_size
+from app.vad.posteriors import FrameScores
 
 SILERO_OPTIONS: Mapping[str, Any] = {
     # The package's own, so that mode=tight alone gives what `get_speech_timestamps(audio, model)` does.

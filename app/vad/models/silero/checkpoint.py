@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.vad.checkpoint import fingerprint
 from app.vad.errors import InvalidModel, ModelNotFound
+from app.vad.models.fsmn.checkpoint import fingerprint
 
 PACKAGE = "silero-vad"
 NAMES = {"silero": 16_000, "silero-8k": 8_000}

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 
 from app.vad.blocks import Block
-from app.vad.scores import FrameScores
+from app.vad.posteriors import FrameScores
 
 Device = torch.device
 Cleanup = Literal["always", "on_oom", "never"]

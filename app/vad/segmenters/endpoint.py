@@ -25,10 +25,10 @@ from collections import deque
 
 import numpy as np
 
-from app.vad.options import FRAME_MS, VadOptions
-from app.vad.scores import FrameScores
+from app.vad.posteriors import FrameScores
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.speech_mean import SpeechMean
+from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.segmenters.speech_mean import SpeechMean
 
 _NOISE_UNSET_DB = -100.0
 """The running noise level before the first frame sets it."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.vad.download import DownloadFailed, download
 from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.model_config import MODEL_FILES
+from app.vad.models.fsmn.config import MODEL_FILES
+from app.vad.models.hub.download import DownloadFailed, download
 
 DEFAULT_ENDPOINT = "https://www.modelscope.cn"
 _PATTERNS = (*MODEL_FILES, "configuration.json")
@@ -110,7 +110,7 @@ def _is_complete(directory: Path) -> bool:
 
 
 def _check_download(directory: Path, model: str, cache_dir: Path, tried: list[str]) -> None:
-    from app.vad.checkpoint import read_checkpoint  # noqa: PLC0415 - brings torch, which the child does not need
+    from app.vad.models.fsmn.checkpoint import read_checkpoint  # noqa: PLC0415 - brings torch, which the child does not need
 
     try:
         read_checkpoint(directory, model_id=model)

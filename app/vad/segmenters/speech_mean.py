@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.vad.scores import FloatArray
+from app.vad.posteriors import FloatArray
 
 
 class SpeechMean:

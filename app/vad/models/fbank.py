@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from app.vad.model_config import FrontendConfig
+from app.vad.models.fsmn.config import FrontendConfig
 
 _PRE_EMPHASIS = 0.97
 _LOW_HZ = 20.0

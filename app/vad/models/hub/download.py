@@ -22,7 +22,7 @@ CONNECT_S = 5.0
 STALL_S = 7.0
 """Longest that a download may stand still."""
 _ADDRESS_S = 2.0
-_CLIENT = Path(__file__).with_name("hub_client.py")
+_CLIENT = Path(__file__).with_name("client.py")
 
 
 class DownloadFailed(Exception):

@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor
 
 from app.vad.errors import InvalidModel, InvalidOption
-from app.vad.model_config import CMVN_FILE, CONFIG_FILE, WEIGHTS_FILE, EncoderConfig, ModelConfig
+from app.vad.models.fsmn.config import CMVN_FILE, CONFIG_FILE, WEIGHTS_FILE, EncoderConfig, ModelConfig
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _MAX_TEXT_BYTES = 4 << 20

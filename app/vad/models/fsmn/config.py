@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import Self
 
 from app.vad.errors import InvalidModel
-from app.vad.options import FRAME_MS, VadOptions
+from app.vad.segmenters.options import FRAME_MS, VadOptions
 
 CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE = "config.yaml", "am.mvn", "model.pt"
 MODEL_FILES = (CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.vad.bank import BankedState, StateBank, StreamState
 from app.vad.blocks import Block, FrameGrid
-from app.vad.checkpoint import Checkpoint
-from app.vad.compiled import compiled
-from app.vad.frontend import Frontend
-from app.vad.fsmn import FsmnNetwork
-from app.vad.scores import FrameScores
+from app.vad.models.compiled import compiled
+from app.vad.models.fbank import Frontend
+from app.vad.models.fsmn.checkpoint import Checkpoint
+from app.vad.models.fsmn.network import FsmnNetwork
+from app.vad.models.state import BankedState, StateBank, StreamState
+from app.vad.posteriors import FrameScores
 
 TILE_FRAMES = 1088
 """Frames scored at a time: the activations of one tile stay in a core's second-level cache. A block of 10 s with its
