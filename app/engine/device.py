@@ -1,28 +1,25 @@
-"""The device policy: where inference runs, what is done when memory runs out there, and cleanup after each call.
+"""The device policy: where inference runs, in which type, and cleanup after each call.
 
-`auto` is the GPU only if there is one with enough free memory, else the CPU. Out of memory climbs a ladder and loses
-nothing: free the cache and try again, score half as many blocks at a time, score on the CPU.
+`auto` is the GPU only if there is one with enough free memory, else the CPU. What is done when memory runs out there is
+the ladder's (`app.engine.ladder`).
 """
 
 import contextlib
 import ctypes
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
-from app.vad.blocks import Block
-from app.vad.posteriors import FrameScores
+from app.vad.models.family import DType
 
-Device = torch.device
 Cleanup = Literal["always", "on_oom", "never"]
-Score = Callable[[list[Block]], list[FrameScores]]
 _MIB = 1 << 20
 _M_ARENA_MAX, _ARENAS = -8, 2
+"""mallopt's number for the count of heaps, and ours: the event loop's, and one for the threads that score."""
 _TRIM_EVERY_S = 1.0
+"""Going through the heap takes some milliseconds: a thousandth part of the time."""
 
 
 class NoSuchDevice(ValueError):
@@ -41,19 +38,17 @@ def choose_device(wanted: str, min_free_mb: int) -> torch.device:
     return device
 
 
-def choose_dtype(wanted: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.dtype:
+def choose_dtype(wanted: Literal["float32", "bfloat16", "auto"], device: torch.device) -> DType:
     """`auto` is bfloat16 where the device multiplies it faster, else float32.
 
     On CPUs that is those with AMX: with AVX-512's dot products alone it was measured to be slower than float32.
     """
-    if wanted == "float32":
-        return torch.float32
-    if wanted == "bfloat16":
-        return torch.bfloat16
+    if wanted != "auto":
+        return wanted
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return torch.bfloat16 if has_amx() else torch.float32
+    return "bfloat16" if has_amx() else "float32"
 
 
 def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_mb: int | None) -> None:
@@ -97,64 +92,33 @@ def trim_heap() -> None:
         return  # not glibc: its allocator gives memory back by itself, or cannot be asked
 
 
-@dataclass
-class DevicePolicy:
-    """Scores blocks on a device, climbing the ladder when its memory runs out. Safe to call from several threads."""
+class DeviceMemory:
+    """Cleanup after calls of the service, for every device in use. Safe to call from several threads."""
 
-    device: torch.device
-    primary: Score
-    """Scores on `device`."""
-    fallback: Callable[[], Score]
-    """Makes the scorer of the last rung, on the CPU; called once, when first needed."""
-    cleanup_mode: Cleanup = "always"
-    on_oom: Callable[[str], None] = lambda action: None
-    """Told of every rung taken: `free`, `halve` or `cpu`."""
-    _fallback: Score | None = field(default=None, init=False)
-    _trimmed_at: float = field(default=0.0, init=False)
+    def __init__(self, mode: Cleanup = "always") -> None:
+        self.mode = mode
+        self._devices: set[torch.device] = set()
+        self._trimmed_at = 0.0
 
-    def score(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
-        """Scores of each block, and whether the CPU had to stand in."""
-        try:
-            return self.primary(blocks), False
-        except torch.OutOfMemoryError:
-            self.on_oom("free")
-            free_memory(self.device)
-        try:
-            return self.primary(blocks), False
-        except torch.OutOfMemoryError:
-            pass  # the next rung is below, where the failed call's tensors are no longer held by the exception
-        return self._score_less(blocks)
+    def use(self, device: torch.device) -> None:
+        """Models lie on it from now on."""
+        self._devices.add(device)
 
     @property
     def cleanup_is_due(self) -> bool:
         """Whether `cleanup` would do anything now."""
-        if self.cleanup_mode != "always":
+        if self.mode != "always":
             return False
         # Looking through the whole heap takes milliseconds, which a burst of short clips should not pay each time.
-        return self.device.type == "cuda" or time.monotonic() - self._trimmed_at >= _TRIM_EVERY_S
+        return any(each.type == "cuda" for each in self._devices) or (
+            time.monotonic() - self._trimmed_at >= _TRIM_EVERY_S
+        )
 
     def cleanup(self) -> None:
         """To be called after each call of the service."""
         if not self.cleanup_is_due:
             return
         self._trimmed_at = time.monotonic()
-        free_memory(self.device)
-
-    def _score_less(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
-        if len(blocks) > 1:
-            self.on_oom("halve")
-            half = len(blocks) // 2
-            left, left_degraded = self._score_or_less(blocks[:half])
-            right, right_degraded = self._score_or_less(blocks[half:])
-            return left + right, left_degraded or right_degraded
-        self.on_oom("cpu")
-        if self._fallback is None:
-            self._fallback = self.fallback()
-        return self._fallback(blocks), True
-
-    def _score_or_less(self, blocks: list[Block]) -> tuple[list[FrameScores], bool]:
-        try:
-            return self.primary(blocks), False
-        except torch.OutOfMemoryError:
-            pass
-        return self._score_less(blocks)
+        for device in [each for each in self._devices if each.type == "cuda"]:
+            free_memory(device)
+        trim_heap()

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.vad.blocks import Block
 
@@ -17,21 +17,21 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class _Waiting(Generic[_T]):
-    block: Block
+    block: Block[Any]
     scores: "asyncio.Future[_T]"
 
 
 class Gatherer(Generic[_T]):
     """Used from one event loop."""
 
-    def __init__(self, score_many: Callable[[list[Block]], Awaitable[list[_T]]], size: int, at_once: int) -> None:
+    def __init__(self, score_many: Callable[[list[Block[Any]]], Awaitable[list[_T]]], size: int, at_once: int) -> None:
         """`score_many`: one result for each block of a batch. `size`: most blocks in a batch. `at_once`: batches under
         way at a time."""
         self._score_many, self._size, self._at_once = score_many, size, at_once
         self._waiting: deque[_Waiting[_T]] = deque()
         self._pumps: set[asyncio.Task[None]] = set()
 
-    async def score(self, block: Block) -> _T:
+    async def score(self, block: Block[Any]) -> _T:
         """The block's result. Cancelling takes it out of the queue. Raises what scoring its batch raises."""
         item: _Waiting[_T] = _Waiting(block, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
@@ -44,9 +44,9 @@ class Gatherer(Generic[_T]):
     async def _pump(self) -> None:
         await asyncio.sleep(0)  # who asks in the same turn of the loop comes along
         while batch := self._next():
-            await self._settle(batch)
+            await self._score_batch(batch)
 
-    async def _settle(self, batch: list[_Waiting[_T]]) -> None:
+    async def _score_batch(self, batch: list[_Waiting[_T]]) -> None:
         try:
             results = await self._score_many([item.block for item in batch])
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait

@@ -13,7 +13,8 @@ import itertools
 from dataclasses import dataclass
 
 _STEP = 1 / 8
-"""Virtual time that passes with each block: of nine blocks let in, at least one is a waiting long file's."""
+"""Virtual time that passes with each block: of nine blocks let in, at least one is a waiting long file's. Larger
+makes long files quicker beside a run of clips, and clips slower."""
 
 
 @dataclass(slots=True)
@@ -23,7 +24,7 @@ class Turn:
     tag: float | None = None
 
 
-class Slots:
+class FairSemaphore:
     """A fixed number of permits. Every `acquire` that returns needs one `release`; used from one event loop."""
 
     def __init__(self, count: int) -> None:

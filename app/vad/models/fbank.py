@@ -1,9 +1,9 @@
-"""The acoustic frontend: samples in, log mel energies and frame levels out. Stateless; whole frames only.
+"""Kaldi's fbank: samples in, log mel energies and frame levels out. Stateless; whole frames only.
 
-Theory of operation (Kaldi's fbank as FSMN-VAD was trained on; Povey et al., 2011): frames of `frame_samples` every
-`shift_samples`; per frame the mean is removed, pre-emphasis applied (the first sample against itself), a Hamming window
-laid over, the power spectrum of the zero-padded frame summed up in triangular mel bands from 20 Hz to Nyquist, and the
-logarithm taken.
+Theory of operation (Povey et al., The Kaldi Speech Recognition Toolkit, 2011): frames of `frame_samples` every
+`shift_samples`; per frame the mean is removed, pre-emphasis applied (the first sample against itself), a window laid
+over (Hamming, or Povey's own), the power spectrum of the zero-padded frame summed up in triangular mel bands from 20 Hz
+to Nyquist, and the logarithm taken. No dither.
 
 Three rearrangements make it cheap without changing the values beyond rounding:
 
@@ -14,34 +14,45 @@ Three rearrangements make it cheap without changing the values beyond rounding:
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-from app.vad.models.fsmn.config import FrontendConfig
 
 _PRE_EMPHASIS = 0.97
 _LOW_HZ = 20.0
 _INT16_SCALE = 32768.0
 _ENERGY_FLOOR = torch.finfo(torch.float32).eps
+"""Kaldi's floor under the logarithm."""
 _LEVEL_FLOOR = 1e-6
+"""FunASR's, so that digital silence is -60 dB and not minus infinity."""
 
 
-class Frontend(nn.Module):
+class Fbank(nn.Module):
     """Read-only tables for one model's frontend, and the transforms over them."""
 
-    def __init__(self, config: FrontendConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        frame_samples: int,
+        shift_samples: int,
+        n_mels: int,
+        window: Literal["hamming", "povey"],
+        device: torch.device,
+    ) -> None:
         super().__init__()
-        self.n_mels = config.n_mels
-        self._frame, self._shift, self._strip = config.frame_samples, config.shift_samples, config.hop_samples
-        self._fft_size = 1 << (config.frame_samples - 1).bit_length()
-        window = _hamming(config.frame_samples)
-        self._window = window.to(device)
+        self.n_mels = n_mels
+        # The largest step that divides both the frame and the shift: sums over it are shared by overlapping frames.
+        self._frame, self._shift, self._strip = frame_samples, shift_samples, math.gcd(frame_samples, shift_samples)
+        self._fft_size = 1 << (frame_samples - 1).bit_length()
+        weights = _WINDOWS[window](frame_samples)
+        self._window = weights.to(device)
         # Column 0 has no sample before it: s[0] - a s[0], minus the same share of the mean.
-        self._first = float(window[0]) * (1 - _PRE_EMPHASIS)
+        self._first = float(weights[0]) * (1 - _PRE_EMPHASIS)
         self._emphasis, self._energy_floor, self._level_floor = _PRE_EMPHASIS, _ENERGY_FLOOR, _LEVEL_FLOOR
-        self._mean_share = (window * (_PRE_EMPHASIS - 1) / config.frame_samples).to(device)
-        self._mel = _mel_bands(config, self._fft_size).to(device)
+        self._mean_share = (weights * (_PRE_EMPHASIS - 1) / frame_samples).to(device)
+        self._mel = _mel_bands(sample_rate, n_mels, self._fft_size).to(device)
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in so many samples."""
@@ -86,19 +97,30 @@ class Frontend(nn.Module):
 
 
 def _hamming(length: int) -> Tensor:
-    angle = torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1))
-    return ((0.54 - 0.46 * torch.cos(angle)) * _INT16_SCALE).float()
+    return ((0.54 - 0.46 * _cosine(length)) * _INT16_SCALE).float()
+
+
+def _povey(length: int) -> Tensor:
+    """A Hann window to the power 0.85: Kaldi's default."""
+    return ((0.5 - 0.5 * _cosine(length)) ** 0.85 * _INT16_SCALE).float()
+
+
+def _cosine(length: int) -> Tensor:
+    return torch.cos(torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1)))
+
+
+_WINDOWS = {"hamming": _hamming, "povey": _povey}
 
 
 def _mel(hertz: Tensor) -> Tensor:
     return 1127.0 * torch.log1p(hertz / 700.0)
 
 
-def _mel_bands(config: FrontendConfig, fft_size: int) -> Tensor:
+def _mel_bands(sample_rate: int, n_mels: int, fft_size: int) -> Tensor:
     """Triangles on the mel scale, [bins, n_mels]."""
-    bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (config.sample_rate / fft_size)
-    low, high = _mel(torch.tensor([_LOW_HZ, config.sample_rate / 2], dtype=torch.float64))
-    edges = low + (high - low) / (config.n_mels + 1) * torch.arange(config.n_mels + 2, dtype=torch.float64)
+    bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * (sample_rate / fft_size)
+    low, high = _mel(torch.tensor([_LOW_HZ, sample_rate / 2], dtype=torch.float64))
+    edges = low + (high - low) / (n_mels + 1) * torch.arange(n_mels + 2, dtype=torch.float64)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     place = _mel(bins)[:, None]
     bands = torch.minimum((place - left) / (centre - left), (right - place) / (right - centre)).clamp_(min=0)

@@ -22,33 +22,155 @@ frames were grouped into calls.
 """
 
 from collections import deque
+from typing import ClassVar
 
 import numpy as np
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from app.vad.posteriors import FrameScores
+from app.vad.errors import InvalidOption
+from app.vad.grid import FRAME_MS, Grid
+from app.vad.posteriors import Posteriors, Segmenter
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.regrid import OnTenMs
 from app.vad.segmenters.speech_mean import SpeechMean
 
 _NOISE_UNSET_DB = -100.0
 """The running noise level before the first frame sets it."""
 
 
+class EndpointOptions(SegmenterOptions):
+    """Under FunASR's names."""
+
+    mode: ClassVar[str] = "endpoint"
+
+    max_end_silence_time: int = Field(
+        800,
+        ge=200,
+        le=10_000,
+        description="Silence that ends a segment. Lower cuts earlier and more often.",
+        json_schema_extra={"unit": "ms"},
+    )
+    speech_noise_thres: float = Field(
+        0.6,
+        ge=-1,
+        le=1,
+        description="How far the speech posterior must exceed the silence posterior for a frame to count as speech. "
+        "Higher is stricter.",
+    )
+    max_single_segment_time: int = Field(
+        60_000,
+        ge=1_000,
+        le=3_600_000,
+        description="Longer segments are cut (`forced_end` is true).",
+        json_schema_extra={"unit": "ms"},
+    )
+    window_size_ms: int = Field(
+        200,
+        ge=50,
+        le=1_000,
+        description="Smoothing window over the frame decisions.",
+        json_schema_extra={"unit": "ms"},
+    )
+    sil_to_speech_time_thres: int = Field(
+        150,
+        ge=0,
+        le=1_000,
+        description="Speech in the window that opens a segment; at most `window_size_ms`.",
+        json_schema_extra={"unit": "ms"},
+    )
+    speech_to_sil_time_thres: int = Field(
+        150,
+        ge=0,
+        le=1_000,
+        description="Speech in the window at or below which the window counts as silence; at most `window_size_ms`, "
+        "and below `max_end_silence_time`.",
+        json_schema_extra={"unit": "ms"},
+    )
+    lookback_time_start_point: int = Field(
+        200,
+        ge=0,
+        le=2_000,
+        description="A segment's start is moved back by this (with `do_extend`).",
+        json_schema_extra={"unit": "ms"},
+    )
+    lookahead_time_end_point: int = Field(
+        100,
+        ge=0,
+        le=2_000,
+        description="Kept after a segment's end (with `do_extend`).",
+        json_schema_extra={"unit": "ms"},
+    )
+    do_extend: bool = Field(
+        True, description="Whether `lookback_time_start_point` and `lookahead_time_end_point` apply."
+    )
+    detect_mode: int = Field(1, ge=0, le=1, description="1: every utterance. 0: stop after the first one.")
+    max_start_silence_time: int = Field(
+        3_000,
+        ge=0,
+        le=3_600_000,
+        description="With `detect_mode=0`: give up after this much leading silence.",
+        json_schema_extra={"unit": "ms"},
+    )
+    decibel_thres: float = Field(
+        -100.0,
+        ge=-200,
+        le=200,
+        description="Energy of a frame. Quieter ones are always silence.",
+        json_schema_extra={"unit": "dB"},
+    )
+    snr_thres: float = Field(
+        -100.0,
+        ge=-200,
+        le=200,
+        description="How far a frame must stand above the running noise level to be speech.",
+        json_schema_extra={"unit": "dB"},
+    )
+    noise_frame_num_used_for_snr: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Memory of the running noise level.",
+        json_schema_extra={"unit": "frames"},
+    )
+    speech_2_noise_ratio: float = Field(
+        1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
+    )
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        for name in ("sil_to_speech_time_thres", "speech_to_sil_time_thres"):
+            if getattr(self, name) > self.window_size_ms:
+                raise InvalidOption(name, f"must be at most window_size_ms ({self.window_size_ms})")
+        if self.speech_to_sil_time_thres >= self.max_end_silence_time:
+            raise InvalidOption(
+                "speech_to_sil_time_thres", f"must be below max_end_silence_time ({self.max_end_silence_time})"
+            )
+        return self
+
+
+def new_end_pointer(options: EndpointOptions, grid: Grid) -> Segmenter:
+    """The machine for posteriors on a grid; on longer frames than its own it counts in pieces of them."""
+    machine = EndPointer(options)
+    return machine if grid.frame_ms == FRAME_MS else OnTenMs(machine, grid.frame_ms)
+
+
 class FrameDecider:
     """Step 1: whether each frame is speech. Keeps the running noise level."""
 
-    def __init__(self, options: VadOptions) -> None:
+    def __init__(self, options: EndpointOptions) -> None:
         self._options = options
         self._noise_db = _NOISE_UNSET_DB
         self._loudest_db = _NOISE_UNSET_DB
 
-    def decide(self, scores: FrameScores) -> list[bool]:
+    def decide(self, posteriors: Posteriors) -> list[bool]:
         """One decision per frame."""
         options = self._options
-        silence = scores.silence.astype(np.float64)
-        decibel = scores.decibel.astype(np.float64)
+        silence = posteriors.silence
+        decibel = posteriors.decibel.astype(np.float64)
         loud = decibel >= options.decibel_thres
-        likely = 1.0 - silence >= silence**options.speech_2_noise_ratio + options.speech_noise_thres
+        likely = posteriors.speech >= silence**options.speech_2_noise_ratio + options.speech_noise_thres
         if self._noise_cannot_matter(decibel):
             self._follow_noise(decibel[loud & ~likely].tolist())
             return (loud & likely).tolist()  # type: ignore[no-any-return]
@@ -79,7 +201,7 @@ class FrameDecider:
 class EndPointer:
     """Steps 2 and 3: a `Segmenter`."""
 
-    def __init__(self, options: VadOptions) -> None:
+    def __init__(self, options: EndpointOptions) -> None:
         self._options = options
         self._window_frames = options.window_size_ms // FRAME_MS
         self._on_frames = options.sil_to_speech_time_thres // FRAME_MS
@@ -103,11 +225,11 @@ class EndPointer:
         self._over = False
         self._wait()
 
-    def accept(self, scores: FrameScores, *, final: bool) -> list[Event]:
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        self._mean.extend(scores.silence)
+        self._mean.extend(posteriors.speech)
         events: list[Event] = []
-        decisions = self._decider.decide(scores)
+        decisions = self._decider.decide(posteriors)
         last = self._frame + len(decisions) - 1 if final else -1
         for decision in decisions:
             if self._over:

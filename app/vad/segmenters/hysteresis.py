@@ -22,12 +22,17 @@ Invariant: events do not depend on how the frames were grouped into calls.
 
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import numpy as np
+from pydantic import Field, field_serializer, model_validator
+from typing_extensions import Self
 
-from app.vad.posteriors import FrameScores
+from app.vad.errors import InvalidOption
+from app.vad.grid import FRAME_MS, Grid
+from app.vad.posteriors import Posteriors
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.speech_mean import SpeechMean
 
 _CUT_SEARCH_MS = 2_000
@@ -38,10 +43,77 @@ _LEAST_LIMIT_MS = 500.0
 _NONE = -1
 
 
+class TightOptions(SegmenterOptions):
+    """Under Silero's names."""
+
+    mode: ClassVar[str] = "tight"
+
+    threshold: float = Field(0.5, gt=0, le=1, description="Speech begins at this speech probability.")
+    neg_threshold: float = Field(
+        0.35, ge=0, le=1, description="Speech goes on until below this probability; at most `threshold`."
+    )
+    min_speech_duration_ms: int = Field(
+        100,
+        ge=0,
+        le=60_000,
+        description="Shorter speech is dropped.",
+        json_schema_extra={"unit": "ms"},
+    )
+    min_silence_duration_ms: int = Field(
+        100,
+        ge=0,
+        le=60_000,
+        description="Shorter silence does not end a segment.",
+        json_schema_extra={"unit": "ms"},
+    )
+    speech_pad_ms: int = Field(
+        20,
+        ge=0,
+        le=2_000,
+        description="Added at both sides, never into a neighbour.",
+        json_schema_extra={"unit": "ms"},
+    )
+    max_speech_duration_s: float = Field(
+        math.inf,
+        ge=1,
+        description="Longer segments are cut at the least speech-like frame near it.",
+        json_schema_extra={"unit": "s"},
+    )
+
+    @field_serializer("max_speech_duration_s", when_used="json")
+    def _inf_as_text(self, value: float) -> float | str:
+        return "inf" if math.isinf(value) else value
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        if self.neg_threshold > self.threshold:
+            raise InvalidOption("neg_threshold", f"must be at most threshold ({self.threshold:g})")
+        return self
+
+    @classmethod
+    def settle(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """A `neg_threshold` that nobody set on purpose is at most `threshold`."""
+        try:
+            if "neg_threshold" not in given:
+                default = cls.model_fields["neg_threshold"].default
+                most = float(merged.get("threshold", math.inf))
+                merged["neg_threshold"] = min(float(merged.get("neg_threshold", default)), most)
+        except (TypeError, ValueError):
+            pass  # told below, with the option's name
+        return merged
+
+
+def new_hysteresis(options: TightOptions, grid: Grid) -> "Hysteresis":
+    """For posteriors on a grid. Frames of more than 10 ms show no pause under 98 ms, so speech is cut in a pause."""
+    return Hysteresis(options, frame_ms=grid.frame_ms, cut_in_longest_silence=grid.frame_ms > FRAME_MS)
+
+
 class Hysteresis:
     """A `Segmenter`; see the module's head. All its times are ms; -1 stands for none."""
 
-    def __init__(self, options: VadOptions, *, frame_ms: int = FRAME_MS, cut_in_longest_silence: bool = False) -> None:
+    def __init__(
+        self, options: TightOptions, *, frame_ms: int = FRAME_MS, cut_in_longest_silence: bool = False
+    ) -> None:
         """`frame_ms`: distance of the frames that will come. The flag picks the way of step 3."""
         self._frame_ms = frame_ms
         self._in_longest_silence = cut_in_longest_silence
@@ -73,12 +145,13 @@ class Hysteresis:
         """End of an announced segment whose padding is not settled."""
         self._closed_by_force = False
 
-    def accept(self, scores: FrameScores, *, final: bool) -> list[Event]:
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        self._mean.extend(scores.silence, self._oldest_frame())
-        end = self._now + len(scores) * self._frame_ms - scores.short_ms
+        speech = posteriors.speech
+        self._mean.extend(speech, self._oldest_frame())
+        end = self._now + len(posteriors) * self._frame_ms - posteriors.short_ms
         events: list[Event] = []
-        for probability in (1.0 - scores.silence.astype(np.float64)).tolist():
+        for probability in speech.tolist():
             self._known = min(self._now + self._frame_ms, end)
             self._recent.append(probability)
             self._step(probability, events)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.vad.posteriors import FloatArray
+from app.vad.posteriors import DoubleArray
 
 
 class SpeechMean:
@@ -19,8 +19,8 @@ class SpeechMean:
         self._open_at = 0
         self._open_sum = 0.0
 
-    def extend(self, silence: FloatArray, oldest: int | None = None) -> None:
-        """Append frames; silence posteriors, shape [frames].
+    def extend(self, speech: DoubleArray, oldest: int | None = None) -> None:
+        """Append frames: speech probabilities, shape [frames].
 
         `oldest`: a frame before the reach that a start or an end may still lie at.
         """
@@ -28,7 +28,7 @@ class SpeechMean:
         first = max(self._base, min(newest - self._reach, newest if oldest is None else oldest))
         keep = self._sums[first - self._base :]
         self._base += len(self._sums) - len(keep)
-        steps = np.concatenate((keep[-1:], 1.0 - silence.astype(np.float64)))
+        steps = np.concatenate((keep[-1:], speech))
         self._sums = np.concatenate((keep[:-1], np.cumsum(steps)))
 
     def open(self, frame: int) -> None:

@@ -4,34 +4,27 @@ Nothing in the directory is trusted: no code in it runs (`weights_only`), every 
 against `config.yaml`, and what is wrong is an `InvalidModel` that names the file.
 """
 
-import hashlib
-import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 
-from app.vad.errors import InvalidModel, InvalidOption
+from app.vad.errors import InvalidModel
 from app.vad.models.fsmn.config import CMVN_FILE, CONFIG_FILE, WEIGHTS_FILE, EncoderConfig, ModelConfig
+from app.vad.models.weights import check_tensors, fingerprint, first_line, load_checkpoint, read_text
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_MAX_TEXT_BYTES = 4 << 20
+"""Under which trainers have put the state dict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One model, read and checked."""
 
-    directory: Path
-    model_id: str
-    """ModelScope id, or the directory's name."""
-    revision: str | None
     config: ModelConfig
     cmvn_shift: Tensor
     """Added to the features, float32 [feature_dim]."""
@@ -42,30 +35,12 @@ class Checkpoint:
     """SHA-256 of the weights, independent of the file that carries them; hexadecimal."""
 
 
-def read_checkpoint(
-    directory: Path, *, model_id: str, revision: str | None = None, expected_fingerprint: str | None = None
-) -> Checkpoint:
+def read_checkpoint(directory: Path) -> Checkpoint:
     """Read and check a model directory. Raises `InvalidModel` naming the file and what is wrong with it."""
     config = _read_config(directory / CONFIG_FILE)
     shift, scale = _read_cmvn(directory / CMVN_FILE, config.frontend.feature_dim)
     weights = _read_weights(directory / WEIGHTS_FILE, expected_shapes(config.encoder))
-    found = fingerprint(weights)
-    if expected_fingerprint and found != expected_fingerprint.strip().lower():
-        raise InvalidModel(
-            f"{directory / WEIGHTS_FILE}: the weights' fingerprint is {found}, not {expected_fingerprint}"
-        )
-    return Checkpoint(directory, model_id, revision, config, shift, scale, weights, found)
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the entries in name order: name, shape as Python prints it, little-endian float32 values."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name]
-        digest.update(name.encode())
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(tensor.contiguous().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
+    return Checkpoint(config, shift, scale, weights, fingerprint(weights))
 
 
 def expected_shapes(encoder: EncoderConfig) -> dict[str, tuple[int, ...]]:
@@ -88,32 +63,21 @@ def expected_shapes(encoder: EncoderConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_TEXT_BYTES:
-            raise InvalidModel(f"{path} is too large to be what it is named")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidModel(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise InvalidModel(f"{path} is not text") from None
-
-
 def _read_config(path: Path) -> ModelConfig:
-    text = _read_text(path)
+    text = read_text(path)
     try:
         document = yaml.safe_load(text)
     except Exception as error:  # noqa: BLE001 - a malformed scalar ends in whatever its Python type raises
-        raise InvalidModel(f"{path} is not YAML: {_first_line(error)}") from None
+        raise InvalidModel(f"{path} is not YAML: {first_line(error)}") from None
     try:
         return ModelConfig.read(document)
-    except (InvalidModel, InvalidOption) as error:
+    except InvalidModel as error:
         raise InvalidModel(f"{path}: {error}") from None
 
 
 def _read_cmvn(path: Path, feature_dim: int) -> tuple[Tensor, Tensor]:
     """The vectors of <AddShift> and <Rescale> in Kaldi's nnet text form."""
-    text = _read_text(path)
+    text = read_text(path)
     return _cmvn_vector(path, text, "AddShift", feature_dim), _cmvn_vector(path, text, "Rescale", feature_dim)
 
 
@@ -133,47 +97,7 @@ def _cmvn_vector(path: Path, text: str, component: str, feature_dim: int) -> Ten
 
 
 def _read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of exactly these names and shapes, as float32."""
-    document = _load(path)
+    document = load_checkpoint(path)
     if isinstance(document, Mapping):
         document = next((document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping)), document)
-    if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
-        raise InvalidModel(f"{path} is not a state dict: names with tensors are expected")
-    extra = sorted({str(name) for name in document} - set(shapes))
-    weights = {name: _weight(path, name, document.get(name), shape) for name, shape in shapes.items()}
-    if extra:
-        raise InvalidModel(f"{path} holds tensors that {CONFIG_FILE} has no place for: {', '.join(extra[:5])}")
-    return weights
-
-
-def _load(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch only warns of here ends below as an error of ours, or is fine
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-    except FileNotFoundError:
-        raise InvalidModel(f"{path} is missing") from None
-    except pickle.UnpicklingError:
-        raise InvalidModel(f"{path} holds something other than tensors, or is damaged; nothing of it was run") from None
-    except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything, AssertionError and struct.error too
-        raise InvalidModel(f"{path} is not a PyTorch checkpoint: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _weight(path: Path, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    """The tensor as float32. All is checked before it is converted, for a file can state sizes that fill no memory."""
-    if tensor is None:
-        raise InvalidModel(f"{path} has no tensor {name} of shape {shape}, which {CONFIG_FILE} asks for")
-    if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu":
-        raise InvalidModel(f"{path}: {name} is not a plain tensor with values")
-    if tuple(tensor.shape) != shape:
-        raise InvalidModel(f"{path}: {name} has shape {tuple(tensor.shape)}, {CONFIG_FILE} asks for {shape}")
-    if not tensor.is_floating_point():
-        raise InvalidModel(f"{path}: {name} is {tensor.dtype}, not floating point")
-    values = tensor.detach().float()
-    if not values.isfinite().all():
-        raise InvalidModel(f"{path}: {name} holds numbers that are not finite")
-    return values
+    return check_tensors(path, document, shapes, CONFIG_FILE)

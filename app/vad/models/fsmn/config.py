@@ -6,13 +6,12 @@ from here. Keys are FunASR's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import gcd
 from typing import Any
 
 from typing_extensions import Self
 
 from app.vad.errors import InvalidModel
-from app.vad.segmenters.options import FRAME_MS, VadOptions
+from app.vad.grid import FRAME_MS
 
 CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE = "config.yaml", "am.mvn", "model.pt"
 MODEL_FILES = (CONFIG_FILE, CMVN_FILE, WEIGHTS_FILE)
@@ -32,7 +31,6 @@ class FrontendConfig:
     """Samples from one window to the next."""
     lfr_m: int
     """Frames stacked into one feature vector; odd."""
-    window: str = "hamming"
 
     @property
     def feature_dim(self) -> int:
@@ -43,11 +41,6 @@ class FrontendConfig:
     def context_frames(self) -> int:
         """Frames of left (and of right) context in one stacked vector."""
         return (self.lfr_m - 1) // 2
-
-    @property
-    def hop_samples(self) -> int:
-        """The largest step that divides both the window and the shift, in samples."""
-        return gcd(self.frame_samples, self.shift_samples)
 
     @classmethod
     def read(cls, conf: Mapping[str, Any]) -> Self:
@@ -109,7 +102,7 @@ class ModelConfig:
     sil_pdf_ids: tuple[int, ...]
     """Outputs of the network that mean silence."""
     options: Mapping[str, Any]
-    """The model's own defaults for `VadOptions`."""
+    """The model's own defaults for the end-point machine, among whatever else its section holds."""
 
     @classmethod
     def read(cls, document: Any) -> Self:
@@ -146,6 +139,4 @@ def _sil_pdf_ids(model_conf: Mapping[str, Any], output_dim: int) -> tuple[int, .
 
 
 def _option_defaults(model_conf: Mapping[str, Any]) -> dict[str, Any]:
-    defaults = {name: model_conf[name] for name in VadOptions.names() if name in model_conf}
-    VadOptions.parse(defaults)
-    return defaults
+    return {name: value for name, value in model_conf.items() if isinstance(value, bool | int | float | str)}

@@ -4,77 +4,138 @@ The cache is looked up without importing the hub's client (which takes longer th
 touching the network. What was downloaded is checked before it is called a model, and removed when it is broken.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.models.fsmn.config import MODEL_FILES
-from app.vad.models.hub.download import DownloadFailed, download
+from app.vad.models.hub.download import DownloadFailed, HubPatience, download
 
 DEFAULT_ENDPOINT = "https://www.modelscope.cn"
-_PATTERNS = (*MODEL_FILES, "configuration.json")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelLocation:
-    """Where a model was found."""
+class ModelPlace:
+    """Where a model's files are."""
 
-    directory: Path
+    path: Path
+    """A directory, or the one file that holds it all."""
+    model_id: str
+    """ModelScope id, the package's name, or the directory's."""
+    revision: str | None
+    origin: Literal["directory", "cache", "download", "package"]
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What a family wants of a repository on the hub."""
+
     model_id: str
     revision: str | None
-    origin: Literal["directory", "cache", "download"]
+    files: tuple[str, ...]
+    """Paths below the model's directory without which it is none."""
+    check: Callable[[Path], object]
+    """Raises `InvalidModel` for a directory whose files are broken."""
+    also: tuple[str, ...] = ("configuration.json",)
+    """Taken along when they are there."""
 
 
-def find_model(
-    model: str,
-    revision: str | None,
-    *,
-    cache_dir: Path,
-    endpoint: str | None = None,
-    allow_download: bool = True,
-) -> ModelLocation:
-    """The model's directory: `model` itself, else ModelScope's cache, else a download into that cache.
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """ModelScope's cache on this machine, and the hub behind it."""
 
-    Raises `ModelNotFound` with one message that says what was tried and how to supply the model by hand.
-    """
-    directory = _directory(model)
-    if directory is not None:
-        return ModelLocation(directory, directory.resolve().name, None, "directory")
-    tried = [f"a directory {model}: there is none"]
-    cached = cached_model(model, revision, cache_dir)
-    if cached is not None:
-        return ModelLocation(cached, model, revision, "cache")
-    tried.append(f"ModelScope's cache {cache_dir}: {model} is not in it")
-    if not allow_download:
-        raise _not_found(model, cache_dir, [*tried, "the hub was not asked"])
-    if not _is_hub_id(model):
-        raise _not_found(model, cache_dir, [*tried, "the hub: this is not a ModelScope id (owner/name)"])
-    base = _with_scheme(endpoint or DEFAULT_ENDPOINT)
-    try:
-        download(
-            model, revision, _PATTERNS, endpoint=base, cache_dir=cache_dir, places=_model_folders(model, cache_dir)
-        )
-    except DownloadFailed as error:
-        raise _not_found(model, cache_dir, [*tried, f"the hub {base}: {error}"]) from None
-    found = cached_model(model, revision, cache_dir)
-    if found is None:
-        raise _not_found(model, cache_dir, [*tried, f"the hub {base}: it did not send {', '.join(MODEL_FILES)}"])
-    _check_download(found, model, cache_dir, [*tried, f"the hub {base}: what it sent is broken"])
-    return ModelLocation(found, model, revision, "download")
+    cache_dir: Path
+    endpoint: str | None = None
+    """A mirror; None: the hub itself."""
+    allow_download: bool = True
+    patience: HubPatience = HubPatience()
+    """How long the hub is waited for."""
+
+    def find(self, model: HubModel) -> ModelPlace:
+        """The model's directory: `model_id` itself, else ModelScope's cache, else a download into that cache.
+
+        Raises `ModelNotFound` with one message that says what was tried and how to supply the model by hand.
+        """
+        directory = as_directory(model.model_id)
+        if directory is not None:
+            return ModelPlace(directory, directory.resolve().name, None, "directory")
+        tried = [f"a directory {model.model_id}: there is none"]
+        cached = cached_model(model, self.cache_dir)
+        if cached is not None:
+            return ModelPlace(cached, model.model_id, model.revision, "cache")
+        tried.append(f"ModelScope's cache {self.cache_dir}: {model.model_id} is not in it")
+        if not self.allow_download:
+            raise self._not_found(model, [*tried, "the hub was not asked"])
+        if not is_hub_id(model.model_id):
+            raise self._not_found(model, [*tried, "the hub: this is not a ModelScope id (owner/name)"])
+        return ModelPlace(self._download(model, tried), model.model_id, model.revision, "download")
+
+    def _download(self, model: HubModel, tried: list[str]) -> Path:
+        base = _with_scheme(self.endpoint or DEFAULT_ENDPOINT)
+        places = _model_folders(model.model_id, self.cache_dir)
+        try:
+            download(
+                model.model_id,
+                model.revision,
+                (*model.files, *model.also),
+                endpoint=base,
+                cache_dir=self.cache_dir,
+                places=places,
+                patience=self.patience,
+            )
+        except DownloadFailed as error:
+            raise self._not_found(model, [*tried, f"the hub {base}: {error}"]) from None
+        found = cached_model(model, self.cache_dir)
+        if found is None:
+            missing = _missing_files(model, self.cache_dir)
+            raise self._not_found(model, [*tried, f"the hub {base}: it has no {', '.join(missing)}"])
+        try:
+            model.check(found)
+        except InvalidModel as error:
+            # Never to be taken for a model at the next start; what else a user keeps there is not ours.
+            for name in model.files:
+                (found / name).unlink(missing_ok=True)
+            raise self._not_found(model, [*tried, f"the hub {base}: what it sent is broken: {error}"]) from None
+        return found
+
+    def _not_found(self, model: HubModel, tried: Sequence[str]) -> ModelNotFound:
+        lines = [
+            f"The model {model.model_id} cannot be had. Tried:",
+            *(f"  - {attempt}" for attempt in tried),
+            "To supply it by hand, either",
+            f"  - put its {', '.join(model.files)} into a directory and set VAD_MODEL to that directory",
+            "    (or list the directory in VAD_MODELS), or",
+            f"  - copy the model into {self.cache_dir / 'models' / model.model_id}, or",
+            "  - set MODELSCOPE_ENDPOINT to a mirror that can be reached, or",
+            f"  - run `fsmn-vad model export {model.model_id} DIR` on a connected machine and set VAD_MODEL=DIR here.",
+            "For a first look with another model, which needs no download: pip install silero-vad, VAD_MODEL=silero.",
+        ]
+        return ModelNotFound("\n".join(lines))
 
 
-def cached_model(model_id: str, revision: str | None, cache_dir: Path) -> Path | None:
+def cached_model(model: HubModel, cache_dir: Path) -> Path | None:
     """The model's complete directory in any of the layouts that versions of ModelScope have used.
 
     The newest keeps each revision apart; the older ones have one directory for the model, whatever its revision.
     """
-    if not _is_hub_id(model_id):
+    if not is_hub_id(model.model_id):
         return None
-    newest, *older = _model_folders(model_id, cache_dir)
+    return next((place for place in _possible_places(model, cache_dir) if holds_files(place, model.files)), None)
+
+
+def _missing_files(model: HubModel, cache_dir: Path) -> list[str]:
+    """Those that are not in any place where the cache could have them."""
+    places = _possible_places(model, cache_dir)
+    return [name for name in model.files if not any(holds_files(place, [name]) for place in places)]
+
+
+def _possible_places(model: HubModel, cache_dir: Path) -> list[Path]:
+    """The directories that may be the model's, whether or not they are there."""
+    newest, *older = _model_folders(model.model_id, cache_dir)
     snapshots = newest / "snapshots"
-    revisions = [snapshots / revision] if revision else sorted(snapshots.glob("*"))
-    return next((place for place in (*revisions, *older) if _is_complete(place)), None)
+    revisions = [snapshots / model.revision] if model.revision else sorted(snapshots.glob("*"))
+    return [*revisions, *older]
 
 
 def _model_folders(model_id: str, cache_dir: Path) -> list[Path]:
@@ -85,7 +146,8 @@ def _model_folders(model_id: str, cache_dir: Path) -> list[Path]:
     return [cache_dir / "models" / f"{owner}--{name}", *(base / owner / folder for base in bases for folder in names)]
 
 
-def _directory(model: str) -> Path | None:
+def as_directory(model: str) -> Path | None:
+    """The directory that `model` names, if there is one."""
     try:
         directory = Path(model).expanduser()
         return directory if directory.is_dir() else None
@@ -97,39 +159,15 @@ def _with_scheme(endpoint: str) -> str:
     return endpoint if "://" in endpoint else f"https://{endpoint}"
 
 
-def _is_hub_id(model: str) -> bool:
+def is_hub_id(model: str) -> bool:
+    """Whether it has the form of a ModelScope id, `owner/name`."""
     parts = model.split("/")
     return len(parts) == 2 and all(part and part not in (".", "..") and "\\" not in part for part in parts)
 
 
-def _is_complete(directory: Path) -> bool:
+def holds_files(directory: Path, names: Sequence[str]) -> bool:
+    """Whether a directory has all of these files."""
     try:
-        return all((directory / name).is_file() for name in MODEL_FILES)
+        return all((directory / name).is_file() for name in names)
     except OSError:  # not for this user to look at
         return False
-
-
-def _check_download(directory: Path, model: str, cache_dir: Path, tried: list[str]) -> None:
-    from app.vad.models.fsmn.checkpoint import read_checkpoint  # noqa: PLC0415 - brings torch, which the child does not need
-
-    try:
-        read_checkpoint(directory, model_id=model)
-    except InvalidModel as error:
-        # Never to be taken for a model at the next start; what else a user keeps there is not ours.
-        for name in MODEL_FILES:
-            (directory / name).unlink(missing_ok=True)
-        raise _not_found(model, cache_dir, [*tried[:-1], f"{tried[-1]}: {error}"]) from None
-
-
-def _not_found(model: str, cache_dir: Path, tried: list[str]) -> ModelNotFound:
-    lines = [
-        f"The model {model} cannot be had. Tried:",
-        *(f"  - {attempt}" for attempt in tried),
-        "To supply it by hand, either",
-        f"  - put its {', '.join(MODEL_FILES)} into a directory and set VAD_MODEL to that directory, or",
-        f"  - copy the model into {cache_dir / 'models' / model}, or",
-        "  - set MODELSCOPE_ENDPOINT to a mirror that can be reached, or",
-        "  - run `fsmn-vad model export DIR` on a connected machine and set VAD_MODEL=DIR here.",
-        "For a first look with another model, which needs no download: pip install silero-vad, VAD_MODEL=silero.",
-    ]
-    return ModelNotFound("\n".join(lines))

@@ -7,77 +7,43 @@ Importing it would set torch's number of threads for the whole process; and what
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.models.fsmn.checkpoint import fingerprint
+from app.vad.errors import InvalidModel
+from app.vad.models.weights import first_line
 
-PACKAGE = "silero-vad"
-NAMES = {"silero": 16_000, "silero-8k": 8_000}
-"""What `VAD_MODEL` calls its networks, with their sample rates."""
-_FILE = "silero_vad/data/silero_vad.jit"
 _PREFIXES = {16_000: "_model.", 8_000: "_model_8k."}
 _HIDDEN = 128
 
 
 @dataclass(frozen=True, slots=True)
-class SileroWeights:
+class SileroNetwork:
     """One of the package's two networks."""
 
-    model_id: str
-    version: str
-    """The package's."""
     sample_rate: int
     """16000 or 8000 Hz."""
     tensors: Mapping[str, Tensor]
     """float32, on the CPU; names as in the package's file, without the network's own prefix."""
-    fingerprint: str
-    """SHA-256 of the tensors; hexadecimal."""
 
 
-def read_silero(name: str, expected_fingerprint: str | None = None) -> SileroWeights:
-    """The network that `VAD_MODEL=name` asks for, one of `NAMES`.
-
-    Raises `ModelNotFound` when the package is not installed, `InvalidModel` when its file is not what it was.
-    """
-    path, version = _installed()
-    rate = NAMES[name]
-    prefix = _PREFIXES[rate]
+def read_network(path: Path, sample_rate: int) -> SileroNetwork:
+    """The network for 16000 or 8000 Hz out of the package's file. Raises `InvalidModel`."""
+    prefix = _PREFIXES[sample_rate]
     tensors = {
         key.removeprefix(prefix): tensor.detach().float()
         for key, tensor in _load(path).items()
         if key.startswith(prefix)
     }
-    _check(path, tensors, rate)
-    found = fingerprint(tensors)
-    if expected_fingerprint and found != expected_fingerprint.strip().lower():
-        raise InvalidModel(f"{path}: the weights' fingerprint is {found}, not {expected_fingerprint}")
-    return SileroWeights(name.replace("silero", PACKAGE), version, rate, tensors, found)
-
-
-def silero_file() -> Path:
-    """The installed package's file of weights. Raises `ModelNotFound` when it is not installed."""
-    return _installed()[0]
+    _check(path, tensors, sample_rate)
+    return SileroNetwork(sample_rate, tensors)
 
 
 def stft_size(sample_rate: int) -> int:
     """Samples in one window of the network's own spectrum."""
     return sample_rate * 16 // 1000
-
-
-def _installed() -> tuple[Path, str]:
-    try:
-        distribution = metadata.distribution(PACKAGE)
-    except metadata.PackageNotFoundError:
-        raise ModelNotFound(
-            "Silero VAD is asked for, but the Python package that its weights come in is not installed.\n"
-            f"To install it: pip install '{PACKAGE}>=6.2'"
-        ) from None
-    return Path(str(distribution.locate_file(_FILE))), distribution.version
 
 
 def _load(path: Path) -> Mapping[str, Tensor]:
@@ -87,7 +53,7 @@ def _load(path: Path) -> Mapping[str, Tensor]:
             module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         tensors: Mapping[str, Tensor] = module.state_dict()
     except Exception as error:  # noqa: BLE001 - a damaged archive raises anything
-        raise InvalidModel(f"{path} cannot be read: {(str(error).splitlines() or [''])[0][:200]}") from None
+        raise InvalidModel(f"{path} cannot be read: {first_line(error)}") from None
     return tensors
 
 
@@ -95,7 +61,9 @@ def _check(path: Path, tensors: Mapping[str, Tensor], rate: int) -> None:
     for name, shape in _shapes(rate).items():
         if name not in tensors or tuple(tensors[name].shape) != shape:
             found = tuple(tensors[name].shape) if name in tensors else "not there"
-            raise InvalidModel(f"{path}: {name} should have shape {shape}, it is {found}; {PACKAGE} 6 is known to work")
+            raise InvalidModel(
+                f"{path}: {name} should have shape {shape}, it is {found}; silero-vad 6 is known to work"
+            )
 
 
 def _shapes(rate: int) -> dict[str, tuple[int, ...]]:

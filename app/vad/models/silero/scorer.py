@@ -1,4 +1,4 @@
-"""Silero VAD on one device: a second model behind the same protocol as FSMN-VAD's scorer.
+"""Silero VAD on one device: blocks in, posteriors and next states out.
 
 Theory of operation. Frames of 32 ms lie side by side; each is scored together with the last 4 ms before it. A short
 spectrum (16 ms windows every 8 ms), four convolutions and one LSTM step give the frame's speech probability. Only the
@@ -7,128 +7,107 @@ silence.
 
 The package scores one frame after the other. Here spectrum and convolutions of a whole block are one batch; the LSTM
 alone walks frame by frame, side by side for all streams of the batch. The network is small: float32 everywhere.
+
+A stream's state is one row of numbers: the last 4 ms of samples, the LSTM's output and its cell.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, linear, pad
 
-from app.vad.blocks import Block, FrameGrid
-from app.vad.models.silero.checkpoint import SileroWeights, stft_size
-from app.vad.posteriors import FrameScores
+from app.vad.blocks import Block, Scored
+from app.vad.grid import Grid
+from app.vad.models.silero.checkpoint import SileroNetwork, stft_size
+from app.vad.models.state import StatePool, StateRow, gather, rows_of
+from app.vad.posteriors import Posteriors
 
-SILERO_OPTIONS: Mapping[str, Any] = {
-    # The package's own, so that mode=tight alone gives what `get_speech_timestamps(audio, model)` does.
-    "threshold": 0.5,
-    "neg_threshold": 0.35,
-    "min_speech_duration_ms": 250,
-    "min_silence_duration_ms": 100,
-    "speech_pad_ms": 30,
-    # The end-point machine's test is one on a probability of (1 + x) / 2: the same 0.5.
-    "speech_noise_thres": 0.0,
-}
-"""The model's own defaults for `VadOptions`."""
 _FRAME_MS = 32
 _CONTEXT_MS = 4
 _STRIDES = (1, 2, 2, 1)
+"""Of the four convolutions: the package's file holds their weights, not their strides."""
 _TILE_FRAMES = 256
 """Frames of spectrum and convolutions at a time: their activations stay in the cache, and memory stays flat."""
 _LEVEL_FLOOR = 1e-6
-
-
-@dataclass(slots=True)
-class SileroState:
-    """What scoring carries from one block to the next, for one stream or a batch of them."""
-
-    context: Tensor
-    """The last samples seen, [batch, context samples]."""
-    hidden: Tensor
-    """[batch, 128]."""
-    cell: Tensor
-    """[batch, 128]."""
+"""As in `app.vad.models.fbank`: digital silence is -60 dB."""
 
 
 class SileroScorer:
-    """A `BlockScorer`. Read-only after construction, so any number of threads may share it."""
+    """A `Scorer`. Read-only after construction, so any number of threads may share it."""
 
-    def __init__(self, weights: SileroWeights, device: torch.device) -> None:
-        rate = weights.sample_rate
+    tile_frames = _TILE_FRAMES
+
+    def __init__(self, network: SileroNetwork, device: torch.device) -> None:
+        rate = network.sample_rate
         frame = rate * _FRAME_MS // 1000
-        self.grid = FrameGrid(
-            sample_rate=rate,
-            frame_samples=frame,
-            shift_samples=frame,
-            look_ahead_frames=0,
-            warm_up_frames=None,
-            pads_last=True,
-            cuts_in_longest_silence=True,
-        )
+        self.grid = Grid(sample_rate=rate, frame_samples=frame, shift_samples=frame, pads_last=True)
         self._device = device
         self._context = rate * _CONTEXT_MS // 1000
-        self._tensors = {name: tensor.to(device) for name, tensor in weights.tensors.items()}
+        self._tensors = {name: tensor.to(device) for name, tensor in network.tensors.items()}
         self._stft = stft_size(rate)
+        hidden = self._tensors["decoder.rnn.weight_hh"].shape[1]
+        self._sizes = [self._context, hidden, hidden]
 
-    def new_state(self) -> SileroState:
-        """The state at the start of one stream."""
-        hidden = torch.zeros(1, self._tensors["decoder.rnn.weight_hh"].shape[1], device=self._device)
-        return SileroState(torch.zeros(1, self._context, device=self._device), hidden, hidden.clone())
+    def new_pool(self, capacity: int) -> StatePool:
+        """Room for the states of so many live streams."""
+        return StatePool(sum(self._sizes), capacity, self._device)
 
-    def new_bank(self, capacity: int) -> None:
-        """None: a state is small, and is stacked as it is."""
-        return
-
-    def score(self, blocks: list[Block]) -> list[FrameScores]:
-        """Scores of each block; all are chained. A block's state moves on only when all went well."""
-        groups: dict[int, list[int]] = {}
+    def score(self, blocks: Sequence[Block[StateRow]]) -> list[Scored[StateRow]]:
+        """What each block gives, in their order; all are chained."""
+        groups: dict[tuple[int, bool], list[int]] = {}
         for index, block in enumerate(blocks):
-            groups.setdefault(self.grid.frames(len(block.samples), final=block.final), []).append(index)
-        results: dict[int, FrameScores] = {}
-        moves: list[tuple[SileroState, SileroState]] = []
+            frames = self.grid.frames(len(block.samples), final=block.final)
+            groups.setdefault((frames, block.state is None), []).append(index)
+        results: dict[int, Scored[StateRow]] = {}
         with torch.inference_mode():
-            for frames, members in groups.items():
+            for (frames, _), members in groups.items():
                 alike = [blocks[index] for index in members]
-                states = [block.state for block in alike]
-                batch = _join(states)
-                results.update(zip(members, self._score_alike(alike, frames, batch), strict=True))
-                moves.extend(zip(states, _split(batch), strict=True))
-        for state, moved in moves:
-            state.context, state.hidden, state.cell = moved.context, moved.hidden, moved.cell
+                results.update(zip(members, self._score_alike(alike, frames), strict=True))
         return [results[index] for index in range(len(blocks))]
 
-    def _score_alike(self, blocks: list[Block], frames: int, state: SileroState) -> list[FrameScores]:
-        """Scores of blocks with equally many frames; moves their joint state on."""
+    def _score_alike(self, blocks: list[Block[StateRow]], frames: int) -> list[Scored[StateRow]]:
+        """Blocks with equally many frames, all of them at their streams' start or none."""
         size = self.grid.frame_samples
         filled = np.zeros((len(blocks), frames * size), dtype=np.float32)
         for row, block in zip(filled, blocks, strict=True):
             row[: len(block.samples)] = block.samples
         samples = torch.from_numpy(filled).to(self._device)
-        silence = (1 - self._speech(samples, frames, state)).cpu().numpy()
+        speech, after = self._walk(samples, frames, self._state_of(blocks))
         energy = samples.view(len(blocks), frames, size).square().sum(-1)
         levels = energy.add_(_LEVEL_FLOOR).log10_().mul_(10).cpu().numpy()
+        values = speech.cpu().numpy()
         return [
-            FrameScores(silence[row, block.discard :], levels[row, block.discard :], self._short_ms(block, frames))
+            Scored(self._posteriors(block, values[row], levels[row]), None if block.final else after[row])
             for row, block in enumerate(blocks)
         ]
 
-    def _short_ms(self, block: Block, frames: int) -> float:
-        return (frames * self.grid.frame_samples - len(block.samples)) * 1000 / self.grid.sample_rate
+    def _posteriors(self, block: Block[StateRow], speech: np.ndarray, levels: np.ndarray) -> Posteriors:
+        lacking = len(speech) * self.grid.frame_samples - len(block.samples)
+        short_ms = lacking * 1000 / self.grid.sample_rate
+        return Posteriors(speech[block.discard :], levels[block.discard :], "speech", short_ms)
 
-    def _speech(self, samples: Tensor, frames: int, state: SileroState) -> Tensor:
-        """Speech probabilities, [batch, frames]."""
+    def _state_of(self, blocks: list[Block[StateRow]]) -> Tensor:
+        """[streams, size]; silence before a stream's start."""
+        states = [block.state for block in blocks if block.state is not None]
+        return (
+            gather(states, self._device) if states else torch.zeros(len(blocks), sum(self._sizes), device=self._device)
+        )
+
+    def _walk(self, samples: Tensor, frames: int, state: Tensor) -> tuple[Tensor, list[StateRow]]:
+        """Speech probabilities, [batch, frames], and the streams' states after them."""
         size = self.grid.frame_samples
-        known = torch.cat((state.context, samples), dim=1)
-        state.context = known[:, known.shape[1] - self._context :].clone()
-        speech = samples.new_empty(samples.shape[0], frames)
+        context, hidden, cell = torch.split(state, self._sizes, dim=1)
+        known = torch.cat((context, samples), dim=1)
+        parts = [samples.new_empty(samples.shape[0], 0)]
         for first in range(0, frames, _TILE_FRAMES):
             last = min(frames, first + _TILE_FRAMES)
             windows = known[:, first * size : last * size + self._context].unfold(1, size + self._context, size)
-            self._remember(self._features(windows), state, speech[:, first:last])
-        return speech
+            speech, hidden, cell = self._remember(self._features(windows), hidden, cell)
+            parts.append(speech)
+        after = torch.cat((known[:, known.shape[1] - self._context :], hidden, cell), dim=1)
+        return torch.cat(parts, dim=1), rows_of(after)
 
     def _features(self, windows: Tensor) -> Tensor:
         """[batch, frames, samples] -> what the LSTM hears, [batch, frames, 128]."""
@@ -143,12 +122,11 @@ class SileroScorer:
             heard = conv1d(heard, tensors[f"{name}.weight"], tensors[f"{name}.bias"], stride, padding=1).relu_()
         return heard.reshape(batch, frames, -1)
 
-    def _remember(self, features: Tensor, state: SileroState, speech: Tensor) -> None:
-        """Walk the LSTM over [batch, frames, 128]; fills `speech`, moves the state on."""
+    def _remember(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Walk the LSTM over [batch, frames, 128]: speech probabilities [batch, frames], and its state after them."""
         tensors = self._tensors
         heard = linear(features, tensors["decoder.rnn.weight_ih"], tensors["decoder.rnn.bias_ih"])
         weight, bias = tensors["decoder.rnn.weight_hh"], tensors["decoder.rnn.bias_hh"]
-        hidden, cell = state.hidden, state.cell
         outputs = []
         for frame in range(heard.shape[1]):
             gates = heard[:, frame] + linear(hidden, weight, bias)
@@ -156,23 +134,6 @@ class SileroScorer:
             cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
             hidden = give.sigmoid() * cell.tanh()
             outputs.append(hidden)
-        state.hidden, state.cell = hidden, cell
         said = torch.stack(outputs, dim=1).relu_()
         head = linear(said, tensors["decoder.decoder.2.weight"][..., 0], tensors["decoder.decoder.2.bias"])
-        speech.copy_(head[..., 0].sigmoid_())
-
-
-def _join(states: list[SileroState]) -> SileroState:
-    """The states of several streams as one batch; nothing of theirs is changed."""
-    return SileroState(
-        *(torch.cat([getattr(state, name) for state in states]) for name in ("context", "hidden", "cell"))
-    )
-
-
-def _split(batch: SileroState) -> list[SileroState]:
-    """A batch's state, stream by stream."""
-    rows = range(batch.hidden.shape[0])
-    return [
-        SileroState(*(part[row : row + 1].clone() for part in (batch.context, batch.hidden, batch.cell)))
-        for row in rows
-    ]
+        return head[..., 0].sigmoid_(), hidden, cell

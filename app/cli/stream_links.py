@@ -1,18 +1,32 @@
-"""A live stream on a server, which goes on over a new connection when one breaks."""
+"""What detects the speech in a stream for the command line: a session in this process, or one on a server, which goes
+on over a new connection when one breaks."""
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
-from typing import Any
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from app.cli.stream_feed import Feed, Tape
-from app.cli.stream_link import StreamFailed, Tell
+from app.cli.local import local_runtime
+from app.cli.stream_sources import Feed, Tape
+from app.cli.terminal import UsageError
+from app.config import Settings
 from app.live.parameters import StreamParameters
+from app.registry import Registry
+from app.vad.errors import VadError
+
+if TYPE_CHECKING:
+    from app.live.hub import Hub
+    from app.live.seat import Seat
+
+Message = Mapping[str, Any]
+Tell = Callable[[Message], None]
+"""Told every message of the protocol, `done` included; not those about the connection."""
 
 _PATH = "/vad/stream"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -23,15 +37,111 @@ _PAUSES_S = (0.1, 0.5, 2.0)
 _CLOSED_FOR_GOOD = (1000, 1007, 1008, 1009, 1012)
 
 
+class StreamFailed(VadError):
+    """The stream ended before it was done."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """A code, as in the service's `error` messages and problem documents."""
+
+
+class Link(Protocol):
+    """One stream."""
+
+    async def run(self, feed: Feed, tell: Tell) -> None:
+        """Send the sound, tell what comes back; returns after `done`. Raises `StreamFailed`, what the feed raises."""
+        ...
+
+
+class LocalLink:
+    """The service's own session without a socket, in a hub that has no other."""
+
+    def __init__(self, hub: "Hub", open_seat: "Callable[[LocalLink], Seat]") -> None:
+        self._hub = hub
+        self._output, self._room = asyncio.Event(), asyncio.Event()
+        self._seat = open_seat(self)
+
+    def wake(self) -> None:
+        """As `app.live.seat.Connection`."""
+        self._output.set()
+        self._room.set()
+
+    def dismiss(self) -> None:
+        """Nobody else can take the session over."""
+
+    async def run(self, feed: Feed, tell: Tell) -> None:
+        """As `Link.run`."""
+        sending = asyncio.create_task(self._send(feed))
+        hearing = asyncio.create_task(self._hear(tell))
+        try:
+            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_EXCEPTION)
+            if sending.done():
+                sending.result()
+            await hearing
+        finally:
+            for task in (sending, hearing):
+                task.cancel()
+            await asyncio.wait((sending, hearing))
+
+    async def _send(self, feed: Feed) -> None:
+        session = self._seat.session
+        async for chunk in feed:
+            session.receive_audio(chunk, self._hub.clock())
+            self._hub.received(self._seat)
+            while session.is_full and session.ended is None:
+                self._room.clear()
+                await self._room.wait()
+        session.receive_command("end")
+        self._hub.received(self._seat)
+
+    async def _hear(self, tell: Tell) -> None:
+        session = self._seat.session
+        while True:
+            await self._output.wait()
+            self._output.clear()
+            while (text := session.next_message()) is not None:
+                session.message_sent()
+                message = json.loads(text)
+                if message["type"] == "error":
+                    raise StreamFailed(message["code"], message["detail"])
+                tell(message)
+            if session.ended is not None:
+                return
+
+
+@asynccontextmanager
+async def local_link(
+    settings: Settings, registry: Registry, parameters: StreamParameters, given: Mapping[str, Any]
+) -> AsyncIterator[LocalLink]:
+    """A stream in this process. Raises what starting the model raises, `InvalidOption`."""
+    from app.live.hub import Hub, LiveLimits
+
+    async with local_runtime(settings, registry, parameters.model) as runtime:
+        model = runtime.models.default
+        segmentation = model.segmentation(given)
+        limits = LiveLimits(
+            streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
+        )
+        # Nobody else's chunks could be gathered with these, so none are waited for.
+        hub = Hub(runtime.engine, limits, batch_delay_s=0)
+        link = LocalLink(hub, lambda connection: hub.open("cli", parameters, model, segmentation, connection))
+        hub.start()
+        try:
+            yield link
+        finally:
+            await hub.close()
+
+
 class _Broken(Exception):
     """The connection is gone and nobody said why."""
 
 
 def stream_url(url: str) -> str:
-    """The endpoint's address at a service's base URL, whichever of its four schemes it has. Raises ValueError."""
+    """The endpoint's address at a service's base URL, whichever of its four schemes it has. Raises `UsageError`."""
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise ValueError(f"{url}: this is not a URL such as ws://127.0.0.1:8000")
+        raise UsageError(f"{url}: this is not a URL such as ws://127.0.0.1:8000")
     path = parts.path.rstrip("/")
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path if path.endswith(_PATH) else path + _PATH, "", ""))
 
@@ -50,7 +160,7 @@ class RemoteLink:
         """`url`: of `stream_url`. `note`: told what a person should know about the connection."""
         self._url, self._parameters, self._note = url, parameters, note
         self._headers = {"X-API-Key": key} if key else {}
-        self._query = {**parameters.model_dump(exclude={"session", "after"}), **given}
+        self._query = {**parameters.model_dump(exclude={"session", "after"}, exclude_none=True), **given}
         self._session = ""
         self._seq = 0
         self._position = -1

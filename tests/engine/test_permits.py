@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.engine.permits import Slots, Turn
+from app.engine.permits import FairSemaphore, Turn
 
 
 class SlotsMachine(RuleBasedStateMachine):
@@ -18,7 +18,7 @@ class SlotsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.slots = Slots(self.COUNT)
+        self.slots = FairSemaphore(self.COUNT)
         self.waiting: list[asyncio.Task[None]] = []
         self.holding = 0
         self.turns = [Turn() for _ in range(4)]
@@ -85,7 +85,7 @@ TestSlotsMachine = SlotsMachine.TestCase
 TestSlotsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-async def order_of(slots: Slots, asked: list[tuple[str, Turn]]) -> list[str]:
+async def order_of(slots: FairSemaphore, asked: list[tuple[str, Turn]]) -> list[str]:
     """In which order waiters get in, one at a time."""
     entered: list[str] = []
 
@@ -103,8 +103,8 @@ async def order_of(slots: Slots, asked: list[tuple[str, Turn]]) -> list[str]:
     return entered
 
 
-async def held(count: int) -> Slots:
-    slots = Slots(count)
+async def held(count: int) -> FairSemaphore:
+    slots = FairSemaphore(count)
     for _ in range(count):
         await slots.acquire(Turn())
     return slots
