@@ -45,13 +45,7 @@ class Analysis:
     def segment(self, segmentation: Segmentation, request_id: str, identifier: str) -> Report:
         """The report that these options would have given. Pure computation, ~0.2 s an hour of audio."""
         started = time.perf_counter()
-        grid = self.model.backend.grid
-        channels = tuple(
-            ChannelSegments(
-                channel, tuple(segments_of(segmentation.new_segmenter(grid).accept(posteriors, final=True)))
-            )
-            for channel, posteriors in self.rows
-        )
+        channels = tuple(self._channel(channel, posteriors, segmentation) for channel, posteriors in self.rows)
         took = round((time.perf_counter() - started) * 1000)
         return replace(
             self.report,
@@ -62,9 +56,20 @@ class Analysis:
             timing=Timing(queue_ms=0, decode_ms=0, inference_ms=0, total_ms=took),
         )
 
+    def _channel(self, channel: int | None, posteriors: Posteriors, segmentation: Segmentation) -> ChannelSegments:
+        grid = self.model.grid
+        found = segments_of(segmentation.new_segmenter(grid).accept(posteriors, final=True))
+        ratios = {
+            label: round(float(np.mean(posteriors.column(index).speech >= segmentation.threshold(label))), 3)
+            for index, label in enumerate(grid.labels)
+            if len(posteriors)
+        }
+        in_order = tuple(sorted(found, key=lambda segment: segment.start_ms))
+        return ChannelSegments(channel, in_order, ratios=ratios if grid.labels else None)
+
     def curve(self, start_ms: int, end_ms: int, points: int) -> "Curve":
         """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""
-        grid = self.model.backend.grid
+        grid = self.model.grid
         stretch = slice(start_ms // grid.frame_ms, -(-end_ms // grid.frame_ms))
         speech = np.mean([posteriors.take(stretch).speech for _, posteriors in self.rows], axis=0)
         level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)

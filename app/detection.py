@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ class Job:
     segmentation: Segmentation
     channel: Channel = "mix"
     probabilities: bool = False
+    members: bool = False
+    """With `probabilities`: those of each member, or for each label, too."""
     keep_for: str | None = None
     """Who may use the posteriors afterwards; None: they are not kept."""
 
@@ -76,6 +78,8 @@ class _Row:
     segments: list[Segment] = field(default_factory=list)
     frames: int = 0
     posteriors: list[Posteriors] = field(default_factory=list)
+    reached: dict[str, int] = field(default_factory=dict)
+    """For each label how many frames reach its threshold."""
 
     def joined(self) -> Posteriors:
         """All that were kept."""
@@ -122,7 +126,7 @@ class Run:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
         model, segmentation = self._job.model, self._job.segmentation
         source = self._source = await self._open()
-        found = walk(model.backend, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
+        found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
         async with aclosing(found):
             async for step in found:
                 yield self._take(step, source)
@@ -159,12 +163,13 @@ class Run:
                 inference_ms=_ms(self._cost.inference_s),
                 total_ms=_ms(time.perf_counter() - self._started),
             ),
+            labels=self._job.model.grid.labels,
             frame_ms=self._frame_ms,
         )
 
     @property
     def _frame_ms(self) -> int:
-        return self._job.model.backend.grid.frame_ms
+        return self._job.model.grid.frame_ms
 
     async def _open(self) -> AudioSource:
         opening = asyncio.ensure_future(self._detector.engine.readers.run(self._open_in_thread))
@@ -175,7 +180,7 @@ class Run:
             raise
 
     def _open_in_thread(self) -> AudioSource:
-        audio, grid = self._detector.audio, self._job.model.backend.grid
+        audio, grid = self._detector.audio, self._job.model.grid
         return open_audio(
             self._job.path,
             sample_rate=grid.sample_rate,
@@ -192,6 +197,9 @@ class Run:
         segments = segments_of(step.events)
         row.segments.extend(segments)
         row.frames += len(step.posteriors)
+        for column, label in enumerate(self._job.model.grid.labels):
+            frames = step.posteriors.column(column).speech >= self._job.segmentation.threshold(label)
+            row.reached[label] = row.reached.get(label, 0) + int(np.count_nonzero(frames))
         if self._job.probabilities or self._job.keep_for is not None:
             self._keep(row, step.posteriors)
         expected = source.expected_seconds
@@ -211,10 +219,26 @@ class Run:
         row.posteriors.append(posteriors)
 
     def _channel(self, row: _Row) -> ChannelSegments:
-        probabilities = None
-        if self._job.probabilities:
-            probabilities = np.round(row.joined().speech, 4).tolist()
-        return ChannelSegments(row.channel, tuple(row.segments), probabilities)
+        labels = self._job.model.grid.labels
+        ratios = {label: round(row.reached.get(label, 0) / row.frames, 3) if row.frames else 0.0 for label in labels}
+        segments = tuple(sorted(row.segments, key=lambda segment: segment.start_ms))
+        found = ChannelSegments(row.channel, segments, ratios=ratios if labels else None)
+        if not self._job.probabilities:
+            return found
+        heard = row.joined()
+        return replace(
+            found,
+            probabilities=_rounded(heard.speech),
+            member_probabilities=self._apart(heard) if self._job.members else None,
+        )
+
+    def _apart(self, heard: Posteriors) -> dict[str, list[float]]:
+        model = self._job.model
+        if model.grid.labels:
+            return {label: _rounded(heard.column(index).speech) for index, label in enumerate(model.grid.labels)}
+        names = [member.info.name for member in model.members]
+        columns = heard.members if heard.members is not None else heard.speech[:, None]
+        return {name: _rounded(columns[:, index]) for index, name in enumerate(names)}
 
     def analysis(self) -> Analysis:
         """The posteriors, for other options later; after `steps` has ended, of a job that keeps them."""
@@ -243,6 +267,11 @@ class SourcePasses:
     def __exit__(self, *exception: object) -> None:
         for decoder in self._decoders:
             decoder.close()
+
+
+def _rounded(values: "np.ndarray") -> list[float]:
+    found: list[float] = np.round(values.astype(np.float64), 4).tolist()
+    return found
 
 
 def _ms(seconds: float) -> int:

@@ -5,21 +5,23 @@ One default model is there from the start. `VAD_MODELS` says what else: a list, 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
 
+from app.audio.resample import Resampler
 from app.engine.backend import Backend
 from app.engine.engine import Engine
 from app.engine.ladder import Ladder
 from app.observe import Observer
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
+from app.vad.models import fusion
 from app.vad.models.family import KnownModel, ModelFamily, ModelInfo, ModelSpec, OptionDefaults, Scorer
 from app.vad.models.registry import Catalogue, name_of
-from app.vad.segmenters.registry import MODE, Segmentation, Segmenters
-from app.vad.stream import VadStream
+from app.vad.segmenters.registry import MODE, Segmentation, Segmenters, Use
+from app.vad.stream import FusedStream, Stream, VadStream
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,8 @@ class LoadedModel:
     """The published model that it is."""
     batch: int = 1
     """Blocks of files that are scored together; more than 1 pays on a GPU only."""
+    for_streams: bool = False
+    """Whether files too are segmented by a mode's machine for streams."""
 
 
 Load = Callable[[ModelSpec], LoadedModel]
@@ -49,7 +53,8 @@ Load = Callable[[ModelSpec], LoadedModel]
 class Choice:
     """What the settings ask for."""
 
-    default: ModelSpec
+    default: tuple[ModelSpec, ...]
+    """One, or those of a sum."""
     others: tuple[ModelSpec, ...] = ()
     """Loaded at the start, all of them."""
     auto: bool = True
@@ -67,29 +72,78 @@ class Model:
         self, loaded: LoadedModel, backend: Backend, segmenters: Segmenters, server_options: Mapping[str, Any]
     ) -> None:
         """Raises `InvalidOption` for defaults that contradict each other."""
-        self.info, self.backend = loaded.info, backend
+        self.info = loaded.info
+        self.backends: tuple[Backend, ...] = (backend,)
+        self.grid = backend.grid
         self.device = loaded.device
-        self.family = loaded.family
+        self.members: tuple[Model, ...] = (self,)
         self.default_mode = loaded.family.default_mode
         self.option_defaults = loaded.option_defaults
         self.known = loaded.known
-        self.live = loaded.known is None or loaded.known.live
+        self.live = loaded.known.live if loaded.known is not None else not loaded.scorer.grid.labels
+        self._for_streams = loaded.for_streams
         self._segmenters, self._server_options = segmenters, server_options
-        for mode in segmenters.modes:
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        for mode in self._segmenters.modes:
             self.segmentation({MODE: mode})
 
-    def segmentation(self, given: Mapping[str, Any]) -> Segmentation:
-        """The segmenter and its options in force for a request that sets these. Raises `InvalidOption`."""
+    @property
+    def backend(self) -> Backend:
+        """Of a model that is not made of several."""
+        return self.backends[0]
+
+    def segmentation(self, given: Mapping[str, Any], *, live: bool = False) -> Segmentation:
+        """The segmenter and its options in force for a request, or a live stream, that sets these. Raises
+        `InvalidOption`."""
         return self._segmenters.resolve(
             given,
             default_mode=self.default_mode,
             model_defaults=self.option_defaults,
             server_defaults=self._server_options,
+            use=self.use(live=live),
         )
 
-    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> VadStream:
+    def use(self, *, live: bool = False) -> Use:
+        """Which of a mode's machines segments its posteriors."""
+        if self.grid.labels:
+            return "labelled"
+        return "live" if live or self._for_streams else "file"
+
+    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
         """A stream of this model, for a file (`isolated`) or live."""
         return VadStream(self.backend.scorer, segmentation.new_segmenter, isolated=isolated)
+
+
+class FusedModel(Model):
+    """A model made of models: the mean of their speech probabilities. Its members are scored apart, so that each still
+    shares batches with other requests."""
+
+    def __init__(self, members: Sequence[Model], segmenters: Segmenters, server_options: Mapping[str, Any]) -> None:
+        names = [member.info.name for member in members]
+        self.members = tuple(members)
+        self.info = fusion.info_of([member.info for member in members])
+        self.backends = tuple(member.backend for member in members)
+        self.grid = fusion.common_grid([member.grid for member in members])
+        self.device = members[0].device
+        self.default_mode = fusion.DEFAULT_MODE
+        self.known = None
+        self.live = all(member.live for member in members)
+        self._for_streams = False
+        self._segmenters, self._server_options = segmenters, server_options
+        tight = [member.segmentation({MODE: "tight"}).options.model_dump() for member in members]
+        self.option_defaults = fusion.option_defaults(names, tight)
+        self._check_defaults()
+
+    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
+        """As `Model.new_stream`; the blocks of a sum are never isolated."""
+        scorers = [backend.scorer for backend in self.backends]
+        return FusedStream(scorers, segmentation.new_segmenter, _new_resampler)
+
+
+def _new_resampler(source_rate: int, target_rate: int) -> Resampler:
+    return Resampler(source_rate, target_rate, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +155,7 @@ class Listed:
     state: Literal["loaded", "available", "absent"]
     default: bool
     model: Model | None
-    family: ModelFamily
+    default_mode: str
 
 
 class Models:
@@ -125,6 +179,7 @@ class Models:
         self._observer = observer
         self._models: dict[str, Model] = {}
         self._aliases: dict[str, str] = {}
+        self._sums: dict[tuple[str, ...], Model] = {}
         self._default: Model | None = None
         self._loading = asyncio.Lock()
 
@@ -151,9 +206,16 @@ class Models:
                 await self._load_if_at_hand(known)
 
     async def get(self, asked: str | None) -> Model:
-        """The model of this name; the default one for None. Raises `InvalidOption`, telling what to do instead."""
+        """The model of this name, or the sum of several; the default one for None. Raises `InvalidOption`, telling what
+        to do instead."""
         if asked is None:
             return self.default
+        names = fusion.split_names(asked)
+        if len(names) > 1 and asked not in self._aliases:
+            return self._sum([await self._get_one(name) for name in names])
+        return await self._get_one(asked)
+
+    async def _get_one(self, asked: str) -> Model:
         name = self._aliases.get(asked, asked)
         if name in self._models:
             return self._models[name]
@@ -164,8 +226,41 @@ class Models:
             return self._models[spec.name]
         return await self._load_known(spec)
 
+    def _sum(self, members: list[Model]) -> Model:
+        """The model made of these, in the catalogue's order. Raises `InvalidOption`."""
+        names = [member.info.name for member in members]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidOption("model", f"{twice} is named twice")
+        labelled = next((member.info.name for member in members if member.grid.labels), None)
+        if labelled is not None:
+            raise InvalidOption("model", f"{labelled} tells more than speech, and cannot be part of a sum")
+        order = [known.name for _, known in self._catalogue.known()]
+        members = sorted(members, key=lambda each: (_place(order, each.info.name), each.info.name))
+        key = tuple(member.info.name for member in members)
+        if key not in self._sums:
+            self._sums[key] = FusedModel(members, self.segmenters, self.choice.server_options)
+        return self._sums[key]
+
+    async def get_live(self, asked: str | None) -> Model:
+        """The model of this name for a live stream: itself, or what takes its place there. Raises `InvalidOption`."""
+        model = await self.get(asked)
+        if model.live:
+            return model
+        members = [await self._live_member(member) for member in model.members]
+        return members[0] if len(members) == 1 else self._sum(members)
+
+    async def _live_member(self, member: Model) -> Model:
+        if member.live or member.known is None or member.known.live_as is None:
+            return member
+        return await self._get_one(member.known.live_as)
+
     def is_known(self, asked: str) -> bool:
         """Whether `get` would have an idea of what is meant."""
+        names = fusion.split_names(asked)
+        return (len(names) > 1 and all(map(self._is_known, names))) or self._is_known(asked)
+
+    def _is_known(self, asked: str) -> bool:
         return asked in self._models or asked in self._aliases or self._catalogue.find_known(asked) is not None
 
     def names(self) -> list[str]:
@@ -177,19 +272,23 @@ class Models:
         default = self.default
         loaded = {model.info.name: model for model in self}
         lines = [
-            Listed(name, model.known, "loaded", model is default, model, model.family) for name, model in loaded.items()
+            Listed(name, model.known, "loaded", model is default, model, model.default_mode)
+            for name, model in loaded.items()
         ]
         for family, known in self._catalogue.known():
             if known.name not in loaded:
                 spec = self._catalogue.find_known(known.name)
                 at_hand = self.choice.auto and spec is not None and self._is_at_hand(spec)
-                lines.append(Listed(known.name, known, "available" if at_hand else "absent", False, None, family))
+                lines.append(
+                    Listed(known.name, known, "available" if at_hand else "absent", False, None, family.default_mode)
+                )
         return sorted(lines, key=lambda line: not line.default)
 
     async def _load_default(self) -> Model:
         wanted, fallback = self.choice.default, self.choice.fallback
         try:
-            return await self._add(wanted)
+            members = [await self._add(spec) for spec in wanted]
+            return members[0] if len(members) == 1 else self._sum(members)
         except ModelNotFound as error:
             if fallback is None:
                 raise
@@ -198,10 +297,9 @@ class Models:
             model = await self._add(fallback)
         except ModelNotFound as error:
             raise ModelNotFound(f"{reason}\nNor can VAD_FALLBACK_MODEL={fallback.source} be had. {error}") from None
+        sources = "+".join(spec.source for spec in wanted)
         serves = f"{model.info.id} {model.info.revision or ''}".strip()
-        self.fallback = (
-            f"{wanted.source} could be neither found nor downloaded at the start, so {serves} serves in its place"
-        )
+        self.fallback = f"{sources} could be neither found nor downloaded at the start, so {serves} serves in its place"
         log.warning(f"ANOTHER MODEL: {self.fallback}; its segments differ", tried=_attempts(reason))
         return model
 
@@ -278,6 +376,10 @@ def build_model(
         return Model(loaded, backend, segmenters, server_options)
     except InvalidOption as error:
         raise InvalidModel(f"{loaded.info.id}: the defaults of {name} contradict each other. {error}") from None
+
+
+def _place(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _attempts(message: str) -> str:

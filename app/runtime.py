@@ -28,15 +28,18 @@ class ModelLoader:
         """The model that a setting names. Raises `InvalidOption`."""
         return self._catalogue.resolve(text)
 
-    def default_spec(self) -> ModelSpec:
+    def specs(self, text: str) -> tuple[ModelSpec, ...]:
+        """The model that a setting names, or those of the sum that it names. Raises `InvalidOption`."""
+        return self._catalogue.resolve_all(text)
+
+    def default_specs(self) -> tuple[ModelSpec, ...]:
         """VAD_MODEL's, with the revision and fingerprint that are set for it."""
         settings = self._settings
-        spec = self.spec(settings.model)
-        return replace(
-            spec,
-            revision=settings.model_revision or spec.revision,
-            fingerprint=settings.model_fingerprint or None,
-        )
+        specs = self.specs(settings.model)
+        if len(specs) > 1:
+            return specs
+        revision = settings.model_revision or specs[0].revision
+        return (replace(specs[0], revision=revision, fingerprint=settings.model_fingerprint or None),)
 
     def find(self, spec: ModelSpec, *, download: bool = True) -> ModelPlace:
         """Where the model is. Raises `ModelNotFound`."""
@@ -71,6 +74,7 @@ class ModelLoader:
             family=family,
             option_defaults=weights.option_defaults,
             known=known,
+            for_streams=weights.for_streams,
             batch=settings.gpu_batch if device.type == "cuda" else 1,
         )
 
@@ -126,11 +130,11 @@ async def start_runtime(
 
 
 def _choice(settings: Settings, loader: ModelLoader, only: str | None) -> Choice:
-    default = loader.default_spec()
+    default = loader.default_specs()
     # Never in the place of weights that are pinned.
     may_fall_back = bool(settings.fallback_model) and not settings.model_fingerprint
     if only is not None and only != settings.model:
-        default, may_fall_back = loader.spec(only), False
+        default, may_fall_back = loader.specs(only), False
     return Choice(
         default=default,
         others=() if only is not None else tuple(loader.spec(text) for text in settings.models if text != "auto"),

@@ -54,7 +54,8 @@ class Example:
 EXAMPLES = [
     Example(
         "Everything: `format=json`",
-        "The default. Times are integer milliseconds; `options` repeats the mode and its options in force, whoever set them.",
+        "The default. Times are integer milliseconds; `options` repeats the mode and its options in force, whoever set "
+        "them.",
         "-F file=@vad_example.wav localhost:8000/vad",
         pretty=True,
     ),
@@ -79,18 +80,22 @@ EXAMPLES = [
             "-F file=@vad_example.wav -F mode=tight -F format=csv localhost:8000/vad"),
     Example("Frame probabilities", "One value for each 10 ms.",
             "-F file=@asr_example.wav -F probabilities=true localhost:8000/vad", pretty=True),
-    Example("Kept for other options", "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes: the same "
-            "model's segments in any mode and any form that needs no audio.",
+    Example("Kept for other options",
+            "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes: the same model's segments in any "
+            "mode and any form that needs no audio.",
             "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
     Example("As speaches answers", "Silero's names in, a bare array out.",
             "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
     Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),
-    Example("An option of another mode", "", "-F file=@asr_example.wav -F threshold=0.6 localhost:8000/vad", pretty=True),
+    Example("An option of another mode", "", "-F file=@asr_example.wav -F threshold=0.6 localhost:8000/vad",
+            pretty=True),
     Example("Not audio", "", "--data-binary 'hello' localhost:8000/vad", pretty=True),
-    Example("Which models there are", "`available`: at hand, loaded at its first use. `absent`: not without a download.",
+    Example("Which models there are",
+            "`available`: at hand, loaded at its first use. `absent`: not without a download.",
             "localhost:8000/models", pretty=True),
-    Example("Which options there are", "For each mode JSON Schema of its options, and what each model takes where none is "
-            "given: what pages and programs can draw themselves from.",
+    Example("Which options there are",
+            "For each mode JSON Schema of its options, and what each model takes where none is given: what pages and "
+            "programs can draw themselves from.",
             "localhost:8000/options", pretty=True),
     Example("Health", "200 when ready, else 503.", "localhost:8000/health", pretty=True),
 ]  # fmt: skip
@@ -185,7 +190,9 @@ def option_tables(server: RunningServer) -> str:
     """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
     with server.client() as client:
         told = client.get("/options").json()
-    return "\n\n".join(f"### `mode={mode['mode']}`\n\n{mode['title']}\n\n{_table(mode, told)}" for mode in told["modes"])
+    return "\n\n".join(
+        f"### `mode={mode['mode']}`\n\n{mode['title']}\n\n{_table(mode, told)}" for mode in told["modes"]
+    )
 
 
 def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:

@@ -20,6 +20,35 @@ from tests.small_checkpoint import write_small_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 
+SLOW_MODULES = (
+    "tests/batch/test_crashes.py",
+    "tests/batch/test_killed.py",
+    "tests/batch/test_run.py",
+    "tests/engine/test_ladder.py",
+    "tests/live/test_batching.py",
+    "tests/live/test_golden.py",
+    "tests/live/test_limits.py",
+    "tests/live/test_resume.py",
+    "tests/live/test_shutdown.py",
+    "tests/live/test_state.py",
+    "tests/test_fallback_model.py",
+    "tests/toy/test_plugin.py",
+    "tests/vad/test_firered_golden.py",
+    "tests/vad/test_golden.py",
+    "tests/vad/test_hub.py",
+    "tests/vad/test_silero.py",
+    "tests/vad/test_silero_golden.py",
+)
+"""Modules whose matter is processes, minutes of audio or many cases: all of their tests are marked `slow`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them."""
+    slow = {ROOT / module for module in SLOW_MODULES}
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:

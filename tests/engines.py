@@ -71,7 +71,7 @@ def new_models(engine: Engine, *models: LoadedModel, observer: Observer | None =
         is_at_hand=lambda spec: False,
         catalogue=Catalogue(FAMILIES),
         segmenters=Segmenters(SEGMENTERS),
-        choice=Choice(first.spec, tuple(model.spec for model in others), auto=False),
+        choice=Choice((first.spec,), tuple(model.spec for model in others), auto=False),
         observer=observer or Observer(),
     )
 

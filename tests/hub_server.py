@@ -13,14 +13,24 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 Fault = Literal[
-    "none", "truncated", "wrong-hash", "not-found", "no-file", "stalled", "silent", "error", "file-error", "slow", "damaged"
+    "none",
+    "truncated",
+    "wrong-hash",
+    "not-found",
+    "no-file",
+    "stalled",
+    "silent",
+    "error",
+    "file-error",
+    "slow",
+    "damaged",
 ]
 _SHUTDOWN_POLL_S = 0.02
 """How often the server looks whether it shall end: by default twice a second, which every test would wait for."""
 
 
 @dataclass
-class Hub:
+class HubServer:
     """The hub under test."""
 
     url: str
@@ -30,6 +40,10 @@ class Hub:
     """Whether a part of a file can be asked for; otherwise the whole is sent."""
     pause_s: float = 0.3
     """Between the nine pieces that a slow hub sends."""
+    failures: int = 0
+    """How many of the next requests for model.pt are answered with status 500, whatever the fault."""
+    elsewhere: str = ""
+    """Where requests for files are sent on to, such as a storage; there all fail with status 500."""
     requests: list[str] = field(default_factory=list)
     """Paths and queries asked for."""
 
@@ -41,14 +55,14 @@ class Hub:
 
 
 @contextmanager
-def running_hub(directory: Path) -> Iterator[Hub]:
+def running_hub(directory: Path) -> Iterator[HubServer]:
     """Serve a model directory under any model id, plus files that nobody needs."""
     paths = [path for path in directory.rglob("*") if path.is_file()]
     files = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
-    files |= {"README.md": b"# model\n", "example/vad_example.wav": b"RIFF" * 1000, "configuration.json": b"{}"}
+    files = {"README.md": b"# model\n", "example/vad_example.wav": b"RIFF" * 1000, "configuration.json": b"{}", **files}
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    hub = Hub(f"http://127.0.0.1:{server.server_address[1]}", files)
+    hub = HubServer(f"http://127.0.0.1:{server.server_address[1]}", files)
     server.hub = hub  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=[_SHUTDOWN_POLL_S], daemon=True)
     thread.start()
@@ -64,8 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     @property
-    def hub(self) -> Hub:
-        hub: Hub = self.server.hub  # type: ignore[attr-defined]
+    def hub(self) -> HubServer:
+        hub: HubServer = self.server.hub  # type: ignore[attr-defined]
         return hub
 
     def do_GET(self) -> None:
@@ -73,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         if self.hub.fault == "silent":
             time.sleep(60)
-        elif self.hub.fault == "error":
+        elif self.hub.fault == "error" or self.path == self.hub.elsewhere:
             self._json(500, {"Code": 500, "Message": "broken"})
         elif self.hub.fault == "not-found":
             self._json(404, {"Code": 10010205001, "Message": "model not found", "Success": False})
@@ -83,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path.endswith("/revisions"):
             revisions = {"Branches": [{"Revision": "master"}], "Tags": [{"Revision": "v2.0.4"}]}
             self._json(200, {"Code": 200, "Success": True, "Data": {"RevisionMap": revisions}})
+        elif parts.path.endswith("/repo") and self.hub.elsewhere:
+            self._send_on()
         elif parts.path.endswith("/repo"):
             self._file(parse_qs(parts.query)["FilePath"][0])
         else:
@@ -110,6 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.fault == "no-file" and name == "model.pt":
             self._json(404, {"Code": 404, "Message": "no such file"})
             return
+        if name == "model.pt" and self.hub.failures > 0:
+            self.hub.failures -= 1
+            self._json(500, {"Code": 500, "Message": "broken for a moment"})
+            return
         if self.hub.fault == "file-error" and name == "model.pt":
             self._json(500, {"Code": 500, "Message": "broken"})
             return
@@ -125,6 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self._body(name, content, start, stop)
+
+    def _send_on(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.hub.elsewhere)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _body(self, name: str, whole: bytes, start: int, stop: int) -> None:
         faulty = name == "model.pt"

@@ -39,6 +39,7 @@ from app.registry import Registry, installed
 from app.runtime import ModelLoader
 from app.vad.models.family import ModelSpec
 
+_ROOT = Path(__file__).resolve().parent.parent
 _START_LIMIT_S = 60
 _STOP_LIMIT_S = 30
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
@@ -139,7 +140,7 @@ def local_server(
         running = RunningServer(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)
         thread = server.begin(listening, log)
         try:
-            _wait(lambda: app.state.service.state == "ready" and server.started or failures, thread.is_alive, running)
+            _wait(lambda: (app.state.service.state == "ready" and server.started) or failures, thread.is_alive, running)
             if failures:
                 raise AssertionError("the server could not start") from failures[0]
             yield running
@@ -242,9 +243,11 @@ def start_server(
     """Start one; it may not be ready yet when this returns, but it listens. `module`: what to run as the command."""
     variables = {**_usual_variables(model, folder), **(settings or {})}
     log = (folder / "server.log").open("wb")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VAD_")} | variables
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "MODELSCOPE"))}
+    environment |= {**variables, "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-m", module, "serve"]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    # In a folder of its own, where no `.env` file lies.
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
     port = _wait_for_port(process, folder / "server.log")
     return RunningServer(f"http://127.0.0.1:{port}", folder, process)

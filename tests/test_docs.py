@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.usefixtures("published_model")

@@ -18,6 +18,7 @@ def serve(folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_model_and_no_hub(tmp_path: Path) -> None:
     ended = serve(tmp_path, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
     assert ended.returncode == 3
@@ -27,6 +28,7 @@ def test_no_model_and_no_hub(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_model(small_model: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(small_model, tmp_path / "model"))
     (broken / "model.pt").write_bytes(b"no weights")
@@ -36,6 +38,7 @@ def test_a_broken_model(small_model: Path, tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_another_fingerprint(small_model: Path, tmp_path: Path) -> None:
     ended = serve(tmp_path, VAD_MODEL=str(small_model), VAD_MODEL_FINGERPRINT="0" * 64)
     assert ended.returncode == 3
@@ -54,6 +57,7 @@ def test_a_wrong_setting_is_named(tmp_path: Path, variable: str, value: str) -> 
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_default_option_is_named(small_model: Path, tmp_path: Path) -> None:
     ended = serve(tmp_path, VAD_MODEL=str(small_model), VAD_DEFAULT_OPTIONS='{"max_end_silence": 3}')
     assert ended.returncode == 3

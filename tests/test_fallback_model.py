@@ -1,27 +1,38 @@
 """A start without the model: another one serves only when asked to, and everything says so."""
 
+import asyncio
 import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 import soundfile
 
 from app.config import DEFAULT_MODEL, Settings
+from app.models import Load, LoadedModel
+from app.registry import installed
+from app.runtime import ModelLoader, Runtime, start_runtime
+from app.vad.errors import InvalidModel, InvalidOption, ModelNotFound
+from app.vad.models.family import ModelSpec
+from app.vad.models.hub.download import HubPatience
+from app.vad.models.hub.find import Hub
+from app.vad.models.silero import family as silero
+from tests.cli.calling import call, spawn
 from tests.hub_server import running_hub
-from tests.server import RunningServer, running_server, start_server, stop_server, wait_until_ready
+from tests.server import RunningServer, given_settings, local_server
 from tests.voice import voice
 
 pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
 
 ROOT = Path(__file__).resolve().parent.parent
 UNREACHABLE = "http://127.0.0.1:9"
+DEFAULT_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 
 
 @pytest.fixture(scope="module")
@@ -32,63 +43,94 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_hub(folder: Path, **settings: str) -> dict[str, str]:
+    """Settings with an empty cache, no hub, and Silero VAD in its place."""
     return {
         "VAD_MODEL": DEFAULT_MODEL, "MODELSCOPE_CACHE": str(folder / "cache"), "MODELSCOPE_ENDPOINT": UNREACHABLE,
         "VAD_FALLBACK_MODEL": "silero", **settings,
     }  # fmt: skip
 
 
+def load_anew(settings: Mapping[str, str], patience: HubPatience | None = None) -> Load:
+    """Find, read and place models as these settings say, whatever other tests have read before; with `patience`, the
+    default model's hub is asked with it."""
+    given, registry = given_settings(settings), installed()
+    loader = ModelLoader(given, registry)
+    usual = Hub(given.modelscope_cache, given.modelscope_endpoint)
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        if patience is not None and spec.source == DEFAULT_ID:
+            registry.catalogue.family(spec.family).find(spec, replace(usual, patience=patience))
+        return loader.load(spec)
+
+    return load
+
+
+def serving(
+    folder: Path, settings: Mapping[str, str], patience: HubPatience | None = None
+) -> AbstractContextManager[RunningServer]:
+    """A server that starts with these settings, finding its models for itself."""
+    return local_server(settings["VAD_MODEL"], folder, settings, load=load_anew(settings, patience))
+
+
+@asynccontextmanager
+async def started(settings: Mapping[str, str]) -> AsyncIterator[Runtime]:
+    """What a server, a command or a worker starts with. Raises what stops the start."""
+    runtime = await start_runtime(given_settings(settings))
+    try:
+        yield runtime
+    finally:
+        await asyncio.to_thread(runtime.close)
+
+
+# ---- the fallback serves
+
+
 @pytest.fixture(scope="module")
 def fallen_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("fallback")
-    with running_server(Path(DEFAULT_MODEL), folder, without_hub(folder)) as server:
+    with serving(folder, without_hub(folder)) as server:
         yield server
 
 
-def serve_and_fail(folder: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "MODELSCOPE"))}
-    environment |= {"VAD_PORT": "0", **settings}
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve"],
-        env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-
-
 def test_health_says_which_model_serves_and_why(fallen_back: RunningServer) -> None:
-    health = httpx.get(f"{fallen_back.url}/health").json()
+    with fallen_back.client() as client:
+        health = client.get("/health").json()
     assert health["status"] == "ready"
-    assert health["model"]["id"] == "silero-vad"
+    assert (health["model"]["name"], health["model"]["id"]) == ("silero", "silero-vad")
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?", health["model"]["revision"])
-    assert DEFAULT_MODEL in health["fallback"]
+    assert health["models"] == ["silero"]
+    assert DEFAULT_ID in health["fallback"]
     assert "silero-vad" in health["fallback"]
     assert str(fallen_back.folder) not in health["fallback"]
 
 
-def test_the_terminal_says_so(fallen_back: RunningServer) -> None:
+def test_the_log_says_so(fallen_back: RunningServer) -> None:
     [line] = [line for line in fallen_back.log.splitlines() if "ANOTHER MODEL" in line]
     assert '"level": "warning"' in line
-    assert DEFAULT_MODEL in line
+    assert DEFAULT_ID in line
     assert "silero-vad" in line
     assert f"the hub {UNREACHABLE}: cannot be reached" in line
 
 
 def test_every_answer_says_so(fallen_back: RunningServer, spoken: Path) -> None:
-    answer = httpx.post(f"{fallen_back.url}/vad", content=spoken.read_bytes(), timeout=30).json()
-    assert answer["model"] == httpx.get(f"{fallen_back.url}/health").json()["model"]
-    assert len(answer["segments"]) == 2
-    lines = httpx.post(
-        f"{fallen_back.url}/vad?format=ndjson", content=spoken.read_bytes(), timeout=30
-    ).text.splitlines()
-    assert '"silero-vad"' in lines[-1]
-    assert 'vad_model_info{fingerprint="' in httpx.get(f"{fallen_back.url}/metrics").text
-    assert 'id="silero-vad"' in httpx.get(f"{fallen_back.url}/metrics").text
-
-
-def test_tight_mode_kept_analyses_and_probabilities_are_on_its_grid(fallen_back: RunningServer, spoken: Path) -> None:
     with fallen_back.client() as client:
-        parameters = {"mode": "tight", "probabilities": "true", "keep": "true"}
-        answer = client.post("/vad", params=parameters, content=spoken.read_bytes()).json()
-        assert answer["options"]["threshold"] == 0.5
+        answer = client.post("/vad", content=spoken.read_bytes()).json()
+        assert answer["model"] == client.get("/health").json()["model"]
+        assert len(answer["segments"]) == 2
+        lines = client.post("/vad?format=ndjson", content=spoken.read_bytes()).text.splitlines()
+        assert '"silero-vad"' in lines[-1]
+        [told] = [line for line in client.get("/metrics").text.splitlines() if line.startswith("vad_model_info{")]
+    labels = dict(re.findall(r'(\w+)="([^"]*)"', told))
+    assert labels.keys() == {"name", "id", "revision", "fingerprint", "device"}
+    assert (labels["name"], labels["id"]) == ("silero", "silero-vad")
+
+
+def test_its_own_mode_is_the_default_and_all_is_on_its_grid(fallen_back: RunningServer, spoken: Path) -> None:
+    with fallen_back.client() as client:
+        answer = client.post(
+            "/vad", params={"probabilities": "true", "keep": "true"}, content=spoken.read_bytes()
+        ).json()
+        assert (answer["options"]["mode"], answer["options"]["threshold"]) == ("tight", 0.5)
         assert answer["probabilities"]["frame_ms"] == 32
         assert len(answer["probabilities"]["values"]) == -(-9_000 // 32)
         again = client.get(f"/analyses/{answer['analysis_id']}/segments", params={"mode": "tight"}).json()
@@ -98,96 +140,118 @@ def test_tight_mode_kept_analyses_and_probabilities_are_on_its_grid(fallen_back:
         assert len(curve["probabilities"]) == len(curve["peaks"]) == -(-9_000 // 32)
 
 
-def test_eight_khz_network(tmp_path: Path, spoken: Path) -> None:
-    with running_server(Path("silero-8k"), tmp_path) as server:
-        health = httpx.get(f"{server.url}/health").json()
-        assert health["model"]["id"] == "silero-vad-8k"
-        assert health["fallback"] is None
-        answer = httpx.post(f"{server.url}/vad", content=spoken.read_bytes(), timeout=30).json()
-        assert len(answer["segments"]) == 2
+def test_the_command_line_says_so(tmp_path: Path, spoken: Path) -> None:
+    ended = call(DEFAULT_MODEL, "detect", "--format", "json", spoken, stdin=b"", **without_hub(tmp_path))
+    assert ended.returncode == 0
+    assert "silero-vad" in ended.stdout
+    assert "serves in its place" in ended.stderr
 
 
-def test_the_model_serves_when_the_hub_has_it(small_model: Path, tmp_path: Path) -> None:
-    with running_hub(small_model) as hub:
-        settings = without_hub(tmp_path, MODELSCOPE_ENDPOINT=hub.url, VAD_MODEL="owner/small")
-        with running_server(Path("owner/small"), tmp_path, settings) as server:
-            health = httpx.get(f"{server.url}/health").json()
-            assert (health["model"]["id"], health["fallback"]) == ("owner/small", None)
-            assert "ANOTHER MODEL" not in server.log
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        ("auto", "fsmn is known, and not at hand here: fsmn-vad model download fsmn"),
+        ("silero", "fsmn is known, and not among VAD_MODELS here; add it there"),
+    ],
+)
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_ID])
+async def test_who_asks_for_the_model_by_name_is_told_how_to_get_it(
+    tmp_path: Path, models: str, told: str, name: str
+) -> None:
+    async with started(without_hub(tmp_path, VAD_MODELS=models)) as runtime:
+        with pytest.raises(InvalidOption) as failure:
+            await runtime.models.get(name)
+        assert failure.value.reason == told
+        assert (await runtime.models.get(None)).info.name == "silero"
+        assert DEFAULT_MODEL not in runtime.models.names()
 
 
 def test_a_hub_without_the_model_falls_back(small_model: Path, tmp_path: Path) -> None:
     with running_hub(small_model) as hub:
         hub.fault = "not-found"
         settings = without_hub(tmp_path, MODELSCOPE_ENDPOINT=hub.url)
-        with running_server(Path(DEFAULT_MODEL), tmp_path, settings) as server:
-            assert httpx.get(f"{server.url}/health").json()["model"]["id"] == "silero-vad"
+        with serving(tmp_path, settings) as server, server.client() as client:
+            assert client.get("/health").json()["model"]["id"] == "silero-vad"
+            assert "[404] model not found" in server.log
 
 
 def test_a_hub_that_lets_wait_falls_back(tmp_path: Path) -> None:
     """It takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = without_hub(tmp_path, MODELSCOPE_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        server = start_server(Path(DEFAULT_MODEL), tmp_path, settings)
-        try:
-            wait_until_ready(server)
-            assert "stood still" in server.log
-        finally:
-            stop_server(server)
+        with serving(tmp_path, settings, HubPatience(stall_s=0.5)) as server, server.client() as client:
+            assert client.get("/health").json()["model"]["id"] == "silero-vad"
+            assert "stood still for 0.5 s; the hub has answered nothing" in server.log
 
 
-def test_nothing_falls_back_by_itself(tmp_path: Path) -> None:
+# ---- it does not
+
+
+def test_the_model_serves_when_the_hub_has_it(small_model: Path, tmp_path: Path) -> None:
+    with running_hub(small_model) as hub:
+        settings = without_hub(tmp_path, MODELSCOPE_ENDPOINT=hub.url, VAD_MODEL="owner/small")
+        with serving(tmp_path, settings) as server, server.client() as client:
+            health = client.get("/health").json()
+            assert (health["model"]["id"], health["fallback"]) == ("owner/small", None)
+            assert "ANOTHER MODEL" not in server.log
+
+
+def test_eight_khz_network(tmp_path: Path, spoken: Path) -> None:
+    with local_server("silero-8k", tmp_path) as server, server.client() as client:
+        health = client.get("/health").json()
+        assert (health["model"]["name"], health["model"]["id"]) == ("silero-8k", "silero-vad-8k")
+        assert health["fallback"] is None
+        assert len(client.post("/vad", content=spoken.read_bytes()).json()["segments"]) == 2
+
+
+async def fails(settings: Mapping[str, str], error: type[Exception], *told: str) -> None:
+    """The start fails, and these words are told."""
+    with pytest.raises(error) as failure:
+        async with started(settings):
+            pass
+    for words in told:
+        assert words in str(failure.value)
+
+
+async def test_nothing_falls_back_by_itself(tmp_path: Path) -> None:
     assert Settings.model_fields["fallback_model"].default == ""
-    settings = {**without_hub(tmp_path), "VAD_FALLBACK_MODEL": ""}
-    ended = serve_and_fail(tmp_path, **settings)
-    assert ended.returncode == 3
-    assert "could not start" in ended.stderr
+    await fails(without_hub(tmp_path, VAD_FALLBACK_MODEL=""), ModelNotFound, "cannot be reached")
 
 
-def test_a_broken_model_is_not_replaced(small_model: Path, tmp_path: Path) -> None:
+async def test_a_broken_model_is_not_replaced(small_model: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(small_model, tmp_path / "model"))
     (broken / "model.pt").write_bytes(b"no weights")
-    ended = serve_and_fail(tmp_path, **without_hub(tmp_path, VAD_MODEL=str(broken)))
+    await fails(without_hub(tmp_path, VAD_MODEL=str(broken)), InvalidModel, "model.pt")
+
+
+async def test_weights_that_are_pinned_are_not_replaced(tmp_path: Path) -> None:
+    await fails(without_hub(tmp_path, VAD_MODEL_FINGERPRINT="0" * 64), ModelNotFound, "cannot be reached")
+
+
+async def test_no_other_model_that_is_listed_is_replaced(small_model: Path, tmp_path: Path) -> None:
+    for listed in (DEFAULT_MODEL, "owner/other", "mine=owner/other"):
+        settings = without_hub(tmp_path, VAD_MODEL=str(small_model), VAD_MODELS=f"silero,{listed}")
+        wanted = DEFAULT_ID if listed == DEFAULT_MODEL else "owner/other"
+        await fails(settings, ModelNotFound, f"The model {wanted} cannot be had", "cannot be reached", "VAD_MODELS")
+
+
+def test_a_listed_model_that_cannot_be_had_ends_the_command(small_model: Path, tmp_path: Path) -> None:
+    settings = without_hub(tmp_path, VAD_MODEL=str(small_model), VAD_MODELS="owner/other", VAD_PORT="0")
+    ended = spawn(small_model, "serve", stdin=b"", **settings)
     assert ended.returncode == 3
-    assert "model.pt" in ended.stderr
+    assert "could not start" in ended.stderr
+    assert "The model owner/other cannot be had" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
-def test_weights_that_are_pinned_are_not_replaced(tmp_path: Path) -> None:
-    ended = serve_and_fail(tmp_path, **without_hub(tmp_path, VAD_MODEL_FINGERPRINT="0" * 64))
-    assert ended.returncode == 3
-    assert "cannot be reached" in ended.stderr
+async def test_a_package_that_is_not_there_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero, "PACKAGE", "silero-vad-that-nobody-has")
+    asked = "To install it: pip install 'silero-vad-that-nobody-has"
+    await fails(without_hub(tmp_path), ModelNotFound, "cannot be reached", "Nor can VAD_FALLBACK_MODEL", asked)
+    await fails(without_hub(tmp_path, VAD_MODEL="silero", VAD_FALLBACK_MODEL=""), ModelNotFound, asked)
 
 
-def test_a_package_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
-    """In an interpreter that sees all packages but that one."""
-    program = (
-        "import sys, app.vad.models.silero.checkpoint as package\n"
-        "package.PACKAGE = 'silero-vad-that-nobody-has'\n"
-        "sys.argv = ['fsmn-vad', 'serve']\n"
-        "from app.cli import main\n"
-        "main()\n"
-    )
-    for settings in (without_hub(tmp_path), {"VAD_MODEL": "silero"}):
-        ended = subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "VAD_PORT": "0", **settings},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-        assert ended.returncode == 3
-        assert "To install it: pip install" in ended.stderr
-        assert "Traceback" not in ended.stderr
-
-
-def test_the_command_line_says_so(tmp_path: Path, spoken: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "MODELSCOPE"))}
-    command = [sys.executable, "-m", "app.cli", "detect", "--format", "json", str(spoken)]
-    ended = subprocess.run(
-        command, env={**environment, **without_hub(tmp_path)}, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0
-    assert "silero-vad" in ended.stdout
-    assert "serves in its place" in ended.stderr
+# ---- who asks for it
 
 
 @pytest.mark.parametrize("folder", ["docker", "deploy"])

@@ -74,7 +74,7 @@ async def curve(
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
     found = await service.threads.run(analysis.curve, start_ms, min(stop_ms, duration_ms), points)
     answer = CurveDocument.model_construct(
-        frame_ms=analysis.model.backend.grid.frame_ms,
+        frame_ms=analysis.model.grid.frame_ms,
         duration_ms=duration_ms,
         probabilities=found.probabilities,
         peaks=found.peaks,

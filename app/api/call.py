@@ -83,6 +83,7 @@ def _jobs(
             segmentation=segmentation,
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
+            members=parameters.answer.members,
             keep_for=client_of(request.scope) if parameters.answer.keep else None,
         )
         for file in upload.files

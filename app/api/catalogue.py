@@ -111,7 +111,7 @@ def _listed(line: Listed) -> ListedModel:
         "live": model.live if model is not None else known is None or known.live,
     }
     if model is not None:
-        grid = model.backend.grid
+        grid = model.grid
         members |= {
             "id": model.info.id,
             "revision": model.info.revision,
@@ -127,6 +127,6 @@ def _listed(line: Listed) -> ListedModel:
             "id": known.source,
             "revision": known.revision,
             "sample_rate": known.sample_rate,
-            "default_mode": line.family.default_mode,
+            "default_mode": line.default_mode,
         }
     return ListedModel.model_construct(**members)

@@ -100,8 +100,9 @@ class LiveConnection:
         client = client_of(self._websocket.scope)
         if parameters.session:
             return self._hub.resume(client, parameters, self)
-        model = await self._service.ready().models.get(parameters.model)
-        segmentation = model.segmentation({name: value for name, value in rest.items() if name != "api_key"})
+        model = await self._service.ready().models.get_live(parameters.model)
+        given = {name: value for name, value in rest.items() if name != "api_key"}
+        segmentation = model.segmentation(given, live=True)
         return self._hub.open(client, parameters, model, segmentation, self)
 
     async def run(self, seat: Seat) -> None:

@@ -34,6 +34,10 @@ class RequestOptions(BaseModel):
         False,
         description="Adds the speech probability of every frame of the model (`format=json` and the ndjson summary).",
     )
+    members: bool = Field(
+        False,
+        description="With `probabilities`: those of each member of a sum of models, or for each label, too.",
+    )
     lang: Literal["zh", "en"] = Field("zh", description="Language of the headings of `format=md`.")
     keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
 

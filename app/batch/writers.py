@@ -3,8 +3,11 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import get_args
 
 from app.batch.rows import Row
+from app.formats.documents import SegmentDocument
 
 Encode = Callable[[Sequence[Row]], bytes]
 
@@ -15,21 +18,24 @@ def jsonl(rows: Sequence[Row]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def segment_columns() -> dict[str, tuple[type, bool]]:
+    """Name of each member of a segment, with its type and whether it may be null."""
+    columns = {}
+    for name, field in SegmentDocument.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        [kind] = [each for each in kinds if each is not NoneType]
+        columns[name] = (kind, NoneType in kinds)
+    return columns
+
+
 def parquet(rows: Sequence[Row]) -> bytes:
     """A Parquet file, zstd; `segments` is a list of structures. Raises ImportError without pyarrow."""
     import pyarrow as pa  # noqa: PLC0415 - of the extra [batch]; JSONL does without
     import pyarrow.parquet as pq  # noqa: PLC0415
 
+    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
     segment = pa.struct(
-        [
-            pa.field("channel", pa.int32()),
-            pa.field("index", pa.int32(), nullable=False),
-            pa.field("start_ms", pa.int64(), nullable=False),
-            pa.field("end_ms", pa.int64(), nullable=False),
-            pa.field("duration_ms", pa.int64(), nullable=False),
-            pa.field("forced_end", pa.bool_(), nullable=False),
-            pa.field("speech_probability", pa.float64(), nullable=False),
-        ]
+        [pa.field(name, types[kind], nullable=nullable) for name, (kind, nullable) in segment_columns().items()]
     )
     schema = pa.schema(
         [

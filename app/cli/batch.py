@@ -24,6 +24,7 @@ from app.cli.local import check_options, local_runtime, quiet_logs
 from app.cli.terminal import ALL_WELL, INTERRUPTED, SOME_FAILED, STDERR, WRONG_USAGE, UsageError, failed, run_command
 from app.config import Settings
 from app.registry import installed
+from app.vad.errors import InvalidModel
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -107,24 +108,18 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
             info=model.info,
             dtype=settings.dtype,
             options=options,
-            build=partial(start_worker_runtime, _of_worker(settings, name, model.info.fingerprint)),
+            build=partial(start_worker_runtime, _of_worker(settings, name), model.info.fingerprint),
             workers=request.workers if request.ray else _local_workers(request, settings),
             gpus=int(settings.device.startswith("cuda")),
         )
 
 
-def _of_worker(settings: Settings, model: str, fingerprint: str) -> Settings:
-    """One thread scores in each worker: processes take the cores. Every worker has these weights or none."""
-    revision = settings.model_revision if model == settings.model else ""
-    return settings.model_copy(
-        update={
-            "workers": 1,
-            "model": model,
-            "model_revision": revision,
-            "model_fingerprint": fingerprint,
-            "fallback_model": "",
-        }
-    )
+def _of_worker(settings: Settings, model: str) -> Settings:
+    """One thread scores in each worker: processes take the cores. What is pinned is VAD_MODEL alone."""
+    mine = {"workers": 1, "model": model, "fallback_model": ""}
+    if model != settings.model:
+        mine |= {"model_revision": "", "model_fingerprint": ""}
+    return settings.model_copy(update=mine)
 
 
 def _local_workers(request: BatchRequest, settings: Settings) -> int:
@@ -137,13 +132,18 @@ def _local_workers(request: BatchRequest, settings: Settings) -> int:
     return request.workers or (1 if on_gpu else settings.workers)
 
 
-async def start_worker_runtime(settings: Settings) -> "Runtime":
-    """A worker's runtime, in its own process; on one core, whatever the machine has."""
+async def start_worker_runtime(settings: Settings, fingerprint: str) -> "Runtime":
+    """A worker's runtime, in its own process; on one core, whatever the machine has. Raises `InvalidModel` when its
+    weights are others: elsewhere, or by now, something else may lie under the same name."""
     from app.engine.device import prepare_process
     from app.runtime import start_runtime
 
     quiet_logs(settings)
     runtime = await start_runtime(settings, only=settings.model)
+    found = runtime.models.default.info.fingerprint
+    if found != fingerprint:
+        runtime.close()
+        raise InvalidModel(f"{settings.model} has weights with the fingerprint {found} here, and not {fingerprint}")
     # Again: the settings' one thread would be given all of the machine's cores for its matrix products.
     prepare_process(settings.device, 1, settings.gpu_memory_limit_mb)
     return runtime

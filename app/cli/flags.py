@@ -45,7 +45,7 @@ def _flags(segmenters: Segmenters) -> Iterator[inspect.Parameter]:
     told = f"How segments are made. Default: the model's own way. {titles}"
     yield _flag(MODE, str, told, metavar="|".join(segmenters.modes), panel="Segmentation")
     seen: set[str] = set()
-    for kind in segmenters:
+    for _, kind in segmenters.variants():
         for name, field in kind.options.model_fields.items():
             if name not in seen:
                 seen.add(name)

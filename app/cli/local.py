@@ -4,7 +4,7 @@ Nothing here imports torch before a model is wanted: what is wrong with a comman
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,23 @@ from app.cli.terminal import UsageError, note
 from app.config import Settings
 from app.logs import configure_logging
 from app.registry import Registry
-from app.vad.segmenters.registry import MODE
+from app.vad.models import fusion
+from app.vad.segmenters.registry import MODE, USES, Use
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
 
 
-def check_options(registry: Registry, settings: Settings, model: str | None, given: Mapping[str, Any]) -> None:
-    """As much of what is wrong with detection options as can be known before the model is. Raises `InvalidOption`."""
+def check_options(
+    registry: Registry, settings: Settings, model: str | None, given: Mapping[str, Any], uses: Sequence[Use] = USES
+) -> None:
+    """As much of what is wrong with detection options as can be known before the model is. `uses`: what the posteriors
+    may come from. Raises `InvalidOption`."""
     modes = _default_modes(registry, settings, model)
     if len(modes) == 1:
         defaults = settings.default_options
         mode = str(defaults.get(MODE) or modes.pop())
-        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults)
+        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults, uses=uses)
     else:
         # Which mode is in force shows when it is known whether the fallback serves.
         check_values(registry, given)
@@ -40,8 +44,21 @@ def _default_modes(registry: Registry, settings: Settings, model: str | None) ->
     names = [model or settings.model]
     if model is None and settings.fallback_model:
         names.append(settings.fallback_model)
-    catalogue = registry.catalogue
-    return {catalogue.family(catalogue.resolve(name).family).default_mode for name in names}
+    return {_default_mode(registry, name) for name in names}
+
+
+def _default_mode(registry: Registry, model: str) -> str:
+    specs = registry.catalogue.resolve_all(model)
+    return registry.catalogue.family(specs[0].family).default_mode if len(specs) == 1 else fusion.DEFAULT_MODE
+
+
+def live_name(registry: Registry, model: str) -> str:
+    """A model's name with what takes its place on a live stream, where it cannot follow one itself; a sum's with what
+    takes its members' places. Raises `InvalidOption`."""
+    specs = registry.catalogue.resolve_all(model)
+    names = fusion.split_names(model) if len(specs) > 1 else [model]
+    known = [spec.known for spec in specs]
+    return "+".join(each.live_as if each and each.live_as else name for each, name in zip(known, names, strict=True))
 
 
 def quiet_logs(settings: Settings) -> None:

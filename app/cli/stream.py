@@ -85,7 +85,7 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
     """All that can be wrong with the command line is found before a model is loaded or a server asked."""
     url = _url(request, settings)
     if url is None:
-        check_options(installed(), settings, request.model, request.options)
+        check_options(installed(), settings, request.model, request.options, uses=("live",))
     else:
         check_values(installed(), request.options)
     asked = {"encoding": request.encoding, "sample_rate": str(request.sample_rate), "model": request.model}

@@ -12,9 +12,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from app.cli.local import local_runtime
+from app.cli.local import live_name, local_runtime
 from app.cli.stream_sources import Feed, Tape
-from app.cli.terminal import UsageError
+from app.cli.terminal import UsageError, note
 from app.config import Settings
 from app.live.parameters import StreamParameters
 from app.registry import Registry
@@ -117,9 +117,13 @@ async def local_link(
     """A stream in this process. Raises what starting the model raises, `InvalidOption`."""
     from app.live.hub import Hub, LiveLimits
 
-    async with local_runtime(settings, registry, parameters.model) as runtime:
+    asked = parameters.model or settings.model
+    name = live_name(registry, asked)
+    if name != asked:
+        note(f"{asked} cannot follow a live stream; {name} does so in its place")
+    async with local_runtime(settings, registry, name) as runtime:
         model = runtime.models.default
-        segmentation = model.segmentation(given)
+        segmentation = model.segmentation(given, live=True)
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )

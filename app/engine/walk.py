@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.engine.backend import Backend, Cost
 from app.engine.permits import Turn
 from app.engine.threads import Threads
-from app.vad.blocks import Scored
-from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors
+from app.vad.blocks import Block, Scored
+from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event
-from app.vad.stream import VadStream
+from app.vad.stream import Stream
 
 _MarkedBlock = tuple[FloatArray, bool]
 
@@ -41,48 +41,58 @@ class RowEvents:
 class _Pending:
     row: int
     final: bool
-    scored: "asyncio.Future[Scored[Any]] | None"
+    scoring: "list[asyncio.Future[Scored[Any]] | None]"
+    """Of each member's block."""
 
 
 async def walk(
-    backend: Backend, source: SampleSource, new_stream: Callable[[], VadStream], cost: Cost
+    backends: Sequence[Backend], source: SampleSource, new_stream: Callable[[], Stream], cost: Cost
 ) -> AsyncGenerator[RowEvents, None]:
     """Events of every row of `source` as they are found; closes `source` in the end.
+
+    `backends`: those of the streams' members.
 
     Closing this iterator, or cancelling its task, stops the work within one block. Raises whatever reading the source
     raises, and `NotReady` when the engine is closed.
     """
-    streams: list[VadStream] = []
+    streams: list[Stream] = []
     pending: deque[_Pending] = deque()
     turn = Turn()
     try:
-        async with contextlib.aclosing(_read(source, backend.engine.readers)) as blocks:
-            async for rows, final in blocks:
+        async with contextlib.aclosing(_read(source, backends[0].engine.readers)) as found:
+            async for rows, final in found:
                 streams = streams or [new_stream() for _ in rows]
                 for row, samples in enumerate(rows):
-                    block = streams[row].cut(samples, final=final)
-                    scored = None
-                    if block is not None:
-                        scored = asyncio.ensure_future(backend.score_file_block(block, turn, cost))
-                    pending.append(_Pending(row, final, scored))
-                while pending and (final or len(pending) > _most_in_flight(backend, streams)):
+                    blocks = streams[row].cut_blocks(samples, final=final)
+                    scoring = [
+                        _begin(backend, block, turn, cost) for backend, block in zip(backends, blocks, strict=True)
+                    ]
+                    pending.append(_Pending(row, final, scoring))
+                while pending and (final or len(pending) > _most_in_flight(backends[0], streams)):
                     yield await _commit(pending.popleft(), streams)
     finally:
         for item in pending:
-            if item.scored is not None:
-                item.scored.cancel()
+            for future in item.scoring:
+                if future is not None:
+                    future.cancel()
 
 
-def _most_in_flight(backend: Backend, streams: list[VadStream]) -> int:
+def _begin(backend: Backend, block: Block[Any] | None, turn: Turn, cost: Cost) -> "asyncio.Future[Scored[Any]] | None":
+    return None if block is None else asyncio.ensure_future(backend.score_file_block(block, turn, cost))
+
+
+def _most_in_flight(backend: Backend, streams: list[Stream]) -> int:
     # Full batches for every thread, and one block that waits for the first free one. A chained stream's next block
     # needs the state that its last one leaves, so nothing of it may be under way.
     return backend.engine.workers * backend.batch + 1 if streams[0].isolated else 0
 
 
-async def _commit(item: _Pending, streams: list[VadStream]) -> RowEvents:
-    scored = None if item.scored is None else await item.scored
-    events = streams[item.row].commit(scored, final=item.final)
-    return RowEvents(item.row, events, NO_POSTERIORS if scored is None else scored.posteriors)
+async def _commit(item: _Pending, streams: list[Stream]) -> RowEvents:
+    stream = streams[item.row]
+    events = stream.commit_scores(
+        [None if future is None else await future for future in item.scoring], final=item.final
+    )
+    return RowEvents(item.row, events, stream.heard)
 
 
 async def _read(source: SampleSource, readers: Threads) -> AsyncGenerator[_MarkedBlock, None]:

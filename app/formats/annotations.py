@@ -1,6 +1,6 @@
 """Annotations for audio tools: Audacity labels, RTTM, Praat's TextGrid."""
 
-from app.formats.report import ChannelSegments, Report
+from app.formats.report import SPEECH, Report, Track, track_name
 
 _MIN_TEXTGRID_MS = 1
 """Praat knows no interval without length, even for a file of a few samples."""
@@ -9,7 +9,7 @@ _MIN_TEXTGRID_MS = 1
 def audacity_text(report: Report) -> str:
     """Audacity's label track: start, end (s), label, with tabs between."""
     return "".join(
-        f"{segment.start_ms / 1000:.6f}\t{segment.end_ms / 1000:.6f}\t{_label(channel)}\n"
+        f"{segment.start_ms / 1000:.6f}\t{segment.end_ms / 1000:.6f}\t{track_name(channel, segment.label)}\n"
         for channel, segment in report.in_order()
     )
 
@@ -18,27 +18,29 @@ def rttm_text(report: Report) -> str:
     """NIST's RTTM, one SPEAKER line a segment; the channel counts from 1."""
     return "".join(
         f"SPEAKER {report.name} {1 if channel is None else channel + 1} {segment.start_ms / 1000:.3f} "
-        f"{segment.duration_ms / 1000:.3f} <NA> <NA> {_label(channel)} <NA> <NA>\n"
+        f"{segment.duration_ms / 1000:.3f} <NA> <NA> {track_name(channel, segment.label)} <NA> <NA>\n"
         for channel, segment in report.in_order()
     )
 
 
 def textgrid_text(report: Report) -> str:
-    """Praat's long TextGrid: an interval tier for each channel; all cover the whole duration, and speech beyond it."""
+    """Praat's long TextGrid: an interval tier for each channel and label; all cover the whole duration, and speech
+    beyond it."""
     end = max([_MIN_TEXTGRID_MS, report.audio.duration_ms, *(segment.end_ms for _, segment in report.in_order())])
+    tracks = list(report.tracks())
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(end)}"]
-    lines += ["tiers? <exists>", f"size = {len(report.channels)}", "item []:"]
-    for number, entry in enumerate(report.channels, 1):
-        lines += _tier(number, entry, end)
+    lines += ["tiers? <exists>", f"size = {len(tracks)}", "item []:"]
+    for number, track in enumerate(tracks, 1):
+        lines += _tier(number, track, end)
     return "\n".join(lines) + "\n"
 
 
-def _tier(number: int, entry: ChannelSegments, end: int) -> list[str]:
-    intervals = _intervals(entry, end)
+def _tier(number: int, track: Track, end: int) -> list[str]:
+    intervals = _intervals(track, end)
     lines = [
         f"    item [{number}]:",
         '        class = "IntervalTier"',
-        f'        name = "{_label(entry.channel)}"',
+        f'        name = "{track.name}"',
         "        xmin = 0",
         f"        xmax = {_seconds(end)}",
         f"        intervals: size = {len(intervals)}",
@@ -53,22 +55,18 @@ def _tier(number: int, entry: ChannelSegments, end: int) -> list[str]:
     return lines
 
 
-def _intervals(entry: ChannelSegments, end: int) -> list[tuple[int, int, str]]:
+def _intervals(track: Track, end: int) -> list[tuple[int, int, str]]:
     """(start, stop, text) without gaps over [0, end]; silence has no text."""
     intervals = []
     reached = 0
-    for segment in entry.segments:
+    for segment in track.segments:
         if segment.start_ms > reached:
             intervals.append((reached, segment.start_ms, ""))
-        intervals.append((segment.start_ms, segment.end_ms, "speech"))
+        intervals.append((segment.start_ms, segment.end_ms, track.label or SPEECH))
         reached = segment.end_ms
     if reached < end or not intervals:
         intervals.append((reached, end, ""))
     return intervals
-
-
-def _label(channel: int | None) -> str:
-    return "speech" if channel is None else f"speech_ch{channel}"
 
 
 def _seconds(time_ms: int) -> str:

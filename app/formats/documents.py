@@ -80,7 +80,8 @@ class SegmentTimes(Document):
 
     def segment(self) -> Segment:
         """The inverse of `of`, but for what rounding took."""
-        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability)
+        label = getattr(self, "label", None)
+        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability, label)
 
 
 class _Numbered(Document):
@@ -91,11 +92,15 @@ class SegmentDocument(SegmentTimes, _Numbered):
     """One stretch of speech in a file. Members are dumped from the last base on: the index goes first."""
 
     channel: int | None = Field(None, description="With `channel=split` or a number.")
+    label: str | None = Field(None, description="What it is, of a model that tells more than speech.")
 
     @classmethod
     def numbered(cls, index: int, segment: Segment, channel: int | None) -> Self:
-        """For answers; `channel` only when there is one."""
-        return cls.of(segment, index=index, **({} if channel is None else {"channel": channel}))
+        """For answers; `channel` and `label` only when there is one."""
+        members: dict[str, Any] = {} if channel is None else {"channel": channel}
+        if segment.label is not None:
+            members["label"] = segment.label
+        return cls.of(segment, index=index, **members)
 
 
 class ProbabilitiesDocument(Document):
@@ -103,6 +108,9 @@ class ProbabilitiesDocument(Document):
 
     frame_ms: int = Field(description="Distance of two frames.")
     values: list[float]
+    members: dict[str, list[float]] | None = Field(
+        None, description="With `members=true`: the same of each of the model's members, or of each of its labels."
+    )
 
 
 class ChannelDocument(Document):
@@ -113,6 +121,7 @@ class ChannelDocument(Document):
     speech_ms: int
     speech_ratio: float
     probabilities: ProbabilitiesDocument | None = None
+    events: dict[str, float] | None = Field(None, description="As in the answer itself.")
 
 
 class AudioDocument(Document):
@@ -152,6 +161,9 @@ class DetectionDocument(Document):
     timing: TimingDocument
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
+    events: dict[str, float] | None = Field(
+        None, description="Of a model that tells more than speech: the share of frames that reach each threshold."
+    )
     analysis_id: str | None = Field(
         None, description="With `keep=true`: names the kept posteriors; null when there is no room for them."
     )
@@ -162,8 +174,8 @@ class DetectionDocument(Document):
         members: dict[str, Any] = dict(report.extras)
         if len(report.channels) > 1:
             members["channels"] = [_channel(entry, report) for entry in report.channels]
-        elif report.channels and report.channels[0].probabilities is not None:
-            members["probabilities"] = _probabilities(report.channels[0], report)
+        elif report.channels:
+            members |= _frame_members(report.channels[0], report)
         audio, timing = report.audio, report.timing
         return cls.model_construct(
             request_id=report.request_id,
@@ -209,10 +221,10 @@ class FunasrDocument(Document):
         many = len(report.channels) > 1
         return [
             cls.model_construct(
-                key=f"{report.name}-ch{entry.channel}" if many else report.name,
-                value=[(segment.start_ms, segment.end_ms) for segment in entry.segments],
+                key=report.name + (f"-ch{track.channel}" if many else "") + (f"-{track.label}" if track.label else ""),
+                value=[(segment.start_ms, segment.end_ms) for segment in track.segments],
             )
-            for entry in report.channels
+            for track in report.tracks()
         ]
 
 
@@ -239,7 +251,7 @@ def problem_members(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
     duration = report.audio.duration_ms
-    members: dict[str, Any] = {} if entry.probabilities is None else {"probabilities": _probabilities(entry, report)}
+    members = _frame_members(entry, report)
     return ChannelDocument.model_construct(
         channel=entry.channel,
         segment_count=len(entry.segments),
@@ -249,5 +261,14 @@ def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
     )
 
 
-def _probabilities(entry: ChannelSegments, report: Report) -> ProbabilitiesDocument:
-    return ProbabilitiesDocument.model_construct(frame_ms=report.frame_ms, values=list(entry.probabilities or ()))
+def _frame_members(entry: ChannelSegments, report: Report) -> dict[str, Any]:
+    """What an answer has of a channel's frames."""
+    members: dict[str, Any] = {}
+    if entry.probabilities is not None:
+        told: dict[str, Any] = {"frame_ms": report.frame_ms, "values": list(entry.probabilities)}
+        if entry.member_probabilities is not None:
+            told["members"] = {name: list(values) for name, values in entry.member_probabilities.items()}
+        members["probabilities"] = ProbabilitiesDocument.model_construct(**told)
+    if entry.ratios is not None:
+        members["events"] = dict(entry.ratios)
+    return members

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zipstream import ZIP_STORED, ZipStream
 
 from app.formats.rendering import Answering, Renderer, SourceBlocks
-from app.formats.report import Report
+from app.formats.report import SPEECH, Report
 from app.formats.tables import csv_text
 from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
@@ -76,27 +76,31 @@ def stream_wav(report: Report, blocks: Iterable[Block]) -> Iterator[bytes]:
     """All speech, one segment after the other, as one WAV; `blocks`: the decoded source, float32 [n, channels]."""
     if len(report.channels) > 1:
         raise InvalidOption("format", "wav holds one voice track; use zip with channel=split")
-    segments = [segment for _, segment in report.in_order()]
+    segments = [segment for _, segment in report.in_order() if segment.label in (None, SPEECH)]
     channel = report.channels[0].channel if report.channels else None
     form = wav_form(report, report.audio.channels if channel is None else 1)
     yield from _wav_of(segments, form, _Passing(blocks, channel))
 
 
 def stream_zip(report: Report, open_blocks: SourceBlocks) -> Iterator[bytes]:
-    """A WAV for each segment, stored, and `manifest.csv`; the source is opened once for each channel.
+    """A WAV for each segment, stored, and `manifest.csv`; the source is opened once for each
+    channel and label.
 
     A WAV's name carries its segment's index in the manifest, which goes by start over all channels. Raises
     `InvalidOption` before the first piece for a segment that no WAV can hold.
     """
     _refuse_what_no_wav_holds(report)
     archive = ZipStream(compress_type=ZIP_STORED)
-    index_of = {(channel, segment.start_ms): index for index, (channel, segment) in enumerate(report.in_order(), 1)}
-    for entry in report.channels:
-        form = wav_form(report, report.audio.channels if entry.channel is None else 1)
-        passing = _Passing(open_blocks(), entry.channel)
-        for segment in entry.segments:
-            index = index_of[entry.channel, segment.start_ms]
-            archive.add(_wav_of([segment], form, passing), _entry_name(report, index, segment, entry.channel))
+    index_of = {
+        (channel, segment.label, segment.start_ms): index
+        for index, (channel, segment) in enumerate(report.in_order(), 1)
+    }
+    for track in report.tracks():
+        form = wav_form(report, report.audio.channels if track.channel is None else 1)
+        passing = _Passing(open_blocks(), track.channel)
+        for segment in track.segments:
+            index = index_of[track.channel, track.label, segment.start_ms]
+            archive.add(_wav_of([segment], form, passing), _entry_name(report, index, segment, track.channel))
             yield from archive.all_files()
     archive.add(csv_text(report).encode(), "manifest.csv")
     yield from archive.finalize()
@@ -111,7 +115,7 @@ def _refuse_what_no_wav_holds(report: Report) -> None:
 
 
 def _entry_name(report: Report, index: int, segment: Segment, channel: int | None) -> str:
-    track = "" if channel is None else f"_ch{channel}"
+    track = ("" if channel is None else f"_ch{channel}") + (f"_{segment.label}" if segment.label else "")
     return f"{report.name}{track}_{index:04d}_{segment.start_ms:06d}-{segment.end_ms:06d}.wav"
 
 

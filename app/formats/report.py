@@ -11,6 +11,7 @@ from app.vad.grid import FRAME_MS
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 
+SPEECH = "speech"
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -48,11 +49,29 @@ class ChannelSegments:
     segments: tuple[Segment, ...]
     probabilities: Sequence[float] | None = None
     """Speech probability of each frame, when asked for."""
+    member_probabilities: Mapping[str, Sequence[float]] | None = None
+    """The same of each of a model's members, or for each of its labels, by name, when asked for."""
+    ratios: Mapping[str, float] | None = None
+    """Of a model with labels: the share of frames that reach each label's threshold, 0-1."""
 
     @property
     def speech_ms(self) -> int:
-        """Sum of the segments' lengths; they do not overlap."""
-        return sum(segment.duration_ms for segment in self.segments)
+        """Sum of the speech segments' lengths; they do not overlap."""
+        return sum(segment.duration_ms for segment in self.segments if segment.label in (None, SPEECH))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Segments that do not overlap: of one channel, and of one label where there are several."""
+
+    channel: int | None
+    label: str | None
+    segments: tuple[Segment, ...]
+
+    @property
+    def name(self) -> str:
+        """`speech`, `speech_ch0`, `music`, `music_ch0`."""
+        return track_name(self.channel, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,8 @@ class Report:
     channels: tuple[ChannelSegments, ...]
     options: Mapping[str, Any]
     timing: Timing
+    labels: tuple[str, ...] = ()
+    """What the model tells apart, speech first; none where it tells speech alone."""
     frame_ms: int = FRAME_MS
     """Distance of two frames, of the probabilities."""
     extras: Mapping[str, Any] = field(default_factory=dict)
@@ -79,11 +100,21 @@ class Report:
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
 
+    def tracks(self) -> Iterator[Track]:
+        """Every channel's, label by label."""
+        for entry in self.channels:
+            for label in self.labels or (None,):
+                yield Track(
+                    entry.channel, label, tuple(segment for segment in entry.segments if segment.label == label)
+                )
+
     @property
     def speech_ms(self) -> int:
         """Time in which any channel speaks."""
         total = reached = 0
         for _, segment in self.in_order():
+            if segment.label not in (None, SPEECH):
+                continue
             total += max(0, segment.end_ms - max(reached, segment.start_ms))
             reached = max(reached, segment.end_ms)
         return total
@@ -97,6 +128,11 @@ class Report:
     def real_time_factor(self) -> float:
         """Time taken over the duration."""
         return round(self.timing.total_ms / self.audio.duration_ms, 6) if self.audio.duration_ms else 0.0
+
+
+def track_name(channel: int | None, label: str | None) -> str:
+    """What a segment is called where a format wants a word."""
+    return (label or SPEECH) + ("" if channel is None else f"_ch{channel}")
 
 
 def safe_name(filename: str | None) -> str:

@@ -1,12 +1,12 @@
 """Subtitles: SubRip and WebVTT, one numbered cue a segment."""
 
-from app.formats.report import Report
+from app.formats.report import SPEECH, Report
 
 
 def srt_text(report: Report) -> str:
     """SubRip: `00:01:02,345`."""
     cues = (
-        f"{index}\n{_clock(segment.start_ms, ',')} --> {_clock(segment.end_ms, ',')}\n{_text(channel)}\n"
+        f"{index}\n{_clock(segment.start_ms, ',')} --> {_clock(segment.end_ms, ',')}\n{_text(channel, segment.label)}\n"
         for index, (channel, segment) in enumerate(report.in_order(), 1)
     )
     return "\n".join(cues)
@@ -15,7 +15,8 @@ def srt_text(report: Report) -> str:
 def vtt_text(report: Report) -> str:
     """WebVTT: `00:01:02.345`."""
     cues = (
-        f"\n{index}\n{_clock(segment.start_ms, '.')} --> {_clock(segment.end_ms, '.')}\n{_text(channel)}\n"
+        f"\n{index}\n{_clock(segment.start_ms, '.')} --> {_clock(segment.end_ms, '.')}\n"
+        f"{_text(channel, segment.label)}\n"
         for index, (channel, segment) in enumerate(report.in_order(), 1)
     )
     return "WEBVTT\n" + "".join(cues)
@@ -28,5 +29,6 @@ def _clock(time_ms: int, separator: str) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}{separator}{milliseconds:03d}"
 
 
-def _text(channel: int | None) -> str:
-    return "speech" if channel is None else f"speech (channel {channel})"
+def _text(channel: int | None, label: str | None) -> str:
+    what = label or SPEECH
+    return what if channel is None else f"{what} (channel {channel})"

@@ -7,31 +7,31 @@ from typing import Literal
 from app.formats.report import Report
 
 _HEADINGS = {
-    "zh": ("片段序号", "开始时间", "结束时间", "时长", "声道"),
-    "en": ("Segment", "Start", "End", "Duration", "Channel"),
+    "zh": ("片段序号", "开始时间", "结束时间", "时长", "声道", "类别"),
+    "en": ("Segment", "Start", "End", "Duration", "Channel", "Label"),
 }
 
 
 def csv_text(report: Report) -> str:
-    """One line a segment under a header line; `channel` is empty for the mix."""
+    """One line a segment under a header line; `channel` is empty for the mix, `label` there only where it can differ."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["index", "start_ms", "end_ms", "duration_ms", "forced_end", "speech_probability", "channel"],
-    )
+    columns = ["index", "start_ms", "end_ms", "duration_ms", "forced_end", "speech_probability", "channel"]
+    writer.writerow([*columns, "label"] if report.labels else columns)
     for index, (channel, segment) in enumerate(report.in_order(), 1):
         row = [index, segment.start_ms, segment.end_ms, segment.duration_ms, str(segment.forced_end).lower()]
-        writer.writerow([*row, f"{segment.speech_probability:.4f}", "" if channel is None else channel])
+        row += [f"{segment.speech_probability:.4f}", "" if channel is None else channel]
+        writer.writerow([*row, segment.label] if report.labels else row)
     return out.getvalue()
 
 
 def markdown_text(report: Report, lang: Literal["zh", "en"]) -> str:
     """A table in seconds, `0.820s`; with a channel column when there are channels."""
     with_channel = any(entry.channel is not None for entry in report.channels)
-    width = 5 if with_channel else 4
-    rows = [list(_HEADINGS[lang][:width]), ["---:"] * width]
+    columns = [0, 1, 2, 3, *([4] if with_channel else []), *([5] if report.labels else [])]
+    rows = [[_HEADINGS[lang][column] for column in columns], ["---:"] * len(columns)]
     for index, (channel, segment) in enumerate(report.in_order(), 1):
         times = (segment.start_ms, segment.end_ms, segment.duration_ms)
-        row = [str(index), *(f"{time / 1000:.3f}s" for time in times), str(channel)]
-        rows.append(row[:width])
+        row = [str(index), *(f"{time / 1000:.3f}s" for time in times), str(channel), str(segment.label)]
+        rows.append([row[column] for column in columns])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -8,17 +8,17 @@ batches grow, and the cost of a chunk falls, as load rises.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import structlog
 
-from app.engine.backend import Cost
+from app.engine.backend import Backend, Cost
 from app.engine.permits import Turn
 from app.live.seat import Seat
 from app.live.session import PendingBlock
 from app.observe import Observer
-from app.vad.blocks import Scored
+from app.vad.blocks import Block, Scored
 from app.vad.errors import VadError
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,21 @@ _SLICE = 64
 """Streams looked after before the event loop may turn to others: some milliseconds' work."""
 INTERNAL = "internal"
 
-_Item = tuple[Seat, PendingBlock]
+
+@dataclass(slots=True)
+class _Work:
+    """A stream's piece of work, while the blocks of its model's members are scored."""
+
+    seat: Seat
+    pending: PendingBlock
+    found: list[Scored[Any] | None]
+    missing: int
+    """Members whose blocks are still to be scored."""
+    error: Exception | None = None
+
+
+_Item = tuple[_Work, int]
+"""One member's block of a piece of work."""
 
 
 class Batcher:
@@ -77,7 +91,7 @@ class Batcher:
                 pending = self._next_block(seat)
                 if pending is not None:
                     seat.scoring = True
-                    items.append((seat, pending))
+                    items += _items(seat, pending)
                 else:
                     self._on_idle(seat)
                 seat.connection.wake()
@@ -99,32 +113,38 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - scored again one by one, where it is told
             await self._score_alone(items, error)
             return
-        for count, ((seat, pending), scored) in enumerate(zip(items, found, strict=True), 1):
-            self._commit(seat, pending, scored)
+        for count, (item, scored) in enumerate(zip(items, found, strict=True), 1):
+            self._arrived(item, scored)
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
 
     async def _score_alone(self, items: list[_Item], error: Exception) -> None:
         """After a failed batch, none of whose streams has moved on: one bad stream must not end the others."""
-        for seat, pending in items:
-            found = error if len(items) == 1 else await _score_one(seat, pending)
-            if isinstance(found, Exception):
-                _fail(seat, found)
-                self._release(seat)
-            else:
-                self._commit(seat, pending, found)
+        for item in items:
+            self._arrived(item, error if len(items) == 1 else await _score_one(item))
 
-    def _commit(self, seat: Seat, pending: PendingBlock, scored: Scored[Any]) -> None:
+    def _arrived(self, item: _Item, found: Scored[Any] | Exception) -> None:
+        """A member's block is scored, or cannot be; with the last one the stream moves on, or ends."""
+        work, member = item
+        work.missing -= 1
+        if isinstance(found, Exception):
+            work.error = work.error or found
+        else:
+            work.found[member] = found
+        if work.missing == 0:
+            self._finish(work)
+
+    def _finish(self, work: _Work) -> None:
+        seat = work.seat
         try:
-            seat.session.commit(pending, scored)
+            if work.error is not None:
+                raise work.error
+            seat.session.commit(work.pending, work.found)
         except Exception as error:  # noqa: BLE001 - it ends this stream, not the others; logged there
             _fail(seat, error)
         now = self._clock()
-        for received in pending.received:
+        for received in work.pending.received:
             self._observer.live_chunk(now - received)
-        self._release(seat)
-
-    def _release(self, seat: Seat) -> None:
         seat.scoring = False
         if seat.session.has_work:
             self.notify(seat)
@@ -133,29 +153,44 @@ class Batcher:
         seat.connection.wake()
 
 
-async def _score(items: list[_Item]) -> list[Scored[Any]]:
-    backend = items[0][0].model.backend
+def _items(seat: Seat, pending: PendingBlock) -> list[_Item]:
+    members = [member for member, block in enumerate(pending.blocks) if block is not None]
+    work = _Work(seat, pending, [None] * len(pending.blocks), len(members))
+    return [(work, member) for member in members]
 
+
+def _block(item: _Item) -> Block[Any]:
+    work, member = item
+    return cast("Block[Any]", work.pending.blocks[member])  # no item is made without one
+
+
+def _backend(item: _Item) -> Backend:
+    work, member = item
+    return work.seat.model.backends[member]
+
+
+async def _score(items: list[_Item]) -> list[Scored[Any]]:
     def keep(found: list[Scored[Any]]) -> list[Scored[Any]]:
         return _in_pool(items, found)
 
-    return await backend.score([pending.block for _, pending in items], Turn(), Cost(), keep)
+    return await _backend(items[0]).score([_block(item) for item in items], Turn(), Cost(), keep)
 
 
-async def _score_one(seat: Seat, pending: PendingBlock) -> Scored[Any] | Exception:
+async def _score_one(item: _Item) -> Scored[Any] | Exception:
     try:
-        return (await _score([(seat, pending)]))[0]
+        return (await _score([item]))[0]
     except Exception as error:  # noqa: BLE001 - told to its client
         return error
 
 
 def _in_pool(items: list[_Item], found: list[Scored[Any]]) -> list[Scored[Any]]:
-    """The same, with the streams' states in their rows of the model's pool, if it has one."""
-    pool = items[0][0].pool
+    """The same, with the streams' states in their rows of the backend's pool, if it has one."""
+    places = [work.seat.rows[member] for work, member in items]
+    pool = places[0].pool
     going_on = [at for at, scored in enumerate(found) if scored.state is not None]
     if pool is None or not going_on:
         return found
-    states = pool.store([items[at][0].row for at in going_on], [found[at].state for at in going_on])
+    states = pool.store([places[at].row for at in going_on], [found[at].state for at in going_on])
     kept = dict(zip(going_on, states, strict=True))
     return [replace(scored, state=kept.get(at)) for at, scored in enumerate(found)]
 
@@ -169,15 +204,15 @@ def _fail(seat: Seat, error: Exception) -> None:
 
 
 def _batches(items: list[_Item]) -> list[list[_Item]]:
-    """Batches of about a tile's frames each, of one model, of blocks as alike as can be."""
+    """Batches of about a tile's frames each, of one backend, of blocks as alike as can be."""
     batches: list[list[_Item]] = []
-    frames, model = 0, None
-    for item in sorted(items, key=lambda item: (item[0].model.info.name, len(item[1].block.samples))):
-        backend = item[0].model.backend
-        length = max(1, len(item[1].block.samples) // backend.grid.shift_samples)
-        if item[0].model is not model or frames + length > backend.scorer.tile_frames:
+    frames, present = 0, None
+    for item in sorted(items, key=lambda item: (_backend(item).name, len(_block(item).samples))):
+        backend = _backend(item)
+        length = max(1, len(_block(item).samples) // backend.grid.shift_samples)
+        if backend is not present or frames + length > backend.scorer.tile_frames:
             batches.append([])
-            frames, model = 0, item[0].model
+            frames, present = 0, backend
         batches[-1].append(item)
         frames += length
     return batches

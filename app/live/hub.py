@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.engine.backend import Backend
 from app.engine.engine import Engine
 from app.live.batcher import Batcher
 from app.live.parameters import StreamParameters
-from app.live.seat import NOBODY, Connection, Seat
+from app.live.seat import NOBODY, Connection, PoolRow, Seat
 from app.live.session import DONE, LiveSession
 from app.models import Model
 from app.observe import Observer
@@ -59,7 +60,7 @@ class Hub:
         self._observer = observer or Observer()
         self._batcher = Batcher(engine.workers, batch_delay_s, clock, self._observer, on_idle=self._give_up_row)
         self._engine = engine
-        self._pools: dict[Model, Pool[Any] | None] = {}
+        self._pools: dict[Backend, Pool[Any] | None] = {}
         self._seats: dict[str, Seat] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -105,17 +106,16 @@ class Hub:
         if len(self._seats) >= self.limits.streams:
             left = [seat for seat in self._seats.values() if seat.left is not None]
             self._forget(min(left, key=lambda seat: seat.left or 0.0))
-        pool = self._pool_of(model)
         session = LiveSession(
             parameters,
             segmentation,
             model.new_stream(segmentation),
-            model.backend.grid,
+            model.grid,
             buffer_s=self.limits.buffer_s,
         )
         now = self.clock()
-        seat = Seat(secrets.token_urlsafe(18), client, session, model, now, now, pool, connection=connection)
-        seat.row = -1 if pool is None else pool.open()
+        rows = [PoolRow(pool, -1 if pool is None else pool.open()) for pool in map(self._pool_of, model.backends)]
+        seat = Seat(secrets.token_urlsafe(18), client, session, model, now, now, rows, connection=connection)
         self._seats[seat.token] = seat
         return seat
 
@@ -158,11 +158,11 @@ class Hub:
         for seat in list(self._seats.values()):
             self._sweep(seat, self.clock())
 
-    def _pool_of(self, model: Model) -> Pool[Any] | None:
-        if model not in self._pools:
+    def _pool_of(self, backend: Backend) -> Pool[Any] | None:
+        if backend not in self._pools:
             # A session that is forgotten keeps its row until its last block has been scored.
-            self._pools[model] = model.backend.scorer.new_pool(2 * self.limits.streams)
-        return self._pools[model]
+            self._pools[backend] = backend.scorer.new_pool(2 * self.limits.streams)
+        return self._pools[backend]
 
     def _forget(self, seat: Seat) -> None:
         self._seats.pop(seat.token, None)
@@ -172,9 +172,11 @@ class Hub:
     def _give_up_row(self, seat: Seat) -> None:
         """Of a session that is over or forgotten, once nothing of it is under way."""
         over = seat.session.ended is not None or seat.token not in self._seats
-        if over and not seat.scoring and seat.row >= 0 and seat.pool is not None:
-            seat.pool.close(seat.row)
-            seat.row = -1
+        if over and not seat.scoring:
+            for place in seat.rows:
+                if place.pool is not None:
+                    place.pool.close(place.row)
+            seat.rows = []
 
     async def _sweep_for_ever(self) -> None:
         while True:

@@ -33,6 +33,15 @@ class NoConnection:
 NOBODY = NoConnection()
 
 
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """Where one member's state is kept."""
+
+    pool: Pool[Any] | None
+    """None where the model gains nothing by it."""
+    row: int
+
+
 @dataclass(slots=True, eq=False)
 class Seat:
     """Made and changed by the hub, but for `scoring`, which is the batcher's."""
@@ -47,9 +56,8 @@ class Seat:
     """The hub's clock when it was opened."""
     seen: float
     """When its client last sent something."""
-    pool: Pool[Any] | None = None
-    row: int = -1
-    """Of the pool; -1 when it has none (any more)."""
+    rows: list[PoolRow] = field(default_factory=list)
+    """Where the states of the model's members are kept; empty when they are given back."""
     connection: Connection = field(default=NOBODY)
     left: float | None = None
     """When its client went; None while it is there."""

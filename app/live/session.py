@@ -13,6 +13,7 @@ messages are kept for a client that comes back.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from app.vad.grid import Grid
 from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
 from app.vad.segmenters.registry import Segmentation
-from app.vad.stream import VadStream
+from app.vad.stream import Stream
 
 Command = Literal["flush", "reset", "end"]
 
@@ -46,9 +47,9 @@ DONE = "done"
 
 @dataclass(slots=True)
 class PendingBlock:
-    """A block to be scored, and what follows it."""
+    """Blocks to be scored, one of each of the model's members, and what follows them."""
 
-    block: Block[Any]
+    blocks: list[Block[Any] | None]
     command: Command | None
     received: list[float]
     """The receiver's clock at each chunk in it."""
@@ -61,7 +62,7 @@ class LiveSession:
         self,
         parameters: StreamParameters,
         segmentation: Segmentation,
-        stream: VadStream,
+        stream: Stream,
         grid: Grid,
         *,
         buffer_s: float,
@@ -145,26 +146,28 @@ class LiveSession:
         while self.has_work:
             head = self._inbox[0]
             if isinstance(head, tuple):
-                block, command = self.stream.cut(self._read_chunks()), None
+                blocks, command = self.stream.cut_blocks(self._read_chunks()), None
             else:
                 self._inbox.popleft()
                 if head == "reset":
                     self._reset()
                     continue
                 command = head
-                block = self.stream.cut(self._pcm.flush(), final=True)
-            if block is not None:
+                blocks = self.stream.cut_blocks(self._pcm.flush(), final=True)
+            if any(block is not None for block in blocks):
                 received, self._received = self._received, []
-                return PendingBlock(block, command, received)
+                return PendingBlock(blocks, command, received)
         return None
 
-    def commit(self, pending: PendingBlock, scored: Scored[Any]) -> None:
-        """Take over what scoring a block gave."""
+    def commit(self, pending: PendingBlock, found: Sequence[Scored[Any] | None]) -> None:
+        """Take over what scoring the blocks gave."""
         final = pending.command is not None
+        events = self.stream.commit_scores(found, final=final)
+        heard = self.stream.heard
         if self.parameters.probabilities:
-            self._tell_probabilities(scored.posteriors, final=final)
-        self._scored_frames += len(scored.posteriors)
-        for event in self.stream.commit(scored, final=final):
+            self._tell_probabilities(heard, final=final)
+        self._scored_frames += len(heard)
+        for event in events:
             self._tell(event, final=final)
         self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
         if pending.command == "flush":

@@ -22,6 +22,8 @@ class Grid:
     pads_last: bool = False
     """Whether samples after a stream's last whole frame count as a frame too, filled up with silence. Only where frames
     do not overlap."""
+    labels: tuple[str, ...] = ()
+    """What each column of the posteriors is the probability of, speech first; none where it is speech alone."""
 
     @property
     def frame_ms(self) -> int:

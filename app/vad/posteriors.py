@@ -1,7 +1,7 @@
 """What a model hands to a segmenter: a probability and a level for each frame; and the protocol of segmenters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,26 +15,31 @@ DoubleArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Posteriors:
-    """Of consecutive frames on a model's grid; both arrays have shape [frames].
+    """Of consecutive frames on a model's grid.
 
     `values` stay what the network gave: turned over and back in float32, a probability of silence would not be the
     same any more, and a segment's edge may hang on its last bit.
     """
 
-    values: FloatArray
-    """Posterior probability, 0-1, of what `of` says."""
+    values: "FloatArray | DoubleArray"
+    """Posterior probability, 0-1, of what `of` says, [frames]; of a model with labels [frames, labels]."""
     decibel: FloatArray
-    """Energy of the frame's samples, 10 log10(sum of squares + 1e-6), in dB."""
+    """[frames]. Energy of the frame's samples, 10 log10(sum of squares + 1e-6), in dB."""
     of: Literal["speech", "silence"] = "speech"
     short_ms: float = 0.0
-    """How much of the last frame lies after the stream's end."""
+    """At a stream's end: how much of the last frame's step lies after it. Below 0: how much of the stream lies after
+    that step, which is the rest of a frame that is longer than its step."""
+    members: FloatArray | None = None
+    """Of a model made of models: each one's speech probability, [frames, members]."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def speech(self) -> DoubleArray:
-        """Probability of speech."""
+        """Probability of speech, [frames]."""
+        if self.values.ndim == 2:
+            return self.column(0).speech
         doubles = self.values.astype(np.float64)
         return doubles if self.of == "speech" else 1.0 - doubles
 
@@ -47,11 +52,17 @@ class Posteriors:
     @property
     def nbytes(self) -> int:
         """Memory that they take."""
-        return self.values.nbytes + self.decibel.nbytes
+        return self.values.nbytes + self.decibel.nbytes + (0 if self.members is None else self.members.nbytes)
+
+    def column(self, label: int) -> "Posteriors":
+        """One label's alone, as if it were speech."""
+        values = self.values[:, label] if self.values.ndim == 2 else self.values
+        return Posteriors(values, self.decibel, self.of, self.short_ms)
 
     def take(self, frames: "slice | NDArray[np.intp]") -> "Posteriors":
         """Some of the frames; none of them is short any more."""
-        return Posteriors(self.values[frames], self.decibel[frames], self.of)
+        members = None if self.members is None else self.members[frames]
+        return Posteriors(self.values[frames], self.decibel[frames], self.of, members=members)
 
 
 NO_POSTERIORS = Posteriors(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
@@ -59,12 +70,15 @@ NO_POSTERIORS = Posteriors(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.f
 
 def join_posteriors(parts: Sequence[Posteriors]) -> Posteriors:
     """The posteriors of consecutive blocks of one stream as one."""
+    short_ms = parts[-1].short_ms if parts else 0.0
     parts = [part for part in parts if len(part)]
-    if len(parts) <= 1:
-        return parts[0] if parts else NO_POSTERIORS
+    if not parts:
+        return replace(NO_POSTERIORS, short_ms=short_ms)
     values = np.concatenate([part.values for part in parts])
     decibel = np.concatenate([part.decibel for part in parts])
-    return Posteriors(values, decibel, parts[0].of, parts[-1].short_ms)
+    apart = [part.members for part in parts if part.members is not None]
+    members = np.concatenate(apart) if len(apart) == len(parts) else None
+    return Posteriors(values, decibel, parts[0].of, short_ms, members)
 
 
 class Segmenter(Protocol):

@@ -15,7 +15,9 @@ class Segment:
     forced_end: bool
     """True when the longest allowed duration cut it, not silence."""
     speech_probability: float
-    """Mean speech probability of its frames, 0-1."""
+    """Mean speech probability of its frames, 0-1; of a labelled one, the mean probability of what it is."""
+    label: str | None = None
+    """What it is, where a model tells more than speech; None: speech."""
 
     @property
     def duration_ms(self) -> int:

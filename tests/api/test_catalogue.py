@@ -23,9 +23,7 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def several(
-    small_model: Path, other_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningServer]:
+def several(small_model: Path, other_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Two models, and defaults of the server's own for options of both modes."""
     settings = {"VAD_MODELS": f"telephone={other_model}", **DEFAULTS}
     with local_server(f"room={small_model}", tmp_path_factory.mktemp("several"), settings) as server:

@@ -277,6 +277,7 @@ def test_nothing_is_left_behind(server: RunningServer, speech_like: Path) -> Non
     assert server.upload_files == []
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 def test_the_published_example_over_http(published_server: RunningServer, reference: Path) -> None:
     cases = json.loads((reference / "golden" / "offline.json").read_text())

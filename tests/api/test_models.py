@@ -172,6 +172,7 @@ def test_the_compatible_endpoint_takes_any_name(mixed: RunningServer) -> None:
     assert found("silero-8k") == spans(post(mixed, content, model="silero-8k", mode="tight").json())
 
 
+@pytest.mark.slow
 def test_a_hundred_at_once_of_every_kind(mixed: RunningServer) -> None:
     """Files, kept analyses and live streams; models, modes and options mixed: each gets what it gets alone."""
     kinds = list(

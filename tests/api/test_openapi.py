@@ -1,7 +1,5 @@
 """The OpenAPI document: complete, and true."""
 
-import re
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,8 +8,6 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
-from app.vad.segmenters.endpoint import EndpointOptions
-from app.vad.segmenters.hysteresis import TightOptions
 from app.vad.segmenters.registry import SEGMENTERS
 from tests.server import RunningServer
 
@@ -34,9 +30,7 @@ def test_the_paths() -> None:
     assert set(DOCUMENT["paths"]) == PATHS
 
 
-@pytest.mark.parametrize(
-    ("mode", "name"), [(kind.mode, name) for kind in SEGMENTERS for name in kind.options.names()]
-)
+@pytest.mark.parametrize(("mode", "name"), [(kind.mode, name) for kind in SEGMENTERS for name in kind.options.names()])
 def test_every_option_is_documented_with_mode_default_range_unit_and_meaning(mode: str, name: str) -> None:
     (parameter,) = [entry for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"] if entry["name"] == name]
     schema = parameter["schema"]

@@ -156,8 +156,8 @@ def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: 
 
 @pytest.mark.slow
 def test_a_thousand_aborted_uploads_leave_nothing(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
-    with running_server(small_model, tmp_path) as server:
-        descriptors = Path(f"/proc/{server.process.pid}/fd")
+    with local_server(small_model, tmp_path) as server:
+        descriptors = Path(f"/proc/{server.pid}/fd")
         httpx.post(f"{server.url}/vad", content=speech_like.read_bytes())
         before = len(list(descriptors.iterdir()))
         for number in range(1_000):
@@ -187,6 +187,7 @@ def test_the_deadline_is_told(small_model: Path, long_file: Path, tmp_path: Path
         eventually(lambda: server.upload_files == [])
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_what_is_inside_and_exits_0(small_model: Path, long_file: Path, tmp_path: Path) -> None:
     with running_server(small_model, tmp_path, {"VAD_WORKERS": "1"}) as server:
         answers: list[httpx.Response] = []
@@ -204,6 +205,7 @@ def test_sigterm_finishes_what_is_inside_and_exits_0(small_model: Path, long_fil
     assert list((tmp_path / "tmp").rglob("*.upload")) == []
 
 
+@pytest.mark.slow
 def test_a_second_signal_quits_at_once(small_model: Path, tmp_path: Path) -> None:
     with running_server(small_model, tmp_path) as server:
         held = slow_upload(server)
@@ -216,6 +218,7 @@ def test_a_second_signal_quits_at_once(small_model: Path, tmp_path: Path) -> Non
         held.close()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_swept_at_the_next_start(small_model: Path, tmp_path: Path) -> None:
     server = start_server(small_model, tmp_path)
     wait_until_ready(server)
@@ -228,10 +231,10 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(small_model: Path
     server.process.wait()
     held.close()
     assert len(list(base.iterdir())) == 1
-    with running_server(small_model, tmp_path) as again:
+    with local_server(small_model, tmp_path) as again:
         assert list(base.rglob("*.upload")) == []
         assert len(list(base.iterdir())) == 1
-        with running_server(small_model, tmp_path / "other", {"VAD_TMP_DIR": str(tmp_path / "tmp")}):
+        with local_server(small_model, tmp_path / "other", {"VAD_TMP_DIR": str(tmp_path / "tmp")}):
             assert len(list(base.iterdir())) == 2, "a neighbour's directory is left alone"
         assert httpx.get(f"{again.url}/health").status_code == 200
 

@@ -8,7 +8,7 @@ import pytest
 from app.audio.ffmpeg import find_ffmpeg
 from tests.server import RunningServer
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.slow]
 
 COATS = {
     "mp3": ("a.mp3", ["-c:a", "libmp3lame", "-b:a", "128k"]),

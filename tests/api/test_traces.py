@@ -12,6 +12,7 @@ import pytest
 from tests.server import running_server
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
 trace_service = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="the [otel] extra is not installed"
 )

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.audio.ffmpegs import AVAILABLE
+from tests.audio.ffmpegs import AVAILABLE, EACH
 
 
-@pytest.fixture(params=["bundled", "system"])
+@pytest.fixture(params=EACH)
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
     """Every ffmpeg at hand."""
     if request.param not in AVAILABLE:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.audio.limits import AudioLimits
-from tests.audio.ffmpegs import AVAILABLE
+from tests.audio.ffmpegs import AVAILABLE, EACH
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def ffmpeg() -> Path:
     return next(iter(AVAILABLE.values()))
 
 
-@pytest.fixture(params=["bundled", "system"])
+@pytest.fixture(params=EACH)
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
     """Every ffmpeg at hand."""
     if request.param not in AVAILABLE:

@@ -5,6 +5,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from app.audio.ffmpeg import find_ffmpeg
 
 
@@ -21,6 +23,8 @@ def _available() -> dict[str, Path]:
 
 AVAILABLE = _available()
 """By name; the first is the one that the service uses."""
+EACH = ("bundled", pytest.param("system", marks=pytest.mark.slow))
+"""Parameters of tests that try every one of them; the second says what the first has said, mostly."""
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 
 from app.audio.choose import open_decoder
 from app.audio.limits import AudioLimits
-from tests.audio.ffmpegs import AVAILABLE
+from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.audio.recordings import RECIPES, Recipe, Samples, alike, decoded, voice, write
 
 SECONDS = 1.7
@@ -21,7 +21,7 @@ def written(recipe: Recipe, folder: Path) -> tuple[Path, Samples]:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("binary", ["bundled", "system"])
+@pytest.mark.parametrize("binary", EACH)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_what_went_in_comes_out(recipe: Recipe, binary: str, tmp_path: Path, limits: AudioLimits) -> None:
     if binary not in AVAILABLE:

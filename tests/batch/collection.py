@@ -1,15 +1,13 @@
 """Collections of generated clips, and what `batch` made of them."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+from tests.cli.calling import Ended, call, spawn
 from tests.signals import bursts
 
 BROKEN = b"RIFF\x24\x00\x00\x00WAVEfmt nothing that could be heard"
@@ -34,31 +32,18 @@ def is_broken(path: str) -> bool:
     return int(path[-9:-4]) % 100 == 37
 
 
-def command(*arguments: str | Path) -> list[str]:
-    """The command line of `fsmn-vad batch`."""
-    return [sys.executable, "-m", "app.cli", "batch", *map(str, arguments)]
+def run(model: Path, *arguments: str | Path, **more: str) -> Ended:
+    """Run it to its end, in this process; its workers have their own."""
+    return call(model, "batch", *arguments, **more)
 
 
-def environment(model: Path, **more: str) -> dict[str, str]:
-    """Of a run: none of the caller's settings but the model."""
-    mine = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "AWS_", "RAY_"))}
-    return mine | {"VAD_MODEL": str(model), "VAD_DEVICE": "cpu", "COLUMNS": "100", **more}
+def spawn_run(model: Path, *arguments: str | Path, **more: str) -> Ended:
+    """The same in a process of its own: workers' surroundings, such as a storage's keys, are those of the first run
+    that this process makes."""
+    return spawn(model, "batch", *arguments, limit_s=LIMIT_S, **more)
 
 
-def run(model: Path, *arguments: str | Path, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Run it to its end."""
-    return subprocess.run(
-        command(*arguments),
-        env=environment(model, **more),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def account(ended: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+def account(ended: Ended) -> dict[str, Any]:
     """The account that it printed."""
     assert "Traceback" not in ended.stderr, ended.stderr
     document: dict[str, Any] = json.loads(ended.stdout)
@@ -78,7 +63,8 @@ def check_every_clip_once(rows: Iterable[dict[str, Any]], paths: list[str]) -> N
     assert len({row["id"] for row in rows}) == len(paths)
     for row in rows:
         if is_broken(row["path"]):
-            assert (row["error_code"], row["segments"]) == ("invalid_audio", [])
+            assert (row["error_code"], row["model"], row["segments"]) == ("invalid_audio", None, [])
         else:
             assert row["error"] is None
+            assert row["model"]
             assert len(row["segments"]) == 1

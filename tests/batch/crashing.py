@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.cli.batch import build_worker_detector
 from app.config import Settings
 from app.detection import Detector, Job
 from app.formats.report import Report
+from app.runtime import Runtime, start_runtime
 
 FATAL = "fatal"
 
@@ -22,13 +23,14 @@ class CrashingDetector(Detector):
         return await super().detect(job, tell)
 
 
-def build_crashing(model: Path) -> Detector:
+async def build_crashing(model: Path) -> Runtime:
     """On the small model."""
-    detector = build_worker_detector(Settings(model=str(model), device="cpu", workers=1))
-    detector.__class__ = CrashingDetector
-    return detector
+    settings = Settings(model=str(model), device="cpu", workers=1)
+    runtime = await start_runtime(settings, only=settings.model)
+    detector = runtime.detector
+    return replace(runtime, detector=CrashingDetector(detector.engine, detector.audio, detector.observer))
 
 
-def build_nothing() -> Detector:
+async def build_nothing() -> Runtime:
     """What a worker without a model meets."""
     raise FileNotFoundError("there is no model here")

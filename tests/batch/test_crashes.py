@@ -1,5 +1,6 @@
 """Workers that die, files that vanish, destinations that fail: a row, or a message, and never a hang."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -14,11 +15,10 @@ from app.batch.local import LocalRun
 from app.batch.problems import WorkerLost
 from app.batch.source import Source
 from app.batch.store import Store
-from app.batch.worker import Task
-from app.detection import Detector
+from app.batch.worker import Build, Task
 from tests.batch.collection import read_jsonl, write_clips
 from tests.batch.crashing import build_crashing, build_nothing
-from tests.batch.processes import command_line, descendants, wait_until_gone
+from tests.batch.processes import wait_until_gone
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
 
     crashing = partial(build_crashing, small_model)
 
-    def make(build: Callable[[], Detector] = crashing, out: str = "out") -> Task:
+    def make(build: Build = crashing, out: str = "out") -> Task:
         destination = str(tmp_path / out)
         return Task(str(clips), destination, "jsonl", {}, "mix", scratch=None, build=build)
 
@@ -46,8 +46,8 @@ def shards(clips: Path, files: int = 4) -> list[Shard]:
 
 
 def workers_now() -> set[int]:
-    """Process ids of this process's workers; the standard library keeps another child beside them."""
-    return {pid for pid in descendants(os.getpid()) if "spawn_main" in command_line(pid)}
+    """Process ids of this process's workers."""
+    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
 
 
 def test_a_file_that_kills_its_reader_costs_only_itself(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:

@@ -10,19 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.collection import (
-    LIMIT_S,
-    account,
-    check_every_clip_once,
-    command,
-    environment,
-    read_jsonl,
-    run,
-    write_clips,
-)
+from tests.batch.collection import LIMIT_S, account, check_every_clip_once, read_jsonl, run, spawn_run, write_clips
 from tests.batch.conftest import CLIPS, need
 from tests.batch.processes import command_line, descendants, wait_until_gone
 from tests.batch.storage import ObjectStorage
+from tests.cli.calling import Ended, command, environment
 
 SHARD_FILES = 50
 SHARDS = CLIPS // SHARD_FILES
@@ -47,7 +39,7 @@ def kill_half_way(arguments: list[str], environment: dict[str, str], log: Path, 
     assert wait_until_gone(below) == set()
 
 
-def check_account(ended: "subprocess.CompletedProcess[str]", done_before: int) -> None:
+def check_account(ended: Ended, done_before: int) -> None:
     found = account(ended)
     assert ended.returncode == 1
     assert (found["files"], found["failed"], found["segments"]) == (CLIPS, CLIPS // 100, CLIPS - CLIPS // 100)
@@ -62,7 +54,7 @@ def test_on_this_machine(small_model: Path, collection: Collection, tmp_path: Pa
     def done() -> list[str]:
         return [path.stem for path in (results / "_done").glob("*.json")]
 
-    kill_half_way(command(*arguments), environment(small_model), tmp_path / "log", lambda: len(done()))
+    kill_half_way(command("batch", *arguments), environment(small_model), tmp_path / "log", lambda: len(done()))
     before = {name: (results / f"segments-{name}.jsonl").stat().st_mtime_ns for name in done()}
     assert SHARDS // 2 <= len(before) < SHARDS
     check_account(run(small_model, *arguments), len(before))
@@ -70,6 +62,7 @@ def test_on_this_machine(small_model: Path, collection: Collection, tmp_path: Pa
     check_every_clip_once(read_jsonl(results), collection[1])
 
 
+@pytest.mark.full
 def test_on_ray_and_object_storage(
     small_model: Path, collection: Collection, storage: ObjectStorage, tmp_path: Path
 ) -> None:
@@ -89,11 +82,11 @@ def test_on_ray_and_object_storage(
         return re.findall(r"_done/(\d+)\.json", " ".join(storage.modified("results", "run/_done/")))
 
     with_storage = environment(small_model, **storage.environment)
-    kill_half_way(command(*arguments), with_storage, tmp_path / "log", lambda: len(done()))
+    kill_half_way(command("batch", *arguments), with_storage, tmp_path / "log", lambda: len(done()))
     finished = {f"run/segments-{name}.parquet" for name in done()}
     before = {name: when for name, when in storage.modified("results", "run/").items() if name in finished}
     assert SHARDS // 2 <= len(before) < SHARDS
-    check_account(run(small_model, *arguments, **storage.environment), len(before))
+    check_account(spawn_run(small_model, *arguments, **storage.environment), len(before))
     after = storage.modified("results", "run/segments-")
     assert {name: after[name] for name in before} == before
     assert len(after) == SHARDS
@@ -101,15 +94,17 @@ def test_on_ray_and_object_storage(
     check_every_clip_once([row for table in tables for row in table.to_pylist()], collection[1])
 
 
+@pytest.mark.full
 def test_object_storage_without_ray(small_model: Path, storage: ObjectStorage, few: Collection, tmp_path: Path) -> None:
     storage.make_bucket("few")
     storage.upload(*few, "few", "deep/er")
     storage.put("few", "deep/er-beside/other.wav", b"of another folder")
-    ended = run(small_model, "s3://few/deep/er", tmp_path, "--workers", "1", **storage.environment)
+    ended = spawn_run(small_model, "s3://few/deep/er", tmp_path, "--workers", "1", **storage.environment)
     assert account(ended)["files"] == 40
     check_every_clip_once(read_jsonl(tmp_path), few[1])
 
 
+@pytest.mark.full
 def test_a_file_that_kills_actors_costs_only_itself(small_model: Path, tmp_path: Path) -> None:
     need("ray", "the extra [ray]")
     clips = tmp_path / "clips"

@@ -4,14 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.batch.collection import account, check_every_clip_once, command, environment, read_jsonl, run
+from tests.batch.collection import account, check_every_clip_once, read_jsonl, run
 from tests.batch.conftest import need
+from tests.cli.calling import call, command, environment
 
 Few = tuple[Path, list[str]]
 
@@ -34,14 +34,17 @@ def test_every_clip_has_a_row(done: Path, few: Few) -> None:
     check_every_clip_once(read_jsonl(done), few[1])
     manifest = json.loads((done / "manifest.json").read_text())
     assert manifest["listing"]["files"] == 40
+    assert list(manifest["model"]) == ["name", "id", "revision", "fingerprint", "dtype"]
     assert len(manifest["model"]["fingerprint"]) == 64
 
 
 def test_the_segments_are_those_of_detect(done: Path, few: Few, small_model: Path) -> None:
     row = read_jsonl(done)[0]
-    detect = [sys.executable, "-m", "app.cli", "detect", str(few[0] / row["path"])]
-    told = subprocess.run(detect, env=environment(small_model), capture_output=True, timeout=60, check=True).stdout
-    assert row["segments"] == [{"channel": None, **segment} for segment in json.loads(told)["segments"]]
+    told = json.loads(call(small_model, "detect", few[0] / row["path"]).stdout)
+    # Beside what is told, a row's segments have the members that were not set.
+    segments = [{name: value for name, value in segment.items() if value is not None} for segment in row["segments"]]
+    assert segments == told["segments"]
+    assert row["model"] == told["model"]["name"]
 
 
 def test_done_is_done(done: Path, few: Few, small_model: Path) -> None:
@@ -56,15 +59,17 @@ def test_done_is_done(done: Path, few: Few, small_model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--shard-files", "16", "--threshold", "0.6"], "options.threshold: 0.7 there, 0.6 now"),
+        (["--shard-files", "16", "--max-end-silence-time", "900"], "options.max_end_silence_time: 800 there, 900 now"),
+        (["--shard-files", "16", "--mode", "tight"], "options.mode: endpoint there, tight now"),
+        (["--shard-files", "16", "--model", "mine={model}"], "model.name: {name} there, mine now"),
         (["--shard-files", "17"], "shards.max_files: 16 there, 17 now"),
         (["--shard-files", "16", "--channel", "split"], "channel: mix there, split now"),
     ],
 )
 def test_another_run_is_refused(arguments: list[str], told: str, done: Path, few: Few, small_model: Path) -> None:
-    ended = run(small_model, few[0], done, *arguments)
+    ended = run(small_model, few[0], done, *(text.format(model=small_model) for text in arguments))
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert told in ended.stderr
+    assert told.format(name=small_model.name) in ended.stderr
     assert "--overwrite" in ended.stderr
 
 
@@ -93,7 +98,7 @@ def test_parquet_holds_the_same_rows(small_model: Path, few: Few, done: Path, tm
 def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) -> None:
     arguments = [few[0], tmp_path, "--shard-files", "1", "--workers", "1"]
     process = subprocess.Popen(
-        command(*arguments),
+        command("batch", *arguments),
         env=environment(small_model),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -119,7 +124,8 @@ def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) ->
     [
         (["nowhere"], 2, "no audio files"),
         (["gopher://x/y"], 2, "gopher"),
-        (["{few}", "--threshold", "3"], 2, "threshold"),
+        (["{few}", "--mode", "tight", "--threshold", "3"], 2, "threshold"),
+        (["{few}", "--threshold", "0.4"], 2, "threshold: is an option of mode=tight"),
         (["{few}", "--channel", "left"], 2, "channel"),
         (["{few}", "--format", "csv"], 2, "csv"),
         (["{few}", "--model", "nowhere"], 3, "VAD_MODEL"),
@@ -131,5 +137,4 @@ def test_wrong_usage(arguments: list[str], status: int, told: str, small_model: 
     ended = run(small_model, source.format(few=few[0]), tmp_path / "out", *flags, MODELSCOPE_CACHE=str(tmp_path))
     assert ended.returncode == status
     assert told in ended.stderr
-    assert "Traceback" not in ended.stderr
     assert not (tmp_path / "out").exists()

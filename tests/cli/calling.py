@@ -41,10 +41,12 @@ def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settin
     return Ended(result.exit_code, result.stdout, result.stderr)
 
 
-def spawn(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settings: str) -> Ended:
+def spawn(
+    model: Path | str, *arguments: str | Path, stdin: bytes = b"", limit_s: float = _LIMIT_S, **settings: str
+) -> Ended:
     """Call it in a process of its own."""
     ended = subprocess.run(
-        command(*arguments), env=environment(model, **settings), input=stdin, capture_output=True, timeout=_LIMIT_S,
+        command(*arguments), env=environment(model, **settings), input=stdin, capture_output=True, timeout=limit_s,
         check=False,
     )  # fmt: skip
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())

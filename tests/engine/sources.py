@@ -47,7 +47,7 @@ async def detect(
     """A file's segments, all rows' in one list."""
     chosen = segmentation or endpoint()
     events: list[Event] = []
-    async for found in walk(model.backend, source, lambda: model.new_stream(chosen, isolated=True), cost or Cost()):
+    async for found in walk(model.backends, source, lambda: model.new_stream(chosen, isolated=True), cost or Cost()):
         events += found.events
     return spans(events)
 

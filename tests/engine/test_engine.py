@@ -104,7 +104,7 @@ async def test_a_permit_is_held_until_the_thread_is_done_though_its_waiter_was_c
 async def test_closing_the_iterator_stops_within_a_block(small_scorer: FsmnScorer) -> None:
     async with serving(small_scorer, workers=1) as model:
         source = Source(np.tile(SAMPLES, 40))
-        found = walk(model.backend, source, lambda: model.new_stream(endpoint(), isolated=True), Cost())
+        found = walk(model.backends, source, lambda: model.new_stream(endpoint(), isolated=True), Cost())
         await anext(found)
         await found.aclose()
         assert source.closed
@@ -129,7 +129,7 @@ async def test_no_more_blocks_are_held_for_a_longer_file(small_scorer: FsmnScore
             source = Source(np.tile(SAMPLES, seconds // 30), block=16_000)
             scored = ahead = 0
             streams = lambda: model.new_stream(endpoint(), isolated=True)  # noqa: E731
-            async for _ in walk(model.backend, source, streams, Cost()):
+            async for _ in walk(model.backends, source, streams, Cost()):
                 scored += 1
                 ahead = max(ahead, source.read - scored)
             return ahead

@@ -34,10 +34,10 @@ def advance(scorer: FsmnScorer, pool: StatePool, sessions: list[Session]) -> Non
         works = [(each, work) for each in sessions if (work := each.session.next_block()) is not None]
         if not works:
             return
-        found = scorer.score([work.block for _, work in works])
+        found = scorer.score([work.blocks[0] for _, work in works])
         for (each, work), scored in zip(works, found, strict=True):
             state = scored.state and pool.store([each.row], [scored.state])[0]
-            each.session.commit(work, Scored(scored.posteriors, state))
+            each.session.commit(work, [Scored(scored.posteriors, state)])
 
 
 SHARED = (FsmnScorer, StatePool, Segmentation, StreamParameters, torch.Tensor, type)

@@ -185,7 +185,7 @@ async def test_the_engine_gives_what_a_stream_gives(scorer: SileroScorer, sample
         for options in (OPTIONS[0], OPTIONS[7]):
             found: list[list[Event]] = [[], []]
             streams = lambda options=options: model.new_stream(options, isolated=True)  # noqa: E731
-            async for step in walk(model.backend, InMemory(rows, 10_007), streams, Cost()):
+            async for step in walk(model.backends, InMemory(rows, 10_007), streams, Cost()):
                 found[step.row] += step.events
             for row, events in zip(rows, found, strict=True):
                 assert rounded(events) == rounded(run(VadStream(scorer, options.new_segmenter), [row]))

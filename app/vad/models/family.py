@@ -41,6 +41,8 @@ class KnownModel:
     """Of the published weights: a directory that holds them is this model, whatever it is called."""
     live: bool = True
     """Whether it can follow a live stream."""
+    live_as: str | None = None
+    """The known model that takes its place on live streams, where it cannot follow them itself."""
     autoload: bool = False
     """With `VAD_MODELS=auto`: whether it is loaded at the start when it is at hand, or at its first use."""
 
@@ -83,6 +85,8 @@ class Weights:
     option_defaults: OptionDefaults = field(default_factory=dict)
     summary: str = ""
     """Sizes in words, for people who check a model."""
+    for_streams: bool = False
+    """Whether it was made for streams: files too are then segmented by a mode's machine for those."""
 
 
 class Scorer(Protocol[S]):

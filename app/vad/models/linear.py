@@ -8,7 +8,7 @@ wherever they are missing or answer differently.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 _ROWS_HINT = 1024
 """Rows that the weights' layout is chosen for; any number can be multiplied."""
@@ -51,3 +51,12 @@ class Linear(nn.Module):
         except (AttributeError, RuntimeError, TypeError):
             return None
         return packed if torch.allclose(fused, self._plain(probe), rtol=1e-2, atol=1e-2) else None
+
+
+def padded_rows(rows: Tensor) -> Tensor:
+    """Zero rows behind [rows, features], up to one of few counts: oneDNN compiles, and keeps, a kernel for every count
+    that it meets, which takes longer than to use it once."""
+    count = rows.shape[0]
+    step = 32 if count <= 128 else 64
+    more = (step - count % step) % step
+    return pad(rows, [0, 0, 0, more]) if more > 0 else rows

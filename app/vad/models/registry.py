@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from app.vad.errors import InvalidOption
+from app.vad.models import fusion
 from app.vad.models.family import KnownModel, ModelFamily, ModelSpec
+from app.vad.models.firered.family import FireredFamily
 from app.vad.models.fsmn.family import FsmnFamily
 from app.vad.models.hub.find import as_directory
 from app.vad.models.silero.family import SileroFamily
 
-FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily())
+FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily(), FireredFamily())
 """The first one is taken for a ModelScope id that is not known."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -60,6 +62,13 @@ class Catalogue:
         if not _NAME.fullmatch(given_name):
             raise InvalidOption("model", f"{given_name[:64]!r} cannot be a name: letters, digits and . _ - can be used")
         return self._resolve(source, given_name)
+
+    def resolve_all(self, text: str) -> tuple[ModelSpec, ...]:
+        """The model that a setting names, or those of the sum that it names. Raises `InvalidOption`."""
+        names = fusion.split_names(text)
+        if len(names) == 1 or "=" in text or as_directory(text) is not None:
+            return (self.resolve(text),)
+        return tuple(map(self.resolve, names))
 
     def _resolve(self, source: str, name: str | None) -> ModelSpec:
         known = self.find_known(source)

@@ -5,6 +5,7 @@ What is wrong is an `InvalidModel` that names the file, the tensor and what was 
 
 import hashlib
 import pickle
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from app.vad.errors import InvalidModel
 
+_FOREIGN_TYPE = re.compile(r"GLOBAL ([\w.]+)")
+"""What torch's unpickler says it met."""
 _MAX_TEXT_BYTES = 4 << 20
 """A model's texts are some kilobytes; a larger file is something else under their name."""
 
@@ -57,8 +60,10 @@ def load_checkpoint(path: Path, allowed: Sequence[type] = ()) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except FileNotFoundError:
         raise InvalidModel(f"{path} is missing") from None
-    except pickle.UnpicklingError:
-        raise InvalidModel(f"{path} holds something other than tensors, or is damaged; nothing of it was run") from None
+    except pickle.UnpicklingError as error:
+        met = _FOREIGN_TYPE.search(str(error))
+        what = "something other than tensors, or is damaged" if met is None else f"a {met[1]}, which is not allowed"
+        raise InvalidModel(f"{path} holds {what}; nothing of it was run") from None
     except Exception as error:  # noqa: BLE001 - a damaged pickle raises anything, AssertionError and struct.error too
         raise InvalidModel(f"{path} is not a PyTorch checkpoint: {first_line(error)}") from None
 

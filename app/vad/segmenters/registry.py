@@ -7,18 +7,22 @@ mode has it; a server's default for it lies in wait until that mode is asked for
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
 from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
+from app.vad.segmenters.labelled import Labelled
 from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.smoothed import EventOptions, SmoothedOptions, new_event_machine, new_smoothed
+from app.vad.segmenters.streaming import StreamingOptions, new_streaming
 
 OptionsT = TypeVar("OptionsT", bound=SegmenterOptions)
 MODE = "mode"
 """The option that picks the segmenter."""
+SPEECH = "speech"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,27 @@ class SegmenterKind(Generic[OptionsT]):
     new: Callable[[OptionsT, Grid], Segmenter]
     title: str
     """What it is for, in a sentence."""
+    live: "SegmenterKind[Any] | None" = None
+    """What takes its place where nothing may wait for the future: on live streams, and with models made for them."""
+    labelled: "SegmenterKind[Any] | None" = None
+    """What takes its place for a model that tells more than speech."""
+    new_for: Callable[[OptionsT, Grid, str], Segmenter] | None = None
+    """Makes the segmenter of one label of such a model; without it `new` makes that of every label."""
 
     @property
     def mode(self) -> str:
         """Its name."""
         return self.options.mode
 
+
+Use = Literal["file", "live", "labelled"]
+"""What posteriors come from: a file, a live stream (or a model made for those), a model with labels."""
+USES: tuple[Use, ...] = get_args(Use)
+_TOLD: Mapping[Use, str] = {
+    "file": "for whole files",
+    "live": "for live streams and the models made for them",
+    "labelled": "for models that tell more than speech",
+}
 
 SEGMENTERS: tuple[SegmenterKind[Any], ...] = (
     SegmenterKind(
@@ -46,6 +65,20 @@ SEGMENTERS: tuple[SegmenterKind[Any], ...] = (
         TightOptions,
         new_hysteresis,
         "Hysteresis on the speech probability, after Silero VAD: close around what is spoken.",
+    ),
+    SegmenterKind(
+        SmoothedOptions,
+        new_smoothed,
+        "FireRedVAD's smoothing and four-state machine over whole audio.",
+        live=SegmenterKind(
+            StreamingOptions, new_streaming, "FireRedVAD's machine for streams, which waits for nothing."
+        ),
+        labelled=SegmenterKind(
+            EventOptions,
+            lambda options, grid: new_event_machine(options, grid, SPEECH),
+            "FireRedVAD's machine over whole audio, for speech, singing and music.",
+            new_for=new_event_machine,
+        ),
     ),
 )
 
@@ -59,7 +92,16 @@ class Segmentation:
 
     def new_segmenter(self, grid: Grid) -> Segmenter:
         """A fresh one, for one stream of posteriors."""
-        return self.kind.new(self.options, grid)
+        if not grid.labels:
+            return self.kind.new(self.options, grid)
+        make = self.kind.new_for or (lambda options, grid, label: self.kind.new(options, grid))
+        return Labelled({label: make(self.options, grid, label) for label in grid.labels})
+
+    def threshold(self, label: str) -> float:
+        """From which probability on a frame counts as a label's, before any smoothing."""
+        if isinstance(self.options, EventOptions):
+            return self.options.threshold(label)
+        return float(getattr(self.options, "threshold", 0.5))
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
@@ -86,9 +128,20 @@ class Segmenters:
             raise InvalidOption(MODE, f"there is no such mode; there are: {', '.join(self._kinds)}")
         return self._kinds[mode]
 
+    def variants(self) -> Iterator[tuple[Use, SegmenterKind[Any]]]:
+        """Every machine there is, with its use; most modes have one for every use."""
+        for kind in self:
+            for use in USES:
+                if use == "file" or variant(kind, use) is not kind:
+                    yield use, variant(kind, use)
+
     def modes_with(self, option: str) -> list[str]:
         """The modes that have an option of this name."""
-        return [kind.mode for kind in self if option in kind.options.model_fields]
+        return list(dict.fromkeys(mode for mode, _ in self.places_of(option)))
+
+    def places_of(self, option: str) -> list[tuple[str, Use]]:
+        """The modes that have an option of this name, and in which use."""
+        return [(kind.mode, use) for use, kind in self.variants() if option in kind.options.model_fields]
 
     def resolve(
         self,
@@ -97,41 +150,72 @@ class Segmenters:
         default_mode: str,
         model_defaults: Mapping[str, Mapping[str, Any]],
         server_defaults: Mapping[str, Any],
+        use: Use = "file",
     ) -> Segmentation:
         """The segmenter and the options in force for a request. Raises `InvalidOption`.
 
-        `given`: the request's own; `model_defaults`: by mode.
+        `given`: the request's own; `model_defaults`: by mode; `use`: which of a mode's machines.
         """
         mode = str(given.get(MODE) or server_defaults.get(MODE) or default_mode)
-        kind = self.kind(mode)
+        kind = variant(self.kind(mode), use)
         mine = {name: value for name, value in given.items() if name != MODE}
         for name in mine:
             if name not in kind.options.model_fields:
-                raise self._misplaced(name, mode)
+                raise self._misplaced(name, mode, use)
         layers = (_those_of(kind, model_defaults.get(mode, {})), _those_of(kind, server_defaults))
         return Segmentation(kind, kind.options.parse(*layers, given=mine))
 
     def check_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Raises `InvalidOption` for a server's default that no mode has, or that is out of its range."""
         for name in defaults:
-            if name != MODE and not self.modes_with(name):
-                raise self._misplaced(name, "any")
-        for kind in self:
+            if name != MODE and not self.places_of(name):
+                raise self._misplaced(name, "any", "file")
+        for _, kind in self.variants():
             kind.options.parse(_those_of(kind, defaults))
         if MODE in defaults:
             self.kind(str(defaults[MODE]))
 
-    def check_given(self, given: Mapping[str, Any], *, default_mode: str, server_defaults: Mapping[str, Any]) -> None:
-        """`resolve` as far as it goes without knowing the model: names, types, ranges. Raises `InvalidOption`."""
-        self.resolve(given, default_mode=default_mode, model_defaults={}, server_defaults=server_defaults)
+    def check_given(
+        self,
+        given: Mapping[str, Any],
+        *,
+        default_mode: str,
+        server_defaults: Mapping[str, Any],
+        uses: Sequence[Use] = USES,
+    ) -> None:
+        """`resolve` as far as it goes without knowing the model: names, types, ranges. `uses`: which may come about; it
+        is enough that one of them takes the options. Raises `InvalidOption`."""
 
-    def _misplaced(self, name: str, mode: str) -> InvalidOption:
-        where = self.modes_with(name)
-        if where:
-            modes = " or ".join(f"mode={each}" for each in where)
+        def refusal(use: Use) -> InvalidOption | None:
+            try:
+                self.resolve(
+                    given, default_mode=default_mode, model_defaults={}, server_defaults=server_defaults, use=use
+                )
+            except InvalidOption as error:
+                return error
+            return None
+
+        refusals = [error for error in map(refusal, uses) if error is not None]
+        if len(refusals) == len(uses):
+            raise refusals[0]
+
+    def _misplaced(self, name: str, mode: str, use: Use) -> InvalidOption:
+        places = self.places_of(name)
+        elsewhere = dict.fromkeys(found for found, _ in places if found != mode)
+        if elsewhere:
+            modes = " or ".join(f"mode={each}" for each in elsewhere)
             return InvalidOption(name, f"is an option of {modes}, and the mode in force is {mode}")
-        known = dict.fromkeys(option for kind in self for option in kind.options.names())
+        if places:
+            uses = " and ".join(_TOLD[each] for _, each in places)
+            return InvalidOption(name, f"is an option of mode={mode} {uses}, and not {_TOLD[use]}")
+        known = dict.fromkeys(option for _, kind in self.variants() for option in kind.options.names())
         return InvalidOption(name[:64], f"there is no such option; there are: {', '.join([MODE, *known])}")
+
+
+def variant(kind: SegmenterKind[Any], use: Use) -> SegmenterKind[Any]:
+    """The machine of a mode for a use."""
+    others: Mapping[Use, SegmenterKind[Any] | None] = {"live": kind.live, "labelled": kind.labelled}
+    return others.get(use) or kind
 
 
 def _those_of(kind: SegmenterKind[Any], layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class OnTenMs:
         self._first += max(0, len(known) - 1)
         self._last = known.take(slice(-1, None)) if len(known) else known
         self._given = stop
-        events = self._inner.accept(known.take(place), final=final)
+        given = replace(known.take(place), short_ms=stop * FRAME_MS - end_ms if final else 0.0)
+        events = self._inner.accept(given, final=final)
         return [replace(event, at_ms=self._known_at(event.at_ms, end_ms)) for event in events]
 
     def _known_at(self, at_ms: int, end_ms: float) -> int:

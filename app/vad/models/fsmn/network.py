@@ -17,10 +17,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d
 
 from app.vad.models.fsmn.config import ModelConfig
-from app.vad.models.linear import Linear
+from app.vad.models.linear import Linear, padded_rows
 
 
 class _Layer(nn.Module):
@@ -35,7 +35,7 @@ class _Layer(nn.Module):
     def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
         projected = self._project(hidden[: memory.shape[0] * outputs], memory, outputs)
-        return self._expansion(_padded(self._remember(projected))), projected[:, outputs:]
+        return self._expansion(padded_rows(self._remember(projected))), projected[:, outputs:]
 
     def _project(self, hidden: Tensor, memory: Tensor, outputs: int) -> Tensor:
         """The memory block's input behind what it remembers, [batch, lorder - 1 + outputs, proj_dim]."""
@@ -99,7 +99,7 @@ class FsmnNetwork(nn.Module):
         if outputs == 0:
             return stacked.new_zeros([batch, 0]), held, memories
         # Rows of all streams under each other: the products are then plain matrices with their bias fused in.
-        hidden = self._in2(self._in1(_padded(stacked.to(self._dtype).flatten(0, 1))))
+        hidden = self._in2(self._in1(padded_rows(stacked.to(self._dtype).flatten(0, 1))))
         after: list[Tensor] = []
         for index, layer in enumerate(self._layers):
             hidden, memory = layer(hidden, memories[index], outputs)
@@ -153,12 +153,3 @@ class _Maker:
         projection = self.place(self.get(f"fsmn.{index}.linear.linear.weight"))
         placed = self.place(taps).contiguous(memory_format=torch.channels_last)
         return _Layer(projection, placed, expansion)
-
-
-def _padded(rows: Tensor) -> Tensor:
-    """Zero rows behind [rows, features], up to one of few counts: oneDNN compiles, and keeps, a kernel for every count
-    that it meets, which takes longer than to use it once."""
-    count = rows.shape[0]
-    step = 32 if count <= 128 else 64
-    more = (step - count % step) % step
-    return pad(rows, [0, 0, 0, more]) if more > 0 else rows

@@ -3,9 +3,9 @@
 The progress bar goes to stderr. stdout carries what the parent has to know, as lines of one JSON object each, written
 when it happens, so that a child which is ended in the middle of its retries has told all that it knew:
 
-    {"begun": true}                              the client has been imported; from here on it is the hub that takes time
-    {"status": 500, "of": "model.pt"}            the hub has answered, whatever the client makes of it
-    {"failure": "…"}                             why there will be no model; the exit status is 1
+    {"begun": true}                     the client has been imported; what takes time from here on is the hub
+    {"status": 500, "of": "model.pt"}   the hub has answered, whatever the client makes of it
+    {"failure": "…"}                    why there will be no model; the exit status is 1
 
 It ends when its parent does.
 """
@@ -91,7 +91,7 @@ class _Answers(logging.Handler):
 
 
 def _asked_for(target: str) -> str:
-    """The model's file that a request is for, else its path: queries may carry signatures that are nobody's business."""
+    """The file that a request is for, else its path without the query: signatures there are nobody's business."""
     parts = urlsplit(target)
     return parse_qs(parts.query).get("FilePath", [parts.path])[0]
 

@@ -60,6 +60,9 @@ class HubPatience:
     a start of the service on a machine so slow takes minutes anyway."""
 
 
+USUAL_PATIENCE = HubPatience()
+
+
 def download(
     model: str,
     revision: str | None,
@@ -186,7 +189,8 @@ def _watch(child: "subprocess.Popen[bytes]", told: _Told, places: Sequence[Path]
             most, since = size, time.monotonic()
         elif time.monotonic() - since > patience.stall_s:
             return f"the download stood still for {patience.stall_s:g} s"
-        time.sleep(0.1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.1)
     return ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.models.hub.download import DownloadFailed, HubPatience, download
+from app.vad.models.hub.download import USUAL_PATIENCE, DownloadFailed, HubPatience, download
 
 DEFAULT_ENDPOINT = "https://www.modelscope.cn"
 
@@ -49,7 +49,7 @@ class Hub:
     endpoint: str | None = None
     """A mirror; None: the hub itself."""
     allow_download: bool = True
-    patience: HubPatience = HubPatience()
+    patience: HubPatience = USUAL_PATIENCE
     """How long the hub is waited for."""
 
     def find(self, model: HubModel) -> ModelPlace:

@@ -79,14 +79,12 @@ class SileroScorer:
         levels = energy.add_(_LEVEL_FLOOR).log10_().mul_(10).cpu().numpy()
         values = speech.cpu().numpy()
         return [
-            Scored(self._posteriors(block, values[row], levels[row]), None if block.final else after[row])
+            Scored(
+                Posteriors(values[row, block.discard :], levels[row, block.discard :]),
+                None if block.final else after[row],
+            )
             for row, block in enumerate(blocks)
         ]
-
-    def _posteriors(self, block: Block[StateRow], speech: np.ndarray, levels: np.ndarray) -> Posteriors:
-        lacking = len(speech) * self.grid.frame_samples - len(block.samples)
-        short_ms = lacking * 1000 / self.grid.sample_rate
-        return Posteriors(speech[block.discard :], levels[block.discard :], "speech", short_ms)
 
     def _state_of(self, blocks: list[Block[StateRow]]) -> Tensor:
         """[streams, size]; silence before a stream's start."""
