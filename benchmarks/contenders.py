@@ -19,6 +19,8 @@ class Contender:
     runner: str
     ours: bool = False
     variant: str = ""
+    model: str = ""
+    """Of this project's models another than the default one, by name."""
     longest_minutes: float = 600
     """Longer files take more memory than a machine of this kind has."""
     kinds: frozenset[str] = frozenset({"wav", "flac", "mp3"})
@@ -26,11 +28,12 @@ class Contender:
     def run(self, plan: Plan, audio: Path, warm_up: Path, cores: int) -> Measured:
         """Detect `audio` in a new process on `cores` cores. Raises `Missing`, `RunnerFailed`."""
         python = plan.ours_python if self.ours else plan.peers_python
-        model = plan.onnx_model if self.runner == "funasr_onnxruntime" else plan.model
-        return measure([
+        model = self.model or plan.model_of(self.runner)
+        command = [
             python, _RUNNERS / f"{self.runner}.py", "--audio", audio, "--warm-up", warm_up,
             "--cores", str(cores), "--model", model, "--variant", self.variant,
-        ])  # fmt: skip
+        ]  # fmt: skip
+        return measure(command, plan.model_cache)
 
 
 OURS = Contender("this project", "ours", ours=True)
@@ -41,8 +44,16 @@ SILERO_ONNX = Contender("Silero, ONNX", "silero", variant="onnx")
 SILERO_SEQUENCE = Contender("Silero, ONNX in blocks", "silero", variant="sequence")
 SILERO_JIT = Contender("Silero, JIT", "silero", variant="jit")
 WEBRTC = Contender("webrtcvad", "webrtc")
+FIRERED = Contender("FireRedVAD's package", "firered", variant="VAD", kinds=frozenset({"wav"}))
+FIRERED_STREAM = Contender("FireRedVAD's package, stream", "firered", variant="Stream-VAD", kinds=frozenset({"wav"}))
+OTHER_MODELS = tuple(
+    Contender(f"this project, {name}", "ours", ours=True, model=name)
+    for name in ("silero", "firered", "firered-stream", "firered-aed", "silero+firered", "fsmn+silero+firered")
+)
 
 ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC)
+BY_MODEL = (OURS, *OTHER_MODELS, FUNASR, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM)
+"""Every model here, beside its own package."""
 QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
 """For what differs in the reading of files alone."""
 

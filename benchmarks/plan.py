@@ -57,6 +57,20 @@ class Plan:
         return str(directory) if (directory / "model.pt").is_file() else ""
 
     @property
+    def model_cache(self) -> dict[str, str]:
+        """Where this project finds the models that are known by name."""
+        cache = self.reference / "modelscope"
+        return {"MODELSCOPE_CACHE": str(cache)} if cache.is_dir() else {}
+
+    def model_of(self, runner: str) -> str:
+        """What a runner's own package takes for its model."""
+        if runner == "funasr_onnxruntime":
+            return self.onnx_model
+        if runner == "firered":
+            return str(self.reference / "modelscope" / "models" / "xukaituo" / "FireRedVAD")
+        return self.model
+
+    @property
     def onnx_model(self) -> str:
         """The directory of the same weights as ONNX, which may not be there."""
         return str(self.reference / "modelscope-onnx" / _ONNX_ID)

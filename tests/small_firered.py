@@ -1,8 +1,8 @@
 """A tiny FireRedVAD directory for tests without the published weights: it hears loudness as speech.
 
-The weights are laid by hand, as in `tests.small_checkpoint`: loudness, centred between near silence and loud noise, goes
-through all blocks as a pair of its positive and negative parts. Small seeded numbers everywhere else make the past, the
-future and every layer count a little.
+The weights are laid by hand, as in `tests.small_checkpoint`: loudness, centred between near silence and loud noise,
+goes through all blocks as a pair of its positive and negative parts. Small seeded numbers everywhere else make the
+past, the future and every layer count a little.
 """
 
 import argparse

@@ -19,6 +19,7 @@ TORCH_AT_ONCE = ("app/engine/device.py", "app/engine/ladder.py", "app/vad/models
 TORCH_NEVER_AT_ONCE = (
     "app/vad/models/family.py",
     "app/vad/models/registry.py",
+    "app/vad/models/fusion.py",
     "app/vad/models/hub/*",
     "app/vad/models/*/family.py",
     "app/vad/models/fsmn/config.py",
@@ -44,9 +45,12 @@ SHAPELESS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "to
 KNOWN_BY_THE_LIST_ALONE = {
     "app.vad.models.fsmn": ("app/vad/models/fsmn/*", "app/vad/models/registry.py"),
     "app.vad.models.silero": ("app/vad/models/silero/*", "app/vad/models/registry.py"),
+    "app.vad.models.firered": ("app/vad/models/firered/*", "app/vad/models/registry.py"),
     "app.vad.segmenters.endpoint": ("app/vad/segmenters/registry.py",),
     # The compatible alias is tight, whatever the model: its options are named there.
     "app.vad.segmenters.hysteresis": ("app/vad/segmenters/registry.py", "app/api/detect.py"),
+    "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py", "app/vad/segmenters/streaming.py"),
+    "app.vad.segmenters.streaming": ("app/vad/segmenters/registry.py",),
     "app.formats.annotations": ("app/formats/*",),
     "app.formats.excerpts": ("app/formats/*",),
     "app.formats.ndjson": ("app/formats/*",),

@@ -46,6 +46,10 @@ class ModeDocument(Document):
     """A way of making segments."""
 
     mode: str
+    use: Literal["file", "live", "labelled"] = Field(
+        description="What it segments: whole files; live streams, and files of models made for those; models with "
+        "labels. A mode without an entry for a use takes its first one."
+    )
     title: str
     options: dict[str, dict[str, Any]] = Field(
         description="JSON Schema of each option: type, default, range, `unit`, description."
@@ -56,6 +60,7 @@ class ModelOptionsDocument(Document):
     """What a model sets."""
 
     default_mode: str
+    use: Literal["file", "live", "labelled"] = Field(description="Which of a mode's entries segments its files.")
     defaults: dict[str, dict[str, Any]] = Field(description="For each mode every option's value where none is given.")
 
 
@@ -84,12 +89,13 @@ async def options(request: Request) -> JSONResponse:
     models, segmenters = service.ready().models, service.registry.segmenters
     answer = OptionsDocument.model_construct(
         modes=[
-            ModeDocument.model_construct(mode=kind.mode, title=kind.title, options=option_schema(segmenters, kind.mode))
-            for kind in segmenters
+            ModeDocument.model_construct(mode=kind.mode, use=use, title=kind.title, options=option_schema(kind))
+            for use, kind in segmenters.variants()
         ],
         models={
             model.info.name: ModelOptionsDocument.model_construct(
                 default_mode=model.default_mode,
+                use=model.use(),
                 defaults={mode: model.segmentation({"mode": mode}).document() for mode in segmenters.modes},
             )
             for model in models

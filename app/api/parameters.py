@@ -11,7 +11,7 @@ from starlette.requests import Request
 from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
 from app.registry import Registry
 from app.vad.errors import InvalidOption
-from app.vad.segmenters.registry import MODE, Segmenters
+from app.vad.segmenters.registry import MODE, SegmenterKind, Segmenters
 
 
 class RequestOptions(BaseModel):
@@ -75,9 +75,9 @@ def read_answer_options(given: Mapping[str, str]) -> RequestOptions:
         raise InvalidOption(str(problem["loc"][0]), problem["msg"][:1].lower() + problem["msg"][1:]) from None
 
 
-def option_schema(segmenters: Segmenters, mode: str) -> dict[str, dict[str, Any]]:
+def option_schema(kind: SegmenterKind[Any]) -> dict[str, dict[str, Any]]:
     """JSON Schema of every option of a mode: type, default, range, `unit`, description."""
-    properties = segmenters.kind(mode).options.model_json_schema()["properties"]
+    properties = kind.options.model_json_schema()["properties"]
     return {name: _plain(schema) for name, schema in properties.items()}
 
 
@@ -87,8 +87,8 @@ def documented_parameters(registry: Registry, only: Collection[str] | None = Non
     schemas = {name: _plain(schema) for name, schema in answer.items()}
     schemas["format"]["enum"] = registry.formats.names
     schemas[MODE] = _mode_schema(registry.segmenters)
-    for kind in registry.segmenters:
-        for name, schema in option_schema(registry.segmenters, kind.mode).items():
+    for _, kind in registry.segmenters.variants():
+        for name, schema in option_schema(kind).items():
             told = f"`mode={kind.mode}`. {schema['description']}"
             schemas.setdefault(name, {**schema, "description": told})
     return [

@@ -13,7 +13,7 @@ _HEADINGS = {
 
 
 def csv_text(report: Report) -> str:
-    """One line a segment under a header line; `channel` is empty for the mix, `label` there only where it can differ."""
+    """One line a segment under a header line; `channel` is empty for the mix; `label` is there where it can differ."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = ["index", "start_ms", "end_ms", "duration_ms", "forced_end", "speech_probability", "channel"]

@@ -9,7 +9,7 @@ from benchmarks.cases.http import http
 from benchmarks.cases.install import install
 from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
-from benchmarks.cases.offline import flac, mp3, wav
+from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
@@ -17,6 +17,7 @@ from benchmarks.table import Result
 
 CASES: dict[str, Callable[[Plan], Result]] = {
     "wav": wav,
+    "models": models,
     "flac": flac,
     "mp3": mp3,
     "floor": floor,

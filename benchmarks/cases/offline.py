@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.audio import clip, minutes_of
-from benchmarks.contenders import ALL, FUNASR, OURS, QUICKEST, Contender
+from benchmarks.contenders import ALL, BY_MODEL, FUNASR, OURS, QUICKEST, Contender
 from benchmarks.plan import Plan, cores
 from benchmarks.process import Measured
 from benchmarks.table import Result
@@ -25,6 +25,11 @@ def detect_s(run: Measured) -> float:
 def wav(plan: Plan) -> Result:
     """A long WAV."""
     return _long_file(plan, "wav", ALL)
+
+
+def models(plan: Plan) -> Result:
+    """A long WAV by every model, beside its own package, on one core."""
+    return _long_file(plan, "wav", BY_MODEL, name="models", counts=[1])
 
 
 def flac(plan: Plan) -> Result:
@@ -53,11 +58,15 @@ def file_row(name: str, turns: Turns[Measured]) -> dict[str, Any]:
     }
 
 
-def _long_file(plan: Plan, kind: str, contenders: Iterable[Contender]) -> Result:
+def _long_file(
+    plan: Plan, kind: str, contenders: Iterable[Contender], *, name: str = "", counts: list[int] | None = None
+) -> Result:
     title = f"{plan.hour_minutes:g} min of {kind.upper()}, one file"
-    result = Result(kind, title, COLUMNS, notes=["x ours: its seconds over this project's in the same round, median."])
+    result = Result(
+        name or kind, title, COLUMNS, notes=["x ours: its seconds over this project's in the same round, median."]
+    )
     single: float | None = None
-    for count in core_counts():
+    for count in counts or core_counts():
         able = {each.name: run_of(plan, each, kind, count) for each in contenders if kind in each.kinds}
         turns = take_turns(able, plan.repeat, f"{kind}, {count} cores")
         result.rows += [{**file_row(name, turns), "cores": count} for name in turns.taken]

@@ -10,6 +10,8 @@ if [ -n "${TORCH_INDEX:-}" ]; then pip --no-deps --index-url "$TORCH_INDEX" torc
 pip torch==2.13.0
 pip funasr==1.4.16 funasr-onnx==0.4.3 silero-vad==6.2.3 onnxruntime soundfile soxr kaldi-native-fbank
 pip fastapi uvicorn uvloop httptools python-multipart
+# Its pins would take a torch of their own; what it needs of them is here, or light.
+pip --no-deps fireredvad==0.0.2 kaldiio textgrid
 # FunASR imports torchaudio, whose wheel wants the CUDA libraries of its own torch. Only its plain Python is used here,
 # so it comes without dependencies and its native part is put aside.
 pip --no-deps torchaudio

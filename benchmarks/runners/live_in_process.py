@@ -6,11 +6,11 @@ real time are a tenth of it. One JSON line.
 
 import asyncio
 import json
-import os
 import sys
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 from measured import arguments
 
@@ -20,19 +20,40 @@ _CHUNK_S = 0.1
 _WARM_UP, _ROUNDS = 5, 30
 
 
+class Client:
+    """A connection that takes everything that is said."""
+
+    def __init__(self) -> None:
+        self.seat: Any = None
+
+    def wake(self) -> None:
+        """Take what waits, so that nothing is heaped up."""
+        session = self.seat.session
+        while session.next_message() is not None:
+            session.message_sent()
+
+    def dismiss(self) -> None:
+        """Nobody takes over here."""
+
+
 async def measure(streams: int) -> float:
     """Chunks a second."""
     from app.config import Settings
     from app.live.hub import Hub, LiveLimits
     from app.live.parameters import StreamParameters
-    from app.runtime import build_detector, load_model
+    from app.runtime import start_runtime
 
     settings = Settings(workers=given.cores)
-    detector = build_detector(settings, load_model(settings))
+    runtime = await start_runtime(settings, only=given.model or settings.model)
+    model = runtime.models.default
     limits = LiveLimits(streams=streams, buffer_s=10, idle_s=1e9, session_ttl_s=0, max_s=1e9)
-    hub = Hub(detector.engine, limits, 0.0)
+    hub = Hub(runtime.engine, limits, 0.0)
     hub.start()
-    sessions = [hub.open("", StreamParameters(), detector.options({}), lambda: None) for _ in range(streams)]
+    seats = []
+    for _ in range(streams):
+        client = Client()
+        client.seat = hub.open("", StreamParameters(), model, model.segmentation({}, live=True), client)
+        seats.append(client.seat)
     with wave.open(str(given.audio)) as audio:
         pcm = audio.readframes(audio.getnframes())
     size = int(_CHUNK_S * 32_000)
@@ -40,20 +61,18 @@ async def measure(streams: int) -> float:
     for turn in range(_WARM_UP + _ROUNDS):
         if turn == _WARM_UP:
             started = time.perf_counter()
-        for index, session in enumerate(sessions):
+        for index, seat in enumerate(seats):
             at = (index * 7 + turn) * size % (len(pcm) - size)
-            session.feed(pcm[at : at + size])
-            hub.batcher.notify(session)
-        while any(session.has_work or session.busy for session in sessions):  # noqa: ASYNC110 - it has no event
+            seat.session.receive_audio(pcm[at : at + size], hub.clock())
+            hub.received(seat)
+        while any(seat.session.has_work or seat.scoring for seat in seats):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.001)
     rate = streams * _ROUNDS / (time.perf_counter() - started)
     await hub.close()
-    detector.engine.close()
+    runtime.close()
     return rate
 
 
 given = arguments()
-if given.model:
-    os.environ["VAD_MODEL"] = given.model
 rate = asyncio.run(measure(int(given.variant or 1000)))
 print(json.dumps({"chunks_per_s": rate, "streams": rate * _CHUNK_S}))

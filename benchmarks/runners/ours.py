@@ -1,4 +1,5 @@
-"""This project's detector, in process, as `fsmn-vad detect` runs it. `--variant` is the VAD_DTYPE."""
+"""This project's detector, in process, as `fsmn-vad detect` runs it. `--variant` is the VAD_DTYPE, `--model` any name
+or sum of names that `VAD_MODEL` takes."""
 
 import asyncio
 import os
@@ -14,23 +15,18 @@ given = arguments()
 def load() -> Detect:
     """The settings of a service on as many cores; a device other than the CPU by VAD_DEVICE."""
     from app.config import Settings
-    from app.detection import Detector, Job
-    from app.runtime import build_detector, load_model
+    from app.detection import Job
+    from app.runtime import start_runtime
 
     os.environ["VAD_DTYPE"] = given.variant or "float32"
-    if given.model:
-        os.environ["VAD_MODEL"] = given.model
     settings = Settings(workers=given.cores)
     loop = asyncio.new_event_loop()
-
-    async def build() -> Detector:
-        return build_detector(settings, load_model(settings))
-
-    detector = loop.run_until_complete(build())
+    runtime = loop.run_until_complete(start_runtime(settings, only=given.model or settings.model))
+    model = runtime.models.default
 
     def detect(path: Path) -> int:
-        job = Job(path, path.name, "benchmark", detector.options({}))
-        report = loop.run_until_complete(detector.detect(job))
+        job = Job(path, path.name, "benchmark", model, model.segmentation({}))
+        report = loop.run_until_complete(runtime.detector.detect(job))
         return sum(len(channel.segments) for channel in report.channels)
 
     return detect

@@ -3,6 +3,7 @@ matter is the process: its pipes, signals, exit status, and what it imports."""
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settin
     """Call it in this process. Raises what nothing has caught, where a process would show a traceback."""
     others: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_FOREIGN)}
     environment = {**others, **_usual(model), **settings}
-    with _kept_logging(), _standard_input(stdin):
+    with _kept_process(), _standard_input(stdin):
         result = CliRunner().invoke(cli, list(map(str, arguments)), input=stdin, env=environment)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -68,17 +69,20 @@ def _usual(model: Path | str) -> dict[str, str]:
 
 
 @contextmanager
-def _kept_logging() -> Iterator[None]:
-    """Commands say where logs go, for the whole process; afterwards it is as before."""
+def _kept_process() -> Iterator[None]:
+    """Commands say where the whole process's logs go, and `serve` what its signals do; afterwards it is as before."""
     root, server = logging.getLogger(), logging.getLogger("uvicorn.error")
     handlers, level, filters = root.handlers[:], root.level, server.filters[:]
     configuration = structlog.get_config()
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         root.handlers, server.filters = handlers, filters
         root.setLevel(level)
         structlog.configure(**configuration)
+        for number, handler in signals.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

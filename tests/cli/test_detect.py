@@ -89,7 +89,7 @@ def test_options_are_flags(small_model: Path, speech_like: Path) -> None:
 
 def test_every_mode_has_its_options_as_flags(small_model: Path) -> None:
     told = call(small_model, "detect", "--help", COLUMNS="200").stdout
-    for kind in installed().segmenters:
+    for _, kind in installed().segmenters.variants():
         assert f"Options of --mode {kind.mode}" in told
         for name in kind.options.names():
             assert f"--{name.replace('_', '-')}" in told
@@ -119,6 +119,32 @@ def test_a_model_is_chosen_by_name(small_model: Path, speech_like: Path) -> None
         assert document["model"]["name"] == name
     # Noise is speech to the tiny model alone.
     assert document["segments"] == []
+
+
+def test_models_may_be_summed(small_model: Path, speech_like: Path) -> None:
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    arguments = ("detect", speech_like, "--model", "silero+silero-8k")
+    document = json.loads(call(small_model, *arguments, "--threshold", "0.4").stdout)
+    assert document["model"]["name"] == "silero+silero-8k"
+    assert (document["options"]["mode"], document["options"]["threshold"]) == ("tight", 0.4)
+    refused = call(small_model, *arguments, "--max-end-silence-time", "900")
+    assert refused.returncode == 2
+    assert "mode=endpoint" in refused.stderr
+
+
+def test_an_option_of_any_of_a_modes_machines_may_be_given(small_model: Path) -> None:
+    """Which machine a file gets shows when the model has been read; a live stream has one alone."""
+    segmenters = installed().segmenters
+    kinds = {use: kind for use, kind in segmenters.variants() if kind.mode == "smoothed"}
+    offline, streaming = (set(kinds[use].options.names()) for use in ("file", "live"))
+    for name in sorted(offline ^ streaming):
+        default = next(
+            kind.options.model_fields[name].default for kind in kinds.values() if name in kind.options.names()
+        )
+        arguments = ("nowhere.wav", "--mode", "smoothed", f"--{name.replace('_', '-')}", str(default))
+        assert "no such file" in call(small_model, "detect", *arguments).stderr
+        told = call(small_model, "stream", *arguments).stderr
+        assert ("no such file" if name in streaming else "is an option of mode=smoothed") in told
 
 
 def test_a_servers_model_is_chosen_by_name(small_model: Path, speech_like: Path, tmp_path: Path) -> None:

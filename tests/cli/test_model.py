@@ -93,6 +93,19 @@ def test_the_list(small_model: Path, tmp_path: Path) -> None:
     assert "silero-vad-8k" in default
 
 
+def test_a_sum_is_its_members(tmp_path: Path) -> None:
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    both = "silero+silero-8k"
+    told = call(both, "model", "verify").stdout
+    assert told.count(": sound") == 2
+    assert call("none", "model", "verify", both).stdout == told
+    listed = call(both, "model", "list", MODELSCOPE_CACHE=str(tmp_path)).stdout
+    assert [line.split()[1] for line in listed.splitlines() if "default" in line] == ["silero", "silero-8k"]
+    ended = call(both, "model", "export", tmp_path / "bundle")
+    assert ended.returncode == 2
+    assert "export silero and silero-8k" in ended.stderr
+
+
 def test_a_name_that_cannot_be_one(small_model: Path) -> None:
     ended = call(small_model, "model", "path", "a b=c")
     assert ended.returncode == 2

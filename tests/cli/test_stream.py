@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from app.cli.local import live_name
+from app.registry import installed
 from tests.cli.calling import Ended, call, command, environment, spawn
 from tests.cli.relay import breaking_relay
 from tests.server import RunningServer, local_server
@@ -126,6 +128,14 @@ def test_a_model_is_chosen_by_name(small_model: Path, speech_like: Path, tmp_pat
         refused = call(tmp_path, "stream", speech_like, "--url", server.url, "--model", "none-such")
         assert refused.returncode == 2
         assert "none-such" in refused.stderr
+
+
+def test_what_looks_ahead_has_a_name_for_live_streams() -> None:
+    registry = installed()
+    assert live_name(registry, "firered") == "firered-stream"
+    assert live_name(registry, "silero+firered") == "silero+firered-stream"
+    assert live_name(registry, "silero") == "silero"
+    assert live_name(registry, "mine=/some/where") == "mine=/some/where"
 
 
 def test_probabilities_as_json(small_model: Path, speech_like: Path) -> None:

@@ -203,7 +203,7 @@ def step_by_step(p: np.ndarray, options: SmoothedOptions) -> list[tuple[int, int
     return [(start * 10, end_ms if end == total else end * 10) for start, end in spans_of(d)]
 
 
-def runs_of(voiced: list[bool], options: SmoothedOptions) -> np.ndarray:
+def runs_of(voiced: list[bool], options: SmoothedOptions) -> np.ndarray:  # noqa: C901 - the four states, as told
     d = np.zeros(len(voiced), dtype=int)
     if options.min_speech_frame <= 0 and options.min_silence_frame <= 0:
         return np.array(voiced, dtype=int)

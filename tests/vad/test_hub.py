@@ -173,8 +173,8 @@ def outcomes(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Map
 
 
 def _fetch_slowly(model: Path, cache: Path, *, again: bool) -> Outcome:
-    """From a hub that is slow but moves; `again`: after a download that stood still when half of a file was there, which
-    this hub cannot go on with."""
+    """From a hub that is slow but moves; `again`: after a download that stood still when half of a file was there,
+    which this hub cannot go on with."""
     with running_hub(model) as hub:
         message, left = "", False
         if again:

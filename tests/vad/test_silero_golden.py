@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.vad.models.silero.scorer import SileroScorer
 from app.vad.posteriors import Posteriors
 from app.vad.segment import segments_of
 from app.vad.segmenters.hysteresis import Hysteresis, TightOptions, new_hysteresis
+from app.vad.stream import short_of_frames
 from tests.silero import new_scorer, own_options
 from tests.vad.silero_peer import (
     FRAMES,
@@ -55,7 +57,8 @@ def tight(threshold: float, min_speech: int, min_silence: int, pad: int, longest
 
 
 def score(scorer: SileroScorer, samples: np.ndarray) -> Posteriors:
-    return scorer.score([Block(samples, 0, True, None)])[0].posteriors
+    found = scorer.score([Block(samples, 0, True, None)])[0].posteriors
+    return replace(found, short_ms=short_of_frames(scorer.grid, len(samples)))
 
 
 def ours(scorer: SileroScorer, scores: Posteriors, options: TightOptions) -> list[tuple[int, int]]:
