@@ -1,12 +1,13 @@
 # `make` alone prints the targets; each says what it does after its two hashes.
 # PYTHON=python3.12 picks the interpreter, TORCH_INDEX=URL the index that torch comes from, ARGS="…" goes to the command,
-# EXTRAS=dev,otel,silero says which of pyproject.toml's extras are installed.
+# EXTRAS=dev,otel,silero says which of pyproject.toml's extras are installed, WORKERS=N how many processes run the tests.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
 EXTRAS ?= dev,otel,silero
+WORKERS ?= auto
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -50,9 +51,20 @@ run: install page ## serve on 127.0.0.1:8000; gets the model at first start, els
 
 # ---- work on it
 
+# At most four processes, because each holds torch; a file's tests stay together, because they share servers.
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
+
 .PHONY: test
-test: install page ## run every test (ARGS="-k endpointer -x")
-	@$(BIN)/pytest $(ARGS)
+test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")
+	@$(PYTEST) -m "not full" $(ARGS)
+
+.PHONY: test-quick
+test-quick: install ## run those that take no time, for the inner loop
+	@$(PYTEST) -m "not full and not slow" $(ARGS)
+
+.PHONY: test-full
+test-full: install page ## run what test leaves out: the page in a browser, storms, Ray and S3, nginx, promtool
+	@$(BIN)/pytest -m full $(ARGS)
 
 .PHONY: check
 check: install ## lint, formatting, types, import direction
@@ -106,7 +118,7 @@ sbom: install $(TOOLS)/bin/pip ## write dist/sbom.cdx.json (CycloneDX) of everyt
 	@echo "dist/sbom.cdx.json"
 
 .PHONY: release-check
-release-check: check test ## what must hold before a tag: one version, changelog, wheel and sdist that run
+release-check: check test test-full ## what must hold before a tag: one version, changelog, wheel and sdist that run
 	@PYTHON=$(PYTHON) TOOLS=$(TOOLS) bash tests/install/release_check.sh
 
 .PHONY: clean

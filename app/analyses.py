@@ -1,4 +1,4 @@
-"""Kept analyses: a file's frame scores, for a short time, so that other options need no second upload.
+"""Kept analyses: a file's posteriors, for a short time, so that other options need no second upload.
 
 Bounded in number, bytes and time; the least recently used goes first. Whoever made one can use it, nobody else.
 """
@@ -13,59 +13,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.formats.report import ChannelSegments, Report, Timing
-from app.vad.blocks import FrameGrid
+from app.models import Model
 from app.vad.errors import VadError
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores
+from app.vad.posteriors import Posteriors
 from app.vad.segment import segments_of
-from app.vad.stream import new_segmenter
+from app.vad.segmenters.registry import Segmentation
 
 
 class NoSuchAnalysis(VadError):
     """There is none of this id, or not any more."""
 
+    code = "no_such_analysis"
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One file's scores."""
+    """One file's posteriors."""
 
     report: Report
     """As first answered."""
-    rows: tuple[tuple[int | None, FrameScores], ...]
-    """(channel, scores)."""
-    grid: FrameGrid
-    """How the scores' frames lie over the samples."""
+    rows: tuple[tuple[int | None, Posteriors], ...]
+    """(channel, posteriors)."""
+    model: Model
+    """That gave them."""
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the scores take."""
-        return sum(scores.silence.nbytes + scores.decibel.nbytes for _, scores in self.rows)
+        """Memory that the posteriors take."""
+        return sum(posteriors.nbytes for _, posteriors in self.rows)
 
-    def segment(self, options: VadOptions, request_id: str) -> Report:
-        """The report that `options` would have given. Pure computation, ~0.2 s an hour of audio."""
+    def segment(self, segmentation: Segmentation, request_id: str, identifier: str) -> Report:
+        """The report that these options would have given. Pure computation, ~0.2 s an hour of audio."""
         started = time.perf_counter()
+        grid = self.model.backend.grid
         channels = tuple(
-            ChannelSegments(channel, tuple(segments_of(new_segmenter(options, self.grid).accept(scores, final=True))))
-            for channel, scores in self.rows
+            ChannelSegments(
+                channel, tuple(segments_of(segmentation.new_segmenter(grid).accept(posteriors, final=True)))
+            )
+            for channel, posteriors in self.rows
         )
         took = round((time.perf_counter() - started) * 1000)
         return replace(
             self.report,
             request_id=request_id,
             channels=channels,
-            options=options.model_dump(mode="json"),
+            options=segmentation.document(),
+            extras={"analysis_id": identifier},
             timing=Timing(queue_ms=0, decode_ms=0, inference_ms=0, total_ms=took),
         )
 
     def curve(self, start_ms: int, end_ms: int, points: int) -> "Curve":
         """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""
-        first, last = start_ms // self.grid.frame_ms, -(-end_ms // self.grid.frame_ms)
-        silence = np.mean([scores.silence[first:last] for _, scores in self.rows], axis=0)
-        level = np.max([scores.decibel[first:last] for _, scores in self.rows], axis=0)
+        grid = self.model.backend.grid
+        stretch = slice(start_ms // grid.frame_ms, -(-end_ms // grid.frame_ms))
+        speech = np.mean([posteriors.take(stretch).speech for _, posteriors in self.rows], axis=0)
+        level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)
         # The root of the mean square, times a sine's ratio of peak to that.
-        amplitude = np.sqrt(10.0 ** (level / 10) / self.grid.frame_samples * 2)
+        amplitude = np.sqrt(10.0 ** (level / 10) / grid.frame_samples * 2)
         return Curve(
-            probabilities=np.round(_steps(1 - silence, points, np.mean), 4).tolist(),
+            probabilities=np.round(_steps(speech, points, np.mean), 4).tolist(),
             peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),
         )
 
@@ -100,7 +106,7 @@ class AnalysisStore:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that all scores take."""
+        """Memory that all posteriors take."""
         return sum(analysis.size_bytes for _, _, analysis in self._kept.values())
 
     def keep(self, analysis: Analysis, owner: str) -> str | None:

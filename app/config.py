@@ -11,7 +11,8 @@ from limits import parse as parse_rate
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-DEFAULT_MODEL = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+DEFAULT_MODEL = "fsmn"
+AUTO = "auto"
 
 
 def _cores() -> int:
@@ -35,13 +36,21 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
     model: str = Field(
-        DEFAULT_MODEL, min_length=1, description="ModelScope id, a model directory, or `silero` / `silero-8k`."
+        DEFAULT_MODEL,
+        min_length=1,
+        description="The model of requests that name none: a known name (fsmn, silero …), a ModelScope id or a directory. "
+        "`name=DIRECTORY` gives it a name of its own.",
+    )
+    models: CommaList = Field(
+        default_factory=lambda: [AUTO],
+        description="All models that may be asked for, comma-separated, in the forms of VAD_MODEL; they are loaded at "
+        "the start. `auto`: VAD_MODEL and every known model that is at hand without a download.",
     )
     fallback_model: str = Field(
         "", description="Serves if VAD_MODEL can be neither found nor downloaded, such as `silero`; empty: none does."
     )
-    model_revision: str = Field("v2.0.4", description="Revision of the ModelScope model.")
-    model_fingerprint: str = Field("", description="Refuse weights with another fingerprint (SHA-256).")
+    model_revision: str = Field("", description="Revision of VAD_MODEL on ModelScope; empty: the one known to work.")
+    model_fingerprint: str = Field("", description="Refuse weights of VAD_MODEL with another fingerprint (SHA-256).")
     modelscope_cache: Path = Field(
         Path("models"),
         validation_alias=AliasChoices("MODELSCOPE_CACHE", "modelscope_cache"),
@@ -115,6 +124,11 @@ class Settings(BaseSettings):
         if value:
             parse_rate(value)
         return value
+
+    @property
+    def automatic(self) -> bool:
+        """Whether any known model that is at hand may be asked for."""
+        return AUTO in self.models
 
     @property
     def threads_per_worker(self) -> int:

@@ -1,33 +1,36 @@
 """One file from its path to its report: the walk that HTTP and the command line share.
 
-audio (blocks at the model's rate) -> engine (events) -> report (what every output format is made from)
+audio (blocks at the model's rate) -> model (events) -> report (what every output format is made from)
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from typing_extensions import Self
 
 from app.analyses import Analysis
+from app.audio.channel import Channel
 from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
-from app.formats.report import AudioSummary, ChannelSegments, ModelInfo, Report, Timing
-from app.vad.engine import Engine, RowEvents, Usage
+from app.engine.backend import Cost
+from app.engine.engine import Engine
+from app.engine.walk import RowEvents, walk
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
+from app.models import Model
+from app.observe import Observer
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores, join_scores
+from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of
+from app.vad.segmenters.registry import Segmentation
 
 _PASS_FRAMES = 1 << 16
-Channel = int | Literal["mix", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,12 @@ class Job:
     name: str
     """For the report; already harmless."""
     request_id: str
-    options: VadOptions
+    model: Model
+    segmentation: Segmentation
     channel: Channel = "mix"
     probabilities: bool = False
     keep_for: str | None = None
-    """Who may use the frame scores afterwards; None: they are not kept."""
+    """Who may use the posteriors afterwards; None: they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +75,20 @@ class _Row:
     channel: int | None
     segments: list[Segment] = field(default_factory=list)
     frames: int = 0
-    scores: list[FrameScores] = field(default_factory=list)
+    posteriors: list[Posteriors] = field(default_factory=list)
 
-    def joined(self) -> FrameScores:
-        """All scores kept."""
-        return join_scores(self.scores)
+    def joined(self) -> Posteriors:
+        """All that were kept."""
+        return join_posteriors(self.posteriors)
 
 
 class Detector:
-    """A model, an engine and a way to read files."""
+    """The engine, and a way to read files for it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        model: ModelInfo,
-        audio: AudioPolicy,
-        default_options: tuple[Mapping[str, Any], ...],
-    ) -> None:
-        """`default_options`: layers under a request's own, lowest first. Raises `InvalidOption` for wrong ones."""
+    def __init__(self, engine: Engine, audio: AudioPolicy, observer: Observer) -> None:
         self.engine = engine
-        self.model = model
         self.audio = audio
-        self.observers: list[Callable[[str, float, int], None]] = []
-        """Told of each finished file: decoder, seconds decoding, audio in ms."""
-        self._default_options = default_options
-        self.options({})
-
-    def options(self, given: Mapping[str, Any]) -> VadOptions:
-        """The options in force for a request. Raises `InvalidOption`."""
-        return VadOptions.parse(*self._default_options, given)
+        self.observer = observer
 
     def start(self, job: Job) -> "Run":
         """A run that is driven by iterating it."""
@@ -124,35 +113,36 @@ class Run:
     def __init__(self, detector: Detector, job: Job) -> None:
         self._detector = detector
         self._job = job
-        self._usage = Usage()
+        self._cost = Cost()
         self._rows: list[_Row] = []
         self._source: AudioSource | None = None
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
-        engine = self._detector.engine
+        model, segmentation = self._job.model, self._job.segmentation
         source = self._source = await self._open()
-        found = engine.detect(source, self._job.options, self._usage)
+        found = walk(model.backend, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
         async with aclosing(found):
             async for step in found:
                 yield self._take(step, source)
-        for observe in self._detector.observers:
-            observe(source.decoder_name, source.decode_seconds, source.duration_ms)
+        self._detector.observer.file_done(
+            model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms
+        )
 
     def report(self) -> Report:
         """The whole answer; after `steps` has ended."""
         source = self._source
         if source is None:
             raise RuntimeError("the run has not begun")
-        info, detector = source.info, self._detector
-        device = "cpu" if self._usage.degraded else str(detector.engine.policy.device)
+        info, model = source.info, self._job.model
+        device = "cpu" if self._cost.degraded else model.device
         return Report(
             request_id=self._job.request_id,
             name=self._job.name,
-            model=detector.model,
+            model=model.info,
             device=device,
-            degraded=self._usage.degraded,
+            degraded=self._cost.degraded,
             audio=AudioSummary(
                 duration_ms=source.duration_ms,
                 sample_rate=info.sample_rate,
@@ -162,11 +152,11 @@ class Run:
                 truncated=source.truncated,
             ),
             channels=tuple(self._channel(row) for row in self._rows),
-            options=self._job.options.model_dump(mode="json"),
+            options=self._job.segmentation.document(),
             timing=Timing(
-                queue_ms=_ms(self._usage.queue_s),
+                queue_ms=_ms(self._cost.queue_s),
                 decode_ms=_ms(source.decode_seconds),
-                inference_ms=_ms(self._usage.inference_s),
+                inference_ms=_ms(self._cost.inference_s),
                 total_ms=_ms(time.perf_counter() - self._started),
             ),
             frame_ms=self._frame_ms,
@@ -174,10 +164,10 @@ class Run:
 
     @property
     def _frame_ms(self) -> int:
-        return self._detector.engine.scorer.grid.frame_ms
+        return self._job.model.backend.grid.frame_ms
 
     async def _open(self) -> AudioSource:
-        opening = asyncio.ensure_future(self._detector.engine.in_reader(self._open_in_thread))
+        opening = asyncio.ensure_future(self._detector.engine.readers.run(self._open_in_thread))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -185,7 +175,7 @@ class Run:
             raise
 
     def _open_in_thread(self) -> AudioSource:
-        audio, grid = self._detector.audio, self._detector.engine.scorer.grid
+        audio, grid = self._detector.audio, self._job.model.backend.grid
         return open_audio(
             self._job.path,
             sample_rate=grid.sample_rate,
@@ -201,9 +191,9 @@ class Run:
         row = self._rows[step.row]
         segments = segments_of(step.events)
         row.segments.extend(segments)
-        row.frames += len(step.scores)
+        row.frames += len(step.posteriors)
         if self._job.probabilities or self._job.keep_for is not None:
-            self._keep(row, step.scores)
+            self._keep(row, step.posteriors)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
         return Progress(row.channel, segments, row.frames * self._frame_ms, expected_ms)
@@ -214,22 +204,22 @@ class Run:
             return channel
         return row if channel == "split" else None
 
-    def _keep(self, row: _Row, scores: FrameScores) -> None:
+    def _keep(self, row: _Row, posteriors: Posteriors) -> None:
         limit_s = self._detector.audio.max_probability_s
         if self._job.probabilities and row.frames * self._frame_ms > limit_s * 1000:
             raise InvalidOption("probabilities", f"can be had for audio of up to {limit_s / 60:g} minutes")
-        row.scores.append(scores)
+        row.posteriors.append(posteriors)
 
     def _channel(self, row: _Row) -> ChannelSegments:
         probabilities = None
         if self._job.probabilities:
-            probabilities = np.round(1.0 - row.joined().silence.astype(np.float64), 4).tolist()
+            probabilities = np.round(row.joined().speech, 4).tolist()
         return ChannelSegments(row.channel, tuple(row.segments), probabilities)
 
     def analysis(self) -> Analysis:
-        """The frame scores, for other options later; after `steps` has ended, of a job that keeps them."""
+        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them."""
         rows = tuple((row.channel, row.joined()) for row in self._rows)
-        return Analysis(self.report(), rows, self._detector.engine.scorer.grid)
+        return Analysis(self.report(), rows, self._job.model)
 
 
 class SourcePasses:

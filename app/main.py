@@ -17,18 +17,21 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.analyses import AnalysisStore
-from app.api import analyses, detect, errors, live, ops, traces, ui
+from app.api import analyses, catalogue, detect, errors, live, ops, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate
 from app.api.metrics import Metrics
 from app.api.observe import ObserveMiddleware
 from app.api.request_id import RequestIdMiddleware
-from app.api.service import Service, connect_live_metrics, connect_metrics
+from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
+from app.engine.threads import Threads
 from app.live.hub import Hub, LiveLimits
-from app.runtime import build_detector, load_model
+from app.models import Load
+from app.registry import Registry, installed
+from app.runtime import start_runtime
 from app.vad.errors import VadError
 
 log = structlog.get_logger(__name__)
@@ -40,31 +43,53 @@ _DESCRIPTION = """Where is speech in this audio? DAMO's FSMN-VAD behind one call
 """
 
 
-def create_app(settings: Settings | None = None, on_failed_start: Callable[[Exception], None] | None = None) -> FastAPI:
+OnFailedStart = Callable[[Exception], None]
+FORESEEN = (VadError, ValueError, OSError)
+"""Why a start fails when an operator can do something about it; anything else is a fault, and wants a traceback."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    on_failed_start: OnFailedStart | None = None,
+    *,
+    registry: Registry | None = None,
+    load: Load | None = None,
+) -> FastAPI:
     """The whole application. Nothing is loaded before its lifespan begins.
 
-    `on_failed_start` is told when the model cannot be loaded; the service then answers, and says it is not ready.
+    `on_failed_start`: told, in place of the log, when the model cannot be loaded; the service then answers, and says it
+    is not ready.
+    `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins. `load`:
+    makes models in another way than from their files, such as from ones that lie in memory.
     """
     settings = settings or Settings()
+    registry = registry or installed()
     metrics = Metrics()
+    # Uploads are written, answers rendered: short work, and as many at a time as requests that get anywhere.
+    threads = Threads("io", max(4, 2 * settings.workers))
+    parent = settings.tmp_dir or Path(tempfile.gettempdir())
     service = Service(
         version=__version__,
-        gate=Gate(settings.requests_inside, settings.requests_queued, metrics.reject),
+        registry=registry,
+        gate=Gate(settings.requests_inside, settings.requests_queued, metrics),
         analyses=AnalysisStore(settings.max_analyses, settings.analyses_mb * _MIB, settings.analysis_ttl_s),
         metrics=metrics,
         request_timeout_s=settings.request_timeout_s,
         started_at=time.monotonic(),
+        threads=threads,
+        uploads=UploadStore(parent, _upload_limits(settings), threads),
         settings=_harmless(settings),
     )
     app = FastAPI(
         title="FSMN-VAD",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, service, on_failed_start),
+        lifespan=_lifespan(settings, service, load, on_failed_start),
     )
     app.state.service = service
     errors.install(app)
-    for router in (detect.router, analyses.router, live.router, ops.router, metrics_api.router):
+    made = (detect.new_router(registry), analyses.new_router(registry))
+    for router in (*made, live.router, catalogue.router, ops.router, metrics_api.router):
         app.include_router(router)
     if settings.ui:
         ui.install(app)
@@ -90,7 +115,7 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
         keys=settings.api_keys,
         rate_limit=settings.rate_limit,
         guard_metrics=settings.guard_metrics,
-        on_reject=service.metrics.reject,
+        observer=service.metrics,
     )
     if settings.cors_origins:
         app.add_middleware(
@@ -107,11 +132,11 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
 
 
 def _lifespan(
-    settings: Settings, service: Service, on_failed_start: Callable[[Exception], None] | None
+    settings: Settings, service: Service, load: Load | None, on_failed_start: OnFailedStart | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load_or_tell(settings, service, on_failed_start))
+        loading = asyncio.create_task(_start_or_tell(settings, service, load, on_failed_start))
         try:
             yield
         finally:
@@ -119,42 +144,35 @@ def _lifespan(
             loading.cancel()
             if service.hub is not None:
                 await service.hub.close()
-            if service.detector is not None:
-                await asyncio.to_thread(service.detector.engine.close)
-            if service.uploads is not None:
-                await asyncio.to_thread(service.uploads.close)
+            if service.runtime is not None:
+                await asyncio.to_thread(service.runtime.close)
+            await asyncio.to_thread(service.threads.close)
+            await asyncio.to_thread(service.uploads.close)
 
     return lifespan
 
 
-async def _load_or_tell(
-    settings: Settings, service: Service, on_failed_start: Callable[[Exception], None] | None
+async def _start_or_tell(
+    settings: Settings, service: Service, load: Load | None, on_failed_start: OnFailedStart | None
 ) -> None:
     try:
-        await _load(settings, service)
-    except Exception as error:
+        await _start(settings, service, load)
+    except Exception as error:  # noqa: BLE001 - told to whoever can act on it, and kept for `/health`
         service.failure = str(error)
-        expected = isinstance(error, (VadError, ValueError, OSError))
-        log.error("the start failed", reason=str(error), exc_info=None if expected else error)
-        if on_failed_start is not None:
-            on_failed_start(error)
+        (on_failed_start or log_failed_start)(error)
 
 
-async def _load(settings: Settings, service: Service) -> None:
-    """Load the model off the event loop, so that `/health/live` answers meanwhile."""
-    loaded = await asyncio.to_thread(load_model, settings)
-    detector = build_detector(settings, loaded)
-    parent = settings.tmp_dir or Path(tempfile.gettempdir())
-    service.uploads = UploadStore(parent, _upload_limits(settings), detector.engine.in_reader)
+async def _start(settings: Settings, service: Service, load: Load | None) -> None:
+    """Load the models off the event loop, so that `/health/live` answers meanwhile."""
     await asyncio.to_thread(service.uploads.prepare)
-    await detector.engine.warm_up()
-    service.fallback = loaded.fallback
-    connect_metrics(service.metrics, service, detector)
-    service.hub = Hub(detector.engine, _live_limits(settings), settings.live_batch_ms / 1000)
+    connect_gauges(service)
+    runtime = await start_runtime(settings, service.registry, service.metrics, load)
+    service.hub = Hub(runtime.engine, _live_limits(settings), settings.live_batch_ms / 1000, service.metrics)
     service.hub.start()
-    connect_live_metrics(service.metrics, service.hub)
-    service.detector = detector
-    log.info("ready", model=detector.model.id, device=str(detector.engine.policy.device))
+    service.runtime = runtime
+    default = runtime.models.default
+    names = [model.info.name for model in runtime.models]
+    log.info("ready", model=default.info.id, models=names, device=default.device)
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:
@@ -177,7 +195,13 @@ def _live_limits(settings: Settings) -> LiveLimits:
     )
 
 
+def log_failed_start(error: Exception) -> None:
+    """Say why."""
+    log.error("the start failed", reason=str(error), exc_info=None if isinstance(error, FORESEEN) else error)
+
+
 def _exit_with_status_3(error: Exception) -> None:
+    log_failed_start(error)
     os._exit(3)  # nothing has been served, so nothing is lost; a supervisor reads the status
 
 

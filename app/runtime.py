@@ -1,125 +1,143 @@
-"""From settings to a working detector: what the server and the command line both start with."""
+"""From settings to a working detector: what the server, the command line and batch workers all start with."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-import structlog
 
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
 from app.config import Settings
 from app.detection import AudioPolicy, Detector
-from app.formats.report import ModelInfo
-from app.vad.blocks import BlockScorer
-from app.vad.checkpoint import read_checkpoint
-from app.vad.device import Device, DevicePolicy, choose_device, choose_dtype, prepare_process
-from app.vad.engine import Engine
+from app.engine.device import DeviceMemory, choose_device, choose_dtype, prepare_process
+from app.engine.engine import Engine
+from app.models import Choice, Load, LoadedModel, Models
+from app.observe import Observer
+from app.registry import Registry, installed
 from app.vad.errors import ModelNotFound
-from app.vad.hub import find_model
-from app.vad.scorer import FsmnScorer
-from app.vad.silero import SILERO_OPTIONS, SileroScorer
-from app.vad.silero_package import NAMES, read_silero
+from app.vad.models.family import ModelInfo, ModelSpec
+from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.registry import name_of
 
-log = structlog.get_logger(__name__)
+
+class ModelLoader:
+    """Models as the settings want them found, read and placed. Its calls block; they take seconds at most unless they
+    download."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings, self._catalogue = settings, registry.catalogue
+
+    def spec(self, text: str) -> ModelSpec:
+        """The model that a setting names. Raises `InvalidOption`."""
+        return self._catalogue.resolve(text)
+
+    def default_spec(self) -> ModelSpec:
+        """VAD_MODEL's, with the revision and fingerprint that are set for it."""
+        settings = self._settings
+        spec = self.spec(settings.model)
+        return replace(
+            spec,
+            revision=settings.model_revision or spec.revision,
+            fingerprint=settings.model_fingerprint or None,
+        )
+
+    def find(self, spec: ModelSpec, *, download: bool = True) -> ModelPlace:
+        """Where the model is. Raises `ModelNotFound`."""
+        settings = self._settings
+        hub = Hub(settings.modelscope_cache, settings.modelscope_endpoint, allow_download=download)
+        return self._catalogue.family(spec.family).find(spec, hub)
+
+    def is_at_hand(self, spec: ModelSpec) -> bool:
+        """Whether it can be had without a download."""
+        try:
+            self.find(spec, download=False)
+        except ModelNotFound:
+            return False
+        return True
+
+    def load(self, spec: ModelSpec) -> LoadedModel:
+        """Find (download, if need be), read, check and place. Raises `ModelNotFound`, `InvalidModel`,
+        `NoSuchDevice`."""
+        settings, family = self._settings, self._catalogue.family(spec.family)
+        weights = family.read(self.find(spec), fingerprint=spec.fingerprint)
+        device = choose_device(settings.device, settings.gpu_min_free_mb)
+        # A directory that holds published weights is that model, and has its name.
+        known = spec.known or self._catalogue.by_fingerprint(weights.fingerprint)
+        name = known.name if known is not None and spec.name is None else name_of(spec)
+        place = weights.place
+        return LoadedModel(
+            spec=spec,
+            info=ModelInfo(name, place.model_id, place.revision, weights.fingerprint),
+            scorer=family.place(weights, device=str(device), dtype=choose_dtype(settings.dtype, device)),
+            on_cpu=lambda: family.place(weights, device="cpu", dtype="float32"),
+            device=str(device),
+            family=family,
+            option_defaults=weights.option_defaults,
+            known=known,
+            batch=settings.gpu_batch if device.type == "cuda" else 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model on its device, and how to make another on the CPU."""
+class Runtime:
+    """What detects: made inside a running event loop, and closed when it is over."""
 
-    scorer: BlockScorer
-    cpu_scorer: Callable[[], BlockScorer]
-    device: Device
-    info: ModelInfo
-    options: Mapping[str, Any]
-    """The model's own defaults."""
-    fallback: str | None = None
-    """Why it is not the model that was asked for; None when it is."""
+    engine: Engine
+    models: Models
+    detector: Detector
+    registry: Registry
+
+    def close(self) -> None:
+        """End the engine's threads; blocks being scored are finished. Blocking."""
+        self.engine.close()
 
 
-def load_model(settings: Settings) -> LoadedModel:
-    """Find (download, if need be), read, check and place the model. Blocking; seconds at most unless it downloads.
+async def start_runtime(
+    settings: Settings,
+    registry: Registry | None = None,
+    observer: Observer | None = None,
+    load: Load | None = None,
+    *,
+    only: str | None = None,
+) -> Runtime:
+    """Prepare the process and load the models that are there from the start.
 
-    The fallback model stands in only for one that can be neither found nor downloaded: never for a broken one, nor
-    where `model_fingerprint` says which weights may serve. Raises `ModelNotFound`, `InvalidModel`, `NoSuchDevice`.
+    `load`: makes models in another way than from their files. `only`: the one model that is wanted, by name; no other
+    is loaded. Raises `ModelError`s, `InvalidOption`, `NoSuchDevice`, and FileNotFoundError when the ffmpeg that is set
+    is not there.
     """
+    registry, observer = registry or installed(), observer or Observer()
+    audio = audio_policy(settings)
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
+    loader = ModelLoader(settings, registry)
+    engine = Engine(workers=settings.workers, memory=DeviceMemory(settings.memory_cleanup))
+    models = Models(
+        engine,
+        load or loader.load,
+        loader.is_at_hand,
+        registry.catalogue,
+        registry.segmenters,
+        _choice(settings, loader, only),
+        observer,
+    )
     try:
-        return _load(settings.model, settings)
-    except ModelNotFound as error:
-        if not settings.fallback_model or settings.model_fingerprint:
-            raise
-        return _load_fallback(settings, str(error))
+        await models.start()
+    except BaseException:
+        engine.close()
+        raise
+    return Runtime(engine, models, Detector(engine, audio, observer), registry)
 
 
-def _load_fallback(settings: Settings, reason: str) -> LoadedModel:
-    try:
-        model = _load(settings.fallback_model, settings)
-    except ModelNotFound as error:
-        raise ModelNotFound(f"{reason}\nNor can VAD_FALLBACK_MODEL={settings.fallback_model} be had. {error}") from None
-    serves = f"{model.info.id} {model.info.revision or ''}".strip()
-    fallback = f"{settings.model} could be neither found nor downloaded at the start, so {serves} serves in its place"
-    log.warning(f"ANOTHER MODEL: {fallback}; its segments differ", tried=_attempts(reason))
-    return replace(model, fallback=fallback)
-
-
-def _attempts(message: str) -> str:
-    """The attempts that a `ModelNotFound` lists, in one line."""
-    return "; ".join(line.removeprefix("  - ") for line in message.partition("\nTo ")[0].splitlines()[1:])
-
-
-def _load(name: str, settings: Settings) -> LoadedModel:
-    return _load_silero(name, settings) if name in NAMES else _load_fsmn(name, settings)
-
-
-def _load_silero(name: str, settings: Settings) -> LoadedModel:
-    weights = read_silero(name, settings.model_fingerprint or None)
-    device = choose_device(settings.device, settings.gpu_min_free_mb)
-    return LoadedModel(
-        scorer=SileroScorer(weights, device),
-        cpu_scorer=lambda: SileroScorer(weights, choose_device("cpu", 0)),
-        device=device,
-        info=ModelInfo(weights.model_id, weights.version, weights.fingerprint),
-        options=SILERO_OPTIONS,
+def _choice(settings: Settings, loader: ModelLoader, only: str | None) -> Choice:
+    default = loader.default_spec()
+    # Never in the place of weights that are pinned.
+    may_fall_back = bool(settings.fallback_model) and not settings.model_fingerprint
+    if only is not None and only != settings.model:
+        default, may_fall_back = loader.spec(only), False
+    return Choice(
+        default=default,
+        others=() if only is not None else tuple(loader.spec(text) for text in settings.models if text != "auto"),
+        auto=settings.automatic and only is None,
+        server_options=settings.default_options,
+        fallback=loader.spec(settings.fallback_model) if may_fall_back else None,
     )
-
-
-def _load_fsmn(name: str, settings: Settings) -> LoadedModel:
-    found = find_model(
-        name,
-        settings.model_revision,
-        cache_dir=settings.modelscope_cache,
-        endpoint=settings.modelscope_endpoint,
-    )
-    checkpoint = read_checkpoint(
-        found.directory,
-        model_id=found.model_id,
-        revision=found.revision,
-        expected_fingerprint=settings.model_fingerprint or None,
-    )
-    device = choose_device(settings.device, settings.gpu_min_free_mb)
-    cpu = choose_device("cpu", 0)
-    return LoadedModel(
-        scorer=FsmnScorer(checkpoint, device, choose_dtype(settings.dtype, device)),
-        cpu_scorer=lambda: FsmnScorer(checkpoint, cpu),
-        device=device,
-        info=ModelInfo(checkpoint.model_id, checkpoint.revision, checkpoint.fingerprint),
-        options=checkpoint.config.options,
-    )
-
-
-def build_detector(settings: Settings, model: LoadedModel) -> Detector:
-    """The detector around a loaded model; inside a running event loop."""
-    policy = DevicePolicy(
-        model.device,
-        primary=model.scorer.score,
-        fallback=lambda: model.cpu_scorer().score,
-        cleanup_mode=settings.memory_cleanup,
-    )
-    batch = settings.gpu_batch if model.device.type == "cuda" else 1
-    engine = Engine(model.scorer, policy, workers=settings.workers, batch=batch)
-    return Detector(engine, model.info, audio_policy(settings), (model.options, settings.default_options))
 
 
 def audio_policy(settings: Settings) -> AudioPolicy:

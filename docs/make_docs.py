@@ -1,9 +1,10 @@
-"""Makes docs/api.md and the table of docs/options.md from a running service, so that neither can go stale.
+"""Makes docs/api.md and the tables of docs/options.md from a running service, so that neither can go stale.
 
     python docs/make_docs.py            write them
     python docs/make_docs.py --check    exit 1 when they are not what would be written
 
-The example is the model card's `vad_example.wav`, found through VAD_REFERENCE_DATA or beside the checkout.
+The service has FSMN-VAD and Silero VAD. The example is the model card's `vad_example.wav`; it and the model are found
+through VAD_REFERENCE_DATA or beside the checkout.
 """
 
 import json
@@ -12,19 +13,20 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
-from app.vad.options import VadOptions  # noqa: E402
-from tests.server import RunningServer, running_server  # noqa: E402
+from tests.server import RunningServer, local_server  # noqa: E402
 
 REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
-MODEL = REFERENCE / "modelscope/models/iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+SETTINGS = {"MODELSCOPE_CACHE": str(REFERENCE / "modelscope"), "VAD_MODELS": "silero"}
 _SHOWN_LINES, _SHOWN_WIDTH = 14, 110
 _VOLATILE = [
     (r'"request_id": ?"[^"]*"', '"request_id": "5f0c6a1e9b3d4728"'),
@@ -32,8 +34,6 @@ _VOLATILE = [
     (r'"rtf": ?[\d.e-]+', '"rtf": 0.0007'),
     (r'"uptime_s": ?[\d.]+', '"uptime_s": 3.2'),
     (r'"analysis_id": ?"[^"]*"', '"analysis_id": "wJ2nQ0aX8mY3kP5tR7vB1g"'),
-    (r'"id": ?"speech_fsmn[^"]*"', '"id": "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"'),
-    (r'"revision": ?null', '"revision": "v2.0.4"'),
     (r'"workers": ?\d+', '"workers": 2'),
     (r'"max_requests": ?\d+', '"max_requests": 16'),
     (r'"max_queue": ?\d+', '"max_queue": 32'),
@@ -54,7 +54,7 @@ class Example:
 EXAMPLES = [
     Example(
         "Everything: `format=json`",
-        "The default. Times are integer milliseconds; `options` repeats every option in force, whoever set it.",
+        "The default. Times are integer milliseconds; `options` repeats the mode and its options in force, whoever set them.",
         "-F file=@vad_example.wav localhost:8000/vad",
         pretty=True,
     ),
@@ -73,16 +73,25 @@ EXAMPLES = [
     Example("Praat TextGrid", "", "-F file=@vad_example.wav -F format=textgrid localhost:8000/vad"),
     Example("Markdown", "Headings in Chinese, or English with `lang=en`.",
             "-F file=@vad_example.wav -F format=md localhost:8000/vad"),
+    Example("Another model", "`model` takes any name that `GET /models` lists.",
+            "-F file=@vad_example.wav -F model=silero -F format=csv localhost:8000/vad"),
     Example("Tight segments", "Close around what is spoken; see [options.md](options.md).",
             "-F file=@vad_example.wav -F mode=tight -F format=csv localhost:8000/vad"),
     Example("Frame probabilities", "One value for each 10 ms.",
             "-F file=@asr_example.wav -F probabilities=true localhost:8000/vad", pretty=True),
-    Example("Kept for other options", "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes.",
+    Example("Kept for other options", "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes: the same "
+            "model's segments in any mode and any form that needs no audio.",
             "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
     Example("As speaches answers", "Silero's names in, a bare array out.",
             "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
     Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),
+    Example("An option of another mode", "", "-F file=@asr_example.wav -F threshold=0.6 localhost:8000/vad", pretty=True),
     Example("Not audio", "", "--data-binary 'hello' localhost:8000/vad", pretty=True),
+    Example("Which models there are", "`available`: at hand, loaded at its first use. `absent`: not without a download.",
+            "localhost:8000/models", pretty=True),
+    Example("Which options there are", "For each mode JSON Schema of its options, and what each model takes where none is "
+            "given: what pages and programs can draw themselves from.",
+            "localhost:8000/options", pretty=True),
     Example("Health", "200 when ready, else 503.", "localhost:8000/health", pretty=True),
 ]  # fmt: skip
 
@@ -121,13 +130,13 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 400 | `no_audio` | no file, or an empty one |
 | 400 | `bad_request` | a malformed form |
 | 401 | `unauthorized` | keys are set (`VAD_API_KEYS`) and none, or a wrong one, was sent |
-| 404 | `no_such_analysis` | a kept analysis is gone, or somebody else's |
+| 404 | `no_such_analysis`, `no_such_session` | a kept analysis, or a live session, is gone, or somebody else's |
 | 408 | `body_timeout` | the upload pauses or trickles |
 | 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
 | 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
 | 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
 | 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
-| 422 | `invalid_option` | unknown, out of range or contradicting; `option` names it |
+| 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
 | 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
 | 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to come back |
 | 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |
@@ -166,41 +175,65 @@ def api_page(server: RunningServer) -> str:
     """docs/api.md."""
     parts = [HEAD]
     for example in EXAMPLES:
-        words = f"{example.words}\n\n" if example.words else ""
+        words = f"{textwrap.fill(example.words, 120)}\n\n" if example.words else ""
         shown = answer(server, example)
         parts.append(f"## {example.title}\n\n{words}```sh\ncurl -s {example.curl}\n```\n\n```\n{shown}\n```\n\n")
     return "".join(parts) + TAIL
 
 
-def option_table() -> str:
-    """Every option with default, range and meaning."""
-    lines = ["| option | default | range | meaning |", "| --- | --- | --- | --- |"]
-    for name, schema in VadOptions.model_json_schema()["properties"].items():
-        low = schema.get("minimum", schema.get("exclusiveMinimum"))
-        high = schema.get("maximum", schema.get("exclusiveMaximum"))
-        choices = " ".join(f"`{choice}`" for choice in schema.get("enum", []))
-        bounds = choices or ("" if low is None else f"{low:g} – {'∞' if high is None else f'{high:g}'}")
-        default = str(schema["default"]).lower()
-        lines.append(f"| `{name}` | {default} | {bounds or 'true, false'} | {schema['description']} |")
+def option_tables(server: RunningServer) -> str:
+    """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
+    with server.client() as client:
+        told = client.get("/options").json()
+    return "\n\n".join(f"### `mode={mode['mode']}`\n\n{mode['title']}\n\n{_table(mode, told)}" for mode in told["modes"])
+
+
+def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
+    models = {name: model["defaults"][mode["mode"]] for name, model in told["models"].items()}
+    lines = ["| option | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    for name, schema in mode["options"].items():
+        values = {model: str(defaults[name]).lower() for model, defaults in models.items()}
+        usual = values[told["default_model"]]
+        default = ", ".join([usual, *(f"`{model}` {value}" for model, value in values.items() if value != usual)])
+        unit = schema.get("unit", "")
+        lines.append(f"| `{name}` | {default} | {_range(schema)} | {unit} | {schema['description']} |")
     return "\n".join(lines)
 
 
-def options_page() -> str:
-    """docs/options.md with its table made anew."""
+def _range(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "boolean":
+        return "true, false"
+    number = next((part for part in schema.get("anyOf", []) if "minimum" in part), schema)
+    low = number.get("minimum", number.get("exclusiveMinimum"))
+    high = number.get("maximum", number.get("exclusiveMaximum"))
+    return f"{'above ' if 'exclusiveMinimum' in number else ''}{low:.12g} – {'∞' if high is None else f'{high:.12g}'}"
+
+
+def options_page(server: RunningServer) -> str:
+    """docs/options.md with its tables made anew."""
     text = (DOCS / "options.md").read_text()
-    table = f"<!-- table -->\n{option_table()}\n<!-- /table -->"
-    return re.sub(r"<!-- table -->.*<!-- /table -->", lambda _: table, text, flags=re.DOTALL)
+    tables = f"<!-- tables -->\n{option_tables(server)}\n<!-- /tables -->"
+    return re.sub(r"<!-- tables -->.*<!-- /tables -->", lambda _: tables, text, flags=re.DOTALL)
+
+
+def made_pages() -> dict[str, str]:
+    """Every page that is made, by its name, as it should be."""
+    with tempfile.TemporaryDirectory() as folder, local_server("fsmn", Path(folder), SETTINGS) as server:
+        return {"api.md": api_page(server), "options.md": options_page(server)}
+
+
+def stale_pages() -> list[str]:
+    """Names of those that are not so."""
+    return [name for name, text in made_pages().items() if (DOCS / name).read_text() != text]
 
 
 def main() -> int:
     """Write, or check."""
-    with tempfile.TemporaryDirectory() as folder, running_server(MODEL, Path(folder)) as server:
-        pages = {"api.md": api_page(server), "options.md": options_page()}
     if "--check" in sys.argv:
-        stale = [name for name, text in pages.items() if (DOCS / name).read_text() != text]
+        stale = stale_pages()
         print(f"stale: {', '.join(stale)}; run make docs" if stale else "docs are true")
         return 1 if stale else 0
-    for name, text in pages.items():
+    for name, text in made_pages().items():
         (DOCS / name).write_text(text)
     return 0
 

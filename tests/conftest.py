@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from app.vad.checkpoint import Checkpoint, read_checkpoint
-from app.vad.scorer import FsmnScorer
-from tests.server import RunningServer, running_server
+from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
 
@@ -52,7 +52,7 @@ def published_model(reference: Path) -> Path:
 @pytest.fixture(scope="session")
 def published_checkpoint(published_model: Path) -> Checkpoint:
     """The published model, read."""
-    return read_checkpoint(published_model, model_id=MODEL_ID)
+    return read_checkpoint(published_model)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_scorer(small_model: Path) -> FsmnScorer:
     """The tiny model, ready to score."""
-    return FsmnScorer(read_checkpoint(small_model, model_id="small"), torch.device("cpu"))
+    return FsmnScorer(read_checkpoint(small_model), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -88,17 +88,17 @@ def speech_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A real server with the tiny model; shared, so tests must not change its state."""
-    with running_server(small_model, tmp_path_factory.mktemp("server")) as running:
+    """A real server with the tiny model; a module's tests share it, so they must not change its state."""
+    with local_server(small_model, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A real server with the published model."""
-    with running_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
+    with local_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
         yield running
 
 

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-Fault = Literal["none", "truncated", "wrong-hash", "not-found", "no-file", "stalled", "error", "slow", "damaged"]
+Fault = Literal[
+    "none", "truncated", "wrong-hash", "not-found", "no-file", "stalled", "silent", "error", "file-error", "slow", "damaged"
+]
+_SHUTDOWN_POLL_S = 0.02
+"""How often the server looks whether it shall end: by default twice a second, which every test would wait for."""
 
 
 @dataclass
@@ -39,13 +43,14 @@ class Hub:
 @contextmanager
 def running_hub(directory: Path) -> Iterator[Hub]:
     """Serve a model directory under any model id, plus files that nobody needs."""
-    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    paths = [path for path in directory.rglob("*") if path.is_file()]
+    files = {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
     files |= {"README.md": b"# model\n", "example/vad_example.wav": b"RIFF" * 1000, "configuration.json": b"{}"}
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     hub = Hub(f"http://127.0.0.1:{server.server_address[1]}", files)
     server.hub = hub  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[_SHUTDOWN_POLL_S], daemon=True)
     thread.start()
     try:
         yield hub
@@ -66,12 +71,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.hub.requests.append(self.path)
         parts = urlsplit(self.path)
-        if self.hub.fault == "error":
+        if self.hub.fault == "silent":
+            time.sleep(60)
+        elif self.hub.fault == "error":
             self._json(500, {"Code": 500, "Message": "broken"})
         elif self.hub.fault == "not-found":
             self._json(404, {"Code": 10010205001, "Message": "model not found", "Success": False})
         elif parts.path.endswith("/repo/files"):
-            self._json(200, {"Code": 200, "Success": True, "Data": {"Files": self._listing()}})
+            root = parse_qs(parts.query).get("Root", [""])[0]
+            self._json(200, {"Code": 200, "Success": True, "Data": {"Files": self._listing(root)}})
         elif parts.path.endswith("/revisions"):
             revisions = {"Branches": [{"Revision": "master"}], "Tags": [{"Revision": "v2.0.4"}]}
             self._json(200, {"Code": 200, "Success": True, "Data": {"RevisionMap": revisions}})
@@ -82,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def _listing(self) -> list[dict[str, object]]:
+    def _listing(self, root: str) -> list[dict[str, object]]:
         wrong = self.hub.fault == "wrong-hash"
         return [
             {
@@ -94,12 +102,16 @@ class _Handler(BaseHTTPRequestHandler):
                 "Revision": "v2.0.4",
             }
             for name, content in self.hub.files.items()
+            if not root or name.startswith(f"{root}/")
         ]
 
     def _file(self, name: str) -> None:
         content = self.hub.files[name]
         if self.hub.fault == "no-file" and name == "model.pt":
             self._json(404, {"Code": 404, "Message": "no such file"})
+            return
+        if self.hub.fault == "file-error" and name == "model.pt":
+            self._json(500, {"Code": 500, "Message": "broken"})
             return
         partial = self.hub.ranges and "range" in self.headers
         start, stop = self._range(len(content)) if partial else (0, len(content))

@@ -1,20 +1,51 @@
-"""A real server in a process of its own, on a free port of the loopback interface."""
+"""A real server on a free port of the loopback interface: in a thread of the tests' own process, or in a process.
 
+`local_server` runs the real application on the real uvicorn, with a real socket, and is there in milliseconds: models
+are read once for all servers, which is safe because they are read-only. `running_server` starts the command as an
+operator does, for tests whose matter is the process: signals, exit status, memory, what is left behind.
+
+Both take settings as the environment has them, and nothing else: the environment of whoever runs the tests has no say.
+Unless told otherwise they have no models beside the one they are given.
+"""
+
+import asyncio
+import json
+import logging
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from app.cli.serve import Server, server_config
+from app.config import Settings, variable_name
+from app.logs import configure_logging
+from app.main import create_app
+from app.models import Load, LoadedModel
+from app.registry import Registry, installed
+from app.runtime import ModelLoader
+from app.vad.models.family import ModelSpec
 
 _START_LIMIT_S = 60
+_STOP_LIMIT_S = 30
 _LISTENING = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Servers here speak plain HTTP; a client that gets this reads no certificates, which takes longer than a request."""
+_LOOPS: set[int] = set()
+"""Threads in which servers' event loops run."""
 
 
 @dataclass
@@ -22,9 +53,27 @@ class RunningServer:
     """A server under test."""
 
     url: str
-    process: "subprocess.Popen[bytes]"
     folder: Path
     """Its working folder: `server.log`, and `tmp` for its temporary files."""
+    child: "subprocess.Popen[bytes] | None" = None
+    """None for one in a thread of this process."""
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process it has for itself. Raises LookupError when it has none."""
+        if self.child is None:
+            raise LookupError("this server runs in the tests' own process; running_server starts one in its own")
+        return self.child
+
+    @property
+    def pid(self) -> int:
+        """Of the process that it runs in."""
+        return os.getpid() if self.child is None else self.child.pid
+
+    @property
+    def port(self) -> int:
+        """On the loopback interface."""
+        return int(self.url.rsplit(":", 1)[1])
 
     @property
     def log(self) -> str:
@@ -38,31 +87,174 @@ class RunningServer:
 
     def client(self, **kwargs: object) -> httpx.Client:
         """A client of this server."""
-        return httpx.Client(base_url=self.url, timeout=60, **kwargs)  # type: ignore[arg-type]
+        return httpx.Client(base_url=self.url, timeout=60, verify=_NO_TLS, **kwargs)  # type: ignore[arg-type]
+
+
+class GivenSettings(Settings):
+    """Settings that only a test has made: neither the environment nor a `.env` file is read."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The arguments alone."""
+        return (init_settings,)
+
+
+def given_settings(variables: Mapping[str, str]) -> Settings:
+    """Settings of an environment with these variables."""
+    values: dict[str, Any] = {}
+    for name, field in GivenSettings.model_fields.items():
+        text = variables.get(variable_name(name))
+        if text is not None:
+            values[name] = json.loads(text) if field.annotation == dict[str, Any] else text
+    unknown = variables.keys() - {variable_name(name) for name in GivenSettings.model_fields}
+    assert not unknown, f"there are no such settings: {unknown}"
+    return GivenSettings(**values)
+
+
+# ---- in a thread of this process
+
+
+@contextmanager
+def local_server(
+    model: Path | str,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    registry: Registry | None = None,
+    load: Load | None = None,
+) -> Iterator[RunningServer]:
+    """A server in a thread, ready; stopped in the end as a signal stops it. `registry`, `load`: as `create_app`."""
+    registry = registry or installed()
+    given = given_settings({**_usual_variables(model, folder), **(settings or {})})
+    failures: list[Exception] = []
+    app = create_app(given, failures.append, registry=registry, load=load or _load_once(given, registry))
+    server = _ThreadServer(server_config(given, app), on_stop=app.state.service.drain)
+    with socket.create_server(("127.0.0.1", 0)) as listening, _log_to(folder / "server.log") as log:
+        running = RunningServer(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)
+        thread = server.begin(listening, log)
+        try:
+            _wait(lambda: app.state.service.state == "ready" and server.started or failures, thread.is_alive, running)
+            if failures:
+                raise AssertionError("the server could not start") from failures[0]
+            yield running
+        finally:
+            server.stop(thread)
+
+
+class _ThreadServer(Server):
+    """uvicorn's in a thread, where it installs no signal handlers."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Until it is stopped."""
+        self.loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def begin(self, listening: socket.socket, log: "_ServerLog") -> threading.Thread:
+        """The thread in which it runs from now on."""
+
+        def run() -> None:
+            log.thread = threading.get_ident()
+            _LOOPS.add(log.thread)
+            try:
+                self.run(sockets=[listening])
+            finally:
+                _LOOPS.discard(log.thread)
+
+        thread = threading.Thread(target=run, name="server")
+        thread.start()
+        return thread
+
+    def stop(self, thread: threading.Thread) -> None:
+        """As SIGTERM does. Raises AssertionError when it does not end."""
+        if self.loop is not None and thread.is_alive():
+            self.loop.call_soon_threadsafe(self.handle_exit, signal.SIGTERM, None)
+        thread.join(_STOP_LIMIT_S)
+        if thread.is_alive():
+            self.force_exit = True
+            thread.join(_STOP_LIMIT_S)
+            raise AssertionError("the server did not stop")
+
+
+_LOADED: dict[tuple[ModelSpec, str, str], LoadedModel] = {}
+
+
+def _load_once(settings: Settings, registry: Registry) -> Load:
+    loader = ModelLoader(settings, registry)
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        key = (spec, settings.device, settings.dtype)
+        if key not in _LOADED:
+            _LOADED[key] = loader.load(spec)
+        return _LOADED[key]
+
+    return load
+
+
+class _ServerLog(logging.FileHandler):
+    """What one server logs: whatever its event loop's thread says, and the service's own lines from any other thread
+    but those of other servers' loops."""
+
+    thread = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """As logging asks it."""
+        return record.thread == self.thread or (record.thread not in _LOOPS and record.name.startswith("app."))
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[_ServerLog]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = _ServerLog(path, encoding="utf-8")
+    handler.setFormatter(_service_formatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+@cache
+def _service_formatter() -> logging.Formatter | None:
+    """The service's own: JSON lines. Records go to files, so the handler for the terminal is taken away again."""
+    root = logging.getLogger()
+    before = root.handlers[:]
+    configure_logging("json", "info")
+    formatter = root.handlers[0].formatter
+    root.handlers = before
+    return formatter
+
+
+# ---- in a process of its own
 
 
 def start_server(
-    model: Path, folder: Path, settings: Mapping[str, str] | None = None, module: str = "app.cli"
+    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None, module: str = "app.cli"
 ) -> RunningServer:
     """Start one; it may not be ready yet when this returns, but it listens. `module`: what to run as the command."""
-    temporary = folder / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    variables = {**_usual_variables(model, folder), **(settings or {})}
     log = (folder / "server.log").open("wb")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VAD_")}
-    environment |= {
-        "VAD_MODEL": str(model), "VAD_PORT": "0", "VAD_TMP_DIR": str(temporary), "VAD_LOG_FORMAT": "json",
-        **(settings or {}),
-    }  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VAD_")} | variables
     command = [sys.executable, "-m", module, "serve"]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     log.close()
     port = _wait_for_port(process, folder / "server.log")
-    return RunningServer(f"http://127.0.0.1:{port}", process, folder)
+    return RunningServer(f"http://127.0.0.1:{port}", folder, process)
 
 
 @contextmanager
-def running_server(model: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
-    """A server that is ready; stopped in the end, as an operator would."""
+def running_server(
+    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
+    """A server in a process of its own that is ready; stopped in the end, as an operator would."""
     server = start_server(model, folder, settings)
     try:
         wait_until_ready(server)
@@ -73,20 +265,17 @@ def running_server(model: Path, folder: Path, settings: Mapping[str, str] | None
 
 def wait_until_ready(server: RunningServer) -> None:
     """Return when the server is ready."""
-    deadline = time.monotonic() + _START_LIMIT_S
-    while time.monotonic() < deadline:
+
+    def ready() -> bool:
         try:
-            if httpx.get(f"{server.url}/health/ready", timeout=5).status_code == 200:
-                return
+            return httpx.get(f"{server.url}/health/ready", timeout=5, verify=_NO_TLS).status_code == 200
         except httpx.HTTPError:
-            pass
-        if server.process.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise AssertionError(f"the server did not get ready:\n{server.log}")
+            return False
+
+    _wait(ready, lambda: server.process.poll() is None, server)
 
 
-def stop_server(server: RunningServer, limit_s: float = 30) -> int:
+def stop_server(server: RunningServer, limit_s: float = _STOP_LIMIT_S) -> int:
     """SIGTERM, and its exit status; SIGKILL when it does not end."""
     if server.process.poll() is None:
         server.process.send_signal(signal.SIGTERM)
@@ -96,6 +285,23 @@ def stop_server(server: RunningServer, limit_s: float = 30) -> int:
         server.process.kill()
         server.process.wait()
         raise AssertionError(f"the server did not stop:\n{server.log}") from None
+
+
+def _usual_variables(model: Path | str, folder: Path) -> dict[str, str]:
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    return {
+        "VAD_MODEL": str(model), "VAD_MODELS": "", "VAD_PORT": "0", "VAD_TMP_DIR": str(temporary),
+        "VAD_LOG_FORMAT": "json",
+    }  # fmt: skip
+
+
+def _wait(condition: Callable[[], object], alive: Callable[[], bool], server: RunningServer) -> None:
+    deadline = time.monotonic() + _START_LIMIT_S
+    while not condition():
+        if not alive() or time.monotonic() > deadline:
+            raise AssertionError(f"the server did not get ready:\n{server.log}")
+        time.sleep(0.005 if server.child is None else 0.05)
 
 
 def _wait_for_port(process: "subprocess.Popen[bytes]", log: Path) -> int:

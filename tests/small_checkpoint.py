@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import yaml
 
-from app.vad.checkpoint import expected_shapes
-from app.vad.frontend import Frontend
-from app.vad.model_config import ModelConfig
+from app.vad.models.fbank import Fbank
+from app.vad.models.fsmn.checkpoint import expected_shapes
+from app.vad.models.fsmn.config import ModelConfig
 
 QUIET, LOUD = 1e-4, 0.2
 """Standard deviations of the noise that is silence and of the noise that is speech."""
@@ -111,4 +111,13 @@ def _lay(matrix: torch.Tensor, entries: dict[tuple[int, int], float]) -> None:
 
 def _mean_log_mel(config: ModelConfig, level: float) -> float:
     noise = torch.randn(1, config.frontend.sample_rate, generator=torch.Generator().manual_seed(1)) * level
-    return float(Frontend(config.frontend, torch.device("cpu")).log_mel(noise).mean())
+    frontend = config.frontend
+    fbank = Fbank(
+        sample_rate=frontend.sample_rate,
+        frame_samples=frontend.frame_samples,
+        shift_samples=frontend.shift_samples,
+        n_mels=frontend.n_mels,
+        window="hamming",
+        device=torch.device("cpu"),
+    )
+    return float(fbank.log_mel(noise).mean())

@@ -161,7 +161,7 @@ def test_weights_that_are_pinned_are_not_replaced(tmp_path: Path) -> None:
 def test_a_package_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     """In an interpreter that sees all packages but that one."""
     program = (
-        "import sys, app.vad.silero_package as package\n"
+        "import sys, app.vad.models.silero.checkpoint as package\n"
         "package.PACKAGE = 'silero-vad-that-nobody-has'\n"
         "sys.argv = ['fsmn-vad', 'serve']\n"
         "from app.cli import main\n"

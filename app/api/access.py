@@ -6,7 +6,7 @@ send no headers, may carry it as `api_key` in the query.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from urllib.parse import parse_qs
 
 from limits import RateLimitItem, parse
@@ -16,11 +16,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import TooManyRequests, Unauthorized, problem_of, problem_response
+from app.api.paths import treatment_of
 from app.api.request_id import request_id_of
+from app.observe import Observer
 from app.vad.errors import VadError
 
 _CLIENT_KEY = "vad.client"
-_GUARDED = ("/vad", "/v1/", "/analyses")
 _WS_POLICY_VIOLATION = 1008
 
 
@@ -39,19 +40,19 @@ class AccessMiddleware:
         keys: Sequence[str],
         rate_limit: str,
         guard_metrics: bool,
-        on_reject: Callable[[str], None] = lambda reason: None,
+        observer: Observer,
     ) -> None:
         """`rate_limit`: such as `60/minute`; empty: none. Raises ValueError for one that cannot be read."""
         self._app = app
         self._digests = [_digest(key) for key in keys]
-        self._guarded = (*_GUARDED, "/metrics") if guard_metrics else _GUARDED
+        self._guard_metrics = guard_metrics
         self._limit: RateLimitItem | None = parse(rate_limit) if rate_limit else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._on_reject = on_reject
+        self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] in ("http", "websocket") and scope["path"].startswith(self._guarded):
+        if scope["type"] in ("http", "websocket") and self._needs_key(scope["path"]):
             try:
                 self._check(scope)
             except VadError as error:
@@ -59,16 +60,19 @@ class AccessMiddleware:
                 return
         await self._app(scope, receive, send)
 
+    def _needs_key(self, path: str) -> bool:
+        return treatment_of(path).needs_key or (self._guard_metrics and path.startswith("/metrics"))
+
     def _check(self, scope: Scope) -> None:
         if self._digests:
             given = _digest(_given_key(scope))
             # Every key is compared, so that time does not tell which one matched.
             if sum(hmac.compare_digest(given, digest) for digest in self._digests) == 0:
-                self._on_reject("unauthorized")
+                self._observer.rejected("unauthorized")
                 raise Unauthorized("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
             scope[_CLIENT_KEY] = given[:16]
         if self._limit is not None and not self._limiter.hit(self._limit, client_of(scope)):
-            self._on_reject("rate_limited")
+            self._observer.rejected("rate_limited")
             raise TooManyRequests(f"more than {self._limit}")
 
 

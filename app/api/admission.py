@@ -6,37 +6,35 @@ at once, so that its client does not send a large body first.
 
 import asyncio
 import random
-from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.errors import problem_of, problem_response
+from app.api.paths import costs
 from app.api.request_id import request_id_of
+from app.observe import Observer
 from app.vad.errors import NotReady, Overloaded, VadError
-
-GUARDED_PATHS = frozenset({"/vad", "/v1/audio/speech/timestamps"})
-"""The paths that cost something. Probes, metrics and the documentation must answer when the service is full."""
 
 
 class Gate:
     """Counts who is inside and who waits. One per application."""
 
-    def __init__(self, inside: int, queued: int, on_reject: Callable[[str], None] = lambda reason: None) -> None:
+    def __init__(self, inside: int, queued: int, observer: Observer | None = None) -> None:
         self.inside_limit = inside
         self.queue_limit = queued
         self.inside = 0
         self.queued = 0
         self.closed = False
-        self._on_reject = on_reject
+        self._observer = observer or Observer()
         self._permits = asyncio.Semaphore(inside)
 
     async def enter(self) -> None:
         """Wait for room inside. Raises `Overloaded` when too many wait already, `NotReady` when closed."""
         if self.closed:
-            self._on_reject("not_ready")
+            self._observer.rejected("not_ready")
             raise NotReady("the service is shutting down")
         if self._permits.locked() and self.queued >= self.queue_limit:
-            self._on_reject("overloaded")
+            self._observer.rejected("overloaded")
             raise Overloaded("the service is full; please try again in a moment")
         self.queued += 1
         try:
@@ -52,7 +50,8 @@ class Gate:
 
 
 class AdmissionMiddleware:
-    """Lets guarded requests through the gate, one by one."""
+    """Lets requests that cost something through the gate, one by one. Probes, metrics and the documentation answer when
+    the service is full."""
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self._app = app
@@ -60,7 +59,7 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or scope["path"] not in GUARDED_PATHS:
+        if scope["type"] != "http" or not costs(scope["path"]):
             await self._app(scope, receive, send)
             return
         try:

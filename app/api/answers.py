@@ -1,8 +1,10 @@
-"""Answers: whole, line by line, or the speech itself."""
+"""Answers: whole, piece by piece while the detection runs, or made from the audio itself. What a format needs decides,
+not its name."""
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,84 +15,90 @@ from app.api.call import Call
 from app.api.connection import while_connected
 from app.api.errors import problem_of
 from app.detection import Job, Progress, Run, SourcePasses
-from app.formats.excerpts import stream_wav, stream_zip
-from app.formats.ndjson import MEDIA_TYPE as NDJSON
-from app.formats.ndjson import NdjsonWriter
-from app.formats.registry import Format
+from app.formats.rendering import Answering, Format, Renderer
 from app.formats.report import Report
-from app.formats.structured import funasr_documents, json_document
 from app.vad.errors import DeadlineExceeded, VadError
 
 _PROGRESS_EVERY_S = 1.0
 _PROGRESS_EVERY_SHARE = 0.05
+"""A line of progress each second of the clock or each twentieth of the audio: enough for a bar that moves."""
 
 
-async def whole_answer(call: Call) -> Response:
-    """The whole answer at once."""
+async def answer(call: Call) -> Response:
+    """The call's answer in its format. Raises what can go wrong before the first piece."""
+    if call.format.streams:
+        return await _streamed_answer(call)
+    if call.format.needs_audio:
+        return await _audio_answer(call)
+    return await while_connected(call.request, _whole_answer(call), call.service.request_timeout_s)
+
+
+async def _whole_answer(call: Call) -> Response:
     if len(call.jobs) > 1:
         return JSONResponse([await _one_of_many(call, job) for job in call.jobs])
     run = await call.detector.run(call.jobs[0])
-    report = run.report()
-    headers = {"Content-Disposition": _disposition("inline", report, call.format)}
-    if call.format.text is not None:
-        text = await call.detector.engine.in_reader(call.format.text, report, call.answer.lang)
-        return Response(text, media_type=call.format.media_type, headers=headers)
-    if call.format.name == "funasr":
-        return JSONResponse(funasr_documents(report))
-    return JSONResponse({**json_document(report), **_kept(call, call.jobs[0], run)})
+    report = _report(call, call.jobs[0], run)
+    renderer = call.format.new(Answering(call.answer.lang))
+    content = await call.service.threads.run(_joined, renderer, report)
+    headers = {"Content-Disposition": disposition("inline", report, call.format)}
+    return Response(content, media_type=call.format.media_type, headers=headers)
 
 
-async def _one_of_many(call: Call, job: Job) -> dict[str, Any]:
+def _joined(renderer: Renderer, report: Report) -> bytes:
+    return b"".join(renderer.finish(report))
+
+
+async def _one_of_many(call: Call, job: Job) -> Any:
     """One file's answer or problem: a bad file spoils nothing."""
     try:
         run = await call.detector.run(job)
     except VadError as error:
         return {"name": job.name, **problem_of(error, job.request_id)}
+    make = call.format.element
+    return make(_report(call, job, run)) if make is not None else None
+
+
+def _report(call: Call, job: Job, run: Run) -> Report:
+    """With the id under which the posteriors are kept, if that was asked for; null when there is no room for them."""
     report = run.report()
-    if call.format.name == "funasr":
-        return funasr_documents(report)[0]
-    return {**json_document(report), **_kept(call, job, run)}
-
-
-def _kept(call: Call, job: Job, run: Run) -> dict[str, str | None]:
-    """The id under which the scores are kept, if that was asked for; null when there is no room for them."""
     if job.keep_for is None:
-        return {}
-    return {"analysis_id": call.service.analyses.keep(run.analysis(), job.keep_for)}
+        return report
+    return replace(report, extras={"analysis_id": call.service.analyses.keep(run.analysis(), job.keep_for)})
 
 
-async def ndjson_answer(call: Call) -> Response:
-    """Lines as things are found. What fails before the first block is answered with its own status."""
+async def _streamed_answer(call: Call) -> Response:
+    """Pieces as things are found. What fails before the first block is answered with its own status."""
     run = call.detector.start(call.jobs[0])
     steps = run.steps()
     call.resources.push_async_callback(steps.aclose)
     first = await while_connected(call.request, anext(steps, None), call.service.request_timeout_s)
-    lines = _ndjson_lines(call, run, steps, first)
-    return OwningResponse(lines, NDJSON, call.resources.pop_all(), {"X-Accel-Buffering": "no"})
+    pieces = _pieces(call, run, steps, first)
+    return OwningResponse(pieces, call.format.media_type, call.resources.pop_all(), {"X-Accel-Buffering": "no"})
 
 
-async def _ndjson_lines(
+async def _pieces(
     call: Call, run: Run, steps: AsyncGenerator[Progress, None], first: Progress | None
 ) -> AsyncIterator[bytes]:
-    writer, pace = NdjsonWriter(), _Pace()
+    renderer, pace = call.format.new(Answering(call.answer.lang)), _Pace()
     deadline = time.monotonic() + call.service.request_timeout_s
     step = first
     try:
         while step is not None:
             for segment in step.segments:
-                yield writer.segment(segment, step.channel)
+                yield renderer.segment(segment, step.channel)
             if pace.due(step):
-                yield writer.progress(step.done_ms, step.expected_ms)
+                yield renderer.progress(step.done_ms, step.expected_ms)
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(f"the request took longer than {call.service.request_timeout_s:g} s")
             step = await anext(steps, None)
-        yield writer.summary(run.report(), **_kept(call, call.jobs[0], run))
+        for piece in renderer.finish(_report(call, call.jobs[0], run)):
+            yield piece
     except VadError as error:
-        yield writer.problem(problem_of(error, call.jobs[0].request_id))
+        yield renderer.failed(problem_of(error, call.jobs[0].request_id))
 
 
 class _Pace:
-    """When the next progress line is due: each second, or each twentieth of the audio."""
+    """When the next progress is due."""
 
     def __init__(self) -> None:
         self._at, self._done_ms = time.monotonic(), 0
@@ -105,25 +113,25 @@ class _Pace:
         return True
 
 
-async def excerpts_answer(call: Call) -> Response:
-    """Speech cut out of the upload, which is decoded a second time and streamed."""
-    job, engine = call.jobs[0], call.detector.engine
-    report = await while_connected(call.request, call.detector.detect(job), call.service.request_timeout_s)
+async def _audio_answer(call: Call) -> Response:
+    """Pieces cut out of the upload, which is decoded a second time and streamed."""
+    job, threads = call.jobs[0], call.service.threads
+    run = await while_connected(call.request, call.detector.run(job), call.service.request_timeout_s)
+    report = _report(call, job, run)
     passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio))
-    if call.format.name == "wav":
-        pieces = stream_wav(report, await engine.in_reader(passes.blocks))
-    else:
-        pieces = stream_zip(report, passes.blocks)
-    first = await engine.in_reader(next, pieces, b"")
-    headers = {"Content-Disposition": _disposition("attachment", report, call.format)}
-    return OwningResponse(_in_reader(call, first, pieces), call.format.media_type, call.resources.pop_all(), headers)
+    renderer = call.format.new(Answering(call.answer.lang, passes.blocks))
+    pieces = await threads.run(renderer.finish, report)
+    first = await threads.run(next, pieces, b"")
+    headers = {"Content-Disposition": disposition("attachment", report, call.format)}
+    content = _in_thread(call, first, pieces)
+    return OwningResponse(content, call.format.media_type, call.resources.pop_all(), headers)
 
 
-async def _in_reader(call: Call, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _in_thread(call: Call, first: bytes, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     piece = first
     while piece:
         yield piece
-        piece = await call.detector.engine.in_reader(next, pieces, b"")
+        piece = await call.service.threads.run(next, pieces, b"")
 
 
 class OwningResponse(StreamingResponse):
@@ -141,5 +149,6 @@ class OwningResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-def _disposition(kind: str, report: Report, form: Format) -> str:
+def disposition(kind: str, report: Report, form: Format) -> str:
+    """The header that names a file for what the answer holds."""
     return f"{kind}; filename*=UTF-8''{quote(f'{report.name}.{form.extension}')}"

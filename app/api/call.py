@@ -1,20 +1,29 @@
 """A detection request from its head to the point where work can begin."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from app.api.access import client_of
-from app.api.parameters import RequestOptions, read_parameters
+from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
 from app.detection import Detector, Job
-from app.formats.registry import Format, choose
+from app.formats.rendering import Format
 from app.formats.report import safe_name
+from app.models import Model, Models
 from app.vad.errors import InvalidOption
+
+NameModel = Callable[[Models, str | None], str | None]
+"""Which of the models a request means by what it calls its model."""
+
+
+def as_called(models: Models, asked: str | None) -> str | None:
+    """The one of that name, and no other."""
+    return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,44 +41,49 @@ class Call:
 
 
 @asynccontextmanager
-async def open_call(request: Request, preset: Mapping[str, str] | None = None) -> AsyncIterator[Call]:
+async def open_call(
+    request: Request, fixed: Mapping[str, str] | None = None, name_model: NameModel = as_called
+) -> AsyncIterator[Call]:
     """Receive the body and check every option, the query's before the body.
 
-    `preset`: options that stand under the request's own. Raises what can be wrong with any of it.
+    `fixed`: options that stand under the request's own. Raises what can be wrong with any of it.
     """
     service = service_of(request)
-    detector = service.ready_detector()
-    preset = preset or {}
-    detector.options({**preset, **read_parameters(request, {}).detection})
+    runtime = service.ready()
+    fixed = fixed or {}
+
+    async def model_of(parameters: Parameters) -> Model:
+        return await runtime.models.get(name_model(runtime.models, parameters.answer.model))
+
+    early = read_parameters(request, {})
+    (await model_of(early)).segmentation({**fixed, **early.segmenter})
     async with AsyncExitStack() as resources:
-        upload = await resources.enter_async_context(service.ready_uploads().receive(request))
-        resources.callback(detector.engine.cleanup)
-        yield _call(request, service, detector, upload, preset, resources)
+        upload = await resources.enter_async_context(service.uploads.receive(request))
+        resources.callback(runtime.engine.cleanup)
+        parameters = read_parameters(request, upload.fields)
+        model = await model_of(parameters)
+        form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
+        if len(upload.files) > 1 and form.element is None:
+            several = " or ".join(service.registry.formats.for_several_files)
+            raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
+        jobs = _jobs(request, upload, parameters, model, fixed)
+        yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
-def _call(
-    request: Request,
-    service: Service,
-    detector: Detector,
-    upload: Upload,
-    preset: Mapping[str, str],
-    resources: AsyncExitStack,
-) -> Call:
-    parameters = read_parameters(request, upload.fields)
-    options = detector.options({**preset, **parameters.detection})
-    form = choose(parameters.answer.format, request.headers.get("accept"))
-    if len(upload.files) > 1 and form.name not in ("json", "funasr"):
-        raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as json or funasr")
-    jobs = [
+def _jobs(
+    request: Request, upload: Upload, parameters: Parameters, model: Model, fixed: Mapping[str, str]
+) -> list[Job]:
+    segmentation = model.segmentation({**fixed, **parameters.segmenter})
+    return [
         Job(
             path=file.path,
             name=safe_name(file.filename),
             request_id=request_id_of(request.scope),
-            options=options,
+            model=model,
+            segmentation=segmentation,
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
             keep_for=client_of(request.scope) if parameters.answer.keep else None,
         )
         for file in upload.files
     ]
-    return Call(request, service, detector, parameters.answer, form, jobs, resources)

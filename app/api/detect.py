@@ -5,19 +5,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.answers import excerpts_answer, ndjson_answer, whole_answer
+from app.api.answers import answer
 from app.api.call import open_call
 from app.api.connection import while_connected
 from app.api.parameters import documented_body, documented_parameters
-from app.api.schemas import DetectionAnswer, Problem, Timestamp
-from app.formats.registry import FORMATS
+from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
+from app.models import Models
+from app.registry import Registry
 from app.vad.errors import InvalidOption
+from app.vad.segmenters.hysteresis import TightOptions
+from app.vad.segmenters.registry import MODE
 
-router = APIRouter(tags=["detection"])
-
-ANSWER_FORMS: dict[str, dict[str, Any]] = {
-    form.media_type.split(";")[0]: {} for form in FORMATS.values() if form.name != "json"
-}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": meaning, "model": Problem}
     for status, meaning in {
@@ -33,13 +31,40 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "The request took too long.",
     }.items()
 }
+_TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
+_FOREIGN_HINT = "silero"
+"""Clients of speaches call their model by its file's name there, such as `silero_vad_v5`."""
 
 
-@router.post(
-    "/vad",
-    responses={200: {"model": DetectionAnswer | list[DetectionAnswer | Problem], "content": ANSWER_FORMS}, **PROBLEMS},
-    openapi_extra={"parameters": documented_parameters(), "requestBody": documented_body()},
-)
+def answer_forms(registry: Registry) -> dict[str, dict[str, Any]]:
+    """OpenAPI's content types beside JSON."""
+    json, *others = registry.formats
+    return {form.media_type.split(";")[0]: {} for form in others if form.media_type != json.media_type}
+
+
+def new_router(registry: Registry) -> APIRouter:
+    """The endpoints, documented with what the registry has."""
+    router = APIRouter(tags=["detection"])
+    answers = DetectionDocument | list[DetectionDocument | Problem] | list[FunasrDocument]
+    router.post(
+        "/vad",
+        responses={200: {"model": answers, "content": answer_forms(registry)}, **PROBLEMS},
+        openapi_extra={
+            "parameters": documented_parameters(registry),
+            "requestBody": documented_body(registry),
+        },
+    )(detect)
+    router.post(
+        "/v1/audio/speech/timestamps",
+        responses={200: {"model": list[Timestamp]}, **PROBLEMS},
+        openapi_extra={
+            "parameters": documented_parameters(registry, only=_TIMESTAMP_OPTIONS),
+            "requestBody": documented_body(registry, only=_TIMESTAMP_OPTIONS),
+        },
+    )(timestamps)
+    return router
+
+
 async def detect(request: Request) -> Response:
     """Speech segments of the audio in the form field `file`, or in the body itself.
 
@@ -47,39 +72,26 @@ async def detect(request: Request) -> Response:
     is not fetched.
     """
     async with open_call(request) as call:
-        if call.format.name == "ndjson":
-            return await ndjson_answer(call)
-        if call.format.name in ("wav", "zip"):
-            return await excerpts_answer(call)
-        return await while_connected(request, whole_answer(call), call.service.request_timeout_s)
+        return await answer(call)
 
 
-_TIMESTAMP_OPTIONS = (
-    "threshold",
-    "neg_threshold",
-    "min_speech_duration_ms",
-    "max_speech_duration_s",
-    "min_silence_duration_ms",
-    "speech_pad_ms",
-)
-
-
-@router.post(
-    "/v1/audio/speech/timestamps",
-    responses={200: {"model": list[Timestamp]}, **PROBLEMS},
-    openapi_extra={
-        "parameters": documented_parameters(only=_TIMESTAMP_OPTIONS),
-        "requestBody": documented_body(only=_TIMESTAMP_OPTIONS),
-    },
-)
 async def timestamps(request: Request) -> Response:
     """Speech timestamps as speaches answers them: Silero's option names in, bare `[{"start", "end"}]` in ms out.
 
-    `model` is taken and not used: this service has one.
+    `model` may be any name: one that is not known here means the default model, or Silero where it says so and Silero
+    is there.
     """
-    async with open_call(request, {"mode": "tight"}) as call:
+    async with open_call(request, {MODE: TightOptions.mode}, _by_foreign_name) as call:
         if len(call.jobs) > 1:
             raise InvalidOption("file", "one file a call")
         work = call.detector.detect(call.jobs[0])
         report = await while_connected(request, work, call.service.request_timeout_s)
-        return JSONResponse([{"start": found.start_ms, "end": found.end_ms} for _, found in report.in_order()])
+        found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
+        return JSONResponse([timestamp.dump() for timestamp in found])
+
+
+def _by_foreign_name(models: Models, asked: str | None) -> str | None:
+    if asked is None or models.is_known(asked):
+        return asked
+    loaded = [model.info.name for model in models]
+    return _FOREIGN_HINT if _FOREIGN_HINT in asked.lower() and _FOREIGN_HINT in loaded else None

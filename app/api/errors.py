@@ -1,4 +1,4 @@
-"""The one table from domain errors to HTTP, and problem+json (RFC 9457) for every error, the framework's own
+"""The one table from domain errors to HTTP statuses, and problem+json (RFC 9457) for every error, the framework's own
 included."""
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.analyses import NoSuchAnalysis
 from app.api.request_id import request_id_of
+from app.formats.documents import Problem
 from app.live.hub import NoSuchSession
 from app.vad import errors as domain
 
@@ -25,21 +26,31 @@ PROBLEM_JSON = "application/problem+json"
 class UploadTooLarge(domain.VadError):
     """The body is larger than the limit."""
 
+    code = "upload_too_large"
+
 
 class BodyTimeout(domain.VadError):
     """The client sends its body too slowly."""
+
+    code = "body_timeout"
 
 
 class BadRequest(domain.VadError):
     """The body is not what its headers say."""
 
+    code = "bad_request"
+
 
 class Unauthorized(domain.VadError):
     """The key is missing or wrong."""
 
+    code = "unauthorized"
+
 
 class TooManyRequests(domain.VadError):
     """This client asks too often."""
+
+    code = "too_many_requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,58 +58,64 @@ class Kind:
     """What one class of error is over HTTP."""
 
     status: int
-    code: str
     title: str
 
 
-TABLE: Mapping[type[Exception], Kind] = {
-    domain.NoAudio: Kind(400, "no_audio", "No audio"),
-    BadRequest: Kind(400, "bad_request", "Bad request"),
-    Unauthorized: Kind(401, "unauthorized", "Key missing or wrong"),
-    NoSuchSession: Kind(404, "no_such_session", "No such session"),
-    NoSuchAnalysis: Kind(404, "no_such_analysis", "No such analysis"),
-    BodyTimeout: Kind(408, "body_timeout", "Upload too slow"),
-    UploadTooLarge: Kind(413, "upload_too_large", "Upload too large"),
-    domain.UnsupportedAudio: Kind(415, "unsupported_audio", "Unsupported audio"),
-    domain.InvalidAudio: Kind(422, "invalid_audio", "Invalid audio"),
-    domain.AudioTooLong: Kind(422, "audio_too_long", "Audio too long"),
-    domain.InvalidOption: Kind(422, "invalid_option", "Invalid option"),
-    TooManyRequests: Kind(429, "too_many_requests", "Too many requests"),
-    domain.Overloaded: Kind(503, "overloaded", "Overloaded"),
-    domain.NotReady: Kind(503, "not_ready", "Not ready"),
-    domain.DeadlineExceeded: Kind(504, "deadline_exceeded", "Deadline exceeded"),
+TABLE: Mapping[type[domain.VadError], Kind] = {
+    domain.NoAudio: Kind(400, "No audio"),
+    BadRequest: Kind(400, "Bad request"),
+    Unauthorized: Kind(401, "Key missing or wrong"),
+    NoSuchSession: Kind(404, "No such session"),
+    NoSuchAnalysis: Kind(404, "No such analysis"),
+    BodyTimeout: Kind(408, "Upload too slow"),
+    UploadTooLarge: Kind(413, "Upload too large"),
+    domain.UnsupportedAudio: Kind(415, "Unsupported audio"),
+    domain.InvalidAudio: Kind(422, "Invalid audio"),
+    domain.AudioTooLong: Kind(422, "Audio too long"),
+    domain.InvalidOption: Kind(422, "Invalid option"),
+    TooManyRequests: Kind(429, "Too many requests"),
+    domain.Overloaded: Kind(503, "Overloaded"),
+    domain.NotReady: Kind(503, "Not ready"),
+    domain.DeadlineExceeded: Kind(504, "Deadline exceeded"),
 }
-_INTERNAL = Kind(500, "internal", "Internal error")
+"""Codes stand with the classes."""
+_INTERNAL = Kind(500, "Internal error")
 _INTERNAL_DETAIL = "Something went wrong here. The log has the details under this request id."
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large", 422: "invalid_option"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: UploadTooLarge.code,
+    422: domain.InvalidOption.code,
+}
+"""Of the framework's own errors, where the phrase of the status is not the code."""
 
 
-def kind_of(error: BaseException) -> Kind:
-    """The table's entry for an error; `internal` for any that it does not name."""
-    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), _INTERNAL)
+def kind_of(error: BaseException) -> Kind | None:
+    """The table's entry for an error; None for one that it does not name, which is internal."""
+    return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
 
 
-def problem(kind: Kind, detail: str, request_id: str, **members: Any) -> dict[str, Any]:
+def problem(kind: Kind, code: str, detail: str, request_id: str, **members: Any) -> dict[str, Any]:
     """The RFC 9457 document."""
-    return {
-        "type": "about:blank",
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        "code": kind.code,
-        "request_id": request_id,
+    return Problem.model_construct(
+        type="about:blank",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=code,
+        request_id=request_id,
         **members,
-    }
+    ).dump()
 
 
 def problem_of(error: BaseException, request_id: str) -> dict[str, Any]:
     """The document for any error. An unknown one is logged with its traceback and answered with a fixed text."""
     kind = kind_of(error)
-    if kind is _INTERNAL:
+    if kind is None or not isinstance(error, domain.VadError):
         log.error("unexpected error", request_id=request_id, exc_info=error)
-        return problem(kind, _INTERNAL_DETAIL, request_id)
+        return problem(_INTERNAL, domain.VadError.code, _INTERNAL_DETAIL, request_id)
     members = {"option": error.option} if isinstance(error, domain.InvalidOption) else {}
-    return problem(kind, str(error), request_id, **members)
+    return problem(kind, error.code, str(error), request_id, **members)
 
 
 def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
@@ -130,8 +147,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     phrase = HTTPStatus(error.status_code).phrase
-    kind = Kind(error.status_code, _HTTP_CODES.get(error.status_code, phrase.lower().replace(" ", "_")), phrase)
-    return problem_response(problem(kind, str(error.detail), request_id_of(request.scope)), error.headers)
+    code = _HTTP_CODES.get(error.status_code, phrase.lower().replace(" ", "_"))
+    document = problem(Kind(error.status_code, phrase), code, str(error.detail), request_id_of(request.scope))
+    return problem_response(document, error.headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

@@ -7,9 +7,8 @@ are scored is not read from for a while, which slows it by way of TCP.
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast, get_args
 
 import structlog
 from fastapi import APIRouter, WebSocket
@@ -19,20 +18,32 @@ from app.api.access import client_of
 from app.api.errors import problem_of, problem_response
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
-from app.formats.report import ModelInfo
+from app.formats.documents import ModelDocument
 from app.live.hub import Hub, NoSuchSession
 from app.live.parameters import StreamParameters
-from app.live.session import Closing, LiveSession
+from app.live.seat import Seat
+from app.live.session import Command
 from app.vad.errors import InvalidOption, NotReady, Overloaded, VadError
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
 
+_CLOSE_CODES = {
+    "done": 1000,
+    "idle_timeout": 1001,
+    "gone": 1001,
+    "invalid_audio": 1007,
+    "internal": 1011,
+    "not_ready": 1012,
+}
+"""RFC 6455's for the reasons for which a session ends; every other one is a matter of policy."""
 _POLICY_VIOLATION = 1008
 _REASON_BYTES = 120
+"""A close frame has room for 123."""
 _CLOSE_LIMIT_S = 1.0
-_TAKEN_OVER = Closing(_POLICY_VIOLATION, "taken_over")
-_WISHES = ("flush", "reset", "end")
+"""For a peer that takes nothing any more."""
+_TAKEN_OVER = "taken_over"
+_COMMANDS = get_args(Command)
 
 
 @router.websocket("/vad/stream")
@@ -46,27 +57,24 @@ async def stream(websocket: WebSocket) -> None:
         await websocket.send_denial_response(refusal)
         return
     await websocket.accept()
-    connection = Connection(websocket, hub, service)
+    connection = LiveConnection(websocket, hub, service)
     try:
-        session = connection.open()
-    except (InvalidOption, NoSuchSession, Overloaded) as error:
+        seat = await connection.open()
+    except (InvalidOption, NoSuchSession, Overloaded, NotReady) as error:
         await _close_with(websocket, error)
         return
-    await connection.run(session)
+    await connection.run(seat)
 
 
 def _hub_with_room(service: Service) -> Hub:
-    service.ready_detector()
-    hub = service.hub
-    if hub is None:
-        raise NotReady("the service is starting")
+    hub = service.ready_hub()
     if hub.is_full:
-        service.metrics.reject("streams")
+        service.metrics.rejected("streams")
         raise Overloaded(f"there are {hub.limits.streams} live streams already; please try again in a moment")
     return hub
 
 
-class Connection:
+class LiveConnection:
     """One socket and its session."""
 
     def __init__(self, websocket: WebSocket, hub: Hub, service: Service) -> None:
@@ -75,23 +83,32 @@ class Connection:
         self._output, self._room = asyncio.Event(), asyncio.Event()
         self._dismissed = False
 
-    def open(self) -> LiveSession:
+    def wake(self) -> None:
+        """As `Connection`."""
+        self._output.set()
+        self._room.set()
+
+    def dismiss(self) -> None:
+        """As `Connection`."""
+        self._dismissed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def open(self) -> Seat:
         """A new session, or the one to go on with. Raises `InvalidOption`, `NoSuchSession`, `Overloaded`."""
         parameters, rest = StreamParameters.parse(self._websocket.query_params)
         client = client_of(self._websocket.scope)
         if parameters.session:
-            return self._hub.resume(client, parameters, self._leave)
-        options = self._service.ready_detector().options({k: v for k, v in rest.items() if k != "api_key"})
-        return self._hub.open(client, parameters, options, self._leave)
+            return self._hub.resume(client, parameters, self)
+        model = await self._service.ready().models.get(parameters.model)
+        segmentation = model.segmentation({name: value for name, value in rest.items() if name != "api_key"})
+        return self._hub.open(client, parameters, model, segmentation, self)
 
-    async def run(self, session: LiveSession) -> None:
+    async def run(self, seat: Seat) -> None:
         """Until either side has enough."""
-        session.on_output, session.on_room = self._output.set, self._room.set
-        if session.parameters.protocol == "vad":
-            session.outbox.appendleft(_ready(session, self._service.ready_detector().model))
-        self._output.set()
+        session = seat.session
         # When the writer has closed the socket, some servers tell the reader nothing more.
-        sides = [asyncio.create_task(side(session)) for side in (self._read, self._write)]
+        sides = [asyncio.create_task(side(seat)) for side in (self._read, self._write)]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -100,100 +117,103 @@ class Connection:
         finally:
             for side in sides:
                 side.cancel()
-            self._hub.leave(session, self._leave)
+            self._hub.leave(seat, self)
             await asyncio.wait(sides)
-            ended = session.closing.reason if session.closing else "left"
-            log.info("stream", session=session.owner.token[:8], audio_ms=session.received_ms, ended=ended)
+            ended = session.ended or "left"
+            log.info("stream", session=seat.token[:8], model=seat.model.info.name, audio_ms=session.received_ms,
+                     ended=ended)  # fmt: skip
         if self._dismissed:
-            await self._close(session.closing or _TAKEN_OVER)
+            await self._close(session.ended or _TAKEN_OVER)
         for side in sides:
             if not side.cancelled():
                 side.result()
 
-    async def _close(self, closing: Closing) -> None:
+    async def _close(self, reason: str) -> None:
         """Close, unless the peer takes nothing any more."""
         with contextlib.suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError):
-            await asyncio.wait_for(self._websocket.close(closing.code, closing.reason), _CLOSE_LIMIT_S)
+            closing = self._websocket.close(_close_code(reason), reason)
+            await asyncio.wait_for(closing, _CLOSE_LIMIT_S)
 
-    def _leave(self) -> None:
-        self._dismissed = True
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _read(self, session: LiveSession) -> None:
-        receive, clock = self._websocket.receive, time.monotonic
+    async def _read(self, seat: Seat) -> None:
+        receive, session, hub = self._websocket.receive, seat.session, self._hub
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if session.closing is not None:
+            if session.ended is not None:
                 continue  # until the peer has closed too
-            session.seen = clock()
             data = message.get("bytes")
             if data is None:
-                self._hear(session, message.get("text") or "")
+                self._hear(seat, message.get("text") or "")
                 await asyncio.sleep(0)  # so that the answers to a burst are not all waiting before the first is written
             elif data:
-                session.feed(data)
-            if session.has_work:
-                self._hub.batcher.notify(session)
-            while session.is_full and session.closing is None:
+                session.receive_audio(data, hub.clock())
+            hub.received(seat)
+            while session.is_full and session.ended is None:
                 self._room.clear()
                 await self._room.wait()
 
-    def _hear(self, session: LiveSession, text: str) -> None:
-        message = _parsed(text)
+    def _hear(self, seat: Seat, text: str) -> None:
+        session, message = seat.session, _parsed(text)
         kind = message.get("type")
-        if kind in _WISHES:
-            session.wish(kind)
+        if kind in _COMMANDS:
+            session.receive_command(cast("Command", kind))
         elif kind == "ping":
             session.say({"type": "pong", "received_ms": session.received_ms})
         elif session.parameters.protocol == "funasr" and "is_speaking" in message:
-            self._hear_runtime(session, message)
+            self._hear_runtime(seat, message)
         else:
             session.say({
                 "type": "error", "code": "bad_message",
                 "detail": f"not a message that is known here: {text[:80]!r}; there are flush, reset, end and ping",
             })  # fmt: skip
+        self.wake()
 
-    def _hear_runtime(self, session: LiveSession, message: Mapping[str, Any]) -> None:
+    def _hear_runtime(self, seat: Seat, message: Mapping[str, Any]) -> None:
         """FunASR's runtime opens with `audio_fs` among others, and closes with `is_speaking: false`."""
         try:
             if "audio_fs" in message:
-                session.use_sample_rate(message["audio_fs"])
+                seat.session.use_sample_rate(message["audio_fs"])
         except InvalidOption as error:
-            session.fail("invalid_option", str(error), _POLICY_VIOLATION)
+            seat.session.fail(error.code, str(error))
         if message["is_speaking"] is False:
-            session.wish("end")
+            seat.session.receive_command("end")
 
-    async def _write(self, session: LiveSession) -> None:
-        send, outbox = self._websocket.send, session.outbox
+    async def _write(self, seat: Seat) -> None:
+        send, session = self._websocket.send, seat.session
         try:
+            if session.parameters.protocol == "vad":
+                await send({"type": "websocket.send", "text": _ready(seat)})
+            self._output.set()
             while True:
                 await self._output.wait()
                 self._output.clear()
-                while outbox:
-                    await send({"type": "websocket.send", "text": outbox[0]})
-                    outbox.popleft()  # only now: what could not be sent is kept for a client that comes back
-                if session.closing is not None:
-                    await self._websocket.close(session.closing.code, session.closing.reason)
+                while (text := session.next_message()) is not None:
+                    await send({"type": "websocket.send", "text": text})
+                    session.message_sent()
+                if session.ended is not None:
+                    await self._websocket.close(_close_code(session.ended), session.ended)
                     return
         except (WebSocketDisconnect, RuntimeError):
             return  # the reader hears of it too
 
 
-def _ready(session: LiveSession, model: ModelInfo) -> str:
-    parameters = session.parameters
+def _close_code(reason: str) -> int:
+    return _CLOSE_CODES.get(reason, _POLICY_VIOLATION)
+
+
+def _ready(seat: Seat) -> str:
+    session, parameters = seat.session, seat.session.parameters
     return json.dumps({
         "type": "ready",
-        "session": session.owner.token,
+        "session": seat.token,
         "offset_ms": session.received_ms,
         "offset_samples": session.received_samples,
         "seq": session.last_seq,
         "sample_rate": parameters.sample_rate,
         "encoding": parameters.encoding,
-        "model": {"id": model.id, "revision": model.revision},
-        "options": session.options.model_dump(mode="json"),
+        "model": ModelDocument.of(seat.model.info).dump(),
+        "options": session.segmentation.document(),
     })  # fmt: skip
 
 

@@ -9,13 +9,16 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from starlette.responses import Response
 
+from app.observe import Observer
+from app.vad.models.family import ModelInfo
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
-class Metrics:
-    """Everything that is counted."""
+class Metrics(Observer):
+    """Everything that is counted: an `Observer` of the service, and its middlewares' own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -36,13 +39,16 @@ class Metrics:
             "vad_decode_seconds", "Decoding a file.", ["decoder"], buckets=_SECONDS, registry=registry
         )
         self.inference = Histogram(
-            "vad_inference_seconds", "Scoring a block.", ["device"], buckets=_SHORT_SECONDS, registry=registry
+            "vad_inference_seconds", "Scoring a block.", ["model"], buckets=_SHORT_SECONDS, registry=registry
         )
-        self.audio = Counter("vad_audio_seconds_total", "Audio scored.", registry=registry)
+        self.audio = Counter("vad_audio_seconds_total", "Audio scored.", ["model"], registry=registry)
         self.rejections = Counter("vad_rejections_total", "Requests refused.", ["reason"], registry=registry)
         self.oom = Counter("vad_oom_total", "Rungs taken when device memory ran out.", ["action"], registry=registry)
         self.model_info = Gauge(
-            "vad_model_info", "The model in use.", ["id", "revision", "fingerprint"], registry=registry
+            "vad_model_info",
+            "The models that are loaded.",
+            ["name", "id", "revision", "fingerprint", "device"],
+            registry=registry,
         )
         self.analyses = Gauge("vad_kept_analyses", "Analyses kept.", registry=registry)
         self.upload_bytes = Gauge("vad_upload_bytes", "Disk that uploads take.", registry=registry)
@@ -56,9 +62,40 @@ class Metrics:
             "vad_stream_drops_total", "Live streams closed by the service.", ["reason"], registry=registry
         )
 
-    def reject(self, reason: str) -> None:
-        """Count a refusal."""
+    def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
+        """As `Observer`."""
+        self.queue_wait.observe(waited_s)
+        self.inference.labels(model).observe(inference_s)
+
+    def rung_taken(self, action: str) -> None:
+        """As `Observer`."""
+        self.oom.labels(action).inc()
+
+    def model_loaded(self, model: ModelInfo, device: str) -> None:
+        """As `Observer`."""
+        self.model_info.labels(model.name, model.id, model.revision or "", model.fingerprint, device).set(1)
+
+    def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
+        """As `Observer`."""
+        self.decode.labels(decoder).observe(decode_s)
+        self.audio.labels(model).inc(audio_ms / 1000)
+
+    def rejected(self, reason: str) -> None:
+        """As `Observer`."""
         self.rejections.labels(reason).inc()
+
+    def live_batch(self, streams: int) -> None:
+        """As `Observer`."""
+        self.batch.observe(streams)
+
+    def live_chunk(self, lag_s: float) -> None:
+        """As `Observer`."""
+        self.chunks.inc()
+        self.lag.observe(lag_s)
+
+    def live_dropped(self, reason: str) -> None:
+        """As `Observer`."""
+        self.drops.labels(reason).inc()
 
     def observe_request(self, method: str, path: str, status: int, started: float) -> None:
         """Count an answered request; `started` by time.perf_counter()."""

@@ -6,11 +6,11 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.metrics import Metrics
+from app.api.paths import treatment_of
 
 log = structlog.get_logger("app.request")
 _CLIENT_GONE = 499
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUIET = ("/health", "/metrics")
 
 
 class ObserveMiddleware:
@@ -48,6 +48,6 @@ class ObserveMiddleware:
         path = getattr(route, "path", None) or ("static" if status < 400 else "other")
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.observe_request(method, path, status, started)
-        level = log.debug if scope["path"].startswith(_QUIET) else log.info
+        level = log.debug if treatment_of(scope["path"]).quiet else log.info
         milliseconds = round((time.perf_counter() - started) * 1000)
         level("request", method=method, path=scope["path"][:200], status=status, duration_ms=milliseconds, bytes=sent)

@@ -1,53 +1,71 @@
 """Health for probes and people."""
 
 import time
+from typing import Any
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.api.schemas import HealthAnswer, ModelAnswer, StateAnswer
-from app.api.service import Service, service_of
+from app.api.service import service_of
+from app.formats.documents import Document, ModelDocument
 
 router = APIRouter(tags=["operation"])
 
 
-def _state(service: Service) -> str:
-    if service.draining:
-        return "draining"
-    if service.failure is not None:
-        return "failed"
-    return "loading" if service.detector is None else "ready"
+class HealthDocument(Document):
+    """State of the service."""
+
+    status: str = Field(description="ready, loading, draining or failed.")
+    version: str
+    uptime_s: float
+    model: ModelDocument | None = Field(description="The default one.")
+    models: list[str] = Field(description="Names of all that are loaded.")
+    fallback: str | None = Field(description="Why another model serves than the one that was asked for; else null.")
+    device: str | None
+    workers: int | None
+    inflight: int = Field(description="Requests inside.")
+    queue: int = Field(description="Requests waiting to get in.")
+    limits: dict[str, Any]
 
 
-@router.get("/health", responses={200: {"model": HealthAnswer}, 503: {"model": HealthAnswer}})
+class StateDocument(Document):
+    """Answer of a probe."""
+
+    status: str
+
+
+@router.get("/health", responses={200: {"model": HealthDocument}, 503: {"model": HealthDocument}})
 async def health(request: Request) -> JSONResponse:
     """Everything about the service's state; 200 when ready, else 503."""
     service = service_of(request)
-    detector, state = service.detector, _state(service)
-    model = detector and detector.model
-    answer = HealthAnswer(
+    runtime, state = service.runtime, service.state
+    models = None if runtime is None else runtime.models
+    default = None if models is None else models.default
+    answer = HealthDocument.model_construct(
         status=state,
         version=service.version,
         uptime_s=round(time.monotonic() - service.started_at, 1),
-        model=model and ModelAnswer(id=model.id, revision=model.revision, fingerprint=model.fingerprint),
-        fallback=service.fallback,
-        device=detector and str(detector.engine.policy.device),
-        workers=detector and detector.engine.workers,
+        model=None if default is None else ModelDocument.of(default.info),
+        models=[model.info.name for model in models or ()],
+        fallback=None if models is None else models.fallback,
+        device=None if default is None else default.device,
+        workers=None if runtime is None else runtime.engine.workers,
         inflight=service.gate.inside,
         queue=service.gate.queued,
         limits=dict(service.settings),
     )
-    return JSONResponse(answer.model_dump(), 200 if state == "ready" else 503)
+    return JSONResponse(answer.dump(), 200 if state == "ready" else 503)
 
 
-@router.get("/health/live", responses={200: {"model": StateAnswer}})
-async def live() -> StateAnswer:
+@router.get("/health/live", responses={200: {"model": StateDocument}})
+async def live() -> StateDocument:
     """The process answers; true while the model is still being loaded."""
-    return StateAnswer(status="alive")
+    return StateDocument(status="alive")
 
 
-@router.get("/health/ready", responses={200: {"model": StateAnswer}, 503: {"model": StateAnswer}})
+@router.get("/health/ready", responses={200: {"model": StateDocument}, 503: {"model": StateDocument}})
 async def ready(request: Request) -> JSONResponse:
     """Whether requests should be sent here: not while loading, not while shutting down."""
-    state = _state(service_of(request))
+    state = service_of(request).state
     return JSONResponse({"status": state}, 200 if state == "ready" else 503)

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from app.detection import Channel
-from app.formats.registry import FORMATS
+from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
+from app.registry import Registry
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
+from app.vad.segmenters.registry import MODE, Segmenters
 
 
 class RequestOptions(BaseModel):
@@ -20,33 +20,27 @@ class RequestOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str | None = Field(
-        None,
-        json_schema_extra={"enum": list(FORMATS)},
-        description="Form of the answer; without it the `Accept` header decides, else `json`.",
+        None, description="Form of the answer; without it the `Accept` header decides, else `json`."
+    )
+    model: str | None = Field(
+        None, description="Which model detects; `GET /models` lists them. Without it the service's default one."
     )
     channel: str = Field(
         "mix",
-        pattern=r"^(mix|split|[0-7])$",
+        pattern=CHANNEL_PATTERN,
         description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself.",
     )
     probabilities: bool = Field(
         False,
-        description="Adds the speech probability of every frame (`format=json` and the ndjson summary): 10 ms with "
-        "FSMN-VAD.",
+        description="Adds the speech probability of every frame of the model (`format=json` and the ndjson summary).",
     )
     lang: Literal["zh", "en"] = Field("zh", description="Language of the headings of `format=md`.")
-    keep: bool = Field(
-        False, description="Keeps the frame scores for a while: the JSON answer carries an `analysis_id`."
-    )
+    keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
 
     @property
     def channel_choice(self) -> Channel:
         """`channel` as the detector takes it."""
-        return self.channel if self.channel in ("mix", "split") else int(self.channel)  # type: ignore[return-value]
-
-
-_IGNORED = ("model",)
-"""Sent by clients of compatible services; there is one model here."""
+        return parse_channel(self.channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +48,16 @@ class Parameters:
     """A request's options, taken apart."""
 
     answer: RequestOptions
-    detection: Mapping[str, str]
-    """Raw values for `VadOptions`."""
+    segmenter: Mapping[str, str]
+    """Raw values for the segmenter in force, and `mode`."""
 
 
 def read_parameters(request: Request, fields: Mapping[str, str]) -> Parameters:
     """From the query and the form; the form wins. Raises `InvalidOption` for the answer's options.
 
-    Unknown names go on to `VadOptions`, which refuses them.
+    Unknown names go on to the segmenter's options, which refuse them.
     """
     given = {**request.query_params, **fields}
-    for name in _IGNORED:
-        given.pop(name, None)
     mine = {name: given.pop(name) for name in RequestOptions.model_fields if name in given}
     return Parameters(read_answer_options(mine), given)
 
@@ -79,31 +71,32 @@ def read_answer_options(given: Mapping[str, str]) -> RequestOptions:
         raise InvalidOption(str(problem["loc"][0]), problem["msg"][:1].lower() + problem["msg"][1:]) from None
 
 
-def documented_parameters(only: Collection[str] | None = None) -> list[dict[str, Any]]:
+def option_schema(segmenters: Segmenters, mode: str) -> dict[str, dict[str, Any]]:
+    """JSON Schema of every option of a mode: type, default, range, `unit`, description."""
+    properties = segmenters.kind(mode).options.model_json_schema()["properties"]
+    return {name: _plain(schema) for name, schema in properties.items()}
+
+
+def documented_parameters(registry: Registry, only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
-    parameters = []
-    for model in (RequestOptions, VadOptions):
-        for name, property_schema in model.model_json_schema()["properties"].items():
-            if only is not None and name not in only:
-                continue
-            schema = _infinity_as_text(property_schema)
-            schema.pop("title", None)
-            description = schema.pop("description", "")
-            parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
-    return parameters
+    answer = RequestOptions.model_json_schema()["properties"]
+    schemas = {name: _plain(schema) for name, schema in answer.items()}
+    schemas["format"]["enum"] = registry.formats.names
+    schemas[MODE] = _mode_schema(registry.segmenters)
+    for kind in registry.segmenters:
+        for name, schema in option_schema(registry.segmenters, kind.mode).items():
+            told = f"`mode={kind.mode}`. {schema['description']}"
+            schemas.setdefault(name, {**schema, "description": told})
+    return [
+        {"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema}
+        for name, schema in schemas.items()
+        if only is None or name in only
+    ]
 
 
-def _infinity_as_text(schema: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity; the option takes it as text."""
-    if schema.get("default") not in (math.inf, "inf"):
-        return schema
-    kinds = [{"type": "number", "minimum": schema["minimum"]}, {"const": "inf"}]
-    return {"anyOf": kinds, "default": "inf", "description": schema["description"]}
-
-
-def documented_body(only: Collection[str] | None = None) -> dict[str, Any]:
+def documented_body(registry: Registry, only: Collection[str] | None = None) -> dict[str, Any]:
     """OpenAPI request body: a form with `file` and the options, or the raw bytes."""
-    options = {parameter["name"]: parameter["schema"] for parameter in documented_parameters(only)}
+    options = {parameter["name"]: parameter["schema"] for parameter in documented_parameters(registry, only)}
     file = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Audio; may be repeated."}
     form = {"type": "object", "required": ["file"], "properties": {"file": file, **options}}
     binary = {"schema": {"type": "string", "format": "binary"}}
@@ -112,3 +105,22 @@ def documented_body(only: Collection[str] | None = None) -> dict[str, Any]:
         "description": "Audio in any common format, as form field `file` or as the body itself.",
         "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": binary, "audio/*": binary},
     }
+
+
+def _mode_schema(segmenters: Segmenters) -> dict[str, Any]:
+    told = " ".join(f"`{kind.mode}`: {kind.title}" for kind in segmenters)
+    return {
+        "type": "string",
+        "enum": segmenters.modes,
+        "description": f"How segments are made; without it the model's own way. {told}",
+    }
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    schema = {name: value for name, value in schema.items() if name != "title"}
+    if schema.get("default") not in (math.inf, "inf"):
+        return schema
+    # JSON has no infinity; the option takes it as text.
+    plain: dict[str, Any] = {name: schema[name] for name in ("description", "unit") if name in schema}
+    plain["anyOf"] = [{"type": "number", "minimum": schema["minimum"]}, {"const": "inf"}]
+    return {**plain, "default": "inf"}

@@ -1,6 +1,6 @@
 """What the routes share: built once by `app.main`, carried by `app.state`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,10 @@ from app.analyses import AnalysisStore
 from app.api.admission import Gate
 from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
-from app.detection import Detector
+from app.engine.threads import Threads
 from app.live.hub import Hub
+from app.registry import Registry
+from app.runtime import Runtime
 from app.vad.errors import NotReady
 
 
@@ -20,24 +22,34 @@ class Service:
     """The running service's collaborators."""
 
     version: str
+    registry: Registry
     gate: Gate
     analyses: AnalysisStore
     metrics: Metrics
     request_timeout_s: float
     started_at: float
     """time.monotonic() at the start."""
-    detector: Detector | None = None
-    """None until the model is loaded."""
-    uploads: UploadStore | None = None
+    threads: Threads
+    """For calls that block, but for those of the engine: uploads, rendering, kept analyses."""
+    uploads: UploadStore
+    runtime: Runtime | None = None
+    """None until the models are loaded."""
     hub: Hub | None = None
     """Live streams."""
     draining: bool = False
     failure: str | None = None
     """Why the model could not be loaded."""
-    fallback: str | None = None
-    """Why another model serves than the one that was asked for."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Harmless settings, for health."""
+
+    @property
+    def state(self) -> str:
+        """draining, failed, loading or ready."""
+        if self.draining:
+            return "draining"
+        if self.failure is not None:
+            return "failed"
+        return "loading" if self.runtime is None else "ready"
 
     def drain(self) -> None:
         """Take no new requests; those inside are finished."""
@@ -45,21 +57,22 @@ class Service:
         if self.hub is not None:
             self.hub.drain()
 
-    def ready_detector(self) -> Detector:
-        """The detector. Raises `NotReady` while the model is loading or the service shuts down."""
+    def ready(self) -> Runtime:
+        """What detects. Raises `NotReady` while the model is loading or the service shuts down."""
         if self.failure is not None:
             raise NotReady("the model could not be loaded; the log says why")
-        if self.detector is None:
+        if self.runtime is None:
             raise NotReady("the model is still being loaded")
         if self.draining:
             raise NotReady("the service is shutting down")
-        return self.detector
+        return self.runtime
 
-    def ready_uploads(self) -> UploadStore:
-        """Where uploads go. Raises `NotReady` before the service has started."""
-        if self.uploads is None:
+    def ready_hub(self) -> Hub:
+        """Live streams. Raises `NotReady`."""
+        self.ready()
+        if self.hub is None:
             raise NotReady("the service is starting")
-        return self.uploads
+        return self.hub
 
 
 def service_of(request: HTTPConnection) -> Service:
@@ -70,32 +83,11 @@ def service_of(request: HTTPConnection) -> Service:
     return service
 
 
-def connect_metrics(metrics: Metrics, service: Service, detector: Detector) -> None:
-    """Let metrics see the state of a service that has become ready."""
-    engine, model = detector.engine, detector.model
+def connect_gauges(service: Service) -> None:
+    """Let metrics read the state of a service whenever somebody asks for them."""
+    metrics = service.metrics
     metrics.inflight.set_function(lambda: service.gate.inside)
     metrics.queue_depth.set_function(lambda: service.gate.queued)
     metrics.analyses.set_function(lambda: len(service.analyses))
-    metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held if service.uploads else 0)
-    metrics.model_info.labels(model.id, model.revision or "", model.fingerprint).set(1)
-    engine.observers.queue.append(metrics.queue_wait.observe)
-    engine.observers.inference.append(metrics.inference.labels(str(engine.policy.device)).observe)
-    engine.policy.on_oom = lambda action: metrics.oom.labels(action).inc()
-    detector.observers.append(_record_file(metrics))
-
-
-def connect_live_metrics(metrics: Metrics, hub: Hub) -> None:
-    """Let metrics see the live streams."""
-    metrics.streams.set_function(lambda: hub.connected)
-    hub.on_drop = lambda reason: metrics.drops.labels(reason).inc()
-    hub.batcher.observers.batch = metrics.batch.observe
-    hub.batcher.observers.chunks = metrics.chunks.inc
-    hub.batcher.observers.lag = metrics.lag.observe
-
-
-def _record_file(metrics: Metrics) -> Callable[[str, float, int], None]:
-    def record(decoder: str, decode_s: float, duration_ms: int) -> None:
-        metrics.decode.labels(decoder).observe(decode_s)
-        metrics.audio.inc(duration_ms / 1000)
-
-    return record
+    metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held)
+    metrics.streams.set_function(lambda: service.hub.connected if service.hub is not None else 0)

@@ -10,11 +10,11 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__
+from app.api.paths import QUIET_PREFIXES
 
 log = structlog.get_logger(__name__)
 
 _ASKED_BY = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_UNTRACED = "/health,/metrics"
 
 
 def asked_for() -> bool:
@@ -47,6 +47,6 @@ def _traced(app: ASGIApp) -> ASGIApp:
     provider = TracerProvider(resource=Resource.create(own))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     traced_app: ASGIApp = OpenTelemetryMiddleware(
-        app, excluded_urls=_UNTRACED, tracer_provider=provider, exclude_spans=["receive", "send"]
+        app, excluded_urls=",".join(QUIET_PREFIXES), tracer_provider=provider, exclude_spans=["receive", "send"]
     )
     return traced_app

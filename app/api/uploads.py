@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -21,6 +21,7 @@ from starlette.requests import Request
 
 from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
 from app.api.private_directory import PrivateDirectory
+from app.engine.threads import Threads
 from app.vad.errors import InvalidOption, NoAudio, Overloaded, UnsupportedAudio
 
 _QUICK_TO_REMOVE_BYTES = 4 << 20
@@ -61,12 +62,12 @@ class Upload:
 
 
 class UploadStore:
-    """Uploads on disk, in a private directory under `directory`. Blocking file work runs through `in_thread`."""
+    """Uploads on disk, in a private directory under `directory`. Blocking file work runs in `threads`."""
 
-    def __init__(self, directory: Path, limits: UploadLimits, in_thread: Callable[..., Any]) -> None:
+    def __init__(self, directory: Path, limits: UploadLimits, threads: Threads) -> None:
         self._directory = PrivateDirectory(directory)
         self._limits = limits
-        self._in_thread = in_thread
+        self._threads = threads
         self._bytes_held = 0
 
     def prepare(self) -> None:
@@ -94,7 +95,7 @@ class UploadStore:
             yield sink.upload
         finally:
             if sink.size > _QUICK_TO_REMOVE_BYTES:
-                await asyncio.shield(self._in_thread(sink.discard))
+                await asyncio.shield(self._threads.run(sink.discard))
             else:
                 sink.discard()
 
@@ -111,9 +112,9 @@ class UploadStore:
             chunks.append(chunk)
             size += len(chunk)
             if size >= _WRITE_BYTES:
-                await self._in_thread(feed, b"".join(chunks))
+                await self._threads.run(feed, b"".join(chunks))
                 chunks, size = [], 0
-        await self._in_thread(sink.complete, feed, b"".join(chunks))
+        await self._threads.run(sink.complete, feed, b"".join(chunks))
         if not sink.upload.files or all(file.size == 0 for file in sink.upload.files):
             raise NoAudio("no audio: send a file as form field 'file', or its bytes as the body")
 

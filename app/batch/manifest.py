@@ -21,7 +21,7 @@ class Manifest:
     options: Mapping[str, Any]
     """All detection options in force."""
     model: Mapping[str, Any]
-    """Id, revision, fingerprint, and the arithmetic it runs in."""
+    """Name, id, revision, fingerprint, and the arithmetic it runs in."""
     listing: Mapping[str, Any]
     """Number of files, bytes, and SHA-256 over paths and sizes."""
     shards: Mapping[str, Any]
@@ -29,8 +29,11 @@ class Manifest:
     max_audio_hours: float
 
 
-def settle(store: Store, manifest: Manifest, source: str, *, overwrite: bool) -> None:
-    """Begin or go on with `store`. Raises `OtherRun` where it holds something else and `overwrite` is false."""
+def open_destination(store: Store, manifest: Manifest, source: str, *, overwrite: bool) -> None:
+    """Make `store` this run's: begin it, or go on with what an earlier run of the same manifest left there.
+
+    Raises `OtherRun` where it holds something else and `overwrite` is false.
+    """
     if overwrite:
         clear(store)
     wanted = asdict(manifest)

@@ -1,12 +1,12 @@
 """A file's row: what was found in it, or what is wrong with it; the same whenever and wherever it is made."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from app.batch.listing import Entry
+from app.batch.problems import reason_of
+from app.formats.documents import SegmentDocument
 from app.formats.report import Report
-from app.formats.structured import segment_document
 from app.vad.errors import AudioError, InvalidOption
 
 UNREADABLE, FAILED = "unreadable", "failed"
@@ -24,6 +24,8 @@ class Row:
     """What is wrong with the file, in words; None: nothing."""
     error_code: str | None = None
     """As the service's problem documents have it; `unreadable` and `failed` beside them."""
+    model: str | None = None
+    """The name of the one that found the segments."""
     duration_ms: int | None = None
     sample_rate: int | None = None
     """Hz, of the file."""
@@ -51,14 +53,16 @@ def found_row(entry: Entry, report: Report) -> Row:
         id=entry.row_id,
         path=entry.shown,
         size_bytes=entry.size_bytes,
+        model=report.model.name,
         duration_ms=audio.duration_ms,
         sample_rate=audio.sample_rate,
         channels=audio.channels,
         format=audio.format,
         truncated=audio.truncated,
         speech_ms=report.speech_ms,
+        # Unlike in an answer, members that were not set are there too: a table has the same columns in every row.
         segments=tuple(
-            {"channel": None, **segment_document(index, segment, channel)}
+            SegmentDocument.numbered(index, segment, channel).model_dump(mode="json")
             for index, (channel, segment) in enumerate(report.in_order(), 1)
         ),
     )
@@ -69,8 +73,10 @@ def failed_row(entry: Entry, code: str, reason: str) -> Row:
     return Row(entry.row_id, entry.shown, entry.size_bytes, error=reason, error_code=code)
 
 
-def error_code(error: Exception) -> str:
-    """`InvalidAudio` is `invalid_audio`; what is not the file's own fault is `unreadable` or `failed`."""
+def row_of_error(entry: Entry, error: Exception) -> Row:
+    """The row of a file whose detection raised this; what is not the file's own fault is `unreadable` or `failed`."""
     if isinstance(error, AudioError | InvalidOption):
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
-    return UNREADABLE if isinstance(error, OSError) else FAILED
+        code = error.code
+    else:
+        code = UNREADABLE if isinstance(error, OSError) else FAILED
+    return failed_row(entry, code, reason_of(error))

@@ -1,23 +1,48 @@
 """One engine and what it does with a shard: rows in order, one output file, and then the mark that it is done."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from app.audio.channel import Channel
 from app.batch.ledger import Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
-from app.batch.rows import FAILED, UNREADABLE, Row, error_code, failed_row, found_row
+from app.batch.problems import reason_of
+from app.batch.rows import FAILED, UNREADABLE, Row, failed_row, found_row, row_of_error
 from app.batch.source import Source
 from app.batch.store import Store
 from app.batch.writers import FORMATS
-from app.detection import Channel, Detector, Job
+from app.detection import Detector, Job
 from app.formats.report import safe_name
+from app.models import Models
 
 FILES_AT_ONCE = 4
 """While one is scored, the others are fetched and decoded."""
+
+
+class Runtime(Protocol):
+    """What a worker detects with."""
+
+    @property
+    def models(self) -> Models:
+        """Of which the default one is used."""
+        ...
+
+    @property
+    def detector(self) -> Detector:
+        """Reads files for it."""
+        ...
+
+    def close(self) -> None:
+        """End its threads; blocking."""
+        ...
+
+
+Build = Callable[[], Awaitable[Runtime]]
+"""Makes a worker's runtime, inside its event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +53,11 @@ class Task:
     destination: str
     format: str
     options: Mapping[str, Any]
-    """Detection options that were set."""
+    """Detection options that were set, and `mode`."""
     channel: Channel
     scratch: Path | None
     """Where copies of remote files are kept while they are used; None: the system's place."""
-    build: Callable[[], Detector]
-    """Makes the worker's engine, inside its event loop."""
+    build: Build
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +96,22 @@ class ShardWorker:
         self._task = task
         self._source, self._store = Source(task.source), Store(task.destination)
         self._loop = asyncio.new_event_loop()
-        self._detector = self._loop.run_until_complete(self._build())
-        self._options = self._detector.options(task.options)
+        self._runtime = self._loop.run_until_complete(_built(task.build))
+        self._segmentation = self._runtime.models.default.segmentation(task.options)
 
     def run(self, order: Order, tell: Tell = lambda step: None) -> Outcome:
         """Do a shard. What is wrong with a file becomes its row; raises what the destination raises."""
         rows = self._loop.run_until_complete(self._rows(order, tell))
         outcome = _outcome(order.shard, rows)
         self._store.write(output_name(order.shard.number, self._task.format), FORMATS[self._task.format](rows))
+        # Only now: a process that is killed before this line leaves a shard that is done again.
         mark_done(self._store, outcome)
         return outcome
 
     def close(self) -> None:
         """End its threads."""
-        self._detector.engine.close()
+        self._runtime.close()
         self._loop.close()
-
-    async def _build(self) -> Detector:
-        return self._task.build()
 
     async def _rows(self, order: Order, tell: Tell) -> list[Row]:
         limit = asyncio.Semaphore(1 if order.one_by_one else FILES_AT_ONCE)
@@ -106,17 +128,31 @@ class ShardWorker:
         return await asyncio.gather(*(one(index, entry) for index, entry in enumerate(order.shard.entries)))
 
     async def _row(self, entry: Entry) -> Row:
-        engine = self._detector.engine
+        detector = self._runtime.detector
         with ExitStack() as held:
+            on_disk = self._source.on_disk(entry, self._task.scratch)
             try:
-                path = await engine.in_reader(held.enter_context, self._source.on_disk(entry, self._task.scratch))
+                path = await detector.engine.readers.run(held.enter_context, on_disk)
             except Exception as error:  # noqa: BLE001 - each storage has errors of its own
-                return failed_row(entry, UNREADABLE, _words(error))
+                return failed_row(entry, UNREADABLE, reason_of(error))
             try:
-                job = Job(path, safe_name(entry.path), "batch", self._options, self._task.channel)
-                return found_row(entry, await self._detector.detect(job))
+                return found_row(entry, await detector.detect(self._job(entry, path)))
             except Exception as error:  # noqa: BLE001 - one file never ends the run
-                return failed_row(entry, error_code(error), _words(error))
+                return row_of_error(entry, error)
+
+    def _job(self, entry: Entry, path: Path) -> Job:
+        return Job(
+            path=path,
+            name=safe_name(entry.path),
+            request_id="batch",
+            model=self._runtime.models.default,
+            segmentation=self._segmentation,
+            channel=self._task.channel,
+        )
+
+
+async def _built(build: Build) -> Runtime:
+    return await build()
 
 
 def _outcome(shard: Shard, rows: list[Row]) -> Outcome:
@@ -129,7 +165,3 @@ def _outcome(shard: Shard, rows: list[Row]) -> Outcome:
         audio_ms=sum(row.duration_ms or 0 for row in rows),
         speech_ms=sum(row.speech_ms or 0 for row in rows),
     )
-
-
-def _words(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__

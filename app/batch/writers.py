@@ -38,6 +38,7 @@ def parquet(rows: Sequence[Row]) -> bytes:
             pa.field("size_bytes", pa.int64(), nullable=False),
             pa.field("error", pa.string()),
             pa.field("error_code", pa.string()),
+            pa.field("model", pa.string()),
             pa.field("duration_ms", pa.int64()),
             pa.field("sample_rate", pa.int32()),
             pa.field("channels", pa.int32()),

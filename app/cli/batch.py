@@ -1,39 +1,37 @@
-"""`fsmn-vad batch`: a collection of files to shards of rows, on this machine's cores or on Ray."""
+"""`fsmn-vad batch`: a collection of files to shards of rows. What happens is in `app.batch.run`; this is its terminal:
+a bar or a line now and then on stderr, and the account on stdout."""
 
+import asyncio
+import json
+import sys
 import time
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from app.api.parameters import RequestOptions, read_answer_options
-from app.batch.ledger import Outcome, Totals, finished
-from app.batch.listing import Entry, Shard, cut_shards, listing_hash
-from app.batch.local import LocalRun
-from app.batch.manifest import Manifest, settle
-from app.batch.problems import BatchError, OtherRun, WorkerLost, WrongPlace
-from app.batch.source import Source
-from app.batch.store import Store
-from app.batch.worker import Task
-from app.cli.batch_view import BatchView
-from app.cli.detect import ALL_WELL, NO_MODEL, SOME_FAILED, WRONG_USAGE
+from app.audio.channel import parse_channel
+from app.batch.ledger import Totals
+from app.batch.problems import BatchError, WorkerLost
+from app.batch.run import Account, BatchRun, Prepared, check_packages
+from app.batch.run import run as run_batch
 from app.cli.inputs import AUDIO_SUFFIXES
-from app.cli.settings import read_settings_or_say
+from app.cli.local import check_options, local_runtime, quiet_logs
+from app.cli.terminal import ALL_WELL, INTERRUPTED, SOME_FAILED, STDERR, WRONG_USAGE, UsageError, failed, run_command
 from app.config import Settings
-from app.detection import Detector
-from app.formats.report import ModelInfo
-from app.runtime import build_detector, load_model
-from app.vad.device import NoSuchDevice, choose_device, prepare_process
-from app.vad.errors import InvalidOption, ModelError
-from app.vad.options import VadOptions
+from app.registry import installed
 
-_STDERR = Console(stderr=True, highlight=False)
-_NEEDS = {"parquet": ("batch", ("pyarrow",)), "ray": ("ray", ("ray", "pyarrow"))}
-"""The extra, and what it brings."""
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+
+_MS_PER_H = 3_600_000
+_LINE_EVERY_S = 10.0
+"""Often enough to see that it goes on, in a log that is kept."""
+_GO_ON = "The same command goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class BatchRequest:
     destination: str
     format: str
     options: Mapping[str, Any]
-    """Detection options that were set."""
+    """Detection options that were set, and `mode`."""
     channel: str
     workers: int | None
     ray: str | None
@@ -54,159 +52,155 @@ class BatchRequest:
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Collection:
-    """What there is to do."""
-
-    entries: list[Entry]
-    shards: list[Shard]
-    done: Mapping[int, Outcome]
-
-    @property
-    def left(self) -> list[Shard]:
-        return [shard for shard in self.shards if shard.number not in self.done]
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """The model that scores."""
-
-    name: str
-    """As the settings name it."""
-    info: ModelInfo
-    options: Mapping[str, Any]
-    """Its own defaults."""
-
-
 def run(request: BatchRequest) -> int:
     """Do what is left of the collection; the exit status."""
-    settings = read_settings_or_say(_STDERR, {"model": request.model} if request.model else {})
-    if settings is None:
-        return WRONG_USAGE
-    try:
-        return _run(request, settings)
-    except (InvalidOption, WrongPlace, OtherRun, NoSuchDevice, _MissingExtra) as error:
-        return _say(str(error), WRONG_USAGE)
-    except (ModelError, FileNotFoundError) as error:
-        return _say(str(error), NO_MODEL)
-    except (WorkerLost, OSError) as error:
-        return _say(f"{error}\nThe same command goes on where this one stopped.", SOME_FAILED)
-    except KeyboardInterrupt:
-        return _say("Stopped. The same command goes on from here.", 130)
-
-
-class _MissingExtra(BatchError):
-    """A package is not installed."""
+    return run_command(lambda settings: _run(request, settings))
 
 
 def _run(request: BatchRequest, settings: Settings) -> int:
-    _check_extras(request)
-    answer = read_answer_options({"channel": request.channel})
-    VadOptions.parse(settings.default_options, request.options)
-    view = BatchView(_STDERR)
+    try:
+        return _run_and_tell(request, settings)
+    except (WorkerLost, ConnectionError) as error:
+        return failed(f"{error}\n{_GO_ON} where this one stopped.", SOME_FAILED)
+    except BatchError as error:
+        return failed(error, WRONG_USAGE)
+    except KeyboardInterrupt:
+        return failed(f"Stopped. {_GO_ON} from here.", INTERRUPTED)
+
+
+def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
+    check_packages(request.format, request.ray)
+    parse_channel(request.channel)
+    check_options(installed(), settings, request.model, request.options)
+    asked = BatchRun(
+        source=request.source,
+        destination=request.destination,
+        suffixes=AUDIO_SUFFIXES,
+        format=request.format,
+        channel=request.channel,
+        options=request.options,
+        shard_files=request.shard_files,
+        shard_mb=request.shard_mb,
+        overwrite=request.overwrite,
+        max_audio_hours=settings.max_audio_hours,
+        scratch=settings.tmp_dir,
+        ray=request.ray,
+    )
+    view = BatchView(STDERR)
     view.say(f"Listing {request.source} …")
-    entries = Source(request.source).list(AUDIO_SUFFIXES)
-    shards = list(cut_shards(entries, request.shard_files, request.shard_mb << 20))
-    store = Store(request.destination)
-    model = _identify(settings)
-    manifest = _manifest(request, settings, answer, model, entries, len(shards))
-    settle(store, manifest, request.source, overwrite=request.overwrite)
-    work = _Collection(entries, shards, finished(store))
-    return _work(request, settings, _task(request, settings, answer, model), work, view)
+    with view.bar():
+        account = run_batch(asked, lambda: asyncio.run(_prepare(request, settings)), view)
+    view.summary(account)
+    return SOME_FAILED if account.total.failed else ALL_WELL
 
 
-def _work(request: BatchRequest, settings: Settings, task: Task, work: _Collection, view: BatchView) -> int:
-    before = Totals.of(work.done.values())
-    started = time.monotonic()
-    now = Totals()
-    with view.bar(len(work.entries), before), closing(_outcomes(request, settings, task, work.left)) as outcomes:
-        for outcome in outcomes:
-            now = now.plus(outcome)
-            view.advance(now)
-    total = before.plus(now)
-    view.summary(total, now, time.monotonic() - started)
-    return SOME_FAILED if total.failed else ALL_WELL
+async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
+    """Load the model once before the workers do, to know that it is there and which one it is."""
+    # On the CPU: the workers will want the device's memory.
+    mine = settings.model_copy(update={"device": "cpu"})
+    async with local_runtime(mine, installed(), request.model) as runtime:
+        model = runtime.models.default
+        fell_back = runtime.models.fallback is not None
+        name = settings.fallback_model if fell_back else request.model or settings.model
+        options = dict(model.segmentation(request.options).document())
+        return Prepared(
+            info=model.info,
+            dtype=settings.dtype,
+            options=options,
+            build=partial(start_worker_runtime, _of_worker(settings, name, model.info.fingerprint)),
+            workers=request.workers if request.ray else _local_workers(request, settings),
+            gpus=int(settings.device.startswith("cuda")),
+        )
 
 
-def _outcomes(
-    request: BatchRequest, settings: Settings, task: Task, shards: list[Shard]
-) -> Generator[Outcome, None, None]:
-    if not shards:
-        return
-    if request.ray is None:
-        yield from LocalRun(task, shards, _local_workers(request, settings)).outcomes()
-        return
-    from app.batch.ray_run import run_on_ray
-
-    gpus = int(settings.device.startswith("cuda"))
-    yield from run_on_ray(task, shards, address=request.ray, workers=request.workers, gpus=gpus)
+def _of_worker(settings: Settings, model: str, fingerprint: str) -> Settings:
+    """One thread scores in each worker: processes take the cores. Every worker has these weights or none."""
+    revision = settings.model_revision if model == settings.model else ""
+    return settings.model_copy(
+        update={
+            "workers": 1,
+            "model": model,
+            "model_revision": revision,
+            "model_fingerprint": fingerprint,
+            "fallback_model": "",
+        }
+    )
 
 
 def _local_workers(request: BatchRequest, settings: Settings) -> int:
-    on_gpu = choose_device(settings.device, settings.gpu_min_free_mb).type == "cuda"
+    from app.engine.device import NoSuchDevice, choose_device
+
+    try:
+        on_gpu = choose_device(settings.device, settings.gpu_min_free_mb).type == "cuda"
+    except NoSuchDevice as error:
+        raise UsageError(str(error)) from None
     return request.workers or (1 if on_gpu else settings.workers)
 
 
-def _identify(settings: Settings) -> _Model:
-    """Loads the model once before the workers do, to know that it is there and which one it is."""
-    model = load_model(settings.model_copy(update={"device": "cpu"}))
-    if model.fallback is not None:
-        _STDERR.print(model.fallback, style="yellow", markup=False, soft_wrap=True)
-    name = settings.model if model.fallback is None else settings.fallback_model
-    return _Model(name, model.info, model.options)
+async def start_worker_runtime(settings: Settings) -> "Runtime":
+    """A worker's runtime, in its own process; on one core, whatever the machine has."""
+    from app.engine.device import prepare_process
+    from app.runtime import start_runtime
 
-
-def _manifest(
-    request: BatchRequest,
-    settings: Settings,
-    answer: RequestOptions,
-    model: _Model,
-    entries: list[Entry],
-    shards: int,
-) -> Manifest:
-    info = model.info
-    size = sum(entry.size_bytes for entry in entries)
-    return Manifest(
-        format=request.format,
-        channel=answer.channel,
-        options=VadOptions.parse(model.options, settings.default_options, request.options).model_dump(mode="json"),
-        model={"id": info.id, "revision": info.revision, "fingerprint": info.fingerprint, "dtype": settings.dtype},
-        listing={"files": len(entries), "bytes": size, "sha256": listing_hash(entries)},
-        shards={"count": shards, "max_files": request.shard_files, "max_mb": request.shard_mb},
-        max_audio_hours=settings.max_audio_hours,
-    )
-
-
-def _task(request: BatchRequest, settings: Settings, answer: RequestOptions, model: _Model) -> Task:
-    # One thread scores in each worker: processes take the cores. Every worker has these weights or none.
-    pinned = {"model": model.name, "fallback_model": "", "model_fingerprint": model.info.fingerprint}
-    mine = settings.model_copy(update={"workers": 1, **pinned})
-    return Task(
-        source=request.source,
-        destination=request.destination,
-        format=request.format,
-        options=dict(request.options),
-        channel=answer.channel_choice,
-        scratch=settings.tmp_dir,
-        build=partial(build_worker_detector, mine),
-    )
-
-
-def build_worker_detector(settings: Settings) -> Detector:
-    """A worker's engine; on one core, whatever the machine has."""
-    model = load_model(settings)
+    quiet_logs(settings)
+    runtime = await start_runtime(settings, only=settings.model)
+    # Again: the settings' one thread would be given all of the machine's cores for its matrix products.
     prepare_process(settings.device, 1, settings.gpu_memory_limit_mb)
-    return build_detector(settings, model)
+    return runtime
 
 
-def _check_extras(request: BatchRequest) -> None:
-    wanted = [_NEEDS[name] for name in (request.format, "ray" if request.ray else "") if name in _NEEDS]
-    for extra, module in ((extra, module) for extra, modules in wanted for module in modules):
-        if find_spec(module) is None:
-            raise _MissingExtra(f"{module} is not installed; it comes with the extra [{extra}]: "
-                                f"pip install 'fsmn-vad-service[{extra}]'")  # fmt: skip
+class BatchView:
+    """An `app.batch.run.Observer` for people, and the account in the end."""
 
+    def __init__(self, stderr: Console) -> None:
+        self._stderr = stderr
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+        self._task: TaskID | None = None
+        self._files, self._before = 0, Totals()
+        self._started = self._told = 0.0
 
-def _say(message: str, status: int) -> int:
-    _STDERR.print(message, style="red", markup=False, soft_wrap=True)
-    return status
+    def say(self, message: str) -> None:
+        """A line."""
+        self._stderr.print(message, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self) -> Iterator[None]:
+        """While the run lasts; the bar appears when the collection has been listed."""
+        with self._bars:
+            yield
+
+    def listed(self, files: int, before: Totals) -> None:
+        """As `Observer`."""
+        self._files, self._before, self._started = files, before, time.monotonic()
+        self.say(f"{files} files, {before.files} of them done before.")
+        self._task = self._bars.add_task("files", total=files, completed=before.files)
+
+    def advanced(self, now: Totals) -> None:
+        """As `Observer`."""
+        done = self._before.files + now.files
+        if self._task is not None:
+            self._bars.update(self._task, completed=done)
+        moment = time.monotonic()
+        if not self._stderr.is_terminal and (moment - self._told >= _LINE_EVERY_S or done == self._files):
+            self._told = moment
+            self.say(f"{done} of {self._files} files ({done / self._files:.0%}), {now.failed} failed.")
+
+    def summary(self, account: Account) -> None:
+        """The account: of all runs, and of this one. JSON where nobody looks."""
+        total, now = account.total, account.now
+        seconds = time.monotonic() - self._started
+        hours, mine = total.audio_ms / _MS_PER_H, now.audio_ms / _MS_PER_H
+        speed = mine / seconds if seconds > 0 else 0.0
+        if not sys.stdout.isatty():
+            sys.stdout.write(json.dumps({
+                "files": total.files, "failed": total.failed, "segments": total.segments, "hours": round(hours, 4),
+                "speech_hours": round(total.speech_ms / _MS_PER_H, 4),
+                "this_run": {"files": now.files, "hours": round(mine, 4), "seconds": round(seconds, 2),
+                             "hours_per_second": round(speed, 4)},
+            }) + "\n")  # fmt: skip
+            return
+        Console(highlight=False).print(
+            f"{total.files} files, {total.failed} failed, {total.segments} segments, {hours:.2f} h of audio. "
+            f"This run: {now.files} files in {seconds:.1f} s, {speed:.3f} h of audio a second."
+        )

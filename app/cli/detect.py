@@ -1,38 +1,40 @@
-"""`fsmn-vad detect`: the service's engine without HTTP, or a server's answer, for files on this machine."""
+"""`fsmn-vad detect`: files on this machine, detected by the service's engine without HTTP, or by a server."""
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from rich.console import Console
+import httpx
+from pydantic import ValidationError
 
-from app.api.parameters import RequestOptions, read_answer_options
-from app.cli.inputs import Input, UsageError, find_inputs
-from app.cli.output import Output
-from app.cli.settings import read_settings_or_say
-from app.cli.work import FileDetector
+from app.audio.channel import Channel, parse_channel
+from app.cli.inputs import Input, find_inputs
+from app.cli.local import check_options, check_values, local_runtime
+from app.cli.output import Output, Passes, Tell, choose_format
+from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, run_command
 from app.config import Settings
-from app.runtime import audio_policy
-from app.vad.errors import InvalidOption, ModelError, VadError
-from app.vad.options import VadOptions
+from app.formats.documents import DetectionDocument
+from app.formats.rendering import Lang
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_name
+from app.registry import Registry, installed
+from app.vad.errors import VadError
 
-ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL = 0, 1, 2, 3
-_STDERR = Console(stderr=True, highlight=False)
+FileDetector = Callable[[Input, Tell], Awaitable[Report]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DetectRequest:
     """The command line."""
 
     sources: list[str]
     format: str | None
     out: Path | None
     options: Mapping[str, Any]
-    """Detection options that were set."""
+    """Detection options that were set, and `mode`."""
     channel: str
     lang: str
     jobs: int
@@ -41,59 +43,143 @@ class Request:
     key: str | None
 
 
-def run(request: Request) -> int:
+def run(request: DetectRequest) -> int:
     """Detect everything asked for; the exit status."""
-    settings = read_settings_or_say(_STDERR, {"model": request.model} if request.model else {})
-    if settings is None:
-        return WRONG_USAGE
-    try:
-        with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
-            inputs = find_inputs(request.sources, Path(directory))
-            return asyncio.run(_run(request, settings, inputs))
-    except (UsageError, InvalidOption) as error:
-        _STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
-        return WRONG_USAGE
-    except (ModelError, FileNotFoundError) as error:
-        _STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
-        return NO_MODEL
-    except KeyboardInterrupt:
-        return 130
+    return run_command(lambda settings: _run(request, settings))
 
 
-async def _run(request: Request, settings: Settings, inputs: list[Input]) -> int:
-    options = request.options
-    answer = read_answer_options({"channel": request.channel, "lang": request.lang})
-    VadOptions.parse(settings.default_options, options)
-    with Output(request.format, request.out, answer.lang, audio_policy(settings), total=len(inputs)) as output:
-        async with _open_detector(request, settings, options, answer) as detector:
-            return await _all(detector, output, inputs, request.jobs)
+def _run(request: DetectRequest, settings: Settings) -> int:
+    """All that can be wrong with the command line is found before a model is loaded or a server asked."""
+    registry = installed()
+    channel, lang = parse_channel(request.channel), _lang(request.lang)
+    form = choose_format(request.format, request.out, registry.formats)
+    if request.url is None:
+        check_options(registry, settings, request.model, request.options)
+    else:
+        check_values(registry, request.options)
+    with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
+        inputs = find_inputs(request.sources, Path(directory))
+        output = Output(form, request.out, lang, lambda path: _passes(settings, path), total=len(inputs))
+        return asyncio.run(_detect_all(request, settings, registry, channel, inputs, output))
 
 
-def _open_detector(
-    request: Request, settings: Settings, options: Mapping[str, Any], answer: RequestOptions
-) -> AbstractAsyncContextManager[FileDetector]:
-    if request.url:
-        from app.cli.remote import remote_detector
-
-        return remote_detector(request.url, request.key, options, answer, timeout_s=settings.request_timeout_s)
-    from app.cli.local import local_detector
-
-    return local_detector(settings, options, answer)
+def _lang(text: str) -> Lang:
+    if text not in get_args(Lang):
+        raise UsageError(f"--lang {text}: there are {', '.join(get_args(Lang))}")
+    return cast("Lang", text)
 
 
-async def _all(detector: FileDetector, output: Output, inputs: list[Input], jobs: int) -> int:
-    limit = asyncio.Semaphore(jobs)
+def _passes(settings: Settings, path: Path) -> AbstractContextManager[Passes]:
+    from app.detection import SourcePasses
+    from app.runtime import audio_policy
 
-    async def one(item: Input) -> bool:
+    return cast("AbstractContextManager[Passes]", SourcePasses(path, audio_policy(settings)))
+
+
+async def _detect_all(
+    request: DetectRequest,
+    settings: Settings,
+    registry: Registry,
+    channel: Channel,
+    inputs: list[Input],
+    output: Output,
+) -> int:
+    limit = asyncio.Semaphore(request.jobs)
+
+    async def one(detect: FileDetector, item: Input) -> bool:
         async with limit:
             try:
                 with output.progress(item.shown) as tell:
-                    report = await detector(item, tell)
+                    report = await detect(item, tell)
+                output.result(item, report)
             except (VadError, OSError) as error:
                 output.failed(item.shown, str(error))
                 return False
-            output.result(item, report)
             return True
 
-    done = await asyncio.gather(*(one(item) for item in inputs))
+    detector: AbstractAsyncContextManager[FileDetector]
+    if request.url is not None:
+        detector = remote_detector(request, request.url, timeout_s=settings.request_timeout_s)
+    else:
+        detector = local_detector(request, settings, registry, channel)
+    with output:
+        async with detector as detect:
+            done = await asyncio.gather(*(one(detect, item) for item in inputs))
     return ALL_WELL if all(done) else SOME_FAILED
+
+
+@asynccontextmanager
+async def local_detector(
+    request: DetectRequest, settings: Settings, registry: Registry, channel: Channel
+) -> AsyncIterator[FileDetector]:
+    """The engine in this process. Raises what starting it raises."""
+    from app.detection import Job
+
+    async with local_runtime(settings, registry, request.model) as runtime:
+        model = runtime.models.default
+        segmentation = model.segmentation(request.options)
+
+        async def detect(item: Input, tell: Tell) -> Report:
+            job = Job(item.path, safe_name(item.path.name), "cli", model, segmentation, channel)
+            return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
+
+        yield detect
+
+
+@asynccontextmanager
+async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float) -> AsyncIterator[FileDetector]:
+    """The server at `url`: its JSON answers, read back into reports. Its calls raise `VadError` with what it said."""
+    headers = {"X-API-Key": request.key} if request.key else {}
+    fields = {**request.options, "channel": request.channel, "format": "json"}
+    if request.model is not None:
+        fields["model"] = request.model
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s) as client:
+
+        async def detect(item: Input, tell: Tell) -> Report:
+            tell(0, None)
+            with item.path.open("rb") as file:
+                try:
+                    response = await client.post("/vad", data=fields, files={"file": (item.path.name, file)})
+                except httpx.HTTPError as error:
+                    raise VadError(f"no answer from {url}: {error or type(error).__name__}") from None
+            return _report(response)
+
+        yield detect
+
+
+def _report(response: httpx.Response) -> Report:
+    try:
+        answer = response.json()
+        if response.status_code != httpx.codes.OK:
+            raise VadError(f"{answer.get('detail', 'error')} ({response.status_code} {answer.get('code', '')})")
+        return report_of(DetectionDocument.model_validate(answer))
+    except (ValidationError, AttributeError):
+        raise VadError(f"the server answered {response.status_code}, and in no form that is known here") from None
+    except ValueError:
+        raise VadError(f"the server answered {response.status_code}, not in JSON") from None
+
+
+def report_of(document: DetectionDocument) -> Report:
+    """The report behind a JSON answer."""
+    timing = document.timing
+    return Report(
+        request_id=document.request_id,
+        name=document.name,
+        model=document.model.info(),
+        device=document.device,
+        degraded=document.degraded,
+        audio=AudioSummary(**document.audio.model_dump()),
+        channels=_channels(document),
+        options=document.options,
+        timing=Timing(timing.queue_ms, timing.decode_ms, timing.inference_ms, timing.total_ms),
+    )
+
+
+def _channels(document: DetectionDocument) -> tuple[ChannelSegments, ...]:
+    """With `channel=split` the answer lists its channels, those without speech too; else it is one channel's."""
+    listed = [entry.channel for entry in document.channels or ()]
+    numbers = dict.fromkeys([*listed, *(segment.channel for segment in document.segments)])
+    return tuple(
+        ChannelSegments(number, tuple(each.segment() for each in document.segments if each.channel == number))
+        for number in numbers or (None,)
+    )

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
+from app.cli.terminal import UsageError
+
 AUDIO_SUFFIXES = frozenset({
     ".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".oga", ".opus", ".webm", ".mka", ".amr", ".wma", ".aif",
     ".aiff", ".caf", ".au", ".3gp", ".wv", ".ape",
 })  # fmt: skip
 """What is picked from a folder; a file that is named is tried whatever it is called."""
-
-
-class UsageError(Exception):
-    """The command line makes no sense; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Input:
 
 def find_inputs(sources: list[str], scratch: Path) -> list[Input]:
     """Every file that `sources` name: files, folders (their audio files, deep), globs, `-` for stdin. Raises
-    UsageError."""
+    `UsageError`."""
     return [found for source in sources for found in _find(source, scratch)]
 
 

@@ -1,98 +1,135 @@
-"""`fsmn-vad model`."""
+"""`fsmn-vad model`: which models there are, where their files lie, and bundles for machines without the hub."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
-from app.cli.settings import read_settings_or_say
-from app.config import Settings
-from app.vad.errors import ModelError, ModelNotFound
+from app.cli.terminal import ALL_WELL, SOME_FAILED, failed, run_command
+from app.config import AUTO, Settings
+from app.registry import installed
+from app.vad.errors import ModelNotFound
+from app.vad.models.family import ModelFamily, ModelSpec
+from app.vad.models.registry import name_of
 
-NO_MODEL_STATUS = 3
-_STDOUT, _STDERR = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from app.runtime import ModelLoader
+
+_PIPE_WIDTH = 160
+"""Columns of a table that nobody looks at: wide enough that no id is broken."""
 
 
-def path() -> int:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The model that a command is about."""
+
+    loader: "ModelLoader"
+    spec: ModelSpec
+    family: ModelFamily
+
+
+def path(name: str | None) -> int:
     """Print where the model is."""
-    return _with_settings(lambda settings: _STDOUT.print(str(_find(settings, download=False)), markup=False))
+    return _run(name, lambda asked: _print(str(asked.loader.find(asked.spec, download=False).path)))
 
 
-def download() -> int:
+def download(name: str | None) -> int:
     """Get the model if it is not here."""
-    return _with_settings(lambda settings: _STDOUT.print(str(_find(settings, download=True)), markup=False))
+    return _run(name, lambda asked: _print(str(asked.loader.find(asked.spec).path)))
 
 
-def verify() -> int:
+def verify(name: str | None) -> int:
     """Read and check the model."""
-    return _with_settings(_verify)
+    return _run(name, _verify)
 
 
-def export(directory: Path) -> int:
+def export(name: str | None, directory: Path) -> int:
     """Bundle the model."""
-    return _with_settings(lambda settings: _export(settings, directory))
+    return _run(name, lambda asked: _export(asked, directory))
 
 
-def _with_settings(command: Callable[[Settings], None]) -> int:
-    settings = read_settings_or_say(_STDERR)
-    if settings is None:
-        return 2
-    try:
-        command(settings)
-    except ModelError as error:
-        _STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
-        return NO_MODEL_STATUS
-    except OSError as error:
-        _STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
-    return 0
+def list_models() -> int:
+    """Print every model that has a name here; looks for files and reads none."""
+    return run_command(_list)
 
 
-def _find(settings: Settings, *, download: bool) -> Path:
-    from app.vad.hub import find_model
-    from app.vad.silero_package import NAMES, silero_file
+def _run(name: str | None, command: Callable[[_Asked], None]) -> int:
+    def with_settings(settings: Settings) -> int:
+        try:
+            command(_asked(settings, name))
+        except OSError as error:
+            return failed(error, SOME_FAILED)
+        return ALL_WELL
 
-    if settings.model in NAMES:
-        return silero_file()
-    return find_model(
-        settings.model,
-        settings.model_revision,
-        cache_dir=settings.modelscope_cache,
-        endpoint=settings.modelscope_endpoint,
-        allow_download=download,
-    ).directory
+    return run_command(with_settings)
 
 
-def _verify(settings: Settings) -> None:
-    from app.vad.checkpoint import read_checkpoint
-    from app.vad.silero_package import NAMES, read_silero
+def _asked(settings: Settings, name: str | None) -> _Asked:
+    from app.runtime import ModelLoader
 
-    if settings.model in NAMES:
-        weights = read_silero(settings.model, settings.model_fingerprint or None)
-        _STDOUT.print(f"{weights.model_id} {weights.version}: sound\nfingerprint {weights.fingerprint}", markup=False)
-        return
-    directory = _find(settings, download=False)
-    checkpoint = read_checkpoint(
-        directory, model_id=settings.model, expected_fingerprint=settings.model_fingerprint or None
-    )
-    frontend, encoder = checkpoint.config.frontend, checkpoint.config.encoder
-    _STDOUT.print(f"{directory}: sound", markup=False)
-    _STDOUT.print(f"fingerprint {checkpoint.fingerprint}")
-    _STDOUT.print(f"{frontend.sample_rate} Hz, {frontend.n_mels} mel bins, {encoder.fsmn_layers} FSMN layers")
+    registry = installed()
+    loader = ModelLoader(settings, registry)
+    spec = loader.default_spec() if name in (None, settings.model) else loader.spec(str(name))
+    return _Asked(loader, spec, registry.catalogue.family(spec.family))
 
 
-def _export(settings: Settings, directory: Path) -> None:
-    from app.vad.checkpoint import read_checkpoint
-    from app.vad.model_config import MODEL_FILES
-    from app.vad.silero_package import NAMES, PACKAGE
+def _verify(asked: _Asked) -> None:
+    place = asked.loader.find(asked.spec, download=False)
+    weights = asked.family.read(place, fingerprint=asked.spec.fingerprint)
+    _print(f"{place.path}: sound\nfingerprint {weights.fingerprint}\n{weights.summary}")
 
-    if settings.model in NAMES:
-        raise ModelNotFound(f"{settings.model} has no model directory: its weights are in the Python package {PACKAGE}")
-    source = _find(settings, download=True)
-    read_checkpoint(source, model_id=settings.model)
+
+def _export(asked: _Asked, directory: Path) -> None:
+    place = asked.loader.find(asked.spec)
+    files = asked.family.files(place)
+    if not files:
+        raise ModelNotFound(
+            f"{name_of(asked.spec)} has no model directory: its weights are in a Python package, {place.path}"
+        )
+    asked.family.read(place, fingerprint=asked.spec.fingerprint)  # nothing that is broken is handed on
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (*MODEL_FILES, "configuration.json"):
-        if (source / name).exists():
-            shutil.copyfile(source / name, directory / name)
-    _STDOUT.print(f"Start with VAD_MODEL={directory.resolve()}", markup=False)
+    for file in files:
+        shutil.copyfile(file, directory / file.name)
+    _print(f"Start with VAD_MODEL={directory.resolve()}")
+
+
+def _list(settings: Settings) -> int:
+    from app.runtime import ModelLoader
+
+    loader = ModelLoader(settings, installed())
+    default = loader.default_spec()
+    table = Table("name", "id", "licence", "rate", "state", "")
+    for spec in _listed(settings, loader, default):
+        known = spec.known
+        table.add_row(
+            name_of(spec),
+            spec.source,
+            known.licence if known is not None else "",
+            f"{known.sample_rate} Hz" if known is not None else "",
+            "at hand" if loader.is_at_hand(spec) else "not here",
+            "default" if spec is default else "",
+        )
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    console.print(table)
+    return ALL_WELL
+
+
+def _listed(settings: Settings, loader: "ModelLoader", default: ModelSpec) -> Iterator[ModelSpec]:
+    """The default, those of VAD_MODELS, and every other one that is known, each name once."""
+    known = [loader.spec(model.name) for _, model in installed().catalogue.known()]
+    named = [loader.spec(text) for text in settings.models if text != AUTO]
+    seen: set[str] = set()
+    for spec in (default, *named, *known):
+        if name_of(spec) not in seen:
+            seen.add(name_of(spec))
+            yield spec
+
+
+def _print(text: str) -> None:
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)

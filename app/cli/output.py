@@ -1,51 +1,68 @@
-"""What the command line shows: results on stdout, progress and errors on stderr."""
+"""What `detect` shows: results on stdout or in files, progress and errors on stderr."""
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from typing_extensions import Self
 
-from app.cli.inputs import Input, UsageError
-from app.cli.work import Tell
-from app.detection import AudioPolicy, SourcePasses
-from app.formats.excerpts import stream_wav, stream_zip
-from app.formats.ndjson import NdjsonWriter
-from app.formats.registry import FORMATS, Format
+from app.cli.inputs import Input
+from app.cli.terminal import STDERR, UsageError, failed
+from app.formats.registry import Formats
+from app.formats.rendering import Answering, Format, Lang, SourceBlocks
 from app.formats.report import Report
-from app.formats.structured import funasr_documents, json_document
 
-_TABLE = "table"
+TABLE = "table"
+"""The command line's own, for people: no format of the service."""
+_JSON_INDENT = 2
+"""Of one document; several are one a line, for programs that read lines."""
+
+Tell = Callable[[int, int | None], None]
+"""Told how many ms have been looked at, and of how many, if that is known."""
+
+
+class Passes(Protocol):
+    """Fresh passes over a file's samples, for formats that hold audio."""
+
+    @property
+    def blocks(self) -> SourceBlocks:
+        """Begins one."""
+        ...
+
+
+OpenPasses = Callable[[Path], AbstractContextManager[Passes]]
+
+
+def choose_format(name: str | None, folder: Path | None, formats: Formats) -> Format | None:
+    """The format to show results in; None for the table. Raises `UsageError` for one that cannot be shown."""
+    if name is None:
+        name = TABLE if sys.stdout.isatty() and folder is None else "json"
+    if name == TABLE:
+        return None if folder is None else formats["json"]
+    if name not in formats.names:
+        raise UsageError(f"--format {name}: there are {TABLE}, {', '.join(formats.names)}")
+    if formats[name].needs_audio and folder is None:
+        raise UsageError(f"--format {name} needs --out DIR")
+    return formats[name]
 
 
 class Output:
-    """One run's output; used as a context while files are worked on. Raises `UsageError` for what cannot be shown."""
+    """One run's output; used as a context while files are worked on."""
 
     def __init__(
-        self,
-        format_name: str | None,
-        folder: Path | None,
-        lang: Literal["zh", "en"],
-        audio: AudioPolicy,
-        *,
-        total: int,
+        self, form: Format | None, folder: Path | None, lang: Lang, open_passes: OpenPasses, *, total: int
     ) -> None:
-        """`total`: how many files; `audio`: how excerpts are read from them."""
-        self._name = format_name or (_TABLE if sys.stdout.isatty() and folder is None else "json")
-        if self._name != _TABLE and self._name not in FORMATS:
-            raise UsageError(f"--format {self._name}: there are table, {', '.join(FORMATS)}")
-        if self._name in ("wav", "zip") and folder is None:
-            raise UsageError(f"--format {self._name} needs --out DIR")
-        self._folder, self._lang, self._audio, self._many = folder, lang, audio, total > 1
-        self._stdout, self._stderr = Console(highlight=False), Console(stderr=True, highlight=False)
+        """`form`: of `choose_format`. `total`: how many files. `open_passes`: how audio is read for excerpts."""
+        self._form, self._folder, self._lang, self._open_passes = form, folder, lang, open_passes
+        self._indent = None if total > 1 else _JSON_INDENT
+        self._stdout = Console(highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=self._stderr, transient=True, disable=not self._stderr.is_terminal)
+        self._bars = Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal)
 
     def __enter__(self) -> Self:
         if self._folder is not None:
@@ -67,40 +84,41 @@ class Output:
 
     def failed(self, shown: str, reason: str) -> None:
         """One file could not be detected."""
-        self._stderr.print(f"{shown}: {reason}", style="red", markup=False, soft_wrap=True)
+        failed(f"{shown}: {reason}", 1)
 
     def result(self, item: Input, report: Report) -> None:
-        """One file's report."""
-        if self._folder is not None:
-            self._write(item, report, self._folder)
-        elif self._name == _TABLE:
+        """One file's report. Raises `InvalidOption` where the format cannot hold it, OSError."""
+        form = self._form
+        if form is None:
             self._stdout.print(_table(item.shown, report))
+        elif self._folder is None:
+            # A terminal's prompt, or the next document, begins on a line of its own.
+            content = b"".join(self._renderer(form, Answering().blocks, report))
+            sys.stdout.buffer.write(_whole_lines(content))
+            sys.stdout.buffer.flush()
         else:
-            sys.stdout.write(self._text(report))
-            sys.stdout.flush()
+            path = self._write(item, form, report, self._folder)
+            STDERR.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
 
-    def _write(self, item: Input, report: Report, folder: Path) -> None:
-        form = FORMATS["json" if self._name == _TABLE else self._name]
+    def _write(self, item: Input, form: Format, report: Report, folder: Path) -> Path:
         path = _unused(folder, report.name, form)
-        if form.name in ("wav", "zip"):
-            with SourcePasses(item.path, self._audio) as passes, path.open("wb") as file:
-                one = form.name == "wav"
-                file.writelines(stream_wav(report, passes.blocks()) if one else stream_zip(report, passes.blocks))
-        else:
-            path.write_text(self._text(report), encoding="utf-8")
-        self._stderr.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
+        if not form.needs_audio:
+            path.write_bytes(_whole_lines(b"".join(self._renderer(form, Answering().blocks, report))))
+            return path
+        with self._open_passes(item.path) as passes:
+            pieces = self._renderer(form, passes.blocks, report)
+            first = next(pieces, b"")  # what cannot be written is refused here, before there is a file
+            with path.open("wb") as file:
+                file.write(first)
+                file.writelines(pieces)
+        return path
 
-    def _text(self, report: Report) -> str:
-        form = FORMATS["json" if self._name == _TABLE else self._name]
-        if form.text is not None:
-            return form.text(report, self._lang)
-        if form.name == "funasr":
-            return json.dumps(funasr_documents(report), ensure_ascii=False) + "\n"
-        if form.name == "ndjson":
-            writer = NdjsonWriter()
-            lines = [writer.segment(segment, channel) for channel, segment in report.in_order()]
-            return b"".join([*lines, writer.summary(report)]).decode()
-        return json.dumps(json_document(report), ensure_ascii=False, indent=None if self._many else 2) + "\n"
+    def _renderer(self, form: Format, blocks: SourceBlocks, report: Report) -> Iterator[bytes]:
+        return form.new(Answering(self._lang, blocks, self._indent)).finish(report)
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content if content.endswith(b"\n") else content + b"\n"
 
 
 def _table(shown: str, report: Report) -> Table:

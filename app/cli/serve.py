@@ -1,4 +1,4 @@
-"""`fsmn-vad serve`."""
+"""`fsmn-vad serve`: the application under uvicorn, from the settings to an exit status."""
 
 import signal
 from collections.abc import Callable, Mapping
@@ -10,24 +10,28 @@ from rich.console import Console
 from rich.table import Table
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.cli.settings import read_settings_or_say
+from app.cli.terminal import ALL_WELL, NO_MODEL, SOME_FAILED, failed, run_command
 from app.config import Settings, variable_name
 from app.logs import configure_logging
 
-NO_MODEL_STATUS = 3
-_STDERR = Console(stderr=True, highlight=False)
 _HEAD_BYTES = 64 << 10
+"""A request's head: eight times what browsers send at most."""
 _CHUNK_BYTES = 1 << 20
+"""A WebSocket message: 32 s of 16-bit audio at 16 kHz, far more than live audio comes in."""
+_KEEP_ALIVE_S = 15
+"""For the next request of a client that is busy with the answer to the last; proxies' own limits are above it."""
 _LINGER_S = 3.0
+"""For a peer to take the close frame, and to close in turn."""
 
 
 def run(overrides: Mapping[str, Any]) -> int:
     """Serve until stopped; the exit status."""
-    settings = read_settings_or_say(_STDERR, overrides)
-    if settings is None:
-        return 2
+    return run_command(_serve, overrides)
+
+
+def _serve(settings: Settings) -> int:
     configure_logging(settings.log_format, settings.log_level)
-    from app.main import create_app
+    from app.main import create_app  # with torch, which a wrong setting does not wait for
 
     failures: list[Exception] = []
     server: Server
@@ -43,9 +47,17 @@ def run(overrides: Mapping[str, Any]) -> int:
         signal.signal(number, lambda *_: None)
     server.run()
     if failures:
-        _STDERR.print(f"\nfsmn-vad could not start.\n{failures[0]}", style="red", markup=False, soft_wrap=True)
-        return NO_MODEL_STATUS
-    return 0 if server.started else 1
+        return _failed_start(failures[0])
+    return ALL_WELL if server.started else SOME_FAILED
+
+
+def _failed_start(error: Exception) -> int:
+    """Told once, and as text: what it says to do takes several lines. A fault of ours has a traceback as well."""
+    from app.main import FORESEEN, log_failed_start
+
+    if not isinstance(error, FORESEEN):
+        log_failed_start(error)
+    return failed(f"\nfsmn-vad could not start.\n{error}", NO_MODEL)
 
 
 class Server(uvicorn.Server):
@@ -90,7 +102,7 @@ def server_config(settings: Settings, app: object) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=15,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.request_timeout_s),
     )
 

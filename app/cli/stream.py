@@ -1,31 +1,42 @@
-"""`fsmn-vad stream`: a microphone, a file or a pipe as a live stream, here or on a server, told as it is heard."""
+"""`fsmn-vad stream`: a microphone, a file or a pipe as a live stream, here or on a server, told as it is heard: a line
+of JSON for each message, or, for a person, a moving line and events above it."""
 
 import asyncio
 import contextlib
+import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+from typing_extensions import Self
 
-from app.cli.detect import ALL_WELL, NO_MODEL, SOME_FAILED, WRONG_USAGE
-from app.cli.inputs import UsageError
-from app.cli.settings import read_settings_or_say
-from app.cli.stream_feed import Feed
-from app.cli.stream_link import Link, StreamFailed
-from app.cli.stream_sources import Source, at_real_time, open_file, open_microphone, open_stdin
-from app.cli.stream_view import JsonView, TerminalView, View
+from app.cli.local import check_options, check_values
+from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
+from app.cli.stream_sources import Chunks, Feed, Source, at_real_time, open_file, open_microphone, open_stdin
+from app.cli.terminal import (
+    ALL_WELL,
+    INTERRUPTED,
+    SOME_FAILED,
+    WRONG_USAGE,
+    UsageError,
+    failed,
+    note,
+    run_command,
+    service_address,
+)
 from app.config import Settings
 from app.live.parameters import StreamParameters
+from app.registry import installed
 from app.vad.errors import InvalidOption, ModelError, VadError
-from app.vad.options import VadOptions
 
-INTERRUPTED = 130
-_STDERR = Console(stderr=True, highlight=False)
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - one listens there, and is asked here
+_BAR_WIDTH = 30
+_STATES = {True: ("speech ", "bold green"), False: ("silence", "dim")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,7 @@ class StreamRequest:
     """A file, or `-`; None with `mic`."""
     mic: bool
     options: Mapping[str, Any]
-    """Detection options that were set."""
+    """Detection options that were set, and `mode`."""
     encoding: str
     sample_rate: int
     """Of stdin and the microphone, Hz."""
@@ -54,31 +65,31 @@ class StreamRequest:
 
 def run(request: StreamRequest) -> int:
     """Stream to the end, or until interrupted; the exit status, as of `detect`."""
-    settings = read_settings_or_say(_STDERR, {"model": request.model} if request.model else {})
-    if settings is None:
-        return WRONG_USAGE
+    return run_command(lambda settings: _run(request, settings))
+
+
+def _run(request: StreamRequest, settings: Settings) -> int:
     try:
-        return asyncio.run(_run(request, settings))
-    except (UsageError, VadError, OSError) as error:
-        _STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
-        return _status_of(error)
-    except (KeyboardInterrupt, asyncio.CancelledError):
+        return asyncio.run(_stream(request, settings))
+    except StreamFailed as error:
+        return failed(error, WRONG_USAGE if error.reason == InvalidOption.code else SOME_FAILED)
+    except (InvalidOption, ModelError):
+        raise
+    except VadError as error:
+        return failed(error, SOME_FAILED)
+    except asyncio.CancelledError:
         return INTERRUPTED
 
 
-def _status_of(error: Exception) -> int:
-    if isinstance(error, StreamFailed):
-        return WRONG_USAGE if error.code == "invalid_option" else SOME_FAILED
-    if isinstance(error, UsageError | InvalidOption):
-        return WRONG_USAGE
-    return NO_MODEL if isinstance(error, ModelError | FileNotFoundError) else SOME_FAILED
-
-
-async def _run(request: StreamRequest, settings: Settings) -> int:
-    VadOptions.parse(settings.default_options, request.options)
-    parameters, _ = StreamParameters.parse({
-        "encoding": request.encoding, "sample_rate": str(request.sample_rate),
-    })  # fmt: skip
+async def _stream(request: StreamRequest, settings: Settings) -> int:
+    """All that can be wrong with the command line is found before a model is loaded or a server asked."""
+    url = _url(request, settings)
+    if url is None:
+        check_options(installed(), settings, request.model, request.options)
+    else:
+        check_values(installed(), request.options)
+    asked = {"encoding": request.encoding, "sample_rate": str(request.sample_rate), "model": request.model}
+    parameters, _ = StreamParameters.parse(asked)
     source = _open_source(request, settings, parameters)
     view = _view(request, source)
     parameters = parameters.model_copy(
@@ -90,13 +101,20 @@ async def _run(request: StreamRequest, settings: Settings) -> int:
     )
     feed = Feed(_paced(request, source, parameters))
     try:
-        async with _open_link(request, settings, parameters) as link:
+        async with _open_link(request, settings, parameters, url) as link:
             with _interruptible(feed) as interrupted, view:
                 await link.run(feed, view.show)
     finally:
         await feed.close()
     # A microphone has no other end.
     return INTERRUPTED if interrupted and not request.mic else ALL_WELL
+
+
+def _url(request: StreamRequest, settings: Settings) -> str | None:
+    """The server's; None for this process."""
+    if request.url is not None:
+        return stream_url(request.url)
+    return stream_url(f"ws://{service_address(settings)}") if request.service else None
 
 
 def _open_source(request: StreamRequest, settings: Settings, parameters: StreamParameters) -> Source:
@@ -109,50 +127,32 @@ def _open_source(request: StreamRequest, settings: Settings, parameters: StreamP
     return open_file(str(request.source), settings, request.chunk_ms)
 
 
-def _paced(request: StreamRequest, source: Source, parameters: StreamParameters) -> Any:
+def _paced(request: StreamRequest, source: Source, parameters: StreamParameters) -> Chunks:
     is_file = not request.mic and request.source != "-"
     if is_file and request.speed == "realtime":
         return at_real_time(source, parameters.bytes_per_sample)
     return source.chunks
 
 
-def _view(request: StreamRequest, source: Source) -> View:
+def _view(request: StreamRequest, source: Source) -> "View":
     if request.json or not sys.stdout.isatty():
         return JsonView(probabilities=request.probabilities)
     return TerminalView(Console(highlight=False), source.expected_ms)
 
 
 @asynccontextmanager
-async def _open_link(request: StreamRequest, settings: Settings, parameters: StreamParameters) -> AsyncIterator[Link]:
-    url = request.url
-    if url is None and request.service:
-        url = f"ws://{_ANY_ADDRESS.get(settings.host, settings.host)}:{settings.port}"
+async def _open_link(
+    request: StreamRequest, settings: Settings, parameters: StreamParameters, url: str | None
+) -> AsyncIterator[Link]:
     if url is not None:
-        from app.cli.stream_remote import RemoteLink
-
-        yield RemoteLink(_stream_url(url), request.key, parameters, request.options, _note)
+        yield RemoteLink(url, request.key, parameters, request.options, note)
         return
-    from app.cli.stream_local import local_link
-
-    async with local_link(settings, parameters, request.options) as link:
+    async with local_link(settings, installed(), parameters, request.options) as link:
         yield link
 
 
-def _stream_url(url: str) -> str:
-    from app.cli.stream_remote import stream_url
-
-    try:
-        return stream_url(url)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _note(text: str) -> None:
-    _STDERR.print(text, style="yellow", markup=False, soft_wrap=True)
-
-
 @contextlib.contextmanager
-def _interruptible(feed: Feed) -> Any:
+def _interruptible(feed: Feed) -> Iterator[list[int]]:
     """The first interrupt ends the sound, so that what was heard is still told; the second ends the command."""
     interrupted: list[int] = []
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -170,3 +170,103 @@ def _interruptible(feed: Feed) -> Any:
     finally:
         with contextlib.suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
+
+
+class View(Protocol):
+    """Used as a context while the stream lasts."""
+
+    @property
+    def wants_probabilities(self) -> bool:
+        """Whether it shows them."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def show(self, message: Message) -> None:
+        """A message of the stream."""
+        ...
+
+
+class JsonView:
+    """Messages as they come, one a line; `done` is the last."""
+
+    def __init__(self, *, probabilities: bool) -> None:
+        self.wants_probabilities = probabilities
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def show(self, message: Message) -> None:
+        """Print it at once."""
+        sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+class TerminalView:
+    """For somebody who watches."""
+
+    wants_probabilities = True
+
+    def __init__(self, console: Console, expected_ms: int | None) -> None:
+        self._console, self._expected_ms = console, expected_ms
+        self._heard_ms = self._probability_ms = 0
+        self._speaks = False
+        self._probability = 0.0
+        self._live = Live(self._line(), console=console, refresh_per_second=12, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def show(self, message: Message) -> None:
+        """Move the line, and put a line above it for what is worth one."""
+        kind = message["type"]
+        if kind == "probability":
+            self._probability = message["values"][-1]
+            self._heard_ms = message["start_ms"] + message["interval_ms"] * len(message["values"])
+        elif kind == "speech_start":
+            self._speaks = True
+            self._print(f"{_time(message['start_ms'])}  speech …", message)
+        elif kind == "speech_end":
+            self._speaks = False
+            self._print(_segment_line(message), message)
+        elif kind == "done":
+            self._console.print(summary(message), style="bold")
+        self._live.update(self._line())
+
+    def _print(self, text: str, message: Message) -> None:
+        self._console.print(f"{text:<62}", f"known at {_time(message['at_ms'])}", style="default", markup=False)
+
+    def _line(self) -> Text:
+        filled = round(self._probability * _BAR_WIDTH)
+        state, style = _STATES[self._speaks]
+        of = f" / {_time(self._expected_ms)}" if self._expected_ms else ""
+        return Text.assemble(
+            f"{_time(self._heard_ms)}{of}  ", (state, style), "  ", ("━" * filled, style),
+            ("━" * (_BAR_WIDTH - filled), "grey30"), f" {self._probability:4.2f}",
+        )  # fmt: skip
+
+
+def summary(done: Message) -> str:
+    """One line about a whole stream."""
+    speech_ms = sum(segment["duration_ms"] for segment in done["segments"])
+    duration_ms = done["duration_ms"]
+    share = speech_ms / duration_ms if duration_ms else 0.0
+    seconds = f"{speech_ms / 1000:.3f} s of {duration_ms / 1000:.3f} s"
+    return f"{len(done['segments'])} segments, {seconds} is speech ({share:.0%})"
+
+
+def _segment_line(end: Message) -> str:
+    times = f"{_time(end['start_ms'])} – {_time(end['end_ms'])}"
+    cut = "  (cut)" if end["forced_end"] else ""
+    return f"{times}  {end['duration_ms'] / 1000:.2f} s  p={end['speech_probability']:.2f}{cut}"
+
+
+def _time(ms: int) -> str:
+    minutes, rest = divmod(ms, 60_000)
+    return f"{minutes:02}:{rest / 1000:05.2f}"

@@ -1,26 +1,42 @@
-"""Where `fsmn-vad stream` has its sound from: a microphone, a file, or raw PCM on stdin."""
+"""Where `fsmn-vad stream` has its sound from: a microphone, a file, or raw PCM on stdin.
 
+source (blocking generator of chunks) -> feed (the same in an event loop) -> tape (what may have to be sent again)
+"""
+
+import asyncio
+import contextlib
 import importlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Self
+
+from app.audio.ffmpeg import find_ffmpeg
+from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
-from app.cli.inputs import UsageError
+from app.cli.terminal import UsageError
 from app.config import Settings
 from app.live.parameters import StreamParameters
-from app.runtime import audio_policy
 from app.vad.errors import VadError
 
 Chunks = Generator[bytes, None, None]
 
 _FILE_RATE = 16_000
+"""Hz. That of most models: a server has nothing left to resample."""
 _STDIN = 0
+_READ_BYTES = 1 << 16
+"""As much as a pipe holds on Linux."""
+_AHEAD = 600
+"""Chunks that are read while none are taken: a minute's, at the usual 100 ms."""
+_CLOSE_LIMIT_S = 2.0
+"""Longer than a device takes for a chunk."""
 
 
 class NoMicrophone(VadError):
@@ -44,14 +60,13 @@ def open_file(name: str, settings: Settings, chunk_ms: int) -> Source:
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"{name}: there is no such file")
-    policy = audio_policy(settings)
     audio = open_audio(
         path,
         sample_rate=_FILE_RATE,
         channel="mix",
         block_seconds=chunk_ms / 1000,
-        limits=policy.limits,
-        ffmpeg=policy.ffmpeg,
+        limits=AudioLimits(max_seconds=settings.max_audio_hours * 3600),
+        ffmpeg=find_ffmpeg(settings.ffmpeg),
     )
     seconds = audio.expected_seconds
     # Floats, because a resampled or mixed sample is seldom a whole number: so the service hears what it would itself
@@ -99,7 +114,7 @@ def _blocks(audio: AudioSource) -> Chunks:
 def _pieces(size: int, bytes_per_sample: int) -> Chunks:
     # Not through sys.stdin, whose lock a thread that still reads would hold when the interpreter ends.
     held = b""
-    while data := os.read(_STDIN, 1 << 16):
+    while data := os.read(_STDIN, _READ_BYTES):
         held += data
         whole = len(held) // size * size
         yield from _cut(held[:whole], size)
@@ -123,9 +138,112 @@ def _recorded(device: Any, frames: int) -> Chunks:
 
 def _sounddevice() -> Any:
     # On Linux the package comes without the library it speaks to, and says so with an OSError.
-    with suppress(ImportError):
+    with contextlib.suppress(ImportError):
         try:
             return importlib.import_module("sounddevice")
         except OSError as error:
             raise UsageError(f"--mic needs the PortAudio library (Debian: libportaudio2): {error}") from None
     raise UsageError("--mic needs the package sounddevice: pip install 'fsmn-vad-service[mic]'")
+
+
+class Feed:
+    """Chunks, read by a thread of their own; iterating raises what the source raises."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        """Inside a running event loop."""
+        self._chunks = chunks
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._stopped = False
+        # A daemon, because a read from a pipe or a device may never return.
+        self._thread = threading.Thread(target=self._read, name="source", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what has been read; harmless to call again."""
+        self._stopped = True
+        self._room.release()
+        self._queue.put_nowait(None)
+
+    async def close(self) -> None:
+        """Free what the source holds, unless it is blocked for longer than a moment."""
+        self.stop()
+        await asyncio.to_thread(self._thread.join, _CLOSE_LIMIT_S)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        # Not a generator: a wait for a chunk can be cancelled, and the chunk is there for the next who waits.
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        if item is None:
+            raise StopAsyncIteration
+        self._room.release()
+        return item
+
+    def _read(self) -> None:
+        ending: Exception | None = None
+        try:
+            with contextlib.closing(self._chunks):
+                for chunk in self._chunks:
+                    self._room.acquire()
+                    if self._stopped:
+                        break
+                    self._give(chunk)
+        except Exception as error:  # noqa: BLE001 - raised where the chunks are taken
+            ending = error
+        self._give(ending)
+
+    def _give(self, item: bytes | Exception | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
+
+
+class Tape:
+    """A feed of which everything is kept until it is known to have arrived. Positions are samples from the start."""
+
+    def __init__(self, feed: Feed, bytes_per_sample: int, most_samples: int) -> None:
+        """`most_samples`: taken from the feed without being acknowledged; then it waits."""
+        self._feed = feed
+        self._bytes_per_sample, self._most_samples = bytes_per_sample, most_samples
+        self._kept: deque[bytes] = deque()
+        self._start = self._end = 0
+        self._ended = False
+        self._room = asyncio.Event()
+
+    def arrived(self, position: int) -> None:
+        """The samples before `position` need not be sent again."""
+        while self._kept and self._start + self._samples(self._kept[0]) <= position:
+            self._start += self._samples(self._kept.popleft())
+        self._room.set()
+
+    async def since(self, position: int) -> AsyncGenerator[tuple[bytes, int], None]:
+        """Chunks from `position` on, each with the position after it. Raises ValueError for one no longer kept."""
+        if not self._start <= position <= self._end:
+            raise ValueError(f"sample {position} is not on the tape")
+        at = self._start
+        for kept in tuple(self._kept):
+            at += self._samples(kept)
+            if at > position:
+                fresh = min(self._samples(kept), at - position)
+                yield kept[-fresh * self._bytes_per_sample :], at
+        while (chunk := await self._next()) is not None:
+            yield chunk, self._end
+
+    async def _next(self) -> bytes | None:
+        while self._end - self._start >= self._most_samples:
+            self._room.clear()
+            await self._room.wait()
+        chunk = None if self._ended else await anext(self._feed, None)
+        if chunk is None:
+            self._ended = True
+            return None
+        self._kept.append(chunk)
+        self._end += self._samples(chunk)
+        return chunk
+
+    def _samples(self, chunk: bytes) -> int:
+        return len(chunk) // self._bytes_per_sample

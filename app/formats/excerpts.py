@@ -5,21 +5,20 @@ covers the samples `start_ms * rate // 1000` up to `end_ms * rate // 1000`.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from zipstream import ZIP_STORED, ZipStream
 
+from app.formats.rendering import Answering, Renderer, SourceBlocks
 from app.formats.report import Report
 from app.formats.tables import csv_text
 from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
 
 Block = NDArray[np.float32]
-OpenBlocks = Callable[[], Iterable[Block]]
-"""Begins a fresh pass over the decoded source: float32 [n, channels]."""
 _MAX_WAV_BYTES = 0xFFFFFFFF - 64
 _PCM, _FLOAT = 1, 3
 
@@ -83,7 +82,7 @@ def stream_wav(report: Report, blocks: Iterable[Block]) -> Iterator[bytes]:
     yield from _wav_of(segments, form, _Passing(blocks, channel))
 
 
-def stream_zip(report: Report, open_blocks: OpenBlocks) -> Iterator[bytes]:
+def stream_zip(report: Report, open_blocks: SourceBlocks) -> Iterator[bytes]:
     """A WAV for each segment, stored, and `manifest.csv`; the source is opened once for each channel.
 
     A WAV's name carries its segment's index in the manifest, which goes by start over all channels. Raises
@@ -155,3 +154,25 @@ class _Passing:
             self._first += len(self._block)
             self._block = following if self._channel is None else following[:, [self._channel]]
         return self._block[start - self._first : stop - self._first]
+
+
+class WavRenderer(Renderer):
+    """`format=wav`."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._blocks = answering.blocks
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        """As `stream_wav`."""
+        return stream_wav(report, self._blocks())
+
+
+class ZipRenderer(Renderer):
+    """`format=zip`."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._blocks = answering.blocks
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        """As `stream_zip`."""
+        return stream_zip(report, self._blocks)

@@ -1,67 +1,79 @@
 """Which format an answer takes: by name, or by the `Accept` header."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 from app.formats import annotations, subtitles, tables
-from app.formats.report import Report
+from app.formats.excerpts import WavRenderer, ZipRenderer
+from app.formats.ndjson import NdjsonRenderer
+from app.formats.rendering import Format, document, text, text_in
+from app.formats.structured import funasr_documents, json_document
 from app.vad.errors import InvalidOption
 
-Lang = Literal["zh", "en"]
 _MAX_RANGES = 32
+"""More media ranges than any client sends; the rest of a longer header is not read."""
 _WEIGHT = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 _UNWANTED = (0.0, -3)
 
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One form of answer."""
-
-    name: str
-    media_type: str
-    extension: str
-    accepted: tuple[str, ...] = ()
-    """Media types in `Accept` that choose it."""
-    text: Callable[[Report, Lang], str] | None = None
-    """Writes it whole; None for the structured, the streamed and the binary ones."""
-
-
-def _plain(write: Callable[[Report], str]) -> Callable[[Report, Lang], str]:
-    return lambda report, lang: write(report)
-
-
-_ALL = (
-    Format("json", "application/json", "json", ("application/json",)),
-    Format("ndjson", "application/x-ndjson", "ndjson", ("application/x-ndjson", "application/ndjson")),
-    Format("funasr", "application/json", "funasr.json"),
-    Format("csv", "text/csv; charset=utf-8", "csv", ("text/csv",), _plain(tables.csv_text)),
-    Format("audacity", "text/plain; charset=utf-8", "labels.txt", ("text/plain",), _plain(annotations.audacity_text)),
-    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", ("text/x-rttm",), _plain(annotations.rttm_text)),
-    Format("srt", "application/x-subrip; charset=utf-8", "srt", ("application/x-subrip",), _plain(subtitles.srt_text)),
-    Format("vtt", "text/vtt; charset=utf-8", "vtt", ("text/vtt",), _plain(subtitles.vtt_text)),
+FORMATS: tuple[Format, ...] = (
+    Format("json", "application/json", "json", document(json_document), ("application/json",), element=json_document),
     Format(
-        "textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", ("text/x-textgrid",),
-        _plain(annotations.textgrid_text),
+        "ndjson", "application/x-ndjson", "ndjson", NdjsonRenderer, ("application/x-ndjson", "application/ndjson"),
+        streams=True,
     ),
-    Format("md", "text/markdown; charset=utf-8", "md", ("text/markdown",), tables.markdown_text),
-    Format("wav", "audio/wav", "speech.wav", ("audio/wav", "audio/x-wav")),
-    Format("zip", "application/zip", "zip", ("application/zip",)),
+    Format(
+        "funasr", "application/json", "funasr.json", document(funasr_documents),
+        element=lambda report: funasr_documents(report)[0],
+    ),
+    Format("csv", "text/csv; charset=utf-8", "csv", text(tables.csv_text), ("text/csv",)),
+    Format("audacity", "text/plain; charset=utf-8", "labels.txt", text(annotations.audacity_text), ("text/plain",)),
+    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", text(annotations.rttm_text), ("text/x-rttm",)),
+    Format("srt", "application/x-subrip; charset=utf-8", "srt", text(subtitles.srt_text), ("application/x-subrip",)),
+    Format("vtt", "text/vtt; charset=utf-8", "vtt", text(subtitles.vtt_text), ("text/vtt",)),
+    Format(
+        "textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", text(annotations.textgrid_text),
+        ("text/x-textgrid",),
+    ),
+    Format("md", "text/markdown; charset=utf-8", "md", text_in(tables.markdown_text), ("text/markdown",)),
+    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True),
+    Format("zip", "application/zip", "zip", ZipRenderer, ("application/zip",), needs_audio=True),
 )  # fmt: skip
-FORMATS: Mapping[str, Format] = {form.name: form for form in _ALL}
-"""By name, in the order they are told."""
+"""In the order they are told; the first one answers where none is asked for."""
 
 
-def choose(name: str | None, accept: str | None) -> Format:
-    """The format named, else the best that `accept` names, else JSON. Raises `InvalidOption` for an unknown name."""
-    if name is not None:
-        if name not in FORMATS:
-            raise InvalidOption("format", f"there is no such format; there are: {', '.join(FORMATS)}")
-        return FORMATS[name]
-    ranges = _media_ranges(accept or "")
-    best = max(_ALL, key=lambda form: _preference(form, ranges))
-    return best if _preference(best, ranges) > _UNWANTED else FORMATS["json"]
+class Formats:
+    """Every form of answer there is."""
+
+    def __init__(self, formats: Sequence[Format] = FORMATS) -> None:
+        self._formats = {form.name: form for form in formats}
+
+    def __iter__(self) -> Iterator[Format]:
+        return iter(self._formats.values())
+
+    def __getitem__(self, name: str) -> Format:
+        """One of them. Raises `InvalidOption`."""
+        if name not in self._formats:
+            raise InvalidOption("format", f"there is no such format; there are: {', '.join(self._formats)}")
+        return self._formats[name]
+
+    @property
+    def names(self) -> list[str]:
+        """In order."""
+        return list(self._formats)
+
+    @property
+    def for_several_files(self) -> list[str]:
+        """Those that answer several files at once."""
+        return [form.name for form in self if form.element is not None]
+
+    def choose(self, name: str | None, accept: str | None) -> Format:
+        """The format named, else the best that `accept` names, else the first. Raises `InvalidOption` for an unknown
+        name."""
+        if name is not None:
+            return self[name]
+        ranges = _media_ranges(accept or "")
+        best = max(self, key=lambda form: _preference(form, ranges))
+        return best if _preference(best, ranges) > _UNWANTED else next(iter(self))
 
 
 def _preference(form: Format, ranges: Mapping[str, float]) -> tuple[float, int]:

@@ -3,25 +3,17 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from app.vad.options import FRAME_MS
+from app.vad.grid import FRAME_MS
+from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
 _UNSAFE = re.compile(r"[^\w.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """The model that scored."""
-
-    id: str
-    revision: str | None
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +71,8 @@ class Report:
     timing: Timing
     frame_ms: int = FRAME_MS
     """Distance of two frames, of the probabilities."""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """Members that the door adds to documents."""
 
     def in_order(self) -> Iterator[tuple[int | None, Segment]]:
         """(channel, segment) of all channels, by start."""

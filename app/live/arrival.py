@@ -6,13 +6,13 @@ first chunk with which all samples had come that the event's last frame needs, l
 
 from collections import deque
 
-from app.vad.blocks import FrameGrid
+from app.vad.grid import Grid
 
 
 class Arrivals:
     """The chunks that are not yet scored to their end, and counters of one stream."""
 
-    def __init__(self, grid: FrameGrid, source_rate: int) -> None:
+    def __init__(self, grid: Grid, source_rate: int) -> None:
         self._grid, self._source_rate = grid, source_rate
         self.source_samples = 0
         """Received since the start of the session, at the client's rate."""

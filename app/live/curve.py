@@ -1,6 +1,6 @@
 """Speech probabilities of a live stream, thinned out to the interval that its client asked for."""
 
-from app.vad.scores import FloatArray
+from app.vad.posteriors import DoubleArray
 
 
 class ProbabilityCurve:
@@ -17,11 +17,11 @@ class ProbabilityCurve:
         """Start of the next interval within the utterance."""
         self._sum, self._count = 0.0, 0
 
-    def accept(self, silence: FloatArray, *, final: bool) -> list[float]:
+    def accept(self, speech: DoubleArray, *, final: bool) -> list[float]:
         """Mean speech probabilities, rounded to 4 places, of the intervals that these frames complete; at the end of
         an utterance of a broken one too."""
         values = []
-        for probability in (1.0 - silence).tolist():
+        for probability in speech.tolist():
             self._sum += probability
             self._count += 1
             if self._count == self._frames:

@@ -6,23 +6,27 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from app.engine.engine import Engine
 from app.live.batcher import Batcher
 from app.live.parameters import StreamParameters
-from app.live.session import LiveSession, Owner
-from app.vad.engine import Engine
-from app.vad.errors import Overloaded, VadError
-from app.vad.options import VadOptions
+from app.live.seat import NOBODY, Connection, Seat
+from app.live.session import DONE, LiveSession
+from app.models import Model
+from app.observe import Observer
+from app.vad.errors import InvalidOption, Overloaded, VadError
+from app.vad.models.family import Pool
+from app.vad.segmenters.registry import Segmentation
 
 _SWEEP_S = 1.0
-_DONE = 1000
-_GOING_AWAY = 1001
-_POLICY = 1008
-_SERVICE_RESTART = 1012
+"""Limits are in seconds; to look at every seat that often costs nothing."""
 
 
 class NoSuchSession(VadError):
     """There is no session of this name, or none of this client's, or what it missed is no longer kept."""
+
+    code = "no_such_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +43,24 @@ class LiveLimits:
     """Longest session, in audio and on the clock."""
 
 
-@dataclass(slots=True)
-class _Seat:
-    """A session's place: connected, or left at some time."""
-
-    session: LiveSession
-    left: float | None = None
-    taken_over: Callable[[], None] = lambda: None
-    """Ends the connection that has it."""
-
-
 class Hub:
-    """Built inside a running event loop; `start` begins its work and `close` ends it."""
+    """Used from one event loop; `start` begins its work and `close` ends it."""
 
-    def __init__(self, engine: Engine, limits: LiveLimits, batch_delay_s: float) -> None:
-        self.batcher = Batcher(engine, batch_delay_s)
-        self.batcher.on_idle = self._settle
-        self.on_drop: Callable[[str], None] = lambda reason: None
+    def __init__(
+        self,
+        engine: Engine,
+        limits: LiveLimits,
+        batch_delay_s: float,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limits = limits
+        self.clock = clock
+        self._observer = observer or Observer()
+        self._batcher = Batcher(engine.workers, batch_delay_s, clock, self._observer, on_idle=self._give_up_row)
         self._engine = engine
-        # A session that is forgotten keeps its room until its last block has been scored.
-        self._bank = engine.scorer.new_bank(2 * limits.streams)
-        self._seats: dict[str, _Seat] = {}
+        self._pools: dict[Model, Pool[Any] | None] = {}
+        self._seats: dict[str, Seat] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -75,7 +75,7 @@ class Hub:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self.batcher.run()), asyncio.create_task(self._sweep_for_ever())]
+        self._tasks = [asyncio.create_task(self._batcher.run()), asyncio.create_task(self._sweep_for_ever())]
 
     async def close(self) -> None:
         """Stop; sessions are lost."""
@@ -87,87 +87,117 @@ class Hub:
     def drain(self) -> None:
         """Tell every client that the service goes away."""
         for seat in self._seats.values():
-            seat.session.fail("not_ready", "the service is shutting down", _SERVICE_RESTART)
+            self.end(seat, "not_ready", "the service is shutting down")
 
     def open(
-        self, client: str, parameters: StreamParameters, options: VadOptions, leave: Callable[[], None]
-    ) -> LiveSession:
-        """A new session; `leave` ends its connection. Raises `Overloaded`."""
+        self,
+        client: str,
+        parameters: StreamParameters,
+        model: Model,
+        segmentation: Segmentation,
+        connection: Connection,
+    ) -> Seat:
+        """A new session. Raises `Overloaded`, `InvalidOption` for a model that cannot go live."""
+        if not model.live:
+            raise InvalidOption("model", f"{model.info.name} cannot follow a live stream")
         if self.is_full:
             raise Overloaded(f"there are {self.limits.streams} live streams already")
         if len(self._seats) >= self.limits.streams:
-            self._forget(min((seat for seat in self._seats.values() if seat.left is not None), key=_left_at))
-        owner = Owner(secrets.token_urlsafe(18), client)
-        state = None if self._bank is None else self._bank.open()
-        scorer, buffer_s = self._engine.scorer, self.limits.buffer_s
-        session = LiveSession(owner, parameters, options, scorer, state, buffer_s=buffer_s)
-        self._seats[owner.token] = _Seat(session, taken_over=leave)
-        return session
+            left = [seat for seat in self._seats.values() if seat.left is not None]
+            self._forget(min(left, key=lambda seat: seat.left or 0.0))
+        pool = self._pool_of(model)
+        session = LiveSession(
+            parameters,
+            segmentation,
+            model.new_stream(segmentation),
+            model.backend.grid,
+            buffer_s=self.limits.buffer_s,
+        )
+        now = self.clock()
+        seat = Seat(secrets.token_urlsafe(18), client, session, model, now, now, pool, connection=connection)
+        seat.row = -1 if pool is None else pool.open()
+        self._seats[seat.token] = seat
+        return seat
 
-    def resume(self, client: str, parameters: StreamParameters, leave: Callable[[], None]) -> LiveSession:
-        """A session that its client had left; it keeps the options it began with. Raises `NoSuchSession`."""
+    def resume(self, client: str, parameters: StreamParameters, connection: Connection) -> Seat:
+        """A session that its client had left; it keeps the model and options it began with. Raises `NoSuchSession`."""
         seat = self._seats.get(parameters.session)
-        if seat is None or seat.session.owner.client != client or not _has_more(seat.session):
+        if seat is None or seat.client != client or not _has_more(seat.session):
             raise NoSuchSession("there is no such session, or no longer; begin a new one")
         if not seat.session.replay(parameters.after):
             raise NoSuchSession("messages that you have missed are no longer kept; begin a new session")
-        seat.taken_over()
-        seat.left, seat.taken_over = None, leave
-        seat.session.seen = time.monotonic()
-        return seat.session
+        seat.connection.dismiss()
+        seat.left, seat.connection = None, connection
+        seat.seen = self.clock()
+        return seat
 
-    def leave(self, session: LiveSession, leave: Callable[[], None]) -> None:
-        """The connection that `leave` ends is gone."""
-        seat = self._seats.get(session.owner.token)
-        if seat is None or seat.taken_over != leave:
-            return  # another connection has taken it over
-        seat.left, seat.taken_over = time.monotonic(), lambda: None
-        session.on_output = session.on_room = lambda: None
-        if session.closing is not None and session.closing.code != _DONE:
-            self.on_drop(session.closing.reason)
-        if not _has_more(session) or self.limits.session_ttl_s == 0:
+    def leave(self, seat: Seat, connection: Connection) -> None:
+        """This connection is gone."""
+        if seat.connection is not connection or seat.token not in self._seats:
+            return  # another connection has taken the session over, or it is forgotten
+        seat.left, seat.connection = self.clock(), NOBODY
+        ended = seat.session.ended
+        if ended is not None and ended != DONE:
+            self._observer.live_dropped(ended)
+        if not _has_more(seat.session) or self.limits.session_ttl_s == 0:
             self._forget(seat)
 
-    def _forget(self, seat: _Seat) -> None:
-        session = seat.session
-        self._seats.pop(session.owner.token, None)
-        session.fail("gone", "the session has ended", _GOING_AWAY)
-        self._settle(session)
+    def received(self, seat: Seat) -> None:
+        """The client has sent something; the session knows what."""
+        seat.seen = self.clock()
+        if seat.session.has_work:
+            self._batcher.notify(seat)
 
-    def _settle(self, session: LiveSession) -> None:
-        """Give back the room of a session that is over or forgotten, once nothing of it is under way."""
-        over = session.closing is not None or session.owner.token not in self._seats
-        if over and not session.busy and session.state is not None:
-            session.state.close()
-            session.state = None
+    def end(self, seat: Seat, code: str, detail: str) -> None:
+        """Tell the client what is wrong, and end its stream."""
+        seat.session.fail(code, detail)
+        seat.connection.wake()
+
+    def sweep(self) -> None:
+        """Hold every session to its limits, as of now."""
+        for seat in list(self._seats.values()):
+            self._sweep(seat, self.clock())
+
+    def _pool_of(self, model: Model) -> Pool[Any] | None:
+        if model not in self._pools:
+            # A session that is forgotten keeps its row until its last block has been scored.
+            self._pools[model] = model.backend.scorer.new_pool(2 * self.limits.streams)
+        return self._pools[model]
+
+    def _forget(self, seat: Seat) -> None:
+        self._seats.pop(seat.token, None)
+        self.end(seat, "gone", "the session has ended")
+        self._give_up_row(seat)
+
+    def _give_up_row(self, seat: Seat) -> None:
+        """Of a session that is over or forgotten, once nothing of it is under way."""
+        over = seat.session.ended is not None or seat.token not in self._seats
+        if over and not seat.scoring and seat.row >= 0 and seat.pool is not None:
+            seat.pool.close(seat.row)
+            seat.row = -1
 
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
             if self._seats:
                 self._engine.cleanup()
-            for seat in list(self._seats.values()):
-                self._sweep(seat, time.monotonic())
+            self.sweep()
 
-    def _sweep(self, seat: _Seat, now: float) -> None:
-        session = seat.session
+    def _sweep(self, seat: Seat, now: float) -> None:
+        session, limits = seat.session, self.limits
         if seat.left is not None:
-            if now - seat.left > self.limits.session_ttl_s or not _has_more(session):
+            if now - seat.left > limits.session_ttl_s or not _has_more(session):
                 self._forget(seat)
-        elif session.closing is not None:
-            if now - session.seen > self.limits.idle_s:
-                seat.taken_over()  # it was told to close, and does not
-        elif now - session.seen > self.limits.idle_s and not session.has_work:
-            session.fail("idle_timeout", f"nothing came for {self.limits.idle_s:g} s", _GOING_AWAY)
-        elif max(now - session.owner.since, session.received_ms / 1000) > self.limits.max_s:
-            session.fail("audio_too_long", f"a session lasts at most {self.limits.max_s / 3600:g} h", _POLICY)
+        elif session.ended is not None:
+            if now - seat.seen > limits.idle_s:
+                seat.connection.dismiss()  # it was told to close, and does not
+        elif now - seat.seen > limits.idle_s and not session.has_work:
+            self.end(seat, "idle_timeout", f"nothing came for {limits.idle_s:g} s")
+        elif max(now - seat.since, session.received_ms / 1000) > limits.max_s:
+            self.end(seat, "audio_too_long", f"a session lasts at most {limits.max_s / 3600:g} h")
 
 
 def _has_more(session: LiveSession) -> bool:
     """Whether it is worth coming back to: it goes on, or it came to its end, of which the client may have missed
     something."""
-    return session.closing is None or session.closing.code == _DONE
-
-
-def _left_at(seat: _Seat) -> float:
-    return seat.left or 0.0
+    return session.ended in (None, DONE)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from app.formats.documents import SegmentTimes
 from app.vad.segment import Segment
 
 Json = Any
@@ -82,13 +83,7 @@ PROTOCOLS: dict[str, Protocols] = {"vad": VadProtocol(), "funasr": FunasrProtoco
 
 def described(segment: Segment) -> dict[str, Any]:
     """A segment as the file API describes it."""
-    return {
-        "start_ms": segment.start_ms,
-        "end_ms": segment.end_ms,
-        "duration_ms": segment.duration_ms,
-        "forced_end": segment.forced_end,
-        "speech_probability": round(segment.speech_probability, 4),
-    }
+    return SegmentTimes.of(segment).dump()
 
 
 def encode(message: Json) -> str:

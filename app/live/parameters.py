@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import Self
 
 from app.vad.errors import InvalidOption
-from app.vad.options import FRAME_MS
+from app.vad.grid import FRAME_MS
 
 _ALIASES = {"s16le": "pcm_s16le", "f32le": "pcm_f32le"}
 
@@ -28,6 +28,7 @@ class StreamParameters(BaseModel):
     probability_interval_ms: int = Field(
         100, ge=FRAME_MS, le=10_000, multiple_of=FRAME_MS, description="ms. One mean speech probability for each."
     )
+    model: str | None = Field(None, max_length=200, description="Which model; without it the default one.")
     session: str = Field("", max_length=64, description="A session to go on with, as `ready` named it.")
     after: int | None = Field(
         None, ge=0, description="With `session`: the last `seq` that arrived. Later messages are sent again."
@@ -45,7 +46,7 @@ class StreamParameters(BaseModel):
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> tuple[Self, Mapping[str, str]]:
-        """These parameters, and what is left for `VadOptions`. Raises `InvalidOption`."""
+        """These parameters, and what is left for the segmenter. Raises `InvalidOption`."""
         mine = {name: value for name, value in given.items() if name in cls.model_fields}
         rest = {name: value for name, value in given.items() if name not in cls.model_fields}
         try:

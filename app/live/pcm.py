@@ -4,7 +4,7 @@ import numpy as np
 
 from app.audio.resample import Resampler
 from app.vad.errors import InvalidAudio
-from app.vad.scores import FloatArray
+from app.vad.posteriors import FloatArray
 
 _S16 = np.dtype("<i2")
 _F32 = np.dtype("<f4")

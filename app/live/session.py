@@ -1,18 +1,20 @@
-"""One live stream without its socket: chunks and wishes in, messages out. Used from one event loop.
+"""One live stream as a protocol object: chunks and commands in, blocks to be scored and messages out.
 
-A session is asked for work (`take`), which somebody scores, together with other sessions' work, and brings back
-(`give`). Between the two it may receive more; at most one piece of its work is under way. Messages wait in `outbox`
-until whoever holds the socket fetches them, and the last of them are kept for a client that comes back.
+No socket, no clock, no callbacks, no threads. Whoever holds it
+
+- hands it what the client sends (`receive_audio`, `receive_command`),
+- asks for work (`next_block`), has it scored, and brings back what scoring gave (`commit`), of which at most one piece
+  is under way while more may be received,
+- and fetches messages (`next_message`, `message_sent`) until it has `ended` and there are none left.
 
 What a session holds is bounded: chunks that wait by `buffer_s` and `INBOX_LIMIT` (`is_full` then, and its client has to
-wait), messages that wait by `OUTBOX_LIMIT`. Only the list of segments grows, by some hundred bytes for each.
+wait), messages that wait by `OUTBOX_LIMIT`. Only the list of segments grows, by some hundred bytes for each. The last
+messages are kept for a client that comes back.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,48 +23,35 @@ from app.live.curve import ProbabilityCurve
 from app.live.messages import PROTOCOLS, Json, encode
 from app.live.parameters import StreamParameters
 from app.live.pcm import PcmReader
-from app.vad.blocks import BankedState, Block, BlockScorer
+from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption
-from app.vad.options import VadOptions
-from app.vad.scores import FloatArray, FrameScores
+from app.vad.grid import Grid
+from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
+from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
 
-Wish = Literal["flush", "reset", "end"]
+Command = Literal["flush", "reset", "end"]
 
 INBOX_LIMIT = 1_000
+"""Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
 OUTBOX_LIMIT = 1_000
+"""Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
 HISTORY = 256
+"""Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
 _TAKE_S = 1.0
-"""Audio taken at a time: a client that is far behind does not hold up the others."""
+"""Audio in a block at most: a client that is far behind does not hold up the others."""
+DONE = "done"
 
 
 @dataclass(slots=True)
-class Work:
+class PendingBlock:
     """A block to be scored, and what follows it."""
 
-    block: Block
-    wish: Wish | None
+    block: Block[Any]
+    command: Command | None
     received: list[float]
-    """time.perf_counter() at the receipt of each chunk in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """The stream ends: a WebSocket close code and a reason."""
-
-    code: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Owner:
-    """Whose session it is."""
-
-    token: str
-    client: str
-    """Who may come back to it."""
-    since: float = field(default_factory=time.monotonic)
+    """The receiver's clock at each chunk in it."""
 
 
 class LiveSession:
@@ -70,35 +59,26 @@ class LiveSession:
 
     def __init__(
         self,
-        owner: Owner,
         parameters: StreamParameters,
-        options: VadOptions,
-        scorer: BlockScorer,
-        state: BankedState | None,
+        segmentation: Segmentation,
+        stream: VadStream,
+        grid: Grid,
         *,
         buffer_s: float,
     ) -> None:
-        grid = scorer.grid
-        self.owner, self.parameters, self.options, self.state = owner, parameters, options, state
-        self.busy = False
-        self.seen = time.monotonic()
-        """When its client last sent something."""
-        self.closing: Closing | None = None
-        self.outbox: deque[str] = deque()
-        self.on_output: Callable[[], None] = lambda: None
-        self.on_room: Callable[[], None] = lambda: None
+        self.segmentation, self.stream = segmentation, stream
+        self.ended: str | None = None
+        """Why the stream is over: `done`, or an error's code. Messages may still wait then."""
         self._say = PROTOCOLS[parameters.protocol]
-        self._stream = VadStream(scorer, options, state=state)
         self._grid, self._buffer_s = grid, buffer_s
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
-        self._frame_ms = grid.frame_ms
-        self._inbox: deque[tuple[float, bytes] | Wish] = deque()
+        self._inbox: deque[tuple[float, bytes] | Command] = deque()
+        self._outbox: deque[str] = deque()
         self._waiting_bytes = 0
         self._fed_bytes = 0
         self._received: list[float] = []
         self._base_ms = 0
         self._scored_frames = 0
-        self._start_ms = 0
         self._segments: list[Segment] = []
         self._history: deque[str] = deque(maxlen=HISTORY)
         self._seq = 0
@@ -130,8 +110,8 @@ class LiveSession:
 
     @property
     def has_work(self) -> bool:
-        """Whether `take` has something to do."""
-        return bool(self._inbox) and self.closing is None
+        """Whether `next_block` has something to do."""
+        return bool(self._inbox) and self.ended is None
 
     @property
     def received_ms(self) -> int:
@@ -143,69 +123,77 @@ class LiveSession:
         """Audio received in samples of the client's, those included that wait."""
         return self._fed_bytes // self.parameters.bytes_per_sample
 
-    def feed(self, chunk: bytes) -> None:
-        """A chunk of PCM, of any length."""
+    def receive_audio(self, chunk: bytes, now: float) -> None:
+        """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
         self._chunks += 1
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
         self._waiting_bytes += len(chunk)
-        self._inbox.append((time.perf_counter(), chunk))
+        self._inbox.append((now, chunk))
 
-    def wish(self, wish: Wish) -> None:
+    def receive_command(self, command: Command) -> None:
         """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: the last chunk has come."""
-        if wish == "reset":
+        if command == "reset":
             self._pcm.drop_rest()
             self._fed_bytes = 0
-        self._inbox.append(wish)
+        self._inbox.append(command)
 
     # ---- to be scored
 
-    def take(self) -> Work | None:
-        """The next block. Raises `InvalidAudio`."""
-        while self._inbox:
+    def next_block(self) -> PendingBlock | None:
+        """The next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
+        while self.has_work:
             head = self._inbox[0]
             if isinstance(head, tuple):
-                block, wish = self._stream.cut(self._read_chunks()), None
+                block, command = self.stream.cut(self._read_chunks()), None
             else:
                 self._inbox.popleft()
-                if not self.is_full:
-                    self.on_room()
                 if head == "reset":
                     self._reset()
                     continue
-                wish = head
-                block = self._stream.cut(self._pcm.flush(), final=True)
+                command = head
+                block = self.stream.cut(self._pcm.flush(), final=True)
             if block is not None:
                 received, self._received = self._received, []
-                return Work(block, wish, received)
+                return PendingBlock(block, command, received)
         return None
 
-    def give(self, work: Work, scores: FrameScores) -> None:
-        """What scoring a block has brought."""
-        final = work.wish is not None
+    def commit(self, pending: PendingBlock, scored: Scored[Any]) -> None:
+        """Take over what scoring a block gave."""
+        final = pending.command is not None
         if self.parameters.probabilities:
-            self._tell_probabilities(scores, final=final)
-        self._scored_frames += len(scores)
-        for event in self._stream.segment(scores, final=final):
+            self._tell_probabilities(scored.posteriors, final=final)
+        self._scored_frames += len(scored.posteriors)
+        for event in self.stream.commit(scored, final=final):
             self._tell(event, final=final)
-        self._arrivals.scored(self._scored_frames * self._frame_ms)
-        if work.wish == "flush":
+        self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
+        if pending.command == "flush":
             self._emit(self._say.flushed(self._arrivals.received_ms))
             self._begin_utterance(self._arrivals.received_ms)
-        elif work.wish == "end":
-            self._end()
+        elif pending.command == "end":
+            counters = {"duration_ms": self._arrivals.received_ms, "chunks": self._chunks}
+            self._emit(self._say.done(self._segments, counters))
+            self.ended = DONE
 
     # ---- to the client
+
+    def next_message(self) -> str | None:
+        """The oldest message that has not been sent."""
+        return self._outbox[0] if self._outbox else None
+
+    def message_sent(self) -> None:
+        """It has: what could not be sent is kept for a client that comes back."""
+        self._outbox.popleft()
 
     def say(self, message: Json) -> None:
         """A message outside the stream's own, which is not kept."""
         if message is not None:
             self._post(encode(message))
 
-    def fail(self, code: str, detail: str, close_code: int) -> None:
+    def fail(self, code: str, detail: str) -> None:
         """Say what is wrong and end the stream."""
-        if self.closing is None:
-            self.closing = Closing(close_code, code)
+        if self.ended is None:
+            self.ended = code
             self.say({"type": "error", "code": code, "detail": detail})
 
     @property
@@ -221,7 +209,7 @@ class LiveSession:
             missed = max(0, self._seq - after)
             if missed > len(self._history):
                 return False
-            self.outbox = deque(list(self._history)[len(self._history) - missed :])
+            self._outbox = deque(list(self._history)[len(self._history) - missed :])
         return True
 
     def _read_chunks(self) -> FloatArray:
@@ -240,8 +228,6 @@ class LiveSession:
             self._arrivals.add(self._pcm.source_samples, len(samples))
             self._received.append(received)
             taken.append(samples)
-        if not self.is_full:
-            self.on_room()
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
     def _tell(self, event: Event, *, final: bool) -> None:
@@ -254,8 +240,8 @@ class LiveSession:
         self._segments.append(moved)
         self._emit(self._say.end(moved, at_ms))
 
-    def _tell_probabilities(self, scores: FrameScores, *, final: bool) -> None:
-        values = self._curve.accept(scores.silence, final=final)
+    def _tell_probabilities(self, posteriors: Posteriors, *, final: bool) -> None:
+        values = self._curve.accept(posteriors.speech, final=final)
         if values:
             start_ms = self._base_ms + self._curve.next_ms
             self._curve.next_ms += len(values) * self._curve.interval_ms
@@ -272,10 +258,9 @@ class LiveSession:
         self._post(text)
 
     def _post(self, text: str) -> None:
-        self.outbox.append(text)
-        if len(self.outbox) > OUTBOX_LIMIT and self.closing is None:
-            self.closing = Closing(1008, "slow_reader")
-        self.on_output()
+        self._outbox.append(text)
+        if len(self._outbox) > OUTBOX_LIMIT and self.ended is None:
+            self.ended = "slow_reader"
 
     def _reset(self) -> None:
         self._pcm.flush()
@@ -285,13 +270,8 @@ class LiveSession:
         self._emit(self._say.reset())
 
     def _begin_utterance(self, base_ms: int) -> None:
-        self._stream.reset()
+        self.stream.reset()
         self._arrivals.restart()
         self._curve.restart()
         self._base_ms = base_ms
         self._scored_frames = 0
-
-    def _end(self) -> None:
-        counters = {"duration_ms": self._arrivals.received_ms, "chunks": self._chunks}
-        self._emit(self._say.done(self._segments, counters))
-        self.closing = Closing(1000, "done")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server
 from tests.waiting import eventually
 
 
@@ -17,7 +17,7 @@ def locked(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "VAD_API_KEYS": "first-key, second-key",
         "VAD_CORS_ORIGINS": "https://page.example", "VAD_GUARD_METRICS": "true",
     }  # fmt: skip
-    with running_server(small_model, tmp_path_factory.mktemp("locked"), settings) as server:
+    with local_server(small_model, tmp_path_factory.mktemp("locked"), settings) as server:
         yield server
 
 
@@ -73,7 +73,7 @@ def test_the_page_carries_its_policy(server: RunningServer) -> None:
 
 
 def test_the_rate_limit(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
-    with running_server(small_model, tmp_path, {"VAD_RATE_LIMIT": "3/minute"}) as server:
+    with local_server(small_model, tmp_path, {"VAD_RATE_LIMIT": "3/minute"}) as server:
         answers = [httpx.post(f"{server.url}/vad", content=speech_like.read_bytes()) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
         assert answers[-1].json()["code"] == "too_many_requests"
@@ -82,7 +82,7 @@ def test_the_rate_limit(small_model: Path, speech_like: Path, tmp_path: Path) ->
 
 
 def test_metrics_count_what_happens(server: RunningServer, speech_like: Path) -> None:
-    def sample(name: str, **labels: str) -> float:
+    def sample(name: str, /, **labels: str) -> float:
         families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
         found = [s for family in families for s in family.samples if s.name == name]
         return sum(s.value for s in found if labels.items() <= s.labels.items())
@@ -92,8 +92,11 @@ def test_metrics_count_what_happens(server: RunningServer, speech_like: Path) ->
     httpx.get(f"{server.url}/no/such/path/{'x' * 50}")
     after = sample("http_requests_total", path="/vad", status="200"), sample("vad_audio_seconds_total")
     assert (after[0] - before[0], after[1] - before[1]) == (1, 10)
-    assert sample("vad_model_info") == 1
-    assert sample("vad_inference_seconds_count", device="cpu") >= 1
+    (model,) = [each for each in httpx.get(f"{server.url}/models").json()["models"] if each["default"]]
+    told = {name: model[name] or "" for name in ("name", "id", "revision", "fingerprint", "device")}
+    assert sample("vad_model_info") == sample("vad_model_info", **told) == 1
+    assert sample("vad_inference_seconds_count", model=model["name"]) >= 1
+    assert sample("vad_audio_seconds_total", model=model["name"]) == after[1]
     assert sample("vad_decode_seconds_count", decoder="soundfile") >= 1
     assert sample("http_request_duration_seconds_count", path="/vad") >= 1
     assert "x" * 50 not in httpx.get(f"{server.url}/metrics").text, "clients make no labels"

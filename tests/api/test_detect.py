@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.server import RunningServer, running_server
+from app.vad.segmenters.endpoint import EndpointOptions
+from app.vad.segmenters.hysteresis import TightOptions
+from app.vad.segmenters.options import SegmenterOptions
+from tests.server import RunningServer, local_server
 from tests.signals import bursts
 
 SEGMENT_MEMBERS = {"index", "start_ms", "end_ms", "duration_ms", "forced_end", "speech_probability"}
@@ -42,7 +45,7 @@ def wav(folder: Path, samples: np.ndarray, rate: int = 16_000, name: str = "a.wa
 
 def test_the_answer_has_every_member(server: RunningServer, speech_like: Path) -> None:
     answer = post(server, speech_like).json()
-    assert answer["model"].keys() == {"id", "revision", "fingerprint"}
+    assert answer["model"].keys() == {"name", "id", "revision", "fingerprint"}
     assert (answer["device"], answer["degraded"]) == ("cpu", False)
     assert answer["audio"] == {
         "duration_ms": 10_000,
@@ -55,7 +58,7 @@ def test_the_answer_has_every_member(server: RunningServer, speech_like: Path) -
     assert [segment["index"] for segment in answer["segments"]] == [1, 2]
     assert all(segment.keys() == SEGMENT_MEMBERS for segment in answer["segments"])
     assert answer["speech_ms"] == sum(segment["duration_ms"] for segment in answer["segments"])
-    assert answer["options"]["max_end_silence_time"] == 800
+    assert answer["options"] == {"mode": "endpoint", **EndpointOptions().model_dump()}
     assert answer["timing"].keys() == {"queue_ms", "decode_ms", "inference_ms", "total_ms", "rtf"}
     (first, last), (second, end) = pairs(answer)
     assert 1_700 <= first <= 2_000
@@ -90,12 +93,13 @@ def test_options_by_query_and_by_form(server: RunningServer, speech_like: Path) 
         ({"max_end_silence_time": "300", "window_size_ms": "400", "speech_to_sil_time_thres": "350"},
          "speech_to_sil_time_thres"),
         ({"sil_to_speech_time_thres": "300"}, "sil_to_speech_time_thres"),
-        ({"threshold": "0.3", "neg_threshold": "0.4"}, "neg_threshold"),
-        ({"threshold": "nan"}, "threshold"),
+        ({"mode": "tight", "threshold": "0.3", "neg_threshold": "0.4"}, "neg_threshold"),
+        ({"mode": "tight", "threshold": "nan"}, "threshold"),
         ({"mode": "loose"}, "mode"),
         ({"format": "doc"}, "format"),
         ({"channel": "left"}, "channel"),
         ({"channel": "3"}, "channel"),
+        ({"model": "no-such-model"}, "model"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(server: RunningServer, speech_like: Path, fields: dict[str, str], option: str) -> None:
@@ -104,12 +108,33 @@ def test_wrong_options_are_named(server: RunningServer, speech_like: Path, field
     assert response.json()["option"] == option
 
 
-def test_every_option_works_alone(server: RunningServer, speech_like: Path) -> None:
-    default = post(server, speech_like).json()
+@pytest.mark.parametrize(
+    ("mode", "name", "has_it"),
+    [("endpoint", name, "tight") for name in TightOptions.names()]
+    + [("tight", name, "endpoint") for name in EndpointOptions.names()],
+)
+def test_an_option_of_another_mode_says_which_has_it(
+    server: RunningServer, speech_like: Path, mode: str, name: str, has_it: str
+) -> None:
+    response = post(server, speech_like, mode=mode, **{name: "1"})
+    assert problem(response) == (422, "invalid_option")
+    assert response.json()["option"] == name
+    assert f"mode={has_it}" in response.json()["detail"]
+    assert f"the mode in force is {mode}" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(("mode", "options"), [("endpoint", EndpointOptions), ("tight", TightOptions)])
+def test_every_option_works_alone(
+    server: RunningServer, speech_like: Path, mode: str, options: type[SegmenterOptions]
+) -> None:
+    default = post(server, speech_like, mode=mode).json()
+    assert list(default["options"]) == ["mode", *options.names()]
     for name, value in default["options"].items():
-        answer = post(server, speech_like, **{name: str(value).lower() if isinstance(value, bool) else str(value)})
+        given = {"mode": mode, name: str(value).lower() if isinstance(value, bool) else str(value)}
+        answer = post(server, speech_like, **given)
         assert answer.status_code == 200, (name, value, answer.text)
         assert pairs(answer.json()) == pairs(default)
+        assert answer.json()["options"] == default["options"]
 
 
 def test_two_requests_with_different_options_do_not_mix(server: RunningServer, speech_like: Path) -> None:
@@ -204,7 +229,7 @@ def test_the_frameworks_own_errors_are_problems_too(server: RunningServer) -> No
 def test_too_large_and_too_long(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
     settings = {"VAD_MAX_UPLOAD_MB": "1", "VAD_MAX_AUDIO_HOURS": "0.002"}
     long = wav(tmp_path, np.zeros(16_000 * 8, dtype=np.float32))
-    with running_server(small_model, tmp_path / "server", settings) as server:
+    with local_server(small_model, tmp_path / "server", settings) as server:
         assert problem(post(server, long)) == (422, "audio_too_long")
         with server.client() as client:
             large = b"RIFF" + b"\x00" * (3 << 20)
@@ -240,6 +265,8 @@ def test_health_tells_the_state(server: RunningServer) -> None:
     document = health.json()
     assert document["status"] == "ready"
     assert len(document["model"]["fingerprint"]) == 64
+    assert document["models"] == [document["model"]["name"]]
+    assert document["fallback"] is None
     assert {"device", "workers", "queue", "version", "uptime_s", "inflight"} <= document.keys()
 
 

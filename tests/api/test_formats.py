@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.formats.registry import FORMATS
+from app.formats.registry import Formats
 from tests.formats.readers import LABELS, READERS
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server
 from tests.signals import bursts
 
+FORMATS = Formats()
 TEXTS = list(READERS)
 STREAMED = ("ndjson", "wav", "zip")
 
@@ -151,7 +152,7 @@ def test_silence_is_an_answer_without_segments(client: httpx.Client, name: str) 
         assert READERS[name](response.text) == []
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS.names)
 @pytest.mark.parametrize("frames", [1, 399, 400])
 def test_less_than_a_frame_or_two_is_an_answer_too(client: httpx.Client, name: str, frames: int) -> None:
     content = wav_bytes(np.zeros((frames, 2), dtype=np.float32), 16_000)
@@ -204,7 +205,7 @@ def test_probabilities_one_for_each_frame(client: httpx.Client, speech_like: Pat
 
 def test_probabilities_of_long_audio_are_refused(small_model: Path, tmp_path: Path) -> None:
     settings = {"VAD_MAX_PROBABILITY_MINUTES": "0.1", "VAD_BLOCK_SECONDS": "2"}
-    with running_server(small_model, tmp_path, settings) as server, server.client() as client:
+    with local_server(small_model, tmp_path, settings) as server, server.client() as client:
         enough, over = (wav_bytes(bursts(seconds, [(1.0, 3.0)]), 16_000) for seconds in (6.0, 6.1))
         assert len(answer(client, enough, probabilities="true")["probabilities"]["values"]) == 598
         response = client.post("/vad?probabilities=true", content=over)

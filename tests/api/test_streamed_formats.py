@@ -118,7 +118,7 @@ def receive(connection: socket.socket) -> bytes:
 
 def read_of_upload(server: RunningServer) -> int:
     """How far the server has read in the one upload that it holds open."""
-    process = Path("/proc", str(server.process.pid))
+    process = Path("/proc", str(server.pid))
     (descriptor,) = (link for link in (process / "fd").iterdir() if is_upload(link))
     head, position = (process / "fdinfo" / descriptor.name).read_text().splitlines()[0].split()
     assert head == "pos:"

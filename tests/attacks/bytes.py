@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 
 _OGG_POLYNOMIAL = 0x04C11DB7
@@ -25,6 +26,7 @@ def wave_format(rate: int = 16_000, channels: int = 1, bits: int = 16, tag: int 
     return chunk(b"fmt ", struct.pack("<HHIIHH", tag, channels, rate, min(rate * frame, 2**32 - 1), frame, bits))
 
 
+@cache
 def png(side: int) -> bytes:
     """A black square, grey, 8 bits: `side` squared bytes when decoded, a thousandth of that here."""
     squeeze = zlib.compressobj(9)
@@ -55,6 +57,7 @@ def cover(picture: bytes) -> bytes:
     return id3_frame(b"APIC", b"\x00image/png\x00\x03\x00" + picture)
 
 
+@cache
 def silent_opus(hours: float) -> bytes:
     """Ogg Opus of silence: packets of 120 ms in two bytes each."""
     head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 0, 48_000, 0, 0)

@@ -32,26 +32,41 @@ PEAK_MB = 100
 """Of a decoding child: the program itself and its buffers."""
 
 
-@pytest.fixture
-def hits(tmp_path: Path) -> Iterator[list[str]]:
-    """What a web server on this machine has been asked for; its address is where the corpus looks for it."""
-    asked: list[str] = []
+class Canary(http.server.ThreadingHTTPServer):
+    """A web server on this machine that keeps what it has been asked for."""
 
-    class Canary(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
 
-        def log_message(self, *_: object) -> None:
-            """Be quiet."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Canary) as canary:
-        thread = threading.Thread(target=canary.serve_forever)
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Canary
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture(scope="module")
+def canary() -> Iterator[Canary]:
+    with Canary() as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        (tmp_path / CANARY_URL_FILE).write_text(f"http://127.0.0.1:{canary.server_port}/canary.wav")
-        yield asked
-        canary.shutdown()
+        yield server
+        server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def hits(tmp_path: Path, canary: Canary) -> list[str]:
+    """What the canary is asked for from now on; its address is where the corpus looks for it."""
+    canary.asked.clear()
+    (tmp_path / CANARY_URL_FILE).write_text(f"http://127.0.0.1:{canary.server_port}/canary.wav")
+    return canary.asked
 
 
 def built(attack: Attack, folder: Path) -> Path:

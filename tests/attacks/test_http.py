@@ -9,7 +9,7 @@ import pytest
 
 from app.vad.errors import AudioTooLong, InvalidAudio, NoAudio, UnsupportedAudio, VadError
 from tests.attacks.corpus import BOMBS, CASES, LIMIT_S, Attack
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server
 
 ANSWERS: dict[type[VadError] | None, tuple[int, str | None]] = {
     None: (200, None),
@@ -25,7 +25,7 @@ TOO_LONG = [attack for attack in BOMBS if attack.expected is AudioTooLong]
 def strict_server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One that takes audio as long as the corpus presumes."""
     settings = {"VAD_MAX_AUDIO_HOURS": str(LIMIT_S / 3600)}
-    with running_server(small_model, tmp_path_factory.mktemp("strict"), settings) as running:
+    with local_server(small_model, tmp_path_factory.mktemp("strict"), settings) as running:
         yield running
 
 
@@ -76,4 +76,4 @@ def test_what_is_too_long_is_never_cut_to_length(
 def test_nothing_of_this_is_unexpected(server: RunningServer) -> None:
     """The server has met the whole corpus by now, and logged no traceback."""
     assert "Traceback" not in server.log
-    assert server.process.poll() is None
+    assert httpx.get(f"{server.url}/health/ready").status_code == 200

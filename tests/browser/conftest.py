@@ -31,10 +31,11 @@ OpenPage = Callable[..., Page]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is marked `browser`."""
+    """Everything here is marked `browser`, and `full`."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.full)
 
 
 @pytest.fixture(scope="package")

@@ -51,6 +51,7 @@ def test_the_unit_is_hardened(guard: str) -> None:
     assert unit()["Service"][guard] == "yes"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     text = UNIT.read_text("utf-8").replace("/opt/fsmn-vad/.venv/bin/fsmn-vad", "/bin/true")
@@ -62,6 +63,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert UNIT.name not in told.stderr
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
 def test_nginx_accepts_the_example(tmp_path: Path) -> None:
     site = (ROOT / "deploy/nginx/fsmn-vad.conf").read_text("utf-8")
@@ -133,6 +135,7 @@ def test_the_dashboard_asks_the_provisioned_source() -> None:
     assert {panel["datasource"]["uid"] for panel in dashboard()["panels"]} == {source["uid"]}
 
 
+@pytest.mark.full
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
 def test_promtool_accepts_the_alerts() -> None:
     told = subprocess.run(

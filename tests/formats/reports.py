@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from app.formats.report import AudioSummary, ChannelSegments, ModelInfo, Report, Timing
+from app.formats.registry import Formats
+from app.formats.rendering import Answering, Lang
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
+from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 
 EXAMPLE: tuple[tuple[int, int], ...] = (
@@ -13,6 +16,14 @@ EXAMPLE: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 """What the model's authors publish for their own example, ms."""
 Times = Sequence[tuple[int, int]]
+
+
+FORMATS = Formats()
+
+
+def rendered(name: str, report: Report, lang: Lang = "zh") -> bytes:
+    """The whole of an answer in a format that needs no audio."""
+    return b"".join(FORMATS[name].new(Answering(lang)).finish(report))
 
 
 def segments(times: Times) -> tuple[Segment, ...]:
@@ -36,7 +47,7 @@ def report_of(
     return Report(
         request_id="0123",
         name=name,
-        model=ModelInfo("some/model", "v1", "ab" * 32),
+        model=ModelInfo("some", "some/model", "v1", "ab" * 32),
         device="cpu",
         degraded=False,
         audio=AudioSummary(duration_ms, rate, channels or len(tracks), "WAV", subtype, truncated=False),

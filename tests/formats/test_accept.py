@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.registry import FORMATS, choose
+from app.formats.registry import Formats
 from app.vad.errors import InvalidOption
 
+FORMATS = Formats()
+choose = FORMATS.choose
 CHROME = (
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
     "application/signed-exchange;v=b3;q=0.7"
@@ -73,7 +75,7 @@ def test_accept_chooses(accept: str | None, name: str) -> None:
     assert choose(None, accept).name == name
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS.names)
 def test_the_named_format_wins(name: str) -> None:
     assert choose(name, "text/csv, */*;q=0.1").name == name
 
@@ -87,10 +89,10 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(name: str) -> None:
 
 @given(st.text(max_size=200) | st.text("*/;,=q.01 textcsv", max_size=200))
 def test_any_header_gets_an_answer(accept: str) -> None:
-    assert choose(None, accept).name in FORMATS
+    assert choose(None, accept).name in FORMATS.names
 
 
 def test_every_type_chooses_its_own_format() -> None:
-    for form in FORMATS.values():
+    for form in FORMATS:
         assert {choose(None, media_type).name for media_type in form.accepted} <= {form.name}
         assert not form.accepted or form.media_type.split(";")[0] in form.accepted

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from app.formats.excerpts import Block, OpenBlocks, stream_wav, stream_zip
+from app.formats.excerpts import Block, stream_wav, stream_zip
+from app.formats.rendering import SourceBlocks
 from app.formats.report import Report
 from tests.formats.reports import Times, report_of
 
 RATE, HOUR_MS, BLOCK_FRAMES = 8_000, 3_600_000, 1 << 16
 ONE_LONG = [(0, HOUR_MS)]
 MANY_SHORT = [(start, start + 2_000) for start in range(0, HOUR_MS, 5_000)]
-Stream = Callable[[Report, OpenBlocks], Iterator[bytes]]
+Stream = Callable[[Report, SourceBlocks], Iterator[bytes]]
 STREAMS: dict[str, Stream] = {"wav": lambda report, open_blocks: stream_wav(report, open_blocks()), "zip": stream_zip}
 
 

@@ -1,31 +1,29 @@
 """The structured formats, member for member and in their order, on the reports of the golden texts."""
 
-import json
 from collections.abc import Callable
 
 import pytest
 
-from app.formats.ndjson import NdjsonWriter
-from app.formats.registry import FORMATS
+from app.formats.rendering import Answering
 from app.formats.report import Report
-from app.formats.structured import funasr_documents, json_document
+from tests.formats.reports import FORMATS
 from tests.formats.test_golden_texts import GOLDEN, REPORTS
 
 
-def laid_out(document: object) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+def laid_out(name: str, report: Report) -> str:
+    return b"".join(FORMATS[name].new(Answering(indent=1)).finish(report)).decode() + "\n"
 
 
 def ndjson_lines(report: Report) -> str:
-    writer = NdjsonWriter()
-    lines = [writer.segment(segment, channel) for channel, segment in report.in_order()]
-    lines.insert(1, writer.progress(2500, report.audio.duration_ms))
-    return b"".join([*lines, writer.summary(report)]).decode()
+    renderer = FORMATS["ndjson"].new(Answering())
+    lines = [renderer.segment(segment, channel) for channel, segment in report.in_order()]
+    lines.insert(1, renderer.progress(2500, report.audio.duration_ms))
+    return b"".join([*lines, *renderer.finish(report)]).decode()
 
 
 WRITERS: dict[str, Callable[[Report], str]] = {
-    "json": lambda report: laid_out(json_document(report)),
-    "funasr": lambda report: laid_out(funasr_documents(report)),
+    "json": lambda report: laid_out("json", report),
+    "funasr": lambda report: laid_out("funasr", report),
     "ndjson": ndjson_lines,
 }
 

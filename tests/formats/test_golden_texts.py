@@ -4,35 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from app.formats.registry import FORMATS, Lang
-from app.formats.report import Report
-from tests.formats.reports import EXAMPLE, report_of
+from app.formats.rendering import Lang
+from tests.formats.readers import READERS
+from tests.formats.reports import EXAMPLE, FORMATS, rendered, report_of
 
 GOLDEN = Path(__file__).parent / "golden"
 REPORTS = {
     "example": report_of(EXAMPLE),
     "split": report_of([(70, 2340), (3000, 4010)], [(2000, 2620)], split=True, name="call", duration_ms=5000),
 }
-TEXTS = [form.name for form in FORMATS.values() if form.text is not None and form.name != "md"]
-
-
-def text_of(name: str, report: Report, lang: Lang = "zh") -> str:
-    write = FORMATS[name].text
-    assert write is not None
-    return write(report, lang)
+TEXTS = [name for name in READERS if name != "md"]
 
 
 @pytest.mark.parametrize("report", REPORTS)
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_is_the_golden_file(name: str, report: str) -> None:
     golden = GOLDEN / f"{report}.{FORMATS[name].extension}"
-    assert text_of(name, REPORTS[report]).encode() == golden.read_bytes()
+    assert rendered(name, REPORTS[report]) == golden.read_bytes()
 
 
 @pytest.mark.parametrize("report", REPORTS)
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_markdown_is_the_golden_file(lang: Lang, report: str) -> None:
-    assert text_of("md", REPORTS[report], lang).encode() == (GOLDEN / f"{report}.{lang}.md").read_bytes()
+    assert rendered("md", REPORTS[report], lang) == (GOLDEN / f"{report}.{lang}.md").read_bytes()
 
 
 def test_every_golden_file_belongs_to_a_format() -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from hypothesis import given
 
-from app.formats.ndjson import NdjsonWriter
+from app.formats.documents import DetectionDocument
+from app.formats.ndjson import NdjsonRenderer
+from app.formats.rendering import Answering
 from app.formats.report import Report
 from app.formats.structured import funasr_documents, json_document
-from tests.formats.reports import EXAMPLE, Times, report_of, tracks
+from tests.formats.reports import EXAMPLE, Times, rendered, report_of, tracks
 
 
 def found(document: dict[str, Any]) -> list[tuple[int, int, int | None]]:
@@ -83,9 +85,9 @@ def test_funasr_is_pairs(times: Times) -> None:
 def test_ndjson_tells_each_thing_once() -> None:
     report = report_of([(0, 1000)], [(500, 1500)], split=True)
     wrong = {"type": "about:blank", "code": "x", "detail": "a\nb"}
-    writer = NdjsonWriter()
-    lines = [writer.segment(segment, channel) for channel, segment in report.in_order()]
-    lines += [writer.progress(2000, None), writer.summary(report), writer.problem(wrong)]
+    renderer = NdjsonRenderer(Answering())
+    lines = [renderer.segment(segment, channel) for channel, segment in report.in_order()]
+    lines += [renderer.progress(2000, None), *renderer.finish(report), renderer.failed(wrong)]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
     first, second, progress, summary, problem = map(json.loads, lines)
     whole = json_document(report)
@@ -93,3 +95,31 @@ def test_ndjson_tells_each_thing_once() -> None:
     assert progress == {"type": "progress", "done_ms": 2000, "expected_ms": None}
     assert summary == {"type": "summary", "segment_count": 2, **whole}
     assert problem == {**wrong, "type": "error"}
+
+
+def test_ndjson_of_a_finished_report_tells_its_segments_too() -> None:
+    """Where nothing was told while it was found, as from kept posteriors."""
+    report = report_of([(0, 1000)], [(500, 1500)], split=True)
+    lines = [json.loads(line) for line in rendered("ndjson", report).splitlines()]
+    segments = json_document(report)["segments"]
+    assert lines[:-1] == [{"type": "segment", **segment} for segment in segments]
+    assert (lines[-1]["type"], lines[-1]["segment_count"]) == ("summary", 2)
+
+
+def test_what_a_door_adds_stands_in_the_documents() -> None:
+    report = replace(report_of(EXAMPLE), extras={"analysis_id": "abc"})
+    assert json_document(report)["analysis_id"] == "abc"
+    assert json.loads(rendered("ndjson", report).splitlines()[-1])["analysis_id"] == "abc"
+    assert "analysis_id" not in json_document(report_of(EXAMPLE))
+
+
+@given(left=tracks(), right=tracks())
+def test_a_document_says_what_its_report_did(left: Times, right: Times) -> None:
+    """Read back by the classes that it was made from."""
+    report = report_of(left, right, split=True, duration_ms=43_200_000)
+    read = DetectionDocument.model_validate_json(rendered("json", report))
+    assert [(entry.channel, entry.start_ms, entry.end_ms, entry.forced_end) for entry in read.segments] == [
+        (channel, segment.start_ms, segment.end_ms, segment.forced_end) for channel, segment in report.in_order()
+    ]
+    assert read.model.info() == report.model
+    assert read.dump() == json_document(report)

@@ -10,21 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.formats.annotations import textgrid_text
-from app.formats.registry import FORMATS
 from app.formats.report import Report, safe_name
 from app.formats.tables import csv_text
 from tests.formats.readers import LABELS, READERS, Found, ms, open_textgrid
-from tests.formats.reports import EXAMPLE, Times, report_of, tracks
+from tests.formats.reports import EXAMPLE, FORMATS, Times, rendered, report_of, tracks
 
 
 def test_every_text_format_has_a_reader() -> None:
-    assert set(READERS) == {form.name for form in FORMATS.values() if form.text is not None}
+    assert set(READERS) == {form.name for form in FORMATS if form.media_type.endswith("charset=utf-8")}
 
 
 def read_back(name: str, report: Report) -> Found:
-    write = FORMATS[name].text
-    assert write is not None
-    return READERS[name](write(report, "en"))
+    return READERS[name](rendered(name, report, "en").decode())
 
 
 def expected(tracks: list[Times], label: str) -> Found:
@@ -59,9 +56,7 @@ def test_csv_tells_what_ended_a_segment() -> None:
 
 def test_rttm_names_file_and_channel(tmp_path: Path) -> None:
     report = report_of([(0, 500)], [(100, 200)], split=True, name=safe_name("通话 1.wav"))
-    write = FORMATS["rttm"].text
-    assert write is not None
-    (tmp_path / "two.rttm").write_text(write(report, "en"), "utf-8")
+    (tmp_path / "two.rttm").write_bytes(rendered("rttm", report))
     turns = rttm_manager.import_rttm(str(tmp_path / "two.rttm"))
     assert [(turn.file_id, turn.channel_id) for turn in turns] == [("通话_1", 1), ("通话_1", 2)]
 

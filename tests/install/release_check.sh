@@ -21,7 +21,7 @@ rm -rf dist/release && mkdir -p dist/release
 "$tools/bin/python" -m build --outdir dist/release . >dist/release/build.log 2>&1 || { tail -30 dist/release/build.log; die "build"; }
 for package in dist/release/*.whl dist/release/*.tar.gz; do
   holds "$package" LICENSE
-  holds "$package" app/vad/fsmn.py
+  holds "$package" app/vad/models/fsmn/network.py
   [ ! -f web/package.json ] || holds "$package" app/web/static/index.html
 done
 

@@ -3,82 +3,144 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
-import torch
 
+from app.engine.engine import Engine
 from app.live.hub import Hub, LiveLimits
 from app.live.parameters import StreamParameters
-from app.live.session import LiveSession, Wish
-from app.vad.bank import StateBank
-from app.vad.device import DevicePolicy
-from app.vad.engine import Engine
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.live.seat import Seat
+from app.live.session import Command, LiveSession
+from app.models import LoadedModel, Model
+from app.observe import Observer
+from app.vad.models.family import Scorer
+from app.vad.models.state import StatePool
 from app.vad.segment import segments_of
+from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
+from tests.engines import ScorerAround, loaded, model_on
 
-WISHES: tuple[Wish, ...] = ("flush", "reset", "end")
+COMMANDS = get_args(Command)
 Part = bytes | str
 Told = list[tuple[int, int, bool, float]]
 """(start, end, forced, speech probability) of every segment."""
 
 
-class WatchedScorer(FsmnScorer):
-    """Remembers its bank."""
+class WatchedScorer(ScorerAround):
+    """Remembers its pool."""
 
-    bank: StateBank
+    pool: StatePool
 
-    def new_bank(self, capacity: int) -> StateBank:
-        self.bank = super().new_bank(capacity)
-        return self.bank
+    def __init__(self, inner: Scorer[Any]) -> None:
+        super().__init__(inner, inner.score)
+
+    def new_pool(self, capacity: int) -> StatePool:
+        self.pool = self.inner.new_pool(capacity)  # type: ignore[assignment]
+        return self.pool
+
+
+class HubObserver(Observer):
+    """Counts what the hub tells."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.dropped: list[str] = []
+
+    def live_batch(self, streams: int) -> None:
+        self.batches.append(streams)
+
+    def live_dropped(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+
+@dataclass
+class RunningHub:
+    """A hub, its model, and what it tells of itself."""
+
+    hub: Hub
+    model: Model
+    told: HubObserver
+
+    def open(self, segmentation: Segmentation, connection: "Connected", **parameters: Any) -> Seat:
+        """A new session of the model."""
+        return self.hub.open("client", StreamParameters(**parameters), self.model, segmentation, connection)
+
+
+class Connected:
+    """A client's side without a socket."""
+
+    def __init__(self, *, may_be_dismissed: bool = False) -> None:
+        self.dismissed, self.woken = False, 0
+        self._may_be_dismissed = may_be_dismissed
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def dismiss(self) -> None:
+        assert self._may_be_dismissed, "nobody takes it over"
+        self.dismissed = True
+
+
+def limits(**given: Any) -> LiveLimits:
+    return LiveLimits(**{"streams": 200, "buffer_s": 10, "idle_s": 60, "session_ttl_s": 0, "max_s": 36_000, **given})
 
 
 @contextlib.asynccontextmanager
-async def running_hub(scorer: FsmnScorer, streams: int = 200, delay_s: float = 0.002) -> AsyncIterator[Hub]:
-    """A hub around an engine of two threads."""
-    policy = DevicePolicy(torch.device("cpu"), primary=scorer.score, fallback=lambda: scorer.score)
-    engine = Engine(scorer, policy, workers=2)
-    limits = LiveLimits(streams=streams, buffer_s=10, idle_s=60, session_ttl_s=0, max_s=36_000)
-    hub = Hub(engine, limits, delay_s)
+async def running_hub(
+    scorer: Scorer[Any] | LoadedModel,
+    delay_s: float = 0.002,
+    clock: Callable[[], float] = time.monotonic,
+    **given: Any,
+) -> AsyncIterator[RunningHub]:
+    """A hub around an engine of two threads; `given`: limits."""
+    told = HubObserver()
+    engine = Engine(workers=2)
+    model = model_on(engine, scorer if isinstance(scorer, LoadedModel) else loaded(scorer), told)
+    hub = Hub(engine, limits(**given), delay_s, told, clock)
     hub.start()
     try:
-        yield hub
+        yield RunningHub(hub, model, told)
     finally:
         await hub.close()
         await asyncio.to_thread(engine.close)
 
 
 async def drive(
-    hub: Hub, parts: Sequence[Part], options: VadOptions, pauses: np.random.Generator, **parameters: Any
-) -> LiveSession:
-    """A session through all parts (bytes are fed, words are wishes), at an uneven pace, until it closes."""
-
-    def leave() -> None:
-        raise AssertionError("nobody takes it over")
-
-    session = hub.open("client", StreamParameters(**parameters), options, leave)
+    running: RunningHub, parts: Sequence[Part], segmentation: Segmentation, pauses: np.random.Generator,
+    **parameters: Any,
+) -> LiveSession:  # fmt: skip
+    """A session through all parts (bytes are fed, words are commands), at an uneven pace, until it ends."""
+    hub, connection = running.hub, Connected()
+    seat = running.open(segmentation, connection, **parameters)
+    session = seat.session
     for part in parts:
-        while session.is_full and session.closing is None:  # noqa: ASYNC110 - it belongs to nobody else's event loop
+        while session.is_full and session.ended is None:  # noqa: ASYNC110 - it belongs to nobody else's event loop
             await asyncio.sleep(0.001)
-        if isinstance(part, bytes):
-            session.feed(part)
-        else:
-            session.wish(part)  # type: ignore[arg-type]
-        hub.batcher.notify(session)
+        feed(hub, seat, part)
         if pauses.random() < 0.2:
             await asyncio.sleep(float(pauses.random()) * 0.01)
-    while session.closing is None:  # noqa: ASYNC110
+    while session.ended is None:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
-    hub.leave(session, leave)
+    hub.leave(seat, connection)
     return session
+
+
+def feed(hub: Hub, seat: Seat, part: Part) -> None:
+    """A chunk, or a command."""
+    if isinstance(part, bytes):
+        seat.session.receive_audio(part, hub.clock())
+    else:
+        seat.session.receive_command(part)  # type: ignore[arg-type]
+    hub.received(seat)
 
 
 def messages_of(session: LiveSession) -> list[Any]:
     """Everything that it has said and nobody has fetched."""
-    return [json.loads(text) for text in session.outbox]
+    return [json.loads(text) for text in session._outbox]
 
 
 def told(session: LiveSession) -> Told:
@@ -87,7 +149,7 @@ def told(session: LiveSession) -> Told:
     return [(s["start_ms"], s["end_ms"], s["forced_end"], s["speech_probability"]) for s in segments]
 
 
-def alone(scorer: FsmnScorer, parts: Sequence[Part], options: VadOptions) -> Told:
+def alone(scorer: Scorer[Any], parts: Sequence[Part], segmentation: Segmentation) -> Told:
     """The same through a stream of its own, each utterance fed whole."""
     found: Told = []
     utterance = b""
@@ -100,15 +162,15 @@ def alone(scorer: FsmnScorer, parts: Sequence[Part], options: VadOptions) -> Tol
         else:
             base_ms = before // 32
             found += [
-                (base_ms + a, base_ms + b, forced, p) for a, b, forced, p in _segments(scorer, utterance, options)
+                (base_ms + a, base_ms + b, forced, p) for a, b, forced, p in _segments(scorer, utterance, segmentation)
             ]
             before += len(utterance)
             utterance = b""
     return found
 
 
-def _segments(scorer: FsmnScorer, pcm: bytes, options: VadOptions) -> Told:
-    stream = VadStream(scorer, options)
+def _segments(scorer: Scorer[Any], pcm: bytes, segmentation: Segmentation) -> Told:
+    stream = VadStream(scorer, segmentation.new_segmenter)
     events = stream.accept_waveform(np.frombuffer(pcm, "<i2") * np.float32(1 / 32_768)) + stream.flush()
     return [(s.start_ms, s.end_ms, s.forced_end, round(s.speech_probability, 4)) for s in segments_of(events)]
 

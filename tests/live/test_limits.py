@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,15 +145,6 @@ def test_a_stream_on_which_nothing_comes_ends(impatient: RunningServer) -> None:
     assert (heard.error["code"], heard.code, heard.reason) == ("idle_timeout", 1001, "idle_timeout")
     eventually(lambda: metric(impatient, 'vad_stream_drops_total{reason="idle_timeout"}') == before + 1)
     assert metric(impatient, "vad_streams") == 0
-
-
-def test_pings_keep_a_stream_open(impatient: RunningServer) -> None:
-    with stream(impatient) as socket:
-        hear(socket)
-        for _ in range(8):
-            say(socket, "ping")
-            assert hear(socket)["type"] == "pong"
-            time.sleep(0.5)
 
 
 def test_a_session_lasts_so_long(guarded: RunningServer) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from app.vad.options import VadOptions
 from tests.live.client import (
     converse,
     cut,
@@ -22,6 +21,7 @@ from tests.live.client import (
     stream,
     wav,
 )
+from tests.segmentations import tight
 from tests.server import RunningServer
 from tests.signals import bursts
 
@@ -38,9 +38,10 @@ def shifted(pairs: list[list[int]], by_ms: int) -> list[list[int]]:
 
 
 def test_ready_says_what_holds(server: RunningServer) -> None:
-    with stream(server, sample_rate=8_000, encoding="f32le", max_end_silence_time=500, mode="tight") as socket:
+    with stream(server, sample_rate=8_000, encoding="f32le", min_speech_duration_ms=80, mode="tight") as socket:
         ready = hear(socket)
-    expected = VadOptions(mode="tight", max_end_silence_time=500).model_dump(mode="json")
+    # The model's defaults for the mode in force, and what was set.
+    expected = tight(threshold=0.7, neg_threshold=0.5, min_speech_duration_ms=80).document()
     assert ready.pop("options") == expected
     assert len(ready.pop("session")) >= 16
     assert ready.pop("model")["id"] == httpx.get(f"{server.url}/health").json()["model"]["id"]

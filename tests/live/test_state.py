@@ -8,31 +8,39 @@ import pytest
 import torch
 
 from app.live.parameters import StreamParameters
-from app.live.session import HISTORY, INBOX_LIMIT, OUTBOX_LIMIT, LiveSession, Owner
-from app.vad.bank import StateBank
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.live.session import HISTORY, INBOX_LIMIT, OUTBOX_LIMIT, LiveSession
+from app.vad.blocks import Scored
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.state import StatePool
+from app.vad.segmenters.registry import Segmentation
+from app.vad.stream import VadStream
 from tests.live.client import cut, s16
+from tests.segmentations import endpoint, tight
 from tests.signals import bursts
 
 
-def new_session(scorer: FsmnScorer, bank: StateBank, options: VadOptions, **parameters: Any) -> LiveSession:
-    owner = Owner("token", "client")
-    return LiveSession(owner, StreamParameters(**parameters), options, scorer, bank.open(), buffer_s=10)
+class Session:
+    """A session, and its row of a pool."""
+
+    def __init__(self, scorer: FsmnScorer, pool: StatePool, segmentation: Segmentation, **parameters: Any) -> None:
+        self.row = pool.open()
+        stream = VadStream(scorer, segmentation.new_segmenter)
+        self.session = LiveSession(StreamParameters(**parameters), segmentation, stream, scorer.grid, buffer_s=10)
 
 
-def advance(scorer: FsmnScorer, sessions: list[LiveSession]) -> None:
+def advance(scorer: FsmnScorer, pool: StatePool, sessions: list[Session]) -> None:
     """Everything that waits, scored together."""
     while True:
-        works = [(session, work) for session in sessions if (work := session.take()) is not None]
+        works = [(each, work) for each in sessions if (work := each.session.next_block()) is not None]
         if not works:
             return
-        scores = scorer.score([work.block for _, work in works])
-        for (session, work), found in zip(works, scores, strict=True):
-            session.give(work, found)
+        found = scorer.score([work.block for _, work in works])
+        for (each, work), scored in zip(works, found, strict=True):
+            state = scored.state and pool.store([each.row], [scored.state])[0]
+            each.session.commit(work, Scored(scored.posteriors, state))
 
 
-SHARED = (FsmnScorer, StateBank, VadOptions, StreamParameters, type)
+SHARED = (FsmnScorer, StatePool, Segmentation, StreamParameters, torch.Tensor, type)
 GROWING = "_segments"
 
 
@@ -44,8 +52,6 @@ def held_bytes(thing: object, seen: set[int] | None = None) -> int:
     seen.add(id(thing))
     if isinstance(thing, np.ndarray):
         return thing.nbytes if thing.base is None else held_bytes(thing.base, seen)
-    if isinstance(thing, torch.Tensor):
-        return thing.untyped_storage().nbytes()
     if isinstance(thing, (list, tuple, set)) or type(thing).__name__ == "deque":
         return sys.getsizeof(thing) + sum(held_bytes(item, seen) for item in thing)  # type: ignore[attr-defined]
     if isinstance(thing, dict):
@@ -57,68 +63,69 @@ def held_bytes(thing: object, seen: set[int] | None = None) -> int:
 
 
 def test_what_a_session_holds_does_not_grow_with_time(small_scorer: FsmnScorer) -> None:
-    """An hour of silence, of talk, and of one unbroken noise."""
+    """A quarter of an hour of silence, of talk, and of one unbroken noise."""
     talk = bursts(60.0, [(start, start + 2.5) for start in range(1, 60, 5)])
     inputs = {"silence": np.zeros(960_000, np.float32), "talk": talk, "noise": bursts(60.0, [(0, 60)])}
-    bank = small_scorer.new_bank(12)
+    pool = small_scorer.new_pool(12)
     made = [
-        (name, new_session(small_scorer, bank, options, probabilities=True))
+        (name, Session(small_scorer, pool, options, probabilities=True))
         for name in inputs
-        for options in (VadOptions(), VadOptions(mode="tight"), VadOptions(mode="tight", max_speech_duration_s=20))
+        for options in (endpoint(), tight(), tight(max_speech_duration_s=20))
     ]
     sessions = [session for _, session in made]
     minutes = {name: cut(s16(samples), 64_000) for name, samples in inputs.items()}
     sizes: list[list[int]] = []
-    for _minute in range(60):
+    for _minute in range(15):
         for part in range(30):
-            for name, session in made:
-                session.feed(minutes[name][part])
-            advance(small_scorer, sessions)
-            for session in sessions:
-                session.outbox.clear()
-        sizes.append([held_bytes(session) for session in sessions])
-    assert all(session.closing is None and session.received_ms == 3_600_000 for session in sessions)
+            for name, each in made:
+                each.session.receive_audio(minutes[name][part], 0.0)
+            advance(small_scorer, pool, sessions)
+            for each in sessions:
+                fetch_all(each.session)
+        sizes.append([held_bytes(each.session) for each in sessions])
+    assert all(each.session.ended is None and each.session.received_ms == 900_000 for each in sessions)
     assert all(20_000 < size < 200_000 for size in sizes[-1]), sizes[-1]
-    for (name, session), early, late in zip(made, sizes[14], sizes[-1], strict=True):
-        assert late < early * 1.05 + 2_000, (name, session.options.mode)
+    for (name, each), early, late in zip(made, sizes[9], sizes[-1], strict=True):
+        assert late < early * 1.05 + 2_000, (name, each.session.segmentation.options.mode)
+
+
+def fetch_all(session: LiveSession) -> None:
+    while session.next_message() is not None:
+        session.message_sent()
 
 
 def test_what_waits_is_bounded(small_scorer: FsmnScorer) -> None:
-    bank = small_scorer.new_bank(3)
-    loud, small, wishes = (new_session(small_scorer, bank, VadOptions()) for _ in range(3))
+    pool = small_scorer.new_pool(3)
+    made = [Session(small_scorer, pool, endpoint()) for _ in range(3)]
+    loud, small, commands = (each.session for each in made)
     while not loud.is_full:
-        loud.feed(bytes(3_200))
+        loud.receive_audio(bytes(3_200), 0.0)
     assert loud.received_ms == 10_000
     while not small.is_full:
-        small.feed(b"\0")
+        small.receive_audio(b"\0", 0.0)
     assert small.received_samples == INBOX_LIMIT // 2
     for _ in range(INBOX_LIMIT):
-        wishes.wish("flush")
-    assert wishes.is_full
-    rooms: list[int] = []
-    for number, session in enumerate((loud, small, wishes)):
-        session.on_room = lambda number=number: rooms.append(number)  # type: ignore[misc]
-    advance(small_scorer, [loud, small, wishes])
-    assert set(rooms) == {0, 1, 2}
-    assert not any(session.is_full for session in (loud, small, wishes))
+        commands.receive_command("flush")
+    assert commands.is_full
+    advance(small_scorer, pool, made)
+    assert not any(session.is_full for session in (loud, small, commands))
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "flushes", "pongs"])
 def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> None:
-    session = new_session(
-        small_scorer, small_scorer.new_bank(1), VadOptions(), probabilities=True, probability_interval_ms=10
-    )
+    pool = small_scorer.new_pool(1)
+    each = Session(small_scorer, pool, endpoint(), probabilities=True, probability_interval_ms=10)
+    session = each.session
     for _ in range(2 * OUTBOX_LIMIT):
-        if session.closing is not None:
+        if session.ended is not None:
             break
         if kind == "probabilities":
-            session.feed(bytes(320))
+            session.receive_audio(bytes(320), 0.0)
         elif kind == "flushes":
-            session.wish("flush")
+            session.receive_command("flush")
         else:
             session.say({"type": "pong", "received_ms": 0})
-        advance(small_scorer, [session])
-    assert session.closing is not None
-    assert (session.closing.code, session.closing.reason) == (1008, "slow_reader")
-    assert len(session.outbox) <= OUTBOX_LIMIT + 2
+        advance(small_scorer, pool, [each])
+    assert session.ended == "slow_reader"
+    assert len(session._outbox) <= OUTBOX_LIMIT + 2
     assert len(session._history) <= HISTORY

@@ -4,8 +4,8 @@ import itertools
 
 from app.cli import main
 from app.vad.blocks import Block
-from app.vad.scorer import FsmnScorer
-from app.vad.scores import FrameScores
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import FrameScores
 
 FAIL_EVERY = 200
 

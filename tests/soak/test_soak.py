@@ -11,7 +11,7 @@ from tests.soak.storm import Storm
 SECONDS = float(os.environ.get("VAD_SOAK_SECONDS", "60"))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_storm_loses_nothing(
     request: pytest.FixtureRequest, reference_folder: Path, small_model: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.vad.options import VadOptions
+from app.vad.segmenters.hysteresis import TightOptions
 
 silero_vad = pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
 
@@ -32,7 +32,7 @@ def package_probabilities(model: Any, samples: np.ndarray, rate: int) -> list[fl
         return [model(padded[first : first + size], rate).item() for first in range(0, len(padded), size)]
 
 
-def package_options(options: VadOptions) -> dict[str, Any]:
+def package_options(options: TightOptions) -> dict[str, Any]:
     """The same options under the package's names."""
     return {
         "threshold": options.threshold,
@@ -44,7 +44,9 @@ def package_options(options: VadOptions) -> dict[str, Any]:
     }
 
 
-def package_segments(probabilities: list[float], samples: int, rate: int, options: VadOptions) -> list[tuple[int, int]]:
+def package_segments(
+    probabilities: list[float], samples: int, rate: int, options: TightOptions
+) -> list[tuple[int, int]]:
     """Segments that the package makes of probabilities, ms: whole samples, rounded down as all times here are."""
     found = get_speech_timestamps_from_probs(
         probabilities, sampling_rate=rate, audio_length_samples=samples, **package_options(options)

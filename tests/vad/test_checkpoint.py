@@ -11,13 +11,20 @@ import pytest
 import torch
 import yaml
 
-from app.vad.checkpoint import fingerprint, read_checkpoint
+from app.engine.engine import Engine
+from app.models import LoadedModel
 from app.vad.errors import InvalidModel
-from app.vad.model_config import EncoderConfig
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.family import ModelInfo, ModelSpec, Weights
+from app.vad.models.fsmn.checkpoint import read_checkpoint
+from app.vad.models.fsmn.config import EncoderConfig
+from app.vad.models.fsmn.family import FsmnFamily
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.hub.find import ModelPlace
+from app.vad.models.weights import fingerprint
 from app.vad.segment import segments_of
 from app.vad.stream import VadStream
+from tests.engines import model_on
+from tests.segmentations import endpoint
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
 
@@ -40,18 +47,23 @@ def change_weights(model: Path, change: Callable[[dict[str, Any]], Any]) -> None
     torch.save(change(torch.load(model / "model.pt", weights_only=True)), model / "model.pt")
 
 
+def read_weights(directory: Path, fingerprint: str | None = None) -> Weights:
+    place = ModelPlace(directory, directory.name, None, "directory")
+    return FsmnFamily().read(place, fingerprint=fingerprint)
+
+
 @pytest.mark.reference
 def test_the_published_fingerprint(published_model: Path) -> None:
-    found = read_checkpoint(published_model, model_id="x", expected_fingerprint=PUBLISHED.upper())
-    assert found.fingerprint == PUBLISHED
+    assert read_weights(published_model, PUBLISHED.upper()).fingerprint == PUBLISHED
+    assert FsmnFamily.known[0].fingerprint == PUBLISHED
 
 
 @pytest.mark.parametrize(("rate", "layers", "mels"), [(8_000, 3, 20), (8_000, 1, 40), (16_000, 4, 80)])
 def test_other_shapes_load_and_detect(tmp_path: Path, rate: int, layers: int, mels: int) -> None:
     directory = write_small_checkpoint(tmp_path, sample_rate=rate, layers=layers, n_mels=mels)
-    scorer = FsmnScorer(read_checkpoint(directory, model_id="other"), torch.device("cpu"))
+    scorer = FsmnScorer(read_checkpoint(directory), torch.device("cpu"))
     assert scorer.grid.sample_rate == rate
-    stream = VadStream(scorer, VadOptions())
+    stream = VadStream(scorer, endpoint().new_segmenter)
     found = segments_of(stream.accept_waveform(bursts(8, [(2, 4)], rate)) + stream.flush())
     assert len(found) == 1
     assert abs(found[0].start_ms - 1_800) <= 150
@@ -60,13 +72,13 @@ def test_other_shapes_load_and_detect(tmp_path: Path, rate: int, layers: int, me
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
 def test_wrapped_state_dicts_are_the_same_weights(model: Path, wrapper: str) -> None:
-    before = read_checkpoint(model, model_id="x").fingerprint
+    before = read_checkpoint(model).fingerprint
     change_weights(model, lambda weights: {wrapper: weights, "epoch": 3})
-    assert read_checkpoint(model, model_id="x").fingerprint == before
+    assert read_checkpoint(model).fingerprint == before
 
 
 def test_the_fingerprint_follows_every_value_and_name(model: Path) -> None:
-    weights = dict(read_checkpoint(model, model_id="x").weights)
+    weights = dict(read_checkpoint(model).weights)
     before = fingerprint(weights)
     name = "encoder.out_linear2.linear.bias"
     assert fingerprint({**weights, name: weights[name] + 1e-3}) != before
@@ -75,9 +87,9 @@ def test_the_fingerprint_follows_every_value_and_name(model: Path) -> None:
 
 
 def test_a_wrong_fingerprint_shows_both(model: Path) -> None:
-    found = read_checkpoint(model, model_id="x").fingerprint
+    found = read_checkpoint(model).fingerprint
     with pytest.raises(InvalidModel, match=found) as failure:
-        read_checkpoint(model, model_id="x", expected_fingerprint=PUBLISHED)
+        read_weights(model, PUBLISHED)
     assert PUBLISHED in str(failure.value)
 
 
@@ -86,10 +98,10 @@ def test_missing_empty_and_binary_files(model: Path, name: str) -> None:
     for content in (b"", b"\xff\xfe\x00garbage" * 50):
         (model / name).write_bytes(content)
         with pytest.raises(InvalidModel, match=name):
-            read_checkpoint(model, model_id="x")
+            read_checkpoint(model)
     (model / name).unlink()
     with pytest.raises(InvalidModel, match=name):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +126,7 @@ def test_missing_empty_and_binary_files(model: Path, name: str) -> None:
 def test_unusable_configurations_are_told(model: Path, section: str, values: dict[str, Any], told: str) -> None:
     change_config(model, section, **values)
     with pytest.raises(InvalidModel, match=told):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +135,13 @@ def test_unusable_configurations_are_told(model: Path, section: str, values: dic
 def test_what_is_not_yaml_is_told(model: Path, text: str) -> None:
     (model / "config.yaml").write_text(text)
     with pytest.raises(InvalidModel, match=r"config\.yaml is not YAML"):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 def test_a_missing_section_is_told(model: Path) -> None:
     (model / "config.yaml").write_text("model: x\n")
     with pytest.raises(InvalidModel, match="frontend_conf"):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 @pytest.mark.parametrize(
@@ -144,15 +156,29 @@ def test_a_missing_key_is_told(model: Path, section: str, key: str) -> None:
     del document[section][key]
     (model / "config.yaml").write_text(yaml.safe_dump(document))
     with pytest.raises(InvalidModel, match=rf"config\.yaml: {key} "):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 def test_the_models_own_defaults_reach_the_options(model: Path) -> None:
     change_config(model, "model_conf", max_end_silence_time=640)
-    assert read_checkpoint(model, model_id="x").config.options["max_end_silence_time"] == 640
+    assert options_in_force(model)["max_end_silence_time"] == 640
     change_config(model, "model_conf", max_end_silence_time=-3)
-    with pytest.raises(InvalidModel, match=r"config\.yaml: max_end_silence_time"):
-        read_checkpoint(model, model_id="x")
+    with pytest.raises(InvalidModel, match=r"small: the defaults .* max_end_silence_time"):
+        options_in_force(model)
+
+
+def options_in_force(directory: Path) -> dict[str, Any]:
+    weights, family = read_weights(directory), FsmnFamily()
+    scorer = family.place(weights, device="cpu", dtype="float32")
+    info = ModelInfo("small", "small", None, weights.fingerprint)
+    loaded = LoadedModel(
+        ModelSpec("fsmn", "small"), info, scorer, lambda: scorer, "cpu", family, weights.option_defaults, None
+    )
+    engine = Engine(workers=1)
+    try:
+        return model_on(engine, loaded).segmentation({}).document()
+    finally:
+        engine.close()
 
 
 NAME = "encoder.fsmn.0.linear.linear.weight"
@@ -175,7 +201,7 @@ WRONG_WEIGHTS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 def test_wrong_weights_are_told(model: Path, change: Callable[[dict[str, Any]], Any], told: str) -> None:
     change_weights(model, change)
     with pytest.raises(InvalidModel, match=told) as failure:
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
     assert str(model / "model.pt") in str(failure.value)
 
 
@@ -190,7 +216,7 @@ def test_whatever_is_damaged_nothing_but_invalid_model_comes_of_it(model: Path, 
             damaged[random.randrange(3_000)] = random.randrange(256)
         (model / "model.pt").write_bytes(damaged)
         try:
-            read_checkpoint(model, model_id="x")
+            read_checkpoint(model)
         except InvalidModel:
             refused += 1
     assert refused > 50
@@ -200,7 +226,7 @@ def test_a_truncated_checkpoint_is_told(model: Path) -> None:
     content = (model / "model.pt").read_bytes()
     (model / "model.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(InvalidModel, match=r"model\.pt"):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
 
 
 class Canary:
@@ -217,7 +243,7 @@ def test_a_pickle_in_the_checkpoint_does_not_run(model: Path, tmp_path: Path) ->
     sung = tmp_path / "canary-sang"
     torch.save({"encoder": Canary(sung)}, model / "model.pt")
     with pytest.raises(InvalidModel, match="nothing of it was run"):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)
     assert not sung.exists()
 
 
@@ -235,4 +261,4 @@ def test_a_pickle_in_the_checkpoint_does_not_run(model: Path, tmp_path: Path) ->
 def test_damaged_normalisation_is_told(model: Path, content: str) -> None:
     (model / "am.mvn").write_text(content)
     with pytest.raises(InvalidModel, match=r"am\.mvn.*AddShift"):
-        read_checkpoint(model, model_id="x")
+        read_checkpoint(model)

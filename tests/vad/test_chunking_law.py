@@ -5,22 +5,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
+from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.segment import Event, segments_of
+from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
+from tests.segmentations import endpoint, tight
 from tests.signals import bursts
 
 SAMPLES = bursts(9.0, [(0.0, 0.4), (1.0, 1.2), (2.0, 4.6), (5.0, 5.05), (6.3, 8.9)])
 OPTIONS = [
-    VadOptions(),
-    VadOptions(max_end_silence_time=200, speech_to_sil_time_thres=150),
-    VadOptions(do_extend=False, max_single_segment_time=1_000),
-    VadOptions(detect_mode=0),
-    VadOptions(snr_thres=10, decibel_thres=-20),
-    VadOptions(mode="tight"),
-    VadOptions(mode="tight", speech_pad_ms=400, min_silence_duration_ms=50, min_speech_duration_ms=30),
-    VadOptions(mode="tight", max_speech_duration_s=1, min_silence_duration_ms=300),
+    endpoint(),
+    endpoint(max_end_silence_time=200, speech_to_sil_time_thres=150),
+    endpoint(do_extend=False, max_single_segment_time=1_000),
+    endpoint(detect_mode=0),
+    endpoint(snr_thres=10, decibel_thres=-20),
+    tight(),
+    tight(speech_pad_ms=400, min_silence_duration_ms=50, min_speech_duration_ms=30),
+    tight(max_speech_duration_s=1, min_silence_duration_ms=300),
 ]
 RELAXED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -38,25 +39,25 @@ def rounded(events: list[Event]) -> list[tuple[int, int, bool, float]]:
 @given(cuts=st.lists(st.integers(0, len(SAMPLES)), max_size=40))
 @RELAXED
 def test_cutting_changes_nothing(
-    small_scorer: FsmnScorer, options: VadOptions, isolated: bool, cuts: list[int]
+    small_scorer: FsmnScorer, options: Segmentation, isolated: bool, cuts: list[int]
 ) -> None:
-    whole = run(VadStream(small_scorer, options), [SAMPLES])
+    whole = run(VadStream(small_scorer, options.new_segmenter), [SAMPLES])
     chunks = np.split(SAMPLES, sorted(cuts))
-    pieces = run(VadStream(small_scorer, options, isolated=isolated), chunks)
+    pieces = run(VadStream(small_scorer, options.new_segmenter, isolated=isolated), chunks)
     assert len(segments_of(whole)) > 0
     assert rounded(pieces) == rounded(whole)
 
 
 def test_one_sample_at_a_time(small_scorer: FsmnScorer) -> None:
     samples = SAMPLES[:24_000]
-    whole = run(VadStream(small_scorer, VadOptions()), [samples])
-    single = run(VadStream(small_scorer, VadOptions()), [samples[i : i + 1] for i in range(len(samples))])
+    whole = run(VadStream(small_scorer, endpoint().new_segmenter), [samples])
+    single = run(VadStream(small_scorer, endpoint().new_segmenter), [samples[i : i + 1] for i in range(len(samples))])
     assert rounded(single) == rounded(whole) != []
 
 
 def test_interleaved_streams_do_not_touch_each_other(small_scorer: FsmnScorer) -> None:
-    alone = [rounded(run(VadStream(small_scorer, options), [SAMPLES])) for options in OPTIONS]
-    streams = [VadStream(small_scorer, options) for options in OPTIONS]
+    alone = [rounded(run(VadStream(small_scorer, options.new_segmenter), [SAMPLES])) for options in OPTIONS]
+    streams = [VadStream(small_scorer, options.new_segmenter) for options in OPTIONS]
     events: list[list[Event]] = [[] for _ in OPTIONS]
     for chunk in np.array_split(SAMPLES, 50):
         for stream, found in zip(streams, events, strict=True):
@@ -67,7 +68,7 @@ def test_interleaved_streams_do_not_touch_each_other(small_scorer: FsmnScorer) -
 
 
 def test_reset_begins_anew(small_scorer: FsmnScorer) -> None:
-    stream = VadStream(small_scorer, VadOptions())
+    stream = VadStream(small_scorer, endpoint().new_segmenter)
     first = rounded(run(stream, [SAMPLES]))
     stream.reset()
     assert rounded(run(stream, [SAMPLES])) == first
@@ -76,19 +77,24 @@ def test_reset_begins_anew(small_scorer: FsmnScorer) -> None:
 @pytest.mark.parametrize("samples", [0, 1, 160, 399, 400, 401, 560, 720, 721])
 @pytest.mark.parametrize("isolated", [False, True])
 def test_very_short_audio_is_no_speech_and_no_error(small_scorer: FsmnScorer, samples: int, isolated: bool) -> None:
-    stream = VadStream(small_scorer, VadOptions(), isolated=isolated)
+    stream = VadStream(small_scorer, endpoint().new_segmenter, isolated=isolated)
     assert segments_of(run(stream, [SAMPLES[:samples]])) == []
 
 
 def test_batched_scores_equal_single_ones(small_scorer: FsmnScorer) -> None:
-    streams = [VadStream(small_scorer, VadOptions()) for _ in range(5)]
-    alone = [VadStream(small_scorer, VadOptions()) for _ in range(5)]
+    streams = [VadStream(small_scorer, endpoint().new_segmenter) for _ in range(5)]
+    alone = [VadStream(small_scorer, endpoint().new_segmenter) for _ in range(5)]
     for step in range(20):
         chunks = [SAMPLES[(step * 5 + index) * 1_000 : (step * 5 + index + 1) * 1_000] for index in range(5)]
         blocks = [stream.cut(chunk) for stream, chunk in zip(streams, chunks, strict=True)]
         singles = [stream.cut(chunk) for stream, chunk in zip(alone, chunks, strict=True)]
-        together = small_scorer.score([block for block in blocks if block is not None])
-        apart = [small_scorer.score([block])[0] for block in singles if block is not None]
-        for batched, single in zip(together, apart, strict=True):
-            np.testing.assert_allclose(batched.silence, single.silence, atol=1e-6)
-            np.testing.assert_allclose(batched.decibel, single.decibel, atol=1e-4)
+        together = iter(small_scorer.score([block for block in blocks if block is not None]))
+        for stream, other, block, single in zip(streams, alone, blocks, singles, strict=True):
+            if block is None or single is None:
+                assert block is single
+                continue
+            batched, apart = next(together), small_scorer.score([single])[0]
+            np.testing.assert_allclose(batched.posteriors.values, apart.posteriors.values, atol=1e-6)
+            np.testing.assert_allclose(batched.posteriors.decibel, apart.posteriors.decibel, atol=1e-4)
+            stream.commit(batched, final=False)
+            other.commit(apart, final=False)

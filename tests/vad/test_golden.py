@@ -1,6 +1,7 @@
 """The reference implementation's segments, to the millisecond, however the audio is cut."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,44 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.vad.checkpoint import Checkpoint
-from app.vad.options import VadOptions
-from app.vad.scorer import FsmnScorer
-from app.vad.segment import SpeechEnd, SpeechStart, segments_of
+from app.vad.models.fsmn.checkpoint import Checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import Posteriors
+from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
+from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.stream import VadStream
+from tests.segmentations import endpoint
 
 pytestmark = pytest.mark.reference
 
 
+@lru_cache
 def read(reference: Path, name: str) -> np.ndarray:
     samples, rate = soundfile.read(reference / "audio" / name, dtype="float32")
     assert rate == 16_000
     return samples
 
 
-def pairs(stream_events: list[Any]) -> list[list[int]]:
-    return [[segment.start_ms, segment.end_ms] for segment in segments_of(stream_events)]
+class Recorder:
+    """A `Segmenter` that keeps the posteriors as they came: scored once, they serve every option set."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[Posteriors, bool]] = []
+
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
+        self.pieces.append((posteriors, final))
+        return []
+
+    def reset(self) -> None: ...
+
+
+def pieces_of(scorer: FsmnScorer, samples: np.ndarray, step: int, *, isolated: bool) -> list[tuple[Posteriors, bool]]:
+    recorder = Recorder()
+    stream = VadStream(scorer, lambda grid: recorder, isolated=isolated)
+    for first in range(0, len(samples), step):
+        stream.accept_waveform(samples[first : first + step])
+    stream.flush()
+    return recorder.pieces
 
 
 @pytest.mark.parametrize("isolated", [False, True], ids=["chained", "isolated"])
@@ -38,35 +60,37 @@ def test_every_golden_case(
     chunk: int | None,
 ) -> None:
     assert len(golden_cases) == 80
-    for case in golden_cases:
-        samples = read(reference, case["audio"])
-        options = VadOptions.parse(published_checkpoint.config.options, case["options"])
-        stream = VadStream(published_scorer, options, isolated=isolated)
-        step = chunk or len(samples)
-        events = [
-            event
-            for first in range(0, len(samples), step)
-            for event in stream.accept_waveform(samples[first : first + step])
-        ]
-        events += stream.flush()
-        assert pairs(events) == case["segments_ms"], (case["audio"], case["options"])
+    defaults = {
+        name: value
+        for name, value in published_checkpoint.config.options.items()
+        if name in EndpointOptions.model_fields
+    }
+    for name in sorted({case["audio"] for case in golden_cases}):
+        samples = read(reference, name)
+        pieces = pieces_of(published_scorer, samples, chunk or len(samples), isolated=isolated)
+        for case in (case for case in golden_cases if case["audio"] == name):
+            options = EndpointOptions.parse(defaults, given=case["options"])
+            segmenter = new_end_pointer(options, published_scorer.grid)
+            events = [event for posteriors, final in pieces for event in segmenter.accept(posteriors, final=final)]
+            found = [[segment.start_ms, segment.end_ms] for segment in segments_of(events)]
+            assert found == case["segments_ms"], (name, case["options"])
 
 
 def test_posterior_within_tolerance(reference: Path, published_scorer: FsmnScorer) -> None:
     expected = np.load(reference / "golden" / "vad_example.silence_posterior.npy")
-    stream = VadStream(published_scorer, VadOptions(), isolated=True)
-    block = stream.cut(read(reference, "vad_example.wav"), final=True)
-    assert block is not None
-    silence = published_scorer.score([block])[0].silence
-    assert silence.shape == expected.shape
-    assert np.abs(silence - expected).max() < 1e-4
+    samples = read(reference, "vad_example.wav")
+    pieces = pieces_of(published_scorer, samples, len(samples), isolated=True)
+    assert {posteriors.of for posteriors, _ in pieces} == {"silence"}
+    found = np.concatenate([posteriors.values for posteriors, _ in pieces])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-4
 
 
 def test_live_events_are_never_later_than_the_reference(reference: Path, published_scorer: FsmnScorer) -> None:
     for case in json.loads((reference / "golden" / "streaming.json").read_text()):
         samples = read(reference, case["audio"])
         expected = [(fed, pair) for fed, found in case["events"] for pair in found]
-        stream = VadStream(published_scorer, VadOptions())
+        stream = VadStream(published_scorer, endpoint().new_segmenter)
         step = case["chunk_ms"] * 16
         seen: list[tuple[int, list[int]]] = []
         for first in range(0, len(samples), step):

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import app.vad.download as downloading
-from app.vad import hub
+import app.vad.models.hub.download as downloading
 from app.vad.errors import ModelNotFound
-from app.vad.hub import cached_model, find_model
-from app.vad.model_config import MODEL_FILES
+from app.vad.models.fsmn.config import MODEL_FILES
+from app.vad.models.hub.find import ModelLocation, cached_model, find_model
 from tests.hub_server import Fault, Hub, running_hub
 
 ID, REVISION = "iic/tiny-vad", "v2.0.4"
@@ -29,7 +28,7 @@ def model_hub(small_model: Path) -> Iterator[Hub]:
         yield running
 
 
-def download(running: Hub, cache: Path) -> hub.ModelLocation:
+def download(running: Hub, cache: Path) -> ModelLocation:
     return find_model(ID, REVISION, cache_dir=cache, endpoint=running.url)
 
 
@@ -100,7 +99,7 @@ def test_a_broken_download_takes_nothing_of_the_users_with_it(model_hub: Hub, tm
 def test_the_client_ends_with_its_parent(model_hub: Hub, tmp_path: Path) -> None:
     model_hub.fault = "stalled"
     code = (
-        "import sys; from pathlib import Path; from app.vad.hub import find_model;"
+        "import sys; from pathlib import Path; from app.vad.models.hub.find import find_model;"
         "find_model('iic/tiny-vad', None, cache_dir=Path(sys.argv[1]), endpoint=sys.argv[2])"
     )
     command = [sys.executable, "-c", code, str(tmp_path), model_hub.url]

@@ -12,13 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.vad.hysteresis import Hysteresis
-from app.vad.options import VadOptions
-from app.vad.scores import FrameScores
+from app.vad.blocks import Block
+from app.vad.models.silero.scorer import SileroScorer
+from app.vad.posteriors import Posteriors
 from app.vad.segment import segments_of
-from app.vad.silero import SILERO_OPTIONS, SileroScorer
-from app.vad.silero_package import read_silero
-from app.vad.stream import VadStream, new_segmenter
+from app.vad.segmenters.hysteresis import Hysteresis, TightOptions, new_hysteresis
+from tests.silero import new_scorer, own_options
 from tests.vad.silero_peer import (
     FRAMES,
     in_ms,
@@ -44,25 +43,23 @@ def peer() -> Any:
 
 @pytest.fixture(scope="module", params=RATES)
 def scorer(request: pytest.FixtureRequest) -> SileroScorer:
-    return SileroScorer(read_silero(request.param), torch.device("cpu"))
+    return new_scorer(request.param)
 
 
-def tight(threshold: float, min_speech: int, min_silence: int, pad: int, longest: float) -> VadOptions:
-    return VadOptions(
-        mode="tight", threshold=threshold, neg_threshold=max(threshold - 0.15, 0.01),
+def tight(threshold: float, min_speech: int, min_silence: int, pad: int, longest: float) -> TightOptions:
+    return TightOptions(
+        threshold=threshold, neg_threshold=max(threshold - 0.15, 0.01),
         min_speech_duration_ms=min_speech, min_silence_duration_ms=min_silence, speech_pad_ms=pad,
         max_speech_duration_s=longest,
     )  # fmt: skip
 
 
-def score(scorer: SileroScorer, samples: np.ndarray) -> FrameScores:
-    block = VadStream(scorer, VadOptions()).cut(samples, final=True)
-    assert block is not None
-    return scorer.score([block])[0]
+def score(scorer: SileroScorer, samples: np.ndarray) -> Posteriors:
+    return scorer.score([Block(samples, 0, True, None)])[0].posteriors
 
 
-def ours(scorer: SileroScorer, scores: FrameScores, options: VadOptions) -> list[tuple[int, int]]:
-    found = segments_of(new_segmenter(options, scorer.grid).accept(scores, final=True))
+def ours(scorer: SileroScorer, scores: Posteriors, options: TightOptions) -> list[tuple[int, int]]:
+    found = segments_of(new_hysteresis(options, scorer.grid).accept(scores, final=True))
     return [(segment.start_ms, segment.end_ms) for segment in found]
 
 
@@ -72,7 +69,7 @@ def every_option(peer: Any, scorer: SileroScorer, samples: np.ndarray) -> int:
     probabilities = package_probabilities(peer, samples, rate)
     scores = score(scorer, samples)
     assert len(scores) == len(probabilities)
-    assert np.abs(1 - scores.silence - probabilities).max() < 1e-5
+    assert np.abs(scores.speech - probabilities).max() < 1e-5
     answers = set()
     for choice in GRID:
         options = tight(*choice)
@@ -102,7 +99,7 @@ def test_recordings(peer: Any, scorer: SileroScorer, reference: Path, name: str,
 def test_the_packages_own_function_from_the_audio(peer: Any, scorer: SileroScorer, reference: Path, name: str) -> None:
     samples, rate = soundfile.read(reference / "audio" / name, dtype="float32")
     rate, samples = scorer.grid.sample_rate, samples[:: rate // scorer.grid.sample_rate].copy()
-    defaults = VadOptions.parse(SILERO_OPTIONS, {"mode": "tight"})
+    defaults = own_options()
     for options in (defaults, tight(0.3, 250, 100, 30, 6), tight(0.7, 100, 500, 200, 2.5)):
         found = silero_vad.get_speech_timestamps(
             torch.from_numpy(samples), peer, sampling_rate=rate, **package_options(options)
@@ -112,11 +109,9 @@ def test_the_packages_own_function_from_the_audio(peer: Any, scorer: SileroScore
 
 def test_defaults_are_the_packages(peer: Any) -> None:
     samples = voice(9.0, [(0.5, 1.5), (2.0, 2.4), (3.0, 6.6), (7.0, 9.0)])
-    scorer = SileroScorer(read_silero("silero"), torch.device("cpu"))
+    scorer = new_scorer("silero")
     found = silero_vad.get_speech_timestamps(torch.from_numpy(samples), peer)
-    assert ours(scorer, score(scorer, samples), VadOptions.parse(SILERO_OPTIONS, {"mode": "tight"})) == in_ms(
-        found, 16_000
-    )
+    assert ours(scorer, score(scorer, samples), own_options()) == in_ms(found, 16_000)
     assert len(found) > 2
 
 
@@ -144,17 +139,14 @@ def test_any_probabilities(
         update={"neg_threshold": max(0.01, threshold - hysteresis)}
     )
     speech = np.repeat(np.array([value for value, _ in runs], np.float32), [count for _, count in runs])
-    silence = (np.float32(1) - speech).astype(np.float32)
-    lacking = lacking if len(silence) else 0
-    expected = package_segments(
-        (1 - silence.astype(np.float64)).tolist(), 512 * len(silence) - lacking, 16_000, options
-    )
+    lacking = lacking if len(speech) else 0
+    expected = package_segments(speech.astype(np.float64).tolist(), 512 * len(speech) - lacking, 16_000, options)
     segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
-    parts = [FrameScores(part, np.zeros_like(part)) for part in np.split(silence, sorted(cuts))]
+    parts = [Posteriors(part, np.zeros_like(part)) for part in np.split(speech, sorted(cuts))]
     # The last frame that is there comes with the end of the stream, if it is a short one.
-    last = FrameScores(silence[-1:], np.zeros_like(silence[-1:]), lacking / 16)
+    last = Posteriors(speech[-1:], np.zeros_like(speech[-1:]), short_ms=lacking / 16)
     if lacking:
-        parts = [FrameScores(part, np.zeros_like(part)) for part in np.split(silence[:-1], sorted(cuts))] + [last]
+        parts = [Posteriors(part, np.zeros_like(part)) for part in np.split(speech[:-1], sorted(cuts))] + [last]
     events = [
         event for index, part in enumerate(parts) for event in segmenter.accept(part, final=index == len(parts) - 1)
     ]
@@ -164,14 +156,14 @@ def test_any_probabilities(
 
 def test_frames_are_the_packages() -> None:
     for name, rate in RATES.items():
-        grid = SileroScorer(read_silero(name), torch.device("cpu")).grid
+        grid = new_scorer(name).grid
         assert (grid.sample_rate, grid.frame_samples, grid.frame_ms) == (rate, FRAMES[rate], 32)
 
 
 def test_of_equally_long_silences_the_first_is_cut_in() -> None:
     speech = np.repeat(np.array([0.9, 0.1, 0.9, 0.1, 0.9, 0.1], np.float32), [10, 5, 10, 5, 60, 40])
     options = tight(0.5, 100, 500, 30, 2.5)
-    scores = FrameScores(np.float32(1) - speech, np.zeros_like(speech))
+    scores = Posteriors(speech, np.zeros_like(speech))
     segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
     found = segments_of(segmenter.accept(scores, final=True))
     expected = package_segments(speech.tolist(), 512 * len(speech), 16_000, options)
@@ -183,7 +175,7 @@ def test_an_end_that_is_known_late_has_its_own_mean() -> None:
     speech = np.repeat(np.array([0.9, 0.1, 0.4, 0.1], np.float32), [20, 1, 300, 10])
     options = tight(0.5, 100, 100, 0, math.inf)
     segmenter = Hysteresis(options, frame_ms=32, cut_in_longest_silence=True)
-    parts = [FrameScores(np.float32(1) - part, np.zeros_like(part)) for part in np.split(speech, len(speech))]
+    parts = [Posteriors(part, np.zeros_like(part)) for part in np.split(speech, len(speech))]
     [found] = segments_of([event for part in parts for event in segmenter.accept(part, final=False)])
     assert (found.start_ms, found.end_ms) == package_segments(speech.tolist(), 512 * len(speech), 16_000, options)[0]
     assert found.speech_probability == pytest.approx(0.9)

@@ -1,0 +1,41 @@
+"""Which paths cost something, need a key, and are worth a line in the log: one list for every middleware."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How requests below a path are treated."""
+
+    prefix: str
+    costs: bool = False
+    """Whether a request passes admission: it brings a body, and work."""
+    needs_key: bool = False
+    quiet: bool = False
+    """Whether requests are left out of the log (but for debugging) and of traces: probes come all the time."""
+
+
+TREATMENTS = (
+    Treatment("/vad/stream", needs_key=True),
+    Treatment("/vad", costs=True, needs_key=True),
+    Treatment("/v1/audio/speech/timestamps", costs=True, needs_key=True),
+    Treatment("/v1/", needs_key=True),
+    Treatment("/analyses", needs_key=True),
+    Treatment("/health", quiet=True),
+    Treatment("/metrics", quiet=True),
+)
+"""The first that fits counts."""
+_OPEN = Treatment("/")
+
+
+def treatment_of(path: str) -> Treatment:
+    """For a request's path; what is not listed is open, cheap and logged."""
+    return next((each for each in TREATMENTS if path.startswith(each.prefix)), _OPEN)
+
+
+def costs(path: str) -> bool:
+    """Whether it passes admission. By the whole path: what is only like one of ours is a cheap 404."""
+    return any(each.costs and path == each.prefix for each in TREATMENTS)
+
+
+QUIET_PREFIXES = tuple(each.prefix for each in TREATMENTS if each.quiet)

@@ -1,0 +1,93 @@
+"""What every command shares with the person at the terminal: settings read with messages to act on, what went wrong in
+red, and exit statuses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+
+from app.config import Settings, variable_name
+from app.vad.errors import InvalidOption, ModelError
+
+ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL = 0, 1, 2, 3
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+STDERR = Console(stderr=True, highlight=False)
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - one listens there, and is asked here
+_HEALTH_LIMIT_S = 3
+"""Less than container runtimes give a health check."""
+
+
+class UsageError(Exception):
+    """The command line makes no sense; the message says why."""
+
+
+class BadSettings(UsageError):
+    """A setting has a wrong value; the message names its variable."""
+
+
+def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """From the environment, `.env` and `overrides` (which win). Raises `BadSettings`."""
+    try:
+        return Settings(**dict(overrides or {}))
+    except ValidationError as error:
+        lines = [f"{_variable(problem)}: {problem['msg']}" for problem in error.errors(include_url=False)]
+        raise BadSettings("\n".join(["Wrong setting.", *lines])) from None
+    except SettingsError as error:
+        # Text that is not JSON where JSON is needed; the message names the field alone.
+        field = str(error).split('"')[1]
+        raise BadSettings(f"Wrong setting.\n{variable_name(field)}: this is not JSON") from None
+
+
+def run_command(command: Callable[[Settings], int], overrides: Mapping[str, Any] | None = None) -> int:
+    """Read the settings and run a command with them; its exit status, or the one that fits what it raised, which the
+    person at the terminal is told."""
+    try:
+        return command(read_settings(overrides))
+    except (UsageError, InvalidOption) as error:
+        return failed(error, WRONG_USAGE)
+    except (ModelError, FileNotFoundError) as error:
+        return failed(error, NO_MODEL)
+    except OSError as error:
+        return failed(error, SOME_FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def failed(error: Exception | str, status: int) -> int:
+    """Say what went wrong; `status`, for the caller to return."""
+    STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
+    return status
+
+
+def note(text: str) -> None:
+    """Say something that a person should know, and that ends nothing."""
+    STDERR.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def service_address(settings: Settings) -> str:
+    """Host and port at which the service of these settings is to be reached from here."""
+    return f"{_ANY_ADDRESS.get(settings.host, settings.host)}:{settings.port}"
+
+
+def health(url: str | None) -> int:
+    """`fsmn-vad health`: print what the service says of itself; 0 when it is ready."""
+    return run_command(lambda settings: _health(url or f"http://{service_address(settings)}"))
+
+
+def _health(url: str) -> int:
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=_HEALTH_LIMIT_S, trust_env=False)
+    except httpx.HTTPError as error:
+        return failed(f"no answer from {url}: {error}", SOME_FAILED)
+    print(answer.text)  # noqa: T201
+    return ALL_WELL if answer.status_code == httpx.codes.OK else SOME_FAILED
+
+
+def _variable(problem: Mapping[str, Any]) -> str:
+    return variable_name(str(problem["loc"][0])) if problem["loc"] else "settings"

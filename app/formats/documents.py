@@ -1,0 +1,253 @@
+"""The wire models: every JSON that the service answers with is made from these classes, and OpenAPI is their schema.
+
+A member that an answer does not have is left out, not null: it is only dumped when it was set (`dump`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
+
+from app.formats.report import ChannelSegments, Report
+from app.vad.models.family import ModelInfo
+from app.vad.segment import Segment
+
+
+class Document(BaseModel):
+    """Base of the wire models."""
+
+    model_config = ConfigDict(ser_json_inf_nan="null")
+
+    def dump(self) -> dict[str, Any]:
+        """What was set, in plain Python values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Problem(Document):
+    """RFC 9457 problem document: the form of every error."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, for programs.")
+    request_id: str
+    option: str | None = Field(None, description="With `invalid_option`: which one.")
+
+
+class ModelDocument(Document):
+    """The model that answered."""
+
+    name: str = Field(description="As `model=` takes it.")
+    id: str
+    revision: str | None
+    fingerprint: str = Field(description="SHA-256 of its weights.")
+
+    @classmethod
+    def of(cls, model: ModelInfo) -> "ModelDocument":
+        """For answers."""
+        return cls.model_construct(name=model.name, id=model.id, revision=model.revision, fingerprint=model.fingerprint)
+
+    def info(self) -> ModelInfo:
+        """The inverse of `of`."""
+        return ModelInfo(self.name, self.id, self.revision, self.fingerprint)
+
+
+class SegmentTimes(Document):
+    """One stretch of speech, as every door tells it."""
+
+    start_ms: int
+    end_ms: int
+    duration_ms: int
+    forced_end: bool = Field(description="Cut by the longest allowed duration, not by silence.")
+    speech_probability: float = Field(description="Mean over the segment's frames, 0-1.")
+
+    @classmethod
+    def of(cls, segment: Segment, **members: Any) -> Self:
+        """For answers; `members` of a subclass come on top."""
+        made: Self = cls.model_construct(  # type: ignore[assignment]  # pydantic's plugin loses Self here
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            duration_ms=segment.duration_ms,
+            forced_end=segment.forced_end,
+            speech_probability=round(segment.speech_probability, 4),
+            **members,
+        )
+        return made
+
+    def segment(self) -> Segment:
+        """The inverse of `of`, but for what rounding took."""
+        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability)
+
+
+class _Numbered(Document):
+    index: int = Field(description="From 1, by start.")
+
+
+class SegmentDocument(SegmentTimes, _Numbered):
+    """One stretch of speech in a file. Members are dumped from the last base on: the index goes first."""
+
+    channel: int | None = Field(None, description="With `channel=split` or a number.")
+
+    @classmethod
+    def numbered(cls, index: int, segment: Segment, channel: int | None) -> Self:
+        """For answers; `channel` only when there is one."""
+        return cls.of(segment, index=index, **({} if channel is None else {"channel": channel}))
+
+
+class ProbabilitiesDocument(Document):
+    """With `probabilities=true`: the speech probability of every frame."""
+
+    frame_ms: int = Field(description="Distance of two frames.")
+    values: list[float]
+
+
+class ChannelDocument(Document):
+    """With `channel=split`: a channel's sums."""
+
+    channel: int | None
+    segment_count: int
+    speech_ms: int
+    speech_ratio: float
+    probabilities: ProbabilitiesDocument | None = None
+
+
+class AudioDocument(Document):
+    """What was sent."""
+
+    duration_ms: int
+    sample_rate: int
+    channels: int
+    format: str
+    subtype: str
+    truncated: bool
+
+
+class TimingDocument(Document):
+    """Where the time went."""
+
+    queue_ms: int
+    decode_ms: int
+    inference_ms: int
+    total_ms: int
+    rtf: float = Field(description="total_ms over duration_ms.")
+
+
+class DetectionDocument(Document):
+    """Answer of `POST /vad` with `format=json`."""
+
+    request_id: str
+    name: str = Field(description="Of the file, made harmless.")
+    model: ModelDocument
+    device: str
+    degraded: bool = Field(description="Whether the CPU had to stand in for the device.")
+    audio: AudioDocument
+    segments: list[SegmentDocument]
+    speech_ms: int
+    speech_ratio: float
+    options: dict[str, Any] = Field(description="The mode and its options in force.")
+    timing: TimingDocument
+    channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
+    probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
+    analysis_id: str | None = Field(
+        None, description="With `keep=true`: names the kept posteriors; null when there is no room for them."
+    )
+
+    @classmethod
+    def of(cls, report: Report) -> "DetectionDocument":
+        """Everything known about a detection; times in integer ms. `segments` has those of all channels by start."""
+        members: dict[str, Any] = dict(report.extras)
+        if len(report.channels) > 1:
+            members["channels"] = [_channel(entry, report) for entry in report.channels]
+        elif report.channels and report.channels[0].probabilities is not None:
+            members["probabilities"] = _probabilities(report.channels[0], report)
+        audio, timing = report.audio, report.timing
+        return cls.model_construct(
+            request_id=report.request_id,
+            name=report.name,
+            model=ModelDocument.of(report.model),
+            device=report.device,
+            degraded=report.degraded,
+            audio=AudioDocument.model_construct(
+                duration_ms=audio.duration_ms,
+                sample_rate=audio.sample_rate,
+                channels=audio.channels,
+                format=audio.format,
+                subtype=audio.subtype,
+                truncated=audio.truncated,
+            ),
+            segments=[
+                SegmentDocument.numbered(index, segment, channel)
+                for index, (channel, segment) in enumerate(report.in_order(), 1)
+            ],
+            speech_ms=report.speech_ms,
+            speech_ratio=report.speech_ratio,
+            options=dict(report.options),
+            timing=TimingDocument.model_construct(
+                queue_ms=timing.queue_ms,
+                decode_ms=timing.decode_ms,
+                inference_ms=timing.inference_ms,
+                total_ms=timing.total_ms,
+                rtf=report.real_time_factor,
+            ),
+            **members,
+        )
+
+
+class FunasrDocument(Document):
+    """Answer of `POST /vad` with `format=funasr`: an entry for each channel."""
+
+    key: str
+    value: list[tuple[int, int]] = Field(description="[start_ms, end_ms] of each segment.")
+
+    @classmethod
+    def all_of(cls, report: Report) -> "list[FunasrDocument]":
+        """One for each channel."""
+        many = len(report.channels) > 1
+        return [
+            cls.model_construct(
+                key=f"{report.name}-ch{entry.channel}" if many else report.name,
+                value=[(segment.start_ms, segment.end_ms) for segment in entry.segments],
+            )
+            for entry in report.channels
+        ]
+
+
+class Timestamp(Document):
+    """One stretch of speech, as speaches answers it; ms."""
+
+    start: int
+    end: int
+
+
+class CurveDocument(Document):
+    """A picture of an analysis; both lists are of equal length and cover the stretch evenly."""
+
+    frame_ms: int
+    duration_ms: int = Field(description="Of the whole file.")
+    probabilities: list[float] = Field(description="Mean speech probability of each step, 0-1.")
+    peaks: list[float] = Field(description="Amplitude of each step, 0-1.")
+
+
+def problem_members(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """A problem as a member among others, whose `type` says something else."""
+    return {name: value for name, value in problem.items() if name != "type"}
+
+
+def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
+    duration = report.audio.duration_ms
+    members: dict[str, Any] = {} if entry.probabilities is None else {"probabilities": _probabilities(entry, report)}
+    return ChannelDocument.model_construct(
+        channel=entry.channel,
+        segment_count=len(entry.segments),
+        speech_ms=entry.speech_ms,
+        speech_ratio=round(entry.speech_ms / duration, 4) if duration else 0.0,
+        **members,
+    )
+
+
+def _probabilities(entry: ChannelSegments, report: Report) -> ProbabilitiesDocument:
+    return ProbabilitiesDocument.model_construct(frame_ms=report.frame_ms, values=list(entry.probabilities or ()))

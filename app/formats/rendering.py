@@ -1,0 +1,107 @@
+"""What a format is: a name, a media type, and a renderer that turns one detection into bytes.
+
+A renderer is made for each answer. One that streams is told of segments and progress while the detection runs; every
+one is told the report in the end, and gives the rest. So the doors know what a format needs (its flags), not which one
+it is.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.formats.report import Report
+from app.vad.segment import Segment
+
+Lang = Literal["zh", "en"]
+SourceBlocks = Callable[[], Iterable[NDArray[np.float32]]]
+"""Begins a fresh pass over the decoded source, at its own rate: float32 [n, channels]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What renderers may use beside the report."""
+
+    lang: Lang = "zh"
+    blocks: SourceBlocks = lambda: ()
+    """Given to formats that need the audio."""
+    indent: int | None = None
+    """For people who read JSON at a terminal."""
+
+
+class Renderer:
+    """Base: nothing is told before the report."""
+
+    def segment(self, segment: Segment, channel: int | None) -> bytes:
+        """A segment, complete."""
+        return b""
+
+    def progress(self, done_ms: int, expected_ms: int | None) -> bytes:
+        """How much audio has been looked at; `expected_ms` is what the file's header says, if it says."""
+        return b""
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        """The answer, or what is left of it. Raises `InvalidOption` before the first piece."""
+        raise NotImplementedError
+
+    def failed(self, problem: Mapping[str, Any]) -> bytes:
+        """What went wrong after pieces had been given; the last piece."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One form of answer."""
+
+    name: str
+    media_type: str
+    extension: str
+    new: Callable[[Answering], Renderer]
+    accepted: tuple[str, ...] = ()
+    """Media types in `Accept` that choose it."""
+    streams: bool = False
+    """Whether pieces are given out while the detection runs."""
+    needs_audio: bool = False
+    """Whether the source is decoded again for it."""
+    element: Callable[[Report], Any] | None = None
+    """A report's entry in the JSON array that answers several files; None for formats that take one file a call."""
+
+
+class _Text(Renderer):
+    def __init__(self, write: Callable[[Report, Lang], str], lang: Lang) -> None:
+        self._write, self._lang = write, lang
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        yield self._write(report, self._lang).encode()
+
+
+class _Json(Renderer):
+    def __init__(self, document: Callable[[Report], Any], indent: int | None) -> None:
+        self._document, self._indent = document, indent
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        yield json_bytes(self._document(report), self._indent)
+
+
+def text(write: Callable[[Report], str]) -> Callable[[Answering], Renderer]:
+    """The renderer of a format that is written whole, in any language."""
+    return lambda answering: _Text(lambda report, lang: write(report), answering.lang)
+
+
+def text_in(write: Callable[[Report, Lang], str]) -> Callable[[Answering], Renderer]:
+    """The same for one that speaks a language."""
+    return lambda answering: _Text(write, answering.lang)
+
+
+def document(make: Callable[[Report], Any]) -> Callable[[Answering], Renderer]:
+    """The renderer of a JSON document."""
+    return lambda answering: _Json(make, answering.indent)
+
+
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    """Compact, unless it is for people; UTF-8."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()

@@ -1,0 +1,32 @@
+"""What a running service has to tell of itself, in one place: engine, detection, live streams and doors call it, and
+whoever counts (`app.api.metrics`) fills it in. Times are seconds unless a name says otherwise."""
+
+from app.vad.models.family import ModelInfo
+
+
+class Observer:
+    """Hears of everything and does nothing. Called from the event loop; `rung_taken` from any thread."""
+
+    def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
+        """A block, or a batch of them, has been scored, after waiting for a thread."""
+
+    def model_loaded(self, model: ModelInfo, device: str) -> None:
+        """A model is ready to serve."""
+
+    def rung_taken(self, action: str) -> None:
+        """Memory ran out on the device: `free`, `halve` or `cpu`."""
+
+    def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
+        """A file has been detected to its end."""
+
+    def rejected(self, reason: str) -> None:
+        """A request was refused before any work was done for it."""
+
+    def live_batch(self, streams: int) -> None:
+        """So many streams were scored together."""
+
+    def live_chunk(self, lag_s: float) -> None:
+        """A chunk's events are out, so long after its receipt."""
+
+    def live_dropped(self, reason: str) -> None:
+        """The service ended a live stream that its client had not ended."""

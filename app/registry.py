@@ -1,0 +1,51 @@
+"""What can be asked for by name: model families, segmenters, formats. The project's own, and those of plug-ins.
+
+A plug-in is an installed package with an entry point in the group `fsmn_vad.plugins` that gives a `Plugin`; the server,
+the command line and its child processes all see it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from app.formats.registry import FORMATS, Formats
+from app.formats.rendering import Format
+from app.vad.models.family import ModelFamily
+from app.vad.models.registry import FAMILIES, Catalogue
+from app.vad.segmenters.registry import SEGMENTERS, SegmenterKind, Segmenters
+
+ENTRY_POINTS = "fsmn_vad.plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """What a package adds."""
+
+    families: Sequence[ModelFamily] = ()
+    segmenters: Sequence[SegmenterKind[Any]] = ()
+    formats: Sequence[Format] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Everything there is."""
+
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(FAMILIES))
+    segmenters: Segmenters = field(default_factory=lambda: Segmenters(SEGMENTERS))
+    formats: Formats = field(default_factory=Formats)
+
+    @classmethod
+    def of(cls, plugins: Iterable[Plugin]) -> "Registry":
+        """The project's own and those of plug-ins; of two things of one name the later is taken."""
+        plugins = list(plugins)
+        return cls(
+            Catalogue([*FAMILIES, *(family for plugin in plugins for family in plugin.families)]),
+            Segmenters([*SEGMENTERS, *(kind for plugin in plugins for kind in plugin.segmenters)]),
+            Formats([*FORMATS, *(form for plugin in plugins for form in plugin.formats)]),
+        )
+
+
+def installed() -> Registry:
+    """With the plug-ins of the packages that are installed. Raises what a broken one raises."""
+    return Registry.of(point.load() for point in entry_points(group=ENTRY_POINTS))

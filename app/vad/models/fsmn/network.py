@@ -1,0 +1,164 @@
+"""The FSMN network: log mel energies in, silence posteriors out. Weights are read-only; all state is the caller's.
+
+Theory of operation (Deep-FSMN, Zhang et al., arXiv 1803.05030): stacked feature vectors pass two linear layers, then
+`fsmn_layers` blocks, each a projection, a memory that adds a weighted sum over the last `lorder` frames per channel,
+and an expansion with ReLU; two more linear layers and a softmax give the posteriors of the acoustic units, some of
+which mean silence. The network is causal: a frame's output depends on `past_frames` earlier frames, and on the
+`context_frames` that the stacking (LFR) looks ahead.
+
+Folded into the weights when they are loaded: the feature normalisation (CMVN) into the first layer, and the memory's
+own input into its last tap.
+
+A stream carries `held` and `memories` from one call to the next. A state that starts from zeros gives exact outputs
+from its stream's first frame on; one that starts in the middle of a stream gives exact outputs after `warm_up_frames`.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+from app.vad.models.fsmn.config import ModelConfig
+from app.vad.models.linear import Linear
+
+
+class _Layer(nn.Module):
+    """A memory block and its expansion."""
+
+    def __init__(self, projection: Tensor, taps: Tensor, expansion: Linear) -> None:
+        """`projection`: [proj_dim, hidden]; `taps`: [proj_dim, 1, 1, lorder], channels last."""
+        super().__init__()
+        self._projection, self._taps, self._channels = projection, taps, taps.shape[0]
+        self._expansion = expansion
+
+    def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+        """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
+        projected = self._project(hidden[: memory.shape[0] * outputs], memory, outputs)
+        return self._expansion(_padded(self._remember(projected))), projected[:, outputs:]
+
+    def _project(self, hidden: Tensor, memory: Tensor, outputs: int) -> Tensor:
+        """The memory block's input behind what it remembers, [batch, lorder - 1 + outputs, proj_dim]."""
+        batch, past, channels = memory.shape
+        projected = hidden.new_empty([batch, past + outputs, channels])
+        projected[:, :past] = memory
+        if batch == 1:
+            torch.mm(hidden, self._projection.t(), out=projected[0, past:])
+        else:
+            projected[:, past:] = torch.mm(hidden, self._projection.t()).view(batch, outputs, channels)
+        return projected
+
+    def _remember(self, projected: Tensor) -> Tensor:
+        """Depthwise causal convolution of [batch, past + outputs, channels] over time: [batch * outputs, channels].
+
+        As a picture of height 1 whose channels lie innermost: the layout that the matrix products have anyway, so
+        nothing is copied, and the quickest of those tried.
+        """
+        picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
+        return conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1).flatten(0, 2)
+
+
+class FsmnNetwork(nn.Module):
+    """The network of one checkpoint on one device."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Tensor],
+        cmvn_shift: Tensor,
+        cmvn_scale: Tensor,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self._context, self._feature_dim = config.frontend.context_frames, config.frontend.feature_dim
+        self._dtype = dtype
+        make = _Maker(weights, device, dtype)
+        first = make.get("in_linear1.linear.weight")
+        scale, shift = cmvn_scale.to(torch.float64), cmvn_shift.to(torch.float64)
+        first_bias = make.get("in_linear1.linear.bias") + first @ (shift * scale)
+        self._in1 = Linear(make.place(first * scale), make.place(first_bias))
+        self._in2 = make.linear("in_linear2", relu=True)
+        self._layers = nn.ModuleList(make.layer(index) for index in range(config.encoder.fsmn_layers))
+        self._out1 = make.linear("out_linear1")
+        self._out2 = make.linear("out_linear2")
+        self._silence = torch.tensor(config.sil_pdf_ids, device=device)
+
+    def forward(
+        self, mels: Tensor, held: Tensor, memories: list[Tensor], final: bool
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Silence posteriors [batch, outputs] that `mels` [batch, frames, n_mels] make known, float32; and the state
+        after them.
+
+        `held`: the newest log mel frames before, [batch, <= 2 * context_frames, n_mels], none before the first frame.
+        `memories`: per layer the newest memory inputs, [batch, lorder - 1, proj_dim]. The newest `context_frames`
+        frames wait for those after them; `final` lets the last frame stand in for these.
+        """
+        stacked, held = self._stack(mels, held, final)
+        batch, outputs, _ = stacked.shape
+        if outputs == 0:
+            return stacked.new_zeros([batch, 0]), held, memories
+        # Rows of all streams under each other: the products are then plain matrices with their bias fused in.
+        hidden = self._in2(self._in1(_padded(stacked.to(self._dtype).flatten(0, 1))))
+        after: list[Tensor] = []
+        for index, layer in enumerate(self._layers):
+            hidden, memory = layer(hidden, memories[index], outputs)
+            after.append(memory)
+        units = self._out2(self._out1(hidden))[: batch * outputs].float()
+        silence = torch.softmax(units, dim=-1).index_select(-1, self._silence).sum(-1)
+        return silence.view(batch, outputs), held, after
+
+    def _stack(self, mels: Tensor, held: Tensor, final: bool) -> tuple[Tensor, Tensor]:
+        """Feature vectors [batch, outputs, feature_dim], each frame between its neighbours, edges repeated; and the
+        frames to hold for the next."""
+        context = self._context
+        if held.shape[1] == 0 and mels.shape[1] > 0:
+            held = mels[:, :1].expand(-1, context, -1)
+        known = torch.cat((held, mels), dim=1)
+        if final and known.shape[1] > 0:
+            known = torch.cat((known, known[:, -1:].expand(-1, context, -1)), dim=1)
+        batch, frames, n_mels = known.shape
+        outputs = max(0, frames - 2 * context)
+        held = known[:, outputs:]
+        if outputs == 0:
+            return known.new_zeros([batch, 0, self._feature_dim]), held
+        stacked = known.as_strided([batch, outputs, self._feature_dim], [known.stride(0), n_mels, 1])
+        return stacked.contiguous(), held
+
+
+class _Maker:
+    """Layers from a checkpoint's weights, in the device's layout."""
+
+    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+        self._weights, self._device, self._dtype = weights, device, dtype
+
+    def get(self, name: str) -> Tensor:
+        """A tensor of the encoder, in float64."""
+        return self._weights[f"encoder.{name}"].to(torch.float64)
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """The same where the network computes."""
+        return tensor.to(self._device, self._dtype).contiguous()
+
+    def linear(self, name: str, *, relu: bool = False) -> Linear:
+        """A linear layer."""
+        weight, bias = self.get(f"{name}.linear.weight"), self.get(f"{name}.linear.bias")
+        return Linear(self.place(weight), self.place(bias), relu=relu)
+
+    def layer(self, index: int) -> _Layer:
+        """A memory block and its expansion."""
+        taps = self.get(f"fsmn.{index}.fsmn_block.conv_left.weight").transpose(2, 3).clone()
+        taps[..., -1] += 1  # the memory adds its input
+        expansion = self.linear(f"fsmn.{index}.affine", relu=True)
+        projection = self.place(self.get(f"fsmn.{index}.linear.linear.weight"))
+        placed = self.place(taps).contiguous(memory_format=torch.channels_last)
+        return _Layer(projection, placed, expansion)
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """Zero rows behind [rows, features], up to one of few counts: oneDNN compiles, and keeps, a kernel for every count
+    that it meets, which takes longer than to use it once."""
+    count = rows.shape[0]
+    step = 32 if count <= 128 else 64
+    more = (step - count % step) % step
+    return pad(rows, [0, 0, 0, more]) if more > 0 else rows

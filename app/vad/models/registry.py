@@ -1,0 +1,92 @@
+"""THE list of model families, and the names under which their models are asked for.
+
+A name is a known one (`fsmn`), a known model's ModelScope id, `name=…` for one of one's own, any other ModelScope id
+(`owner/name`), or a directory.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from app.vad.errors import InvalidOption
+from app.vad.models.family import KnownModel, ModelFamily, ModelSpec
+from app.vad.models.fsmn.family import FsmnFamily
+from app.vad.models.hub.find import as_directory
+from app.vad.models.silero.family import SileroFamily
+
+FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily())
+"""The first one is taken for a ModelScope id that is not known."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Fit for URLs, file names and metric labels; `+` joins names."""
+
+
+class Catalogue:
+    """What the families know, under one set of names."""
+
+    def __init__(self, families: Sequence[ModelFamily]) -> None:
+        self._families = {family.name: family for family in families}
+        self._first = families[0]
+
+    def family(self, name: str) -> ModelFamily:
+        """One of the families. Raises KeyError."""
+        return self._families[name]
+
+    def known(self) -> Iterator[tuple[ModelFamily, KnownModel]]:
+        """Every model that has a name, in order."""
+        for family in self._families.values():
+            for model in family.known:
+                yield family, model
+
+    def find_known(self, name: str) -> ModelSpec | None:
+        """A known model by its name or its source."""
+        for family, known in self.known():
+            if name in (known.name, known.source):
+                return ModelSpec(family.name, known.source, known.name, known.revision, known=known)
+        return None
+
+    def by_fingerprint(self, fingerprint: str) -> KnownModel | None:
+        """The known model whose published weights these are."""
+        return next((known for _, known in self.known() if known.fingerprint == fingerprint), None)
+
+    def resolve(self, text: str) -> ModelSpec:
+        """The model that a setting names: a known name, an id, a directory, `name=spec` or `name=family:spec`.
+
+        Raises `InvalidOption` for a name that cannot be one.
+        """
+        given_name, equals, source = text.partition("=")
+        if not equals:
+            return self._resolve(text, None)
+        if not _NAME.fullmatch(given_name):
+            raise InvalidOption("model", f"{given_name[:64]!r} cannot be a name: letters, digits and . _ - can be used")
+        return self._resolve(source, given_name)
+
+    def _resolve(self, source: str, name: str | None) -> ModelSpec:
+        known = self.find_known(source)
+        if known is not None:
+            return (
+                known
+                if name is None
+                else ModelSpec(known.family, known.source, name, known.revision, None, known.known)
+            )
+        family, colon, rest = source.partition(":")
+        if colon and family in self._families:
+            return ModelSpec(family, rest, name)
+        return ModelSpec(self._family_of(source).name, source, name)
+
+    def _family_of(self, source: str) -> ModelFamily:
+        directory = as_directory(source)
+        if directory is None:
+            return self._first
+        family = next((family for family in self._families.values() if family.recognises(directory)), None)
+        # Reading it will say which of the first family's files are missing.
+        return family or self._first
+
+
+def name_of(spec: ModelSpec) -> str:
+    """The name that requests use for a model that was given none and is not known."""
+    if spec.name is not None:
+        return spec.name
+    last = PurePath(spec.source).name or spec.source
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")[:64]
+    return name if _NAME.fullmatch(name) else "model"

@@ -1,0 +1,42 @@
+"""Mean speech probability of a segment whose ends are only known afterwards."""
+
+import numpy as np
+
+from app.vad.posteriors import DoubleArray
+
+
+class SpeechMean:
+    """Running sums of the speech probability, kept just far enough back for a segment's start and end.
+
+    Sums are made one frame after the other in float64, so they do not depend on how frames were grouped into calls.
+    """
+
+    def __init__(self, reach: int) -> None:
+        """`reach`: how many frames before the newest one a start or an end may lie."""
+        self._reach = reach
+        self._base = 0
+        self._sums = np.zeros(1)
+        self._open_at = 0
+        self._open_sum = 0.0
+
+    def extend(self, speech: DoubleArray, oldest: int | None = None) -> None:
+        """Append frames: speech probabilities, shape [frames].
+
+        `oldest`: a frame before the reach that a start or an end may still lie at.
+        """
+        newest = self._base + len(self._sums) - 1
+        first = max(self._base, min(newest - self._reach, newest if oldest is None else oldest))
+        keep = self._sums[first - self._base :]
+        self._base += len(self._sums) - len(keep)
+        steps = np.concatenate((keep[-1:], speech))
+        self._sums = np.concatenate((keep[:-1], np.cumsum(steps)))
+
+    def open(self, frame: int) -> None:
+        """A segment starts at `frame`."""
+        self._open_at = frame
+        self._open_sum = float(self._sums[frame - self._base])
+
+    def close(self, frame: int) -> float:
+        """Mean over the frames from `open`'s up to `frame` (not included), 0-1."""
+        total = float(self._sums[frame - self._base]) - self._open_sum
+        return min(1.0, max(0.0, total / max(1, frame - self._open_at)))

@@ -1,0 +1,94 @@
+"""`fsmn-vad` as a person or a script calls it: in this process, which is quick, or in one of its own, for tests whose
+matter is the process: its pipes, signals, exit status, and what it imports."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from typer.testing import CliRunner
+
+from app.cli import cli
+
+_LIMIT_S = 60
+_FOREIGN = ("VAD_", "MODELSCOPE_", "AWS_", "RAY_")
+"""Settings of whoever runs the tests, which have no say."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A call that is over."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settings: str) -> Ended:
+    """Call it in this process. Raises what nothing has caught, where a process would show a traceback."""
+    others: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_FOREIGN)}
+    environment = {**others, **_usual(model), **settings}
+    with _kept_logging(), _standard_input(stdin):
+        result = CliRunner().invoke(cli, list(map(str, arguments)), input=stdin, env=environment)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def spawn(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settings: str) -> Ended:
+    """Call it in a process of its own."""
+    ended = subprocess.run(
+        command(*arguments), env=environment(model, **settings), input=stdin, capture_output=True, timeout=_LIMIT_S,
+        check=False,
+    )  # fmt: skip
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line of a process."""
+    return [sys.executable, "-m", "app.cli", *map(str, arguments)]
+
+
+def environment(model: Path | str, **settings: str) -> dict[str, str]:
+    """Of a process: none of the caller's settings."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    return {**mine, **_usual(model), **settings}
+
+
+def _usual(model: Path | str) -> dict[str, str]:
+    return {"VAD_MODEL": str(model), "VAD_DEVICE": "cpu", "COLUMNS": "100"}
+
+
+@contextmanager
+def _kept_logging() -> Iterator[None]:
+    """Commands say where logs go, for the whole process; afterwards it is as before."""
+    root, server = logging.getLogger(), logging.getLogger("uvicorn.error")
+    handlers, level, filters = root.handlers[:], root.level, server.filters[:]
+    configuration = structlog.get_config()
+    try:
+        yield
+    finally:
+        root.handlers, server.filters = handlers, filters
+        root.setLevel(level)
+        structlog.configure(**configuration)
+
+
+@contextmanager
+def _standard_input(content: bytes) -> Iterator[None]:
+    """File descriptor 0, which `stream -` reads past Python's own standard input."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        kept = os.dup(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
