@@ -3,7 +3,8 @@ import { defineConfig } from 'vite';
 const SERVICE = process.env['VAD_SERVICE'] ?? 'http://127.0.0.1:8000';
 
 export default defineConfig({
-  base: '/ui/',
+  // Relative: the service may stand behind a proxy's path prefix.
+  base: './',
   build: {
     outDir: '../app/web/static',
     emptyOutDir: true,

@@ -111,7 +111,7 @@ def _watch(page: Page, url: str, complaints: list[str]) -> None:
 
     def on_console(message: sync_api.ConsoleMessage) -> None:
         # An answer of 4xx is told on the console too; the page shows it to the person, which is what is tested.
-        told_to_the_person = ("Failed to load resource", "HTTP Authentication failed")
+        told_to_the_person = ("Failed to load resource", "HTTP Authentication failed", "Unexpected response code")
         if message.type in ("error", "warning") and not any(part in message.text for part in told_to_the_person):
             complaints.append(message.text)
 
@@ -119,6 +119,11 @@ def _watch(page: Page, url: str, complaints: list[str]) -> None:
         if not request.url.startswith(own):
             complaints.append(f"asked another host: {request.url}")
 
+    def on_socket(socket: sync_api.WebSocket) -> None:
+        if not socket.url.startswith(f"ws{url.removeprefix('http')}/"):
+            complaints.append(f"asked another host: {socket.url}")
+
     page.on("console", on_console)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", on_request)
+    page.on("websocket", on_socket)

@@ -47,12 +47,16 @@ def test_no_violation(server: RunningServer, open_page: OpenPage, speech_like: P
     assert violations(page) == []
 
 
-def test_no_violation_where_things_go_wrong(server: RunningServer, open_page: OpenPage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("locale", "scheme"), [("en-US", "light"), ("zh-CN", "dark")])
+def test_no_violation_where_things_go_wrong(
+    server: RunningServer, open_page: OpenPage, tmp_path: Path, locale: str, scheme: str
+) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_text("not audio")
-    page = open_page(server.url, bypass_csp=True, viewport={"width": 390, "height": 844})
+    phone = {"width": 390, "height": 844}
+    page = open_page(server.url, bypass_csp=True, viewport=phone, locale=locale, color_scheme=scheme)
     card = upload(page, bad)
     expect(card.root.get_by_role("alert").first).to_be_visible()
-    page.get_by_role("button", name="Live").click()
-    page.get_by_text("Settings", exact=True).click()
+    page.locator(".intake button").last.click()
+    page.locator(".listen summary").click()
     assert violations(page) == []

@@ -1,15 +1,16 @@
 """Recording and live detection, with a file for a microphone."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Playwright, expect
+from playwright.sync_api import Browser, Locator, Page, Playwright, WebSocketRoute, expect
 
 from tests.browser.card import LONG_MS, last_card
 from tests.browser.conftest import OpenPage, launched, pages_of
-from tests.server import RunningServer
+from tests.server import RunningServer, running_server
 from tests.signals import bursts
 
 
@@ -37,7 +38,9 @@ def test_a_recording_becomes_a_file(server: RunningServer, open_page: OpenPage) 
     panel = page.locator(".listen")
     panel.get_by_role("button", name="Start").click()
     expect(panel.locator(".time")).to_contain_text("0:05.", timeout=LONG_MS)
+    expect(panel.locator(".state")).to_have_text("Recording")
     panel.get_by_role("button", name="Stop").click()
+    expect(panel.locator(".state")).to_have_text("Ended")
     card = last_card(page)
     expect(card.root).to_have_attribute("data-segments", "2", timeout=LONG_MS)
     expect(card.root.locator("h2")).to_contain_text("recording-")
@@ -55,6 +58,8 @@ def test_segments_appear_while_one_speaks(server: RunningServer, open_page: Open
     # Found while the microphone is still open.
     expect(panel).to_have_attribute("data-segments", "2", timeout=LONG_MS)
     expect(panel.get_by_role("button", name="Stop")).to_be_visible()
+    expect(panel.locator("tbody tr").first).to_contain_text(re.compile(r"[01]\.\d{3}$"))
+    assert "NaN" not in panel.inner_text()
     panel.get_by_role("button", name="Stop").click()
     expect(panel.locator('.state[data-state="liveDone"]')).to_be_visible(timeout=LONG_MS)
     found = panel.locator("tbody tr").all_inner_texts()
@@ -67,9 +72,7 @@ def test_segments_appear_while_one_speaks(server: RunningServer, open_page: Open
     assert card.rows.all_inner_texts() == found
 
 
-def test_live_with_a_key(server: RunningServer, open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:
-    from tests.server import running_server
-
+def test_live_with_a_key(open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:
     with running_server(small_model, tmp_path, {"VAD_API_KEYS": "open-sesame"}) as guarded:
         page = open_page(guarded.url)
         page.get_by_role("button", name="Live").click()
@@ -79,6 +82,132 @@ def test_live_with_a_key(server: RunningServer, open_page: OpenPage, small_model
         field.fill("open-sesame", timeout=LONG_MS)
         field.press("Enter")
         expect(panel).to_have_attribute("data-segments", "1", timeout=LONG_MS)
+
+
+def _start_live(page: Page) -> Locator:
+    page.get_by_role("button", name="Live").click()
+    panel = page.locator(".listen")
+    panel.get_by_role("button", name="Start").click()
+    return panel
+
+
+def test_speech_that_goes_on_has_no_end_yet(open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:
+    # Pauses of two seconds do not end a segment here, so the first one stays open.
+    with running_server(small_model, tmp_path, {"VAD_DEFAULT_OPTIONS": '{"max_end_silence_time": 2500}'}) as server:
+        panel = _start_live(open_page(server.url))
+        expect(panel.locator("tbody tr")).to_have_text([re.compile(r"^1\d:\d\d\.\d{3}………$")], timeout=LONG_MS)
+        # The panel shows what is in force, though nobody has turned it.
+        expect(panel.locator('input[data-option="max_end_silence_time"]')).to_have_value("2500")
+        panel.get_by_role("button", name="Stop").click()
+        expect(panel.locator("tbody tr")).not_to_contain_text("…", timeout=LONG_MS)
+
+
+def test_no_room_for_another_stream(open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:
+    with running_server(small_model, tmp_path, {"VAD_MAX_STREAMS": "1"}) as server:
+        first = _start_live(open_page(server.url))
+        expect(first.locator('.state[data-state="liveSilent"], .state[data-state="liveSpeaking"]')).to_be_visible()
+        second = _start_live(open_page(server.url))
+        expect(second.get_by_role("alert")).to_contain_text("no further live stream")
+        expect(second.get_by_role("button", name="Start")).to_be_enabled()
+
+
+def test_what_is_being_heard_is_not_lost_by_a_slip(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    panel = _start_live(page)
+    expect(panel).to_have_attribute("data-segments", "1", timeout=LONG_MS)
+    page.get_by_role("button", name="Record").click()
+    expect(panel.get_by_role("button", name="Stop")).to_be_focused()
+    expect(panel.get_by_role("heading")).to_have_text("Live detection")
+
+
+class _Line:
+    """The way from the service to the page's live streams, where messages of a type can be held up."""
+
+    def __init__(self, page: Page, held_type: str) -> None:
+        self.held: list[tuple[WebSocketRoute, str | bytes]] = []
+        self._holds = f'"type":"{held_type}"'
+        page.route_web_socket("**/vad/stream*", self._join)
+
+    def _join(self, to_page: WebSocketRoute) -> None:
+        def on_message(message: str | bytes) -> None:
+            if self._holds and self._holds in str(message).replace('": "', '":"'):
+                self.held.append((to_page, message))
+            else:
+                to_page.send(message)
+
+        to_page.connect_to_server().on_message(on_message)
+
+    def release(self, page: Page) -> None:
+        """Once something has been held up, it is let through, and what comes later too."""
+        for _ in range(LONG_MS // 20):
+            if self.held:
+                break
+            page.wait_for_timeout(20)
+        assert self.held
+        self._holds = ""
+        for to_page, message in self.held:
+            to_page.send(message)
+
+
+def test_what_was_said_before_the_service_was_ready_counts(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    line = _Line(page, "ready")
+    panel = _start_live(page)
+    expect(panel.locator(".time")).to_contain_text("0:03.", timeout=LONG_MS)
+    panel.get_by_role("button", name="Stop").click()
+    expect(panel.get_by_role("button", name="Start")).to_be_visible()
+    line.release(page)
+    expect(panel.locator('.state[data-state="liveDone"]')).to_be_visible(timeout=LONG_MS)
+    expect(panel).to_have_attribute("data-segments", "1")
+
+
+def test_the_last_words_of_a_stream_are_not_taken_for_the_next_one_s(
+    server: RunningServer, open_page: OpenPage
+) -> None:
+    page = open_page(server.url)
+    line = _Line(page, "done")
+    panel = _start_live(page)
+    expect(panel).to_have_attribute("data-segments", "1", timeout=LONG_MS)
+    panel.get_by_role("button", name="Stop").click()
+    panel.get_by_role("button", name="Start").click()
+    expect(panel.locator('.state[data-state="liveSilent"]')).to_be_visible()
+    line.release(page)
+    # The next segment of this stream is its first.
+    expect(panel.locator('.state[data-state="liveSpeaking"]')).to_be_visible(timeout=LONG_MS)
+    expect(panel).to_have_attribute("data-segments", "1")
+
+
+_NOTE_STREAM = """() => {
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wish) => {
+        await window.permission;
+        return (window.stream = await ask(wish));
+    };
+}"""
+
+
+def test_a_panel_that_is_closed_while_the_browser_asks(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    page.evaluate("() => { window.permission = new Promise(resolve => { window.permit = resolve; }); }")
+    page.evaluate(_NOTE_STREAM)
+    panel = _start_live(page)
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_have_count(0)
+    page.evaluate("() => window.permit()")
+    page.wait_for_function("() => window.stream?.getAudioTracks()[0].readyState === 'ended'")
+
+
+def test_a_microphone_that_is_unplugged(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    page.evaluate(_NOTE_STREAM)
+    page.get_by_role("button", name="Record").click()
+    panel = page.locator(".listen")
+    panel.get_by_role("button", name="Start").click()
+    expect(panel.locator(".time")).to_contain_text("0:03.", timeout=LONG_MS)
+    page.evaluate("() => window.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+    expect(panel.get_by_role("alert")).to_contain_text("has gone")
+    # What it heard until then is looked at.
+    expect(last_card(page).root).to_have_attribute("data-segments", "1", timeout=LONG_MS)
 
 
 def test_without_a_secure_page_the_reason_is_told(server: RunningServer, open_page: OpenPage) -> None:

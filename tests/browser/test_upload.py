@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.card import LONG_MS, CardView, upload
 from tests.browser.conftest import OpenPage
-from tests.server import RunningServer
+from tests.server import RunningServer, running_server
 from tests.signals import bursts
 
 
@@ -134,7 +134,18 @@ def test_a_bad_file_shows_the_problem(server: RunningServer, open_page: OpenPage
     alert = card.root.get_by_role("alert").first
     expect(alert).to_contain_text(problem["title"], timeout=LONG_MS)
     expect(alert).to_contain_text(problem["detail"])
+    # No other try would help.
+    expect(alert.get_by_role("button")).to_have_count(0)
     expect(card.root.locator("progress")).to_be_hidden()
+
+
+def test_a_file_that_is_refused_while_it_is_sent(small_model: Path, open_page: OpenPage, tmp_path: Path) -> None:
+    path = tmp_path / "large.wav"
+    soundfile.write(path, np.zeros(16_000 * 600), 16_000, subtype="PCM_16")
+    with running_server(small_model, tmp_path, {"VAD_MAX_UPLOAD_MB": "1"}) as server:
+        alert = upload(open_page(server.url), path).root.get_by_role("alert").first
+        expect(alert).to_contain_text("Upload too large", timeout=LONG_MS)
+        expect(alert).to_contain_text("1 MiB")
 
 
 def test_silence_is_said_to_be_silent(server: RunningServer, open_page: OpenPage, tmp_path: Path) -> None:

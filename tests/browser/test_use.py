@@ -145,6 +145,12 @@ def test_a_service_that_keeps_nothing_is_asked_again(
         card.set_option("max_end_silence_time", 3000)
         card.await_segments(1)
         assert card.export("csv")[0] == "bursts.csv"
+        # When that fails, it is said, and goes on being said.
+        card.page.route("**/vad?*", lambda route: route.abort())
+        card.set_option("max_end_silence_time", 800)
+        expect(card.root.get_by_role("alert").first).to_contain_text("cannot be reached")
+        expect(card.root.locator(".progress")).to_be_hidden()
+        expect(card.root.get_by_role("alert").first.get_by_role("button", name="Try again")).to_be_visible()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 /** The service's HTTP interface as this page uses it. */
 
+import { recall, remember } from './memory';
+
 export interface Segment {
   index: number;
   start_ms: number;
@@ -51,6 +53,11 @@ export class Problem extends Error {
     super(`${title}: ${detail}`);
   }
 
+  /** Whether the same again would only be refused again: the file itself is at fault. */
+  get lasting(): boolean {
+    return [400, 413, 415, 422].includes(this.status) || this.code === 'unreadable';
+  }
+
   static network(): Problem {
     return new Problem('', '', 'network', 0);
   }
@@ -75,11 +82,11 @@ const KEY = 'vad.key';
 const ROOT = new URL('../', document.baseURI);
 
 export function apiKey(): string {
-  return sessionStorage.getItem(KEY) ?? '';
+  return recall('sessionStorage', KEY) ?? '';
 }
 
 export function setApiKey(key: string): void {
-  sessionStorage.setItem(KEY, key);
+  remember('sessionStorage', KEY, key);
 }
 
 /** Absolute address of a path of the service, with options in the query. */
@@ -136,12 +143,13 @@ export async function health(): Promise<Health> {
   }
 }
 
-/** Whether the service wants a key that it has not been given. */
-export async function wantsKey(): Promise<boolean> {
+/** Why the service would not serve this page at present; null where it would. */
+export async function refusal(): Promise<Problem | null> {
   try {
     await get('analyses/none/segments');
   } catch (error) {
-    return error instanceof Problem && error.status === 401;
+    if (!(error instanceof Problem)) return Problem.network();
+    return error.code === 'no_such_analysis' ? null : error;
   }
-  return false;
+  return null;
 }

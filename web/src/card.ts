@@ -4,6 +4,7 @@ import { Problem, segmentsOf, type Detection, type Segment } from './api';
 import { h, icon } from './dom';
 import { ExportPanel } from './exports';
 import { setText } from './i18n';
+import { pressed } from './keys';
 import { Options } from './options';
 import { ProblemBox } from './problem';
 import { megabytes, ProgressBar } from './progress';
@@ -117,8 +118,7 @@ export class Card {
   private fail(error: unknown): void {
     const again = { key: 'retry', run: () => void this.analyse() } as const;
     if (error instanceof DOMException && error.name === 'AbortError') {
-      this.problem.show(new Problem('', '', 'cancelled', 0), again);
-      setText(this.problem.element.firstElementChild as Element, 'cancelled');
+      this.problem.note('cancelled', again);
     } else if (error instanceof Problem && error.code === 'no_such_analysis') {
       this.problem.show(error, { ...again, key: 'again' });
     } else {
@@ -220,8 +220,11 @@ export class Card {
     try {
       while (this.askAgain) {
         this.askAgain = false;
-        if (!this.source.id) await this.analyse();
-        else this.showSegments(await segmentsOf(this.source.id, this.options?.changed() ?? {}));
+        if (!this.source.id) {
+          await this.analyse(); // which shows its own problem
+          continue;
+        }
+        this.showSegments(await segmentsOf(this.source.id, this.options?.changed() ?? {}));
         this.problem.clear();
       }
     } catch (error) {
@@ -235,7 +238,8 @@ export class Card {
     this.mark(segment);
     if (this.view) return this.view.playSegment(segment);
     this.media.currentTime = segment.start_ms / 1000;
-    void this.media.play().catch(() => this.notice.tell('unplayable'));
+    // Another play comes in between: that is no fault of the format.
+    void this.media.play().catch((error: Error) => error.name === 'AbortError' || this.notice.tell('unplayable'));
   }
 
   private mark(segment: Segment): void {
@@ -252,30 +256,9 @@ export class Card {
     this.view?.seek(next.start_ms);
   }
 
-  /** Keys of this card; returns whether it was one. */
+  /** A key pressed on this card. */
   key(event: KeyboardEvent): void {
-    const { view } = this;
-    const target = event.composedPath()[0];
-    if (!view || event.ctrlKey || event.metaKey || event.altKey || wantsKeys(target, event.key)) return;
-    const stepMs = event.shiftKey ? 10 : 1000;
-    const actions: Record<string, () => void> = {
-      ' ': () => view.playPause(),
-      ArrowLeft: () => view.seek(view.timeMs - stepMs),
-      ArrowRight: () => view.seek(view.timeMs + stepMs),
-      Home: () => view.seek(0),
-      End: () => view.seek(Infinity),
-      '+': () => view.zoomBy(2),
-      '=': () => view.zoomBy(2),
-      '-': () => view.zoomBy(0.5),
-      '0': () => view.fit(),
-      '[': () => this.step(-1),
-      ']': () => this.step(1),
-    };
-    const action = actions[event.key];
-    if (!action) return;
-    event.preventDefault();
-    event.stopPropagation();
-    action();
+    if (this.view) pressed(event, this.view, (by) => this.step(by));
   }
 
   remove(): void {
@@ -287,11 +270,4 @@ export class Card {
     this.element.remove();
     this.host.removed(this);
   }
-}
-
-/** Whether the element makes something of the key itself. */
-function wantsKeys(target: EventTarget | undefined, key: string): boolean {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target instanceof HTMLButtonElement || target instanceof HTMLAnchorElement) return key === ' ' || key === 'Enter';
-  return target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target.classList.contains('rows');
 }

@@ -1,6 +1,7 @@
 /** The cards on the page, one above the other. */
 
 import { Card, type CardHost } from './card';
+import { bringIntoView } from './dom';
 import { Source } from './source';
 
 export class CardList implements CardHost {
@@ -16,12 +17,20 @@ export class CardList implements CardHost {
     });
   }
 
-  addFile(file: File): Card {
-    const card = new Card(new Source(file), this, 1);
-    this.cards.push(card);
-    this.element.append(card.element);
-    void card.analyse();
-    return card;
+  /** Below what is here; the first of them is brought into view. */
+  addFiles(files: Iterable<File>): void {
+    const added = [...files].map((file) => new Card(new Source(file), this, 1));
+    this.cards.push(...added);
+    this.element.append(...added.map((card) => card.element));
+    const analysed = added.map((card) => card.analyse());
+    const [first] = added;
+    if (!first || first === this.cards[0]) return;
+    bringIntoView(first.element);
+    const busy = personWatched();
+    // What came in as a line at the bottom is then larger; who has turned to something else is left there.
+    void analysed[0]?.then(() => {
+      if (!busy() && first.element.getBoundingClientRect().top > innerHeight / 3) bringIntoView(first.element, 'start');
+    });
   }
 
   compare(card: Card): void {
@@ -33,7 +42,7 @@ export class CardList implements CardHost {
     this.cards.splice(this.cards.indexOf(last) + 1, 0, copy);
     last.element.after(copy.element);
     void copy.presentLike(card);
-    copy.element.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    bringIntoView(copy.element);
   }
 
   removed(card: Card): void {
@@ -59,4 +68,12 @@ export class CardList implements CardHost {
   private of(source: Source): Card[] {
     return this.cards.filter((card) => card.source === source);
   }
+}
+
+/** Tells whether the person has done anything on the page since. */
+function personWatched(): () => boolean {
+  let busy = false;
+  const note = (): void => void (busy = true);
+  for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown']) document.addEventListener(name, note, { once: true, passive: true });
+  return () => busy;
 }

@@ -50,6 +50,12 @@ export function icon(path: string): SVGSVGElement {
   return svg;
 }
 
+/** Scrolls as far as it takes; smoothly, unless the person wants nothing to move. */
+export function bringIntoView(element: Element, block: ScrollLogicalPosition = 'nearest'): void {
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  element.scrollIntoView({ block, behavior: still ? 'auto' : 'smooth' });
+}
+
 let counter = 0;
 
 /** An id that nothing else on the page has. */

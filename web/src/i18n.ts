@@ -1,5 +1,6 @@
 /** Every text of the page in both languages, and the switch between them. */
 
+import { recall, remember } from './memory';
 import { TEXTS, type TextKey } from './texts';
 
 export type Language = 'zh' | 'en';
@@ -14,7 +15,7 @@ const listeners = new Set<() => void>();
 let current: Language = remembered() ?? (navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en');
 
 function remembered(): Language | null {
-  const value = localStorage.getItem(STORED);
+  const value = recall('localStorage', STORED);
   return value === 'zh' || value === 'en' ? value : null;
 }
 
@@ -48,7 +49,7 @@ export function onLanguage(listener: () => void): () => void {
 
 export function setLanguage(next: Language): void {
   current = next;
-  localStorage.setItem(STORED, next);
+  remember('localStorage', STORED, next);
   applyLanguage();
 }
 

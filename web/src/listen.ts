@@ -1,10 +1,10 @@
 /** The panel of the microphone: record to a file, or detect live. */
 
-import { Problem, type Segment } from './api';
+import { Problem, type OptionValues, type Segment } from './api';
 import { h } from './dom';
 import { setText } from './i18n';
 import { LivePicture } from './live-picture';
-import { LiveSession } from './live-session';
+import { LiveSession, type FoundSegment } from './live-session';
 import { Microphone, MicrophoneError } from './microphone';
 import { Options } from './options';
 import { ProblemBox } from './problem';
@@ -14,11 +14,8 @@ import type { TextKey } from './texts';
 import { clock } from './time';
 import { recordingName, wavFile } from './wav';
 
-interface Found {
-  startMs: number;
-  endMs: number | null;
-  forced: boolean;
-}
+/** Speech that goes on: what is not known yet is not a number. */
+const begun = (startMs: number): FoundSegment => ({ start_ms: startMs, end_ms: NaN, duration_ms: NaN, forced_end: false, speech_probability: NaN });
 
 export class ListenPanel {
   readonly element: HTMLElement;
@@ -26,6 +23,7 @@ export class ListenPanel {
   private readonly picture = new LivePicture();
   private readonly table: SegmentTable;
   private readonly options = new Options();
+  private readonly settings = new SettingsPanel(this.options, () => undefined);
   private readonly state = h('span', { class: 'state', role: 'status', t: 'liveIdle' });
   private readonly time = h('span', { class: 'time' });
   private readonly startButton = h('button', { type: 'button', class: 'primary', t: 'start', onclick: () => void this.start() });
@@ -35,7 +33,7 @@ export class ListenPanel {
   private session: LiveSession | null = null;
   private chunks: Int16Array<ArrayBuffer>[] = [];
   private rate = 0;
-  private found: Found[] = [];
+  private found: FoundSegment[] = [];
 
   /** `recorded` takes what was recorded; `closed` is called when the panel is put away. */
   constructor(
@@ -43,7 +41,7 @@ export class ListenPanel {
     private readonly recorded: (file: File) => void,
     private readonly closed: () => void,
   ) {
-    this.table = new SegmentTable(['liveTable', {}], () => undefined);
+    this.table = new SegmentTable(['liveTable', {}], null);
     this.table.element.querySelector('.rows')?.classList.add('short');
     const close = h('button', { type: 'button', class: 'quiet', t: 'close', onclick: () => void this.close() });
     const buttons = h('div', { class: 'toolbar' }, this.startButton, this.stopButton, this.openButton, this.state, this.time);
@@ -55,31 +53,41 @@ export class ListenPanel {
       buttons,
       this.picture.canvas,
     );
-    if (live) this.element.append(this.table.element, this.settings());
-    this.table.show([]);
-    (this.table.element.querySelector('.empty') as HTMLElement).hidden = true;
+    if (live) this.element.append(this.table.element, this.details());
+    this.table.show([], true);
   }
 
-  private settings(): HTMLElement {
-    const panel = new SettingsPanel(this.options, () => undefined);
-    return h('details', {}, h('summary', { t: 'settings' }), h('p', { class: 'hint', t: 'liveNext' }), panel.element);
+  /** Whether the microphone is open. */
+  get running(): boolean {
+    return this.microphone !== null;
+  }
+
+  private details(): HTMLElement {
+    return h('details', {}, h('summary', { t: 'settings' }), h('p', { class: 'hint', t: 'liveNext' }), this.settings.element);
   }
 
   async start(): Promise<void> {
     this.problem.clear();
+    this.session?.drop(); // whose last words would be taken for this one's
+    this.session = null;
     this.chunks = [];
     this.found = [];
     this.picture.reset();
     this.showFound();
     this.startButton.disabled = true;
+    let microphone: Microphone;
     try {
-      this.microphone = await Microphone.open((pcm) => this.heard(pcm));
+      microphone = await Microphone.open((pcm) => this.heard(pcm), () => void this.gone());
     } catch (error) {
       this.startButton.disabled = false;
       return this.refuse(error);
     }
-    this.rate = this.microphone.sampleRate;
+    // The browser may have asked for long; the panel may be gone by now.
+    if (!this.element.isConnected) return microphone.close();
+    this.microphone = microphone;
+    this.rate = microphone.sampleRate;
     if (this.live) this.connect();
+    else this.say('recording');
     this.showRunning(true);
   }
 
@@ -91,13 +99,19 @@ export class ListenPanel {
   private connect(): void {
     this.say('liveConnecting');
     this.session = new LiveSession(this.rate, this.options.changed(), {
-      ready: () => this.say('liveSilent'),
+      ready: (options) => this.connected(options),
       speechStart: (startMs) => this.began(startMs),
-      speechEnd: (startMs, endMs, forced) => this.ended(startMs, endMs, forced),
+      speechEnd: (segment) => this.ended(segment),
       probabilities: (startMs, frameMs, values) => this.picture.addProbabilities(startMs, frameMs, values),
       done: (segments) => this.finished(segments),
       failed: (problem) => void this.failed(problem),
     });
+  }
+
+  private connected(options: OptionValues): void {
+    this.say('liveSilent');
+    this.options.learn(options);
+    this.settings.refresh();
   }
 
   private heard(pcm: Int16Array<ArrayBuffer>): void {
@@ -114,20 +128,20 @@ export class ListenPanel {
   }
 
   private began(startMs: number): void {
-    this.found.push({ startMs, endMs: null, forced: false });
+    this.found.push(begun(startMs));
     this.say('liveSpeaking');
     this.showFound();
   }
 
-  private ended(startMs: number, endMs: number, forced: boolean): void {
-    const open = this.found.findIndex((one) => one.endMs === null);
-    this.found.splice(open < 0 ? this.found.length : open, 1, { startMs, endMs, forced });
+  private ended(segment: FoundSegment): void {
+    const open = this.found.findIndex((one) => Number.isNaN(one.end_ms));
+    this.found.splice(open < 0 ? this.found.length : open, 1, segment);
     this.say('liveSilent');
     this.showFound();
   }
 
   private finished(segments: readonly Segment[]): void {
-    this.found = segments.map((one) => ({ startMs: one.start_ms, endMs: one.end_ms, forced: one.forced_end }));
+    this.found = [...segments];
     this.picture.setSegments(this.found);
     this.table.show(segments);
     this.say('liveDone');
@@ -136,13 +150,13 @@ export class ListenPanel {
 
   private showFound(): void {
     this.picture.setSegments(this.found);
-    this.table.show(this.found.map((one, at) => segmentSoFar(one, at + 1, this.picture.elapsedMs)));
+    this.table.show(this.found.map((one, at) => ({ ...one, index: at + 1 })), true);
     this.element.dataset['segments'] = String(this.found.length);
   }
 
   private async failed(problem: Problem): Promise<void> {
     this.problem.show(problem, { key: 'retry', run: () => void this.start() });
-    this.say('liveIdle');
+    this.say(this.state.dataset['state'] === 'liveConnecting' ? 'liveIdle' : 'liveDone');
     await this.quiet();
   }
 
@@ -150,7 +164,15 @@ export class ListenPanel {
   async stop(): Promise<void> {
     await this.quiet();
     this.session?.end();
-    if (!this.live) this.handOver();
+    if (this.live) return;
+    this.say('liveDone');
+    this.handOver();
+  }
+
+  /** The device has gone; what it heard counts. */
+  private async gone(): Promise<void> {
+    await this.stop();
+    this.problem.tell('micGone');
   }
 
   private async quiet(): Promise<void> {
@@ -166,6 +188,8 @@ export class ListenPanel {
     this.stopButton.hidden = !on;
     this.openButton.hidden = on || !this.live || this.chunks.length === 0;
     this.element.classList.toggle('running', on);
+    // Leaving the page would lose it: the browser asks.
+    window.onbeforeunload = on ? (event) => event.preventDefault() : null;
   }
 
   private handOver(): void {
@@ -173,15 +197,10 @@ export class ListenPanel {
   }
 
   async close(): Promise<void> {
-    this.session?.end();
     await this.quiet();
+    this.session?.drop();
     this.table.destroy();
     this.element.remove();
     this.closed();
   }
-}
-
-function segmentSoFar({ startMs, endMs, forced }: Found, index: number, nowMs: number): Segment {
-  const end = endMs ?? Math.max(startMs, nowMs);
-  return { index, start_ms: startMs, end_ms: end, duration_ms: end - startMs, forced_end: forced, speech_probability: NaN };
 }

@@ -7,11 +7,13 @@ import { clock } from './time';
 const WINDOW_MS = 20_000;
 const CHUNK_MS = 100;
 
+type Extent = { start_ms: number; end_ms: number };
+
 export class LivePicture {
   readonly canvas = h('canvas', { class: 'live-picture', role: 'img', tLabel: 'livePicture' });
   private levels: number[] = [];
   private probabilities: { startMs: number; frameMs: number; values: readonly number[] }[] = [];
-  private segments: { startMs: number; endMs: number | null }[] = [];
+  private segments: readonly Extent[] = [];
   private pending = 0;
 
   reset(): void {
@@ -39,7 +41,8 @@ export class LivePicture {
     this.redraw();
   }
 
-  setSegments(segments: { startMs: number; endMs: number | null }[]): void {
+  /** An end that is not a number has not come yet. */
+  setSegments(segments: readonly Extent[]): void {
     this.segments = segments;
     this.redraw();
   }
@@ -63,7 +66,7 @@ export class LivePicture {
     const endMs = Math.max(WINDOW_MS, this.elapsedMs);
     const x = (ms: number): number => ((ms - endMs + WINDOW_MS) / WINDOW_MS) * width;
     this.drawTicks(context, endMs, x, height);
-    this.drawSegments(context, endMs, x, height);
+    this.drawSegments(context, x, height);
     this.drawLevels(context, x, height);
     this.drawProbabilities(context, x, height);
   }
@@ -77,10 +80,11 @@ export class LivePicture {
     }
   }
 
-  private drawSegments(context: CanvasRenderingContext2D, endMs: number, x: (ms: number) => number, height: number): void {
+  private drawSegments(context: CanvasRenderingContext2D, x: (ms: number) => number, height: number): void {
     context.fillStyle = colour('region');
-    for (const { startMs, endMs: until } of this.segments) {
-      context.fillRect(x(startMs), 16, x(until ?? endMs) - x(startMs), height - 16);
+    for (const { start_ms, end_ms } of this.segments) {
+      const until = Number.isNaN(end_ms) ? this.elapsedMs : end_ms;
+      context.fillRect(x(start_ms), 16, x(until) - x(start_ms), height - 16);
     }
   }
 

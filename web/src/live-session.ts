@@ -1,28 +1,32 @@
 /** One live detection over the WebSocket. */
 
-import { Problem, socketAddress, wantsKey, type OptionValues, type Segment } from './api';
+import { Problem, refusal, socketAddress, type OptionValues, type Segment } from './api';
+
+export type FoundSegment = Omit<Segment, 'index'>;
 
 export interface LiveEvents {
-  ready(): void;
+  /** `options`: every option in force. */
+  ready(options: OptionValues): void;
   speechStart(startMs: number): void;
-  speechEnd(startMs: number, endMs: number, forced: boolean): void;
+  speechEnd(segment: FoundSegment): void;
   probabilities(startMs: number, intervalMs: number, values: readonly number[]): void;
   done(segments: readonly Segment[]): void;
   failed(problem: Problem): void;
 }
 
 type Message =
-  | { type: 'ready' }
+  | { type: 'ready'; options: OptionValues }
   | { type: 'speech_start'; start_ms: number }
-  | { type: 'speech_end'; start_ms: number; end_ms: number; forced_end: boolean }
+  | ({ type: 'speech_end' } & FoundSegment)
   | { type: 'probability'; start_ms: number; interval_ms: number; values: number[] }
-  | { type: 'done'; segments: Omit<Segment, 'index'>[] }
+  | { type: 'done'; segments: FoundSegment[] }
   | { type: 'error'; code: string; title?: string; detail: string };
 
 export class LiveSession {
   private readonly socket: WebSocket;
   private over = false;
   private wasReady = false;
+  private ending = false;
   private early: Int16Array<ArrayBuffer>[] = [];
 
   constructor(
@@ -43,20 +47,29 @@ export class LiveSession {
     else if (this.socket.readyState === WebSocket.OPEN) this.socket.send(pcm);
   }
 
-  /** No more sound comes; the service answers with `done`. */
+  /** No more sound comes; the service answers with `done`. Before it is ready, what waits for it goes first. */
   end(): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send('{"type":"end"}');
-    else this.socket.close();
+    this.ending = true;
+    if (this.wasReady && this.socket.readyState === WebSocket.OPEN) this.socket.send('{"type":"end"}');
+  }
+
+  /** Ends, and tells of nothing any more. */
+  drop(): void {
+    this.over = true;
+    if (!this.wasReady) this.socket.close();
+    else if (!this.ending) this.end();
   }
 
   private take(message: Message): void {
     const { events } = this;
+    if (this.over) return;
     if (message.type === 'ready') {
       this.wasReady = true;
       for (const pcm of this.early.splice(0)) this.socket.send(pcm);
-      events.ready();
+      events.ready(message.options);
+      if (this.ending) this.end();
     } else if (message.type === 'speech_start') events.speechStart(message.start_ms);
-    else if (message.type === 'speech_end') events.speechEnd(message.start_ms, message.end_ms, message.forced_end);
+    else if (message.type === 'speech_end') events.speechEnd(message);
     else if (message.type === 'probability') events.probabilities(message.start_ms, message.interval_ms, message.values);
     else if (message.type === 'done') {
       this.over = true;
@@ -71,7 +84,8 @@ export class LiveSession {
   private async closed(event: CloseEvent): Promise<void> {
     if (this.over) return;
     this.over = true;
-    const refused = !this.wasReady && (await wantsKey());
-    this.events.failed(refused ? new Problem('', event.reason, 'unauthorized', 401) : Problem.network());
+    if (event.reason) this.events.failed(new Problem(event.reason, '', event.reason, 0));
+    else if (this.wasReady) this.events.failed(Problem.network());
+    else this.events.failed((await refusal()) ?? new Problem('', '', 'no_stream', 503));
   }
 }

@@ -5,6 +5,7 @@ import { CardList } from './cards';
 import { h, icon } from './dom';
 import { applyLanguage, language, setLanguage, setText } from './i18n';
 import { ListenPanel } from './listen';
+import { ProblemBox } from './problem';
 import { applyTheme, nextTheme, theme } from './theme';
 
 const UPLOAD = 'M11 16V7.8L7.7 11.1 6.3 9.7 12 4l5.7 5.7-1.4 1.4L13 7.8V16zM5 18h14v2H5z';
@@ -15,8 +16,16 @@ const list = h('div', { class: 'cards' });
 const cards = new CardList(list);
 let panel: ListenPanel | null = null;
 
-function addFiles(files: Iterable<File>): void {
-  for (const file of files) cards.addFile(file);
+/** Of what was dropped. */
+const refused = new ProblemBox();
+
+/** Browsers hand a folder over as if it were a file, but let nobody read it. */
+function addDropped({ items, files }: DataTransfer): void {
+  refused.clear();
+  const entries = [...items].filter((item) => item.kind === 'file').map((item) => item.webkitGetAsEntry());
+  const folders = new Set(entries.filter((entry) => entry?.isDirectory).map((entry) => entry?.name));
+  for (const name of folders) refused.tell('folder', { name: name ?? '' });
+  cards.addFiles([...files].filter((file) => !folders.has(file.name)));
 }
 
 function header(): HTMLElement {
@@ -37,7 +46,7 @@ function header(): HTMLElement {
 function intake(): HTMLElement {
   const picker = h('input', { type: 'file', multiple: true, accept: 'audio/*,video/*,.wav,.flac,.mp3,.m4a,.opus,.ogg,.amr,.webm', hidden: true });
   picker.addEventListener('change', () => {
-    addFiles(picker.files ?? []);
+    cards.addFiles(picker.files ?? []);
     picker.value = '';
   });
   const choose = h('button', { type: 'button', class: 'primary', onclick: () => picker.click() }, icon(UPLOAD), h('span', { t: 'choose' }));
@@ -57,11 +66,13 @@ const notice = h('div', { role: 'status' });
 
 function listen(live: boolean): void {
   const open = (): void => {
-    panel = new ListenPanel(live, (file) => cards.addFile(file), () => (panel = null));
+    panel = new ListenPanel(live, (file) => cards.addFiles([file]), () => (panel = null));
     listenPlace.replaceChildren(panel.element);
     panel.element.querySelector<HTMLElement>('button.primary')?.focus();
   };
-  if (panel) void panel.close().then(open);
+  // What is being heard is not thrown away by a slip.
+  if (panel?.running) panel.element.querySelector<HTMLElement>('button.stop')?.focus();
+  else if (panel) void panel.close().then(open);
   else open();
 }
 
@@ -78,7 +89,7 @@ function acceptDrops(): void {
   document.addEventListener('drop', (event) => {
     event.preventDefault();
     mark(0);
-    addFiles(event.dataTransfer?.files ?? []);
+    if (event.dataTransfer) addDropped(event.dataTransfer);
   });
 }
 
@@ -102,7 +113,7 @@ const footer = h('footer');
 document.body.append(
   h('a', { class: 'skip', href: '#content', t: 'skip' }),
   header(),
-  h('main', { id: 'content', tabindex: -1 }, notice, intake(), listenPlace, list),
+  h('main', { id: 'content', tabindex: -1 }, notice, intake(), refused.element, listenPlace, list),
   footer,
 );
 applyTheme();

@@ -3,6 +3,9 @@
 import workletUrl from './capture-worklet.js?url';
 import type { TextKey } from './texts';
 
+/** The highest rate that the service takes live; some sound cards run at more. */
+const MOST_HZ = 48_000;
+
 /** Why there is no sound; `key` says it to the person. */
 export class MicrophoneError extends Error {
   constructor(
@@ -24,17 +27,18 @@ export class Microphone {
     return this.context.sampleRate;
   }
 
-  /** Asks for permission and starts. Rejects with `MicrophoneError`. */
-  static async open(onChunk: (pcm: Int16Array<ArrayBuffer>) => void): Promise<Microphone> {
+  /** Asks for permission and starts. `onGone`: it was unplugged, or taken back. Rejects with `MicrophoneError`. */
+  static async open(onChunk: (pcm: Int16Array<ArrayBuffer>) => void, onGone: () => void): Promise<Microphone> {
     if (!window.isSecureContext || !navigator.mediaDevices) throw new MicrophoneError('micInsecure');
     const stream = await ask();
-    const context = new AudioContext();
+    const context = soundContext();
     try {
       await context.audioWorklet.addModule(workletUrl);
       await context.resume();
       const node = new AudioWorkletNode(context, 'capture', { numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit' });
       node.port.onmessage = (event: MessageEvent<{ pcm: Int16Array<ArrayBuffer> }>) => onChunk(event.data.pcm);
       context.createMediaStreamSource(stream).connect(node);
+      for (const track of stream.getTracks()) track.addEventListener('ended', onGone);
       return new Microphone(context, stream, node);
     } catch (error) {
       for (const track of stream.getTracks()) track.stop();
@@ -56,6 +60,13 @@ export class Microphone {
     for (const track of this.stream.getTracks()) track.stop();
     await this.context.close();
   }
+}
+
+function soundContext(): AudioContext {
+  const context = new AudioContext();
+  if (context.sampleRate <= MOST_HZ) return context;
+  void context.close();
+  return new AudioContext({ sampleRate: MOST_HZ });
 }
 
 /** The sound as it is: what makes calls pleasant changes what is measured. */

@@ -44,7 +44,7 @@ export class Options {
   mode: Mode;
 
   /** `defaults`: what the service has in force when nothing is said. */
-  constructor(readonly defaults: OptionValues = {}) {
+  constructor(private defaults: OptionValues = {}) {
     this.mode = defaults['mode'] === 'tight' ? 'tight' : 'endpoint';
     for (const slider of SLIDERS) this.values.set(slider.name, this.defaultOf(slider));
   }
@@ -67,7 +67,18 @@ export class Options {
     if (name === 'neg_threshold' && this.get('threshold') < value) this.values.set('threshold', value);
   }
 
+  /** Takes over what turned out to be in force, but for what was turned away from its default. */
+  learn(inForce: OptionValues): void {
+    const still = SLIDERS.filter((slider) => this.get(slider.name) === this.defaultOf(slider)).map((slider) => slider.name as string);
+    const wasDefault = this.mode === (this.defaults['mode'] ?? 'endpoint');
+    if (wasDefault) still.push('mode');
+    this.defaults = { ...this.defaults, ...Object.fromEntries(Object.entries(inForce).filter(([name]) => still.includes(name))) };
+    if (wasDefault) this.mode = this.defaults['mode'] === 'tight' ? 'tight' : 'endpoint';
+    for (const slider of SLIDERS) if (still.includes(slider.name)) this.values.set(slider.name, this.defaultOf(slider));
+  }
+
   reset(): void {
+    this.mode = this.defaults['mode'] === 'tight' ? 'tight' : 'endpoint';
     for (const slider of SLIDERS) this.values.set(slider.name, this.defaultOf(slider));
   }
 

@@ -35,6 +35,11 @@ export class Picture {
     return picture;
   }
 
+  /** The highest amplitude. */
+  get loudest(): number {
+    return this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
+  }
+
   get frames(): number {
     return this.peaks.length;
   }

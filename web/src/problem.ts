@@ -4,36 +4,54 @@ import { Problem, setApiKey } from './api';
 import { h, uniqueId } from './dom';
 import type { TextKey } from './texts';
 
+export interface Again {
+  key: TextKey;
+  run: () => void;
+}
+
 export class ProblemBox {
   readonly element = h('div', { class: 'problem', role: 'alert', hidden: true });
 
   clear(): void {
     this.element.hidden = true;
+    this.element.classList.remove('calm');
     this.element.replaceChildren();
   }
 
-  /** `again`: offered as a button of this text. */
-  show(error: unknown, again?: { key: TextKey; run: () => void }): void {
+  /** `again`: offered as a button of this text, where it may help. */
+  show(error: unknown, again?: Again): void {
     const problem = error instanceof Problem ? error : new Problem('', String(error instanceof Error ? error.message : error), '', 0);
     this.clear();
     if (problem.status === 401) this.element.append(keyForm(() => again?.run()));
     this.element.append(...describe(problem));
-    if (again && problem.status !== 401) {
-      this.element.append(h('button', { type: 'button', t: again.key, onclick: () => again.run() }));
-    }
+    if (again && problem.status !== 401 && !problem.lasting) this.element.append(button(again));
     this.element.hidden = false;
   }
 
   /** A notice that is the page's own. */
   tell(key: TextKey, args: Record<string, string> = {}): void {
-    this.element.replaceChildren(h('p', { t: [key, args] }));
+    this.clear();
+    this.element.append(h('p', { t: [key, args] }));
     this.element.hidden = false;
   }
+
+  /** What the person has wished, and may take back: no fault. */
+  note(key: TextKey, again: Again): void {
+    this.tell(key);
+    this.element.classList.add('calm');
+    this.element.append(button(again));
+  }
+}
+
+function button({ key, run }: Again): HTMLElement {
+  return h('button', { type: 'button', t: key, onclick: () => run() });
 }
 
 function describe(problem: Problem): Node[] {
   if (problem.code === 'network') return [h('strong', { t: 'networkTitle' }), h('p', { t: 'networkDetail' })];
   if (problem.code === 'no_such_analysis') return [h('strong', { t: 'goneTitle' }), h('p', { t: 'goneDetail' })];
+  if (problem.code === 'unreadable') return [h('strong', { t: 'unreadableTitle' }), h('p', { t: 'unreadableDetail' })];
+  if (problem.code === 'no_stream') return [h('strong', { t: 'noStreamTitle' }), h('p', { t: 'noStreamDetail' })];
   return [h('strong', {}, problem.title), h('p', {}, problem.detail)];
 }
 

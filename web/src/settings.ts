@@ -66,7 +66,8 @@ export class SettingsPanel {
     this.changed();
   }
 
-  private refresh(): void {
+  /** Shows the options as they are. */
+  refresh(): void {
     for (const [name, { range, number }] of this.fields) {
       const value = String(this.options.get(name));
       if (range.value !== value) range.value = value;

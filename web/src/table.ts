@@ -1,4 +1,4 @@
-/** The table of segments: rows are reached by Tab and by the arrows; Enter plays. */
+/** The table of segments: rows that play are reached by Tab and by the arrows; Enter plays. */
 
 import type { Segment } from './api';
 import { h } from './dom';
@@ -7,40 +7,54 @@ import type { TextKey } from './texts';
 import { clock, seconds } from './time';
 
 const SLICE = 150;
+/** Of what is not known yet. */
+const OPEN = '…';
 
 export class SegmentTable {
   readonly element: HTMLElement;
   private readonly body = h('tbody');
   private readonly empty = h('p', { class: 'empty', t: 'noSpeech', hidden: true });
+  private readonly scroller: HTMLElement;
   private readonly forget: () => void;
   private segments: readonly Segment[] = [];
   private selected = -1;
   private filled = 0;
   private later = 0;
+  private growing = false;
 
-  /** `caption`: what the rows are of. `choose`: a row was clicked, or Enter pressed on it. */
+  /** `caption`: what the rows are of. `choose`: a row was clicked, or Enter pressed on it; null where rows only show. */
   constructor(
     caption: [TextKey, Args],
-    private readonly choose: (segment: Segment) => void,
+    private readonly choose: ((segment: Segment) => void) | null,
   ) {
     const columns = ['colIndex', 'colStart', 'colEnd', 'colDuration', 'colProbability'] as const;
     const head = h('thead', {}, h('tr', {}, ...columns.map((key) => h('th', { scope: 'col', t: key }))));
     const table = h('table', {}, h('caption', { class: 'unseen', t: caption }), head, this.body);
-    const scroller = h('div', { class: 'rows', tabindex: 0, role: 'region', tLabel: caption }, table);
-    this.element = h('div', { class: 'table' }, scroller, this.empty);
-    this.body.addEventListener('click', (event) => this.act(event.target));
-    this.body.addEventListener('keydown', (event) => this.key(event));
-    this.forget = onLanguage(() => this.show(this.segments));
+    this.scroller = h('div', { class: 'rows', tabindex: 0, role: 'region', tLabel: caption }, table);
+    this.element = h('div', { class: 'table' }, this.scroller, this.empty);
+    if (choose) {
+      this.body.classList.add('choosable');
+      this.body.addEventListener('click', (event) => this.act(event.target));
+      this.body.addEventListener('keydown', (event) => this.key(event));
+    }
+    this.forget = onLanguage(() => this.show(this.segments, this.growing));
   }
 
-  /** The first rows at once, the rest in slices: a long file has thousands, and a slider moves often. */
-  show(segments: readonly Segment[]): void {
+  /**
+   * The first rows at once, the rest in slices: a long file has thousands, and a slider moves often. `growing`: more are
+   * expected, and who looks at the newest goes on seeing it; an end that is not finite is not known yet.
+   */
+  show(segments: readonly Segment[], growing = false): void {
+    const { scroller } = this;
+    const follows = growing && scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 1;
     this.segments = segments;
     this.filled = 0;
-    this.empty.hidden = segments.length > 0;
+    this.growing = growing;
+    this.empty.hidden = growing || segments.length > 0;
     while (this.body.rows.length > segments.length) this.body.deleteRow(-1);
-    this.fillTo(SLICE);
+    this.fillTo(growing ? segments.length : SLICE);
     this.select(this.selected);
+    if (follows) scroller.scrollTop = scroller.scrollHeight;
   }
 
   private fillTo(count: number): void {
@@ -48,7 +62,7 @@ export class SegmentTable {
     const until = Math.min(count, this.segments.length);
     for (; this.filled < until; this.filled += 1) {
       if (this.filled === this.body.rows.length) {
-        this.body.append(h('tr', { tabindex: 0 }, ...Array.from({ length: 5 }, () => h('td'))));
+        this.body.append(h('tr', { tabindex: this.choose ? 0 : undefined }, ...Array.from({ length: 5 }, () => h('td'))));
       }
       this.fill(this.body.rows[this.filled], this.segments[this.filled]);
     }
@@ -58,15 +72,19 @@ export class SegmentTable {
   private fill(row: HTMLTableRowElement | undefined, segment: Segment | undefined): void {
     if (!row || !segment) return;
     const start = clock(segment.start_ms);
-    const end = clock(segment.end_ms);
-    const texts = [`${segment.index}`, start, end, seconds(segment.duration_ms), segment.speech_probability.toFixed(3)];
+    const known = Number.isFinite(segment.end_ms);
+    const end = known ? clock(segment.end_ms) : OPEN;
+    const [length, probability] = known ? [seconds(segment.duration_ms), segment.speech_probability.toFixed(3)] : [OPEN, OPEN];
+    const texts = [`${segment.index}`, start, end, length, probability];
     texts.forEach((text, at) => {
       const cell = row.cells[at];
       if (cell && cell.textContent !== text) cell.textContent = text;
     });
     row.classList.toggle('forced', segment.forced_end);
-    const label = t('rowLabel', { n: segment.index, start, end });
-    row.title = segment.forced_end ? `${label} · ${t('forced')}` : label;
+    const parts = [t('rowLabel', { n: segment.index, start, end })];
+    if (this.choose) parts.push(t('rowPlays'));
+    if (segment.forced_end) parts.push(t('forced'));
+    row.title = parts.join(' · ');
   }
 
   /** Marks the row of the segment with this number, and scrolls to it when `reveal`. */
@@ -82,7 +100,7 @@ export class SegmentTable {
   private act(target: EventTarget | null): void {
     const row = target instanceof Element ? target.closest('tr') : null;
     const segment = row ? this.segments[row.sectionRowIndex] : undefined;
-    if (segment) this.choose(segment);
+    if (segment) this.choose?.(segment);
   }
 
   private key(event: KeyboardEvent): void {

@@ -1,5 +1,7 @@
 /** Light, dark, or as the system has it. */
 
+import { recall, remember } from './memory';
+
 export type Theme = 'auto' | 'light' | 'dark';
 
 const STORED = 'vad.theme';
@@ -8,7 +10,7 @@ const listeners = new Set<() => void>();
 const systemDark = matchMedia('(prefers-color-scheme: dark)');
 
 export function theme(): Theme {
-  const value = localStorage.getItem(STORED);
+  const value = recall('localStorage', STORED);
   return value === 'light' || value === 'dark' ? value : 'auto';
 }
 
@@ -20,7 +22,7 @@ export function onTheme(listener: () => void): () => void {
 
 export function nextTheme(): Theme {
   const next = ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length] ?? 'auto';
-  localStorage.setItem(STORED, next);
+  remember('localStorage', STORED, next);
   applyTheme();
   return next;
 }

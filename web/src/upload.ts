@@ -57,7 +57,7 @@ function send<T>(
   const result = new Promise<T>((resolve, reject) => {
     request.upload.addEventListener('progress', (event) => uploaded(event.loaded, event.total));
     request.upload.addEventListener('load', arrived);
-    request.addEventListener('error', () => reject(Problem.network()));
+    request.addEventListener('error', () => void whyUnsent(file).then(reject));
     request.addEventListener('abort', () => reject(new DOMException('cancelled', 'AbortError')));
     request.addEventListener('load', () => {
       if (request.status === 200) {
@@ -77,6 +77,18 @@ function send<T>(
   form.append('file', file, file.name);
   request.send(form);
   return { result, cancel: () => request.abort() };
+}
+
+/** Browsers tell a file that cannot be read any more and a service that cannot be reached with the same event. */
+async function whyUnsent(file: File): Promise<Problem> {
+  try {
+    const reader = file.stream().getReader();
+    await reader.read();
+    await reader.cancel();
+    return Problem.network();
+  } catch {
+    return new Problem('', '', 'unreadable', 0);
+  }
 }
 
 async function answerText(request: XMLHttpRequest): Promise<string> {

@@ -17,6 +17,8 @@ const CLOSEST = 2000;
 /** Browsers lay out nothing wider than about this. */
 const WIDEST = 15_000_000;
 const HEIGHT = 112;
+/** The loudest place fills the height, but a room in which nothing is said is not blown up to look like sound: -40 dB. */
+const LEAST_PEAK = 0.01;
 /** More regions than this in view are a few pixels wide each: they are painted, not built of elements. */
 const MOST_ELEMENTS = 250;
 
@@ -62,7 +64,7 @@ export class View {
       media,
       peaks: [picture.peaks],
       duration: picture.durationMs / 1000,
-      normalize: true,
+      barHeight: 1 / Math.min(1, Math.max(LEAST_PEAK, picture.loudest)),
       cursorWidth: 2,
       dragToSeek: true,
       autoCenter: false,

@@ -1,0 +1,143 @@
+"""What one does is seen to have been done, and what cannot be done is said at the right place."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Page, expect
+
+from tests.browser.card import CardView, upload
+from tests.browser.conftest import OpenPage
+from tests.server import RunningServer
+
+_PAINTED_SHARE = """canvas => {
+    const {width, height} = canvas;
+    const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+    let rows = 0;
+    for (let y = 0; y < height; y += 1) {
+        const row = pixels.subarray(4 * width * y, 4 * width * (y + 1));
+        if (row.some((value, at) => at % 4 === 3 && value > 0)) rows += 1;
+    }
+    return rows / height;
+}"""
+
+
+def painted_share(card: CardView) -> float:
+    """How much of the waveform's height has something in it."""
+    return float(card.root.locator('.wave [part="wrapper"] canvas').first.evaluate(_PAINTED_SHARE))
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-4])
+def test_silence_looks_like_silence(server: RunningServer, open_page: OpenPage, tmp_path: Path, level: float) -> None:
+    path = tmp_path / "quiet.wav"
+    noise = np.random.default_rng(1).uniform(-level, level, 32_000)
+    soundfile.write(path, noise, 16_000, subtype="PCM_16")
+    card = upload(open_page(server.url), path)
+    card.await_segments(0)
+    assert 0 < painted_share(card) < 0.05
+
+
+def test_sound_fills_the_height(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    card = upload(open_page(server.url), speech_like)
+    card.await_segments(2)
+    expect(card.regions).to_have_count(2)
+    assert painted_share(card) > 0.9
+
+
+def test_a_further_file_comes_into_view(
+    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    page = open_page(server.url, viewport={"width": 1180, "height": 700})
+    upload(page, speech_like).await_segments(2)
+    expect(page.get_by_role("button", name="Choose files")).to_be_in_viewport()
+    bad = tmp_path / "letter.wav"
+    bad.write_text("Dear Sir or Madam")
+    expect(upload(page, bad).root.get_by_role("alert").first).to_be_in_viewport()
+    page.evaluate("() => scrollTo({top: 0, behavior: 'instant'})")
+    card = upload(page, speech_like)
+    card.await_segments(2)
+    expect(card.root.locator(".wave")).to_be_in_viewport(ratio=1)
+
+
+def _drop(page: Page, *paths: Path) -> None:
+    # As the browser does it: a folder cannot be made by a script.
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+
+
+def test_a_folder_is_said_to_be_a_folder(
+    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    page = open_page(server.url)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    shutil.copy(speech_like, folder)
+    _drop(page, folder, speech_like)
+    alert = page.locator("main > .problem")
+    expect(alert).to_contain_text("“recordings” is a folder")
+    # The file beside it is taken.
+    expect(page.locator("article.card")).to_have_count(1)
+    CardView(page, page.locator("article.card")).await_segments(2)
+    _drop(page, speech_like)
+    expect(alert).to_be_hidden()
+
+
+def _cancelled(page: Page, path: Path) -> CardView:
+    page.route("**/vad?*", lambda route: None)
+    card = upload(page, path)
+    card.root.get_by_role("button", name="Cancel", exact=True).click()
+    expect(card.root.get_by_role("alert").first).to_contain_text("Cancelled")
+    page.unroute("**/vad?*")
+    return card
+
+
+def test_cancelling_is_no_fault(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    card = _cancelled(open_page(server.url), speech_like)
+    alert = card.root.get_by_role("alert").first
+    red, green, blue = map(int, re.findall(r"\d+", alert.evaluate("box => getComputedStyle(box).backgroundColor")))
+    assert red <= green <= blue, "that is red"
+    alert.get_by_role("button", name="Try again").click()
+    card.await_segments(2)
+    expect(alert).to_be_hidden()
+
+
+def test_a_file_that_has_gone_is_not_blamed_on_the_service(
+    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "passing.wav"
+    shutil.copy(speech_like, path)
+    card = _cancelled(open_page(server.url), path)
+    path.unlink()
+    card.root.get_by_role("button", name="Try again").click()
+    alert = card.root.get_by_role("alert").first
+    expect(alert).to_contain_text("The file cannot be read")
+    expect(alert.get_by_role("button")).to_have_count(0)
+
+
+def test_reset_takes_the_mode_back_too(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    card = upload(open_page(server.url), speech_like)
+    card.await_segments(2)
+    command = card.root.locator(".command code")
+    card.root.locator('input[type=radio][value="tight"] + span').click()
+    card.set_option("speech_pad_ms", 200)
+    expect(command).to_contain_text("mode=tight&speech_pad_ms=200")
+    card.root.get_by_role("button", name="Reset").click()
+    expect(card.root.locator('input[type=radio][value="endpoint"]')).to_be_checked()
+    expect(command).not_to_contain_text("?")
+    card.await_segments(2)
+
+
+@pytest.mark.parametrize("width", [360, 390, 820, 1180])
+def test_headings_are_not_cut(server: RunningServer, open_page: OpenPage, speech_like: Path, width: int) -> None:
+    page = open_page(server.url, viewport={"width": width, "height": 900})
+    card = upload(page, speech_like)
+    card.await_segments(2)
+    cut = card.root.locator("th, td").evaluate_all(
+        "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+    )
+    assert cut == []
