@@ -51,8 +51,9 @@ run: install page ## serve on 127.0.0.1:8000; gets the model at first start, els
 
 # ---- work on it
 
-# At most four processes, because each holds torch; a file's tests stay together, because they share servers.
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
+# At most four processes, because each holds torch; a file's tests stay together, because they share servers; the long
+# files go first (tests/conftest.py).
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")
@@ -63,7 +64,7 @@ test-quick: install ## run those that take no time, for the inner loop
 	@$(PYTEST) -m "not full and not slow" $(ARGS)
 
 .PHONY: test-full
-test-full: install page ## run what test leaves out: the page in a browser, storms, Ray and S3, nginx, promtool
+test-full: install page ## run what test leaves out: browser, storms, peers, Ray and S3, nginx, promtool
 	@$(BIN)/pytest -m full $(ARGS)
 
 .PHONY: check

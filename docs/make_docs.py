@@ -186,21 +186,27 @@ def api_page(server: RunningServer) -> str:
     return "".join(parts) + TAIL
 
 
+_USES = {"file": "", "live": ", live and with `firered-stream`", "labelled": ", with `firered-aed`"}
+
+
 def option_tables(server: RunningServer) -> str:
     """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
     with server.client() as client:
         told = client.get("/options").json()
     return "\n\n".join(
-        f"### `mode={mode['mode']}`\n\n{mode['title']}\n\n{_table(mode, told)}" for mode in told["modes"]
+        f"### `mode={mode['mode']}`{_USES[mode['use']]}\n\n{mode['title']}\n\n{_table(mode, told)}"
+        for mode in told["modes"]
     )
 
 
 def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
-    models = {name: model["defaults"][mode["mode"]] for name, model in told["models"].items()}
+    models = {
+        name: model["defaults"][mode["mode"]] for name, model in told["models"].items() if model["use"] == mode["use"]
+    }
     lines = ["| option | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |"]
     for name, schema in mode["options"].items():
-        values = {model: str(defaults[name]).lower() for model, defaults in models.items()}
-        usual = values[told["default_model"]]
+        values = {model: str(defaults.get(name, schema["default"])).lower() for model, defaults in models.items()}
+        usual = values.get(told["default_model"], str(schema["default"]).lower())
         default = ", ".join([usual, *(f"`{model}` {value}" for model, value in values.items() if value != usual)])
         unit = schema.get("unit", "")
         lines.append(f"| `{name}` | {default} | {_range(schema)} | {unit} | {schema['description']} |")

@@ -28,7 +28,8 @@ let seq = 0
 
 /** One connection; resolves to whether the stream is done. */
 function converse() {
-  const query = new URLSearchParams({ sample_rate: rate, max_end_silence_time: 500 })
+  // An option goes with its mode, which is not every model's default.
+  const query = new URLSearchParams({ sample_rate: rate, mode: 'endpoint', max_end_silence_time: 500 })
   if (session) {
     query.set('session', session)
     query.set('after', seq)

@@ -25,8 +25,10 @@ async def main(path: str, url: str) -> None:
     with wave.open(path, "rb") as file:
         if (file.getsampwidth(), file.getnchannels()) != (2, 1):
             sys.exit(f"{path}: this example sends 16-bit mono WAV; `fsmn-vad stream` takes any file")
-        # A turn ends after half a second of silence; all options of POST /vad can be set here.
-        query = urlencode({"sample_rate": file.getframerate(), "max_end_silence_time": 500})
+        # A turn ends after half a second of silence. `model` and all options of POST /vad can be set here; an option
+        # goes with its mode, which is not every model's default.
+        options = {"mode": "endpoint", "max_end_silence_time": 500}
+        query = urlencode({"sample_rate": file.getframerate(), **options})
         async with connect(f"{url}/vad/stream?{query}", compression=None) as socket:
             speaking = asyncio.create_task(speak(socket, file))
             async for text in socket:

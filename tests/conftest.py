@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 
 SLOW_MODULES = (
+    "tests/api/test_firered.py",
+    "tests/attacks/test_http.py",
     "tests/batch/test_crashes.py",
     "tests/batch/test_killed.py",
     "tests/batch/test_run.py",
@@ -31,23 +33,31 @@ SLOW_MODULES = (
     "tests/live/test_resume.py",
     "tests/live/test_shutdown.py",
     "tests/live/test_state.py",
+    "tests/test_examples.py",
     "tests/test_fallback_model.py",
     "tests/toy/test_plugin.py",
+    "tests/vad/test_firered.py",
     "tests/vad/test_firered_golden.py",
+    "tests/vad/test_fusion.py",
     "tests/vad/test_golden.py",
     "tests/vad/test_hub.py",
     "tests/vad/test_silero.py",
     "tests/vad/test_silero_golden.py",
 )
 """Modules whose matter is processes, minutes of audio or many cases: all of their tests are marked `slow`."""
+PEER_OVER_RECORDINGS = {"peer", "reference"}
+"""Fixtures of tests in which another package hears minutes of audio beside the service: those are marked `full`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them."""
+    """Mark them, and let the long modules begin: they must not be left to one process at the end."""
     slow = {ROOT / module for module in SLOW_MODULES}
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+        if set(getattr(item, "fixturenames", ())) >= PEER_OVER_RECORDINGS:
+            item.add_marker(pytest.mark.full)
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

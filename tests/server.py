@@ -90,6 +90,19 @@ class RunningServer:
         """A client of this server."""
         return httpx.Client(base_url=self.url, timeout=60, verify=_NO_TLS, **kwargs)  # type: ignore[arg-type]
 
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """The answer to one request, on a connection of its own."""
+        with self.client() as client:
+            return client.request(method, path, **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> httpx.Response:
+        """As `request`."""
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> httpx.Response:
+        """As `request`."""
+        return self.request("POST", path, **kwargs)
+
 
 class GivenSettings(Settings):
     """Settings that only a test has made: neither the environment nor a `.env` file is read."""

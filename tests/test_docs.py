@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.api.errors import TABLE
-from tests.server import RunningServer
+from tests.server import RunningServer, local_server
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -24,6 +25,14 @@ def test_made_pages_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
     monkeypatch.syspath_prepend(ROOT / "docs")
     assert importlib.import_module("make_docs").stale_pages() == [], "run make docs"
+
+
+@pytest.fixture(scope="module")
+def auto_server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """With what is at hand beside its own model, as a service has it by default."""
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    with local_server(small_model, tmp_path_factory.mktemp("auto"), {"VAD_MODELS": "auto"}) as server:
+        yield server
 
 
 def test_every_error_code_is_told() -> None:
@@ -40,7 +49,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
-def test_the_readmes_curl_lines_work(name: str, server: RunningServer, speech_like: Path, tmp_path: Path) -> None:
+def test_the_readmes_curl_lines_work(name: str, auto_server: RunningServer, speech_like: Path, tmp_path: Path) -> None:
+    server = auto_server
     lines = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("curl ")]
     assert len(lines) >= 8
     for audio in set(re.findall(r"@([\w.]+)", "\n".join(lines))):

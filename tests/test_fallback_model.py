@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -23,7 +24,7 @@ from app.vad.models.family import ModelSpec
 from app.vad.models.hub.download import HubPatience
 from app.vad.models.hub.find import Hub
 from app.vad.models.silero import family as silero
-from tests.cli.calling import call, spawn
+from tests.cli.calling import call
 from tests.hub_server import running_hub
 from tests.server import RunningServer, given_settings, local_server
 from tests.voice import voice
@@ -235,9 +236,19 @@ async def test_no_other_model_that_is_listed_is_replaced(small_model: Path, tmp_
         await fails(settings, ModelNotFound, f"The model {wanted} cannot be had", "cannot be reached", "VAD_MODELS")
 
 
+@pytest.fixture
+def kept_signals() -> Iterator[None]:
+    """A server takes them over, for as long as its process lives."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("kept_signals")
 def test_a_listed_model_that_cannot_be_had_ends_the_command(small_model: Path, tmp_path: Path) -> None:
     settings = without_hub(tmp_path, VAD_MODEL=str(small_model), VAD_MODELS="owner/other", VAD_PORT="0")
-    ended = spawn(small_model, "serve", stdin=b"", **settings)
+    ended = call(small_model, "serve", stdin=b"", **settings)
     assert ended.returncode == 3
     assert "could not start" in ended.stderr
     assert "The model owner/other cannot be had" in ended.stderr

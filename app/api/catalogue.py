@@ -94,7 +94,7 @@ async def options(request: Request) -> JSONResponse:
         ],
         models={
             model.info.name: ModelOptionsDocument.model_construct(
-                default_mode=model.default_mode,
+                default_mode=model.segmentation({}).kind.mode,
                 use=model.use(),
                 defaults={mode: model.segmentation({"mode": mode}).document() for mode in segmenters.modes},
             )

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,16 +27,14 @@ def locked(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/vad", "/v1/audio/speech/timestamps", "/analyses/x/segments", "/metrics"])
 def test_without_a_valid_key(locked: RunningServer, path: str, headers: dict[str, str]) -> None:
-    answer = httpx.request(
-        "GET" if "analyses" in path or "metrics" in path else "POST", locked.url + path, headers=headers
-    )
+    answer = locked.request("GET" if "analyses" in path or "metrics" in path else "POST", path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("headers", [{"X-API-Key": "second-key"}, {"Authorization": "Bearer first-key"}])
 def test_with_a_valid_key(locked: RunningServer, speech_like: Path, headers: dict[str, str]) -> None:
-    answer = httpx.post(f"{locked.url}/vad", content=speech_like.read_bytes(), headers=headers)
+    answer = locked.post("/vad", content=speech_like.read_bytes(), headers=headers)
     assert answer.status_code == 200
     assert "second-key" not in locked.log
     assert "first-key" not in locked.log
@@ -45,68 +42,68 @@ def test_with_a_valid_key(locked: RunningServer, speech_like: Path, headers: dic
 
 def test_health_and_page_are_open(locked: RunningServer) -> None:
     for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/ui/", "/"):
-        assert httpx.get(locked.url + path).status_code == 200
+        assert locked.get(path).status_code == 200
 
 
 def test_an_analysis_is_its_owners_alone(locked: RunningServer, speech_like: Path) -> None:
     mine, theirs = {"X-API-Key": "first-key"}, {"X-API-Key": "second-key"}
-    kept = httpx.post(f"{locked.url}/vad?keep=true", content=speech_like.read_bytes(), headers=mine).json()
-    path = f"{locked.url}/analyses/{kept['analysis_id']}/segments"
-    assert httpx.get(path, headers=mine).json()["segments"] == kept["segments"]
-    refused = httpx.get(path, headers=theirs)
+    kept = locked.post("/vad?keep=true", content=speech_like.read_bytes(), headers=mine).json()
+    path = f"/analyses/{kept['analysis_id']}/segments"
+    assert locked.get(path, headers=mine).json()["segments"] == kept["segments"]
+    refused = locked.get(path, headers=theirs)
     assert (refused.status_code, refused.json()["code"]) == (404, "no_such_analysis")
 
 
 def test_cors_names_the_origin_that_is_allowed_alone(locked: RunningServer, server: RunningServer) -> None:
     ask = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
-    allowed = httpx.options(f"{locked.url}/vad", headers=ask)
+    allowed = locked.request("OPTIONS", "/vad", headers=ask)
     assert allowed.headers["access-control-allow-origin"] == "https://page.example"
-    other = httpx.options(f"{locked.url}/vad", headers={**ask, "Origin": "https://evil.example"})
+    other = locked.request("OPTIONS", "/vad", headers={**ask, "Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
-    assert "access-control-allow-origin" not in httpx.options(f"{server.url}/vad", headers=ask).headers
+    assert "access-control-allow-origin" not in server.request("OPTIONS", "/vad", headers=ask).headers
 
 
 def test_the_page_carries_its_policy(server: RunningServer) -> None:
-    answer = httpx.get(f"{server.url}/ui/")
+    answer = server.get("/ui/")
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_the_rate_limit(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
     with local_server(small_model, tmp_path, {"VAD_RATE_LIMIT": "3/minute"}) as server:
-        answers = [httpx.post(f"{server.url}/vad", content=speech_like.read_bytes()) for _ in range(5)]
+        answers = [server.post("/vad", content=speech_like.read_bytes()) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
         assert answers[-1].json()["code"] == "too_many_requests"
         assert int(answers[-1].headers["retry-after"]) >= 1
-        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert server.get("/health").status_code == 200
 
 
 def test_metrics_count_what_happens(server: RunningServer, speech_like: Path) -> None:
     def sample(name: str, /, **labels: str) -> float:
-        families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+        families = text_string_to_metric_families(server.get("/metrics").text)
         found = [s for family in families for s in family.samples if s.name == name]
         return sum(s.value for s in found if labels.items() <= s.labels.items())
 
     before = sample("http_requests_total", path="/vad", status="200"), sample("vad_audio_seconds_total")
-    httpx.post(f"{server.url}/vad", content=speech_like.read_bytes())
-    httpx.get(f"{server.url}/no/such/path/{'x' * 50}")
+    server.post("/vad", content=speech_like.read_bytes())
+    server.get(f"/no/such/path/{'x' * 50}")
     after = sample("http_requests_total", path="/vad", status="200"), sample("vad_audio_seconds_total")
     assert (after[0] - before[0], after[1] - before[1]) == (1, 10)
-    (model,) = [each for each in httpx.get(f"{server.url}/models").json()["models"] if each["default"]]
+    (model,) = [each for each in server.get("/models").json()["models"] if each["default"]]
     told = {name: model[name] or "" for name in ("name", "id", "revision", "fingerprint", "device")}
     assert sample("vad_model_info") == sample("vad_model_info", **told) == 1
     assert sample("vad_inference_seconds_count", model=model["name"]) >= 1
     assert sample("vad_audio_seconds_total", model=model["name"]) == after[1]
     assert sample("vad_decode_seconds_count", decoder="soundfile") >= 1
     assert sample("http_request_duration_seconds_count", path="/vad") >= 1
-    assert "x" * 50 not in httpx.get(f"{server.url}/metrics").text, "clients make no labels"
+    assert "x" * 50 not in server.get("/metrics").text, "clients make no labels"
 
 
 def test_logs_are_one_json_line_a_request(server: RunningServer, speech_like: Path) -> None:
     import json
 
-    httpx.post(f"{server.url}/vad", content=speech_like.read_bytes(), headers={"X-Request-ID": "find-me-1"})
-    httpx.get(f"{server.url}/a%0Ab%1b[31m", headers={"X-Request-ID": "find-me-2"})
+    server.post("/vad", content=speech_like.read_bytes(), headers={"X-Request-ID": "find-me-1"})
+    server.get("/a%0Ab%1b[31m", headers={"X-Request-ID": "find-me-2"})
     # A line is written when its answer has gone out, so the client may be here first.
     eventually(lambda: server.log.count("find-me-2") > 0 and server.log.count("find-me-1") > 0)
     lines = [json.loads(line) for line in server.log.splitlines() if "find-me" in line]

@@ -128,8 +128,9 @@ def test_two_models_of_one_name_stop_the_start(small_model: Path, tmp_path: Path
 
 def test_options_are_the_segmenters_own(several: RunningServer) -> None:
     options = told(several, "/options")
-    assert [mode["mode"] for mode in options["modes"]] == Segmenters(SEGMENTERS).modes
-    for mode, kind in zip(options["modes"], SEGMENTERS, strict=True):
+    machines = list(Segmenters(SEGMENTERS).variants())
+    assert [(mode["use"], mode["mode"]) for mode in options["modes"]] == [(use, kind.mode) for use, kind in machines]
+    for mode, (_, kind) in zip(options["modes"], machines, strict=True):
         assert mode["title"] == kind.title
         assert list(mode["options"]) == kind.options.names()
         for schema in mode["options"].values():
@@ -155,6 +156,8 @@ def test_every_default_lies_in_its_range(several: RunningServer) -> None:
     options = told(several, "/options")
     for mode in options["modes"]:
         for model in options["models"].values():
+            if model["use"] != mode["use"]:
+                continue
             for name, value in model["defaults"][mode["mode"]].items():
                 if name != "mode":
                     jsonschema.validate(value, mode["options"][name])

@@ -52,7 +52,7 @@ def wav(samples: np.ndarray) -> bytes:
 
 
 def post(server: RunningServer, content: bytes, **query: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}/vad", params=query, content=content, timeout=120)
+    return server.post("/vad", params=query, content=content, timeout=120)
 
 
 def spans(answer: dict[str, Any], label: str | None = None) -> list[list[int]]:
@@ -136,7 +136,7 @@ def test_a_sum_by_any_way_of_joining(small: RunningServer) -> None:
     assert len({json.dumps(answer["segments"]) for answer in answers}) == 1
     assert answers[0]["options"]["mode"] == "tight"
     assert len(answers[0]["segments"]) == 2
-    plus_in_url = httpx.post(f"{small.url}/vad?model=small+ahead", content=content, timeout=60).json()
+    plus_in_url = small.post("/vad?model=small+ahead", content=content, timeout=60).json()
     assert plus_in_url["model"] == answers[0]["model"]
 
 

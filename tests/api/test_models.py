@@ -45,7 +45,7 @@ def spoken(number: int) -> np.ndarray:
 
 
 def post(server: RunningServer, content: bytes, **query: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}/vad", params=query, content=content, timeout=60)
+    return server.post("/vad", params=query, content=content, timeout=60)
 
 
 def spans(answer: dict[str, Any]) -> list[list[int]]:
@@ -63,7 +63,7 @@ def test_a_request_names_its_model(mixed: RunningServer) -> None:
     assert spans(answers[""]) == spans(answers["other"])
     assert [answers[name]["options"]["mode"] for name in ("small", "silero")] == ["endpoint", "tight"]
     assert answers["silero"]["options"]["threshold"] == 0.5
-    form = httpx.post(f"{mixed.url}/vad", data={"model": "silero"}, files={"file": content}, timeout=60).json()
+    form = mixed.post("/vad", data={"model": "silero"}, files={"file": content}, timeout=60).json()
     assert spans(form) == spans(answers["silero"])
 
 
@@ -86,7 +86,7 @@ def test_a_model_that_is_not_here(mixed: RunningServer, name: str, told: str) ->
     refused = post(mixed, content, model=name)
     assert (refused.status_code, refused.json()["code"], refused.json()["option"]) == (422, "invalid_option", "model")
     assert told in refused.json()["detail"]
-    form = httpx.post(f"{mixed.url}/vad", data={"model": name}, files={"file": content}, timeout=60)
+    form = mixed.post("/vad", data={"model": name}, files={"file": content}, timeout=60)
     assert form.json()["detail"] == refused.json()["detail"]
     with stream(mixed, model=name) as socket:
         heard = hear_all(socket)
@@ -190,7 +190,7 @@ def test_a_hundred_at_once_of_every_kind(mixed: RunningServer) -> None:
             return heard.pairs
         if number % 3 == 1:
             kept = post(mixed, wav16(sound), model=model, keep="true").json()["analysis_id"]
-            answer = httpx.get(f"{mixed.url}/analyses/{kept}/segments", params={"model": model, **options}, timeout=60)
+            answer = mixed.get(f"/analyses/{kept}/segments", params={"model": model, **options}, timeout=60)
             return spans(answer.json())
         return spans(post(mixed, wav16(sound), model=model, **options).json())
 

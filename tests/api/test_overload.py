@@ -61,7 +61,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 def gauges(server: RunningServer) -> dict[str, float]:
-    text = httpx.get(f"{server.url}/metrics", timeout=20).text
+    text = server.get("/metrics", timeout=20).text
     lines = (
         line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(("vad_inflight ", "vad_queue_depth "))
     )
@@ -83,11 +83,11 @@ def test_a_full_service_refuses_before_the_body_and_health_still_answers(
     assert headers["connection"] == "close"
     assert '"overloaded"' in refusal or headers["content-type"] == "application/problem+json"
     for path in ("/health", "/health/live", "/health/ready", "/metrics"):
-        assert httpx.get(tight.url + path, timeout=5).status_code == 200
+        assert tight.get(path, timeout=5).status_code == 200
     for connection in held:
         connection.close()
     eventually(lambda: gauges(tight) == {"vad_inflight": 0, "vad_queue_depth": 0})
-    assert httpx.post(f"{tight.url}/vad", content=speech_like.read_bytes()).status_code == 200
+    assert tight.post("/vad", content=speech_like.read_bytes()).status_code == 200
     assert tight.upload_files == []
 
 
@@ -127,13 +127,13 @@ def test_a_huge_head_is_refused(tight: RunningServer) -> None:
         except OSError:
             answer = b""
     assert answer == b"" or b" 400 " in answer.split(b"\r\n")[0]
-    assert httpx.get(f"{tight.url}/health").status_code == 200
+    assert tight.get("/health").status_code == 200
 
 
 @pytest.mark.slow
 def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: Path) -> None:
     content = speech_like.read_bytes()
-    expected = httpx.post(f"{tight.url}/vad", content=content).json()["segments"]
+    expected = tight.post("/vad", content=content).json()["segments"]
 
     async def one(client: httpx.AsyncClient) -> int:
         answer = await client.post("/vad", content=content)
@@ -154,11 +154,11 @@ def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: 
     eventually(lambda: gauges(tight) == {"vad_inflight": 0, "vad_queue_depth": 0})
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_thousand_aborted_uploads_leave_nothing(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
     with local_server(small_model, tmp_path) as server:
         descriptors = Path(f"/proc/{server.pid}/fd")
-        httpx.post(f"{server.url}/vad", content=speech_like.read_bytes())
+        server.post("/vad", content=speech_like.read_bytes())
         before = len(list(descriptors.iterdir()))
         for number in range(1_000):
             with socket.create_connection(address(server), timeout=20) as connection:
@@ -169,22 +169,22 @@ def test_a_thousand_aborted_uploads_leave_nothing(small_model: Path, speech_like
         eventually(lambda: gauges(server) == {"vad_inflight": 0, "vad_queue_depth": 0})
         eventually(lambda: server.upload_files == [])
         eventually(lambda: len(list(descriptors.iterdir())) <= before + 4)
-        assert httpx.post(f"{server.url}/vad", content=speech_like.read_bytes()).status_code == 200
+        assert server.post("/vad", content=speech_like.read_bytes()).status_code == 200
 
 
 def test_a_client_that_leaves_stops_its_work(small_model: Path, long_file: Path, tmp_path: Path) -> None:
     with local_server(small_model, tmp_path, {"VAD_WORKERS": "1"}) as server:
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{server.url}/vad", content=long_file.read_bytes(), timeout=httpx.Timeout(20, read=0.05))
+            server.post("/vad", content=long_file.read_bytes(), timeout=httpx.Timeout(20, read=0.05))
         eventually(lambda: gauges(server)["vad_inflight"] == 0)
         assert server.upload_files == []
         scored = "vad_audio_seconds_total{"
-        assert scored not in httpx.get(f"{server.url}/metrics").text, "the file was not scored to its end"
+        assert scored not in server.get("/metrics").text, "the file was not scored to its end"
 
 
 def test_the_deadline_is_told(small_model: Path, long_file: Path, tmp_path: Path) -> None:
     with local_server(small_model, tmp_path, {"VAD_REQUEST_TIMEOUT_S": "0.01"}) as server:
-        answer = httpx.post(f"{server.url}/vad", content=long_file.read_bytes(), timeout=60)
+        answer = server.post("/vad", content=long_file.read_bytes(), timeout=60)
         assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
         eventually(lambda: server.upload_files == [])
 
@@ -195,7 +195,7 @@ def test_sigterm_finishes_what_is_inside_and_exits_0(small_model: Path, long_fil
         answers: list[httpx.Response] = []
 
         def send() -> None:
-            answers.append(httpx.post(f"{server.url}/vad", content=long_file.read_bytes(), timeout=60))
+            answers.append(server.post("/vad", content=long_file.read_bytes(), timeout=60))
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -238,12 +238,12 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(small_model: Path
         assert len(list(base.iterdir())) == 1
         with local_server(small_model, tmp_path / "other", {"VAD_TMP_DIR": str(tmp_path / "tmp")}):
             assert len(list(base.iterdir())) == 2, "a neighbour's directory is left alone"
-        assert httpx.get(f"{again.url}/health").status_code == 200
+        assert again.get("/health").status_code == 200
 
 
 def test_the_disk_budget(small_model: Path, tmp_path: Path) -> None:
     with local_server(small_model, tmp_path, {"VAD_TMP_BUDGET_MB": "1"}) as server:
-        answer = httpx.post(f"{server.url}/vad", content=b"RIFF" + b"\x00" * (3 << 20))
+        answer = server.post("/vad", content=b"RIFF" + b"\x00" * (3 << 20))
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert server.upload_files == []
 

@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.server import running_server
@@ -62,8 +61,8 @@ def test_a_request_is_one_span_and_a_probe_none(
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with running_server(small_model, tmp_path, told) as server:
-        assert httpx.get(f"{server.url}/health").status_code == 200
-        assert httpx.post(f"{server.url}/vad", content=speech_like.read_bytes()).status_code == 200
+        assert server.get("/health").status_code == 200
+        assert server.post("/vad", content=speech_like.read_bytes()).status_code == 200
         eventually(lambda: collector.spans)
     assert {name for name, _ in collector.spans} == {"vad-under-test"}
     assert [span.name for _, span in collector.spans] == ["POST /vad"]
@@ -72,6 +71,6 @@ def test_a_request_is_one_span_and_a_probe_none(
 
 def test_without_the_variables_nothing_is_loaded(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
     with running_server(small_model, tmp_path) as server:
-        assert httpx.post(f"{server.url}/vad", content=speech_like.read_bytes()).status_code == 200
+        assert server.post("/vad", content=speech_like.read_bytes()).status_code == 200
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
     assert "google/_upb" not in maps, "protobuf's library would be there"

@@ -76,4 +76,4 @@ def test_what_is_too_long_is_never_cut_to_length(
 def test_nothing_of_this_is_unexpected(server: RunningServer) -> None:
     """The server has met the whole corpus by now, and logged no traceback."""
     assert "Traceback" not in server.log
-    assert httpx.get(f"{server.url}/health/ready").status_code == 200
+    assert server.get("/health/ready").status_code == 200

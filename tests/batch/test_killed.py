@@ -20,7 +20,7 @@ SHARD_FILES = 50
 SHARDS = CLIPS // SHARD_FILES
 Collection = tuple[Path, list[str]]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 def kill_half_way(arguments: list[str], environment: dict[str, str], log: Path, done: Callable[[], int]) -> None:
@@ -62,7 +62,6 @@ def test_on_this_machine(small_model: Path, collection: Collection, tmp_path: Pa
     check_every_clip_once(read_jsonl(results), collection[1])
 
 
-@pytest.mark.full
 def test_on_ray_and_object_storage(
     small_model: Path, collection: Collection, storage: ObjectStorage, tmp_path: Path
 ) -> None:
@@ -94,7 +93,6 @@ def test_on_ray_and_object_storage(
     check_every_clip_once([row for table in tables for row in table.to_pylist()], collection[1])
 
 
-@pytest.mark.full
 def test_object_storage_without_ray(small_model: Path, storage: ObjectStorage, few: Collection, tmp_path: Path) -> None:
     storage.make_bucket("few")
     storage.upload(*few, "few", "deep/er")
@@ -104,7 +102,6 @@ def test_object_storage_without_ray(small_model: Path, storage: ObjectStorage, f
     check_every_clip_once(read_jsonl(tmp_path), few[1])
 
 
-@pytest.mark.full
 def test_a_file_that_kills_actors_costs_only_itself(small_model: Path, tmp_path: Path) -> None:
     need("ray", "the extra [ray]")
     clips = tmp_path / "clips"

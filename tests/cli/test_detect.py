@@ -35,6 +35,7 @@ def test_json_is_the_default_where_nobody_looks(found: list[list[int]]) -> None:
     assert len(found) == 2
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own(small_model: Path, speech_like: Path, found: list[list[int]]) -> None:
     ended = spawn(small_model, "detect", "-", stdin=speech_like.read_bytes())
     assert (ended.returncode, ended.stderr) == (0, "")

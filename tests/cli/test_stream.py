@@ -111,6 +111,7 @@ def test_raw_pcm_from_a_pipe(small_model: Path, server: RunningServer, encoding:
     assert found[-1]["duration_ms"] == 6_000
 
 
+@pytest.mark.slow
 def test_a_pipe_between_processes(small_model: Path) -> None:
     found = messages(spawn(small_model, "stream", "-", stdin=pcm(bursts(3.0, [(0.5, 1.5)]))))
     assert len(segments(found)) == 1
@@ -242,6 +243,7 @@ def test_no_model(tmp_path: Path, speech_like: Path) -> None:
     assert call(tmp_path / "none", "stream", str(speech_like), MODELSCOPE_CACHE=str(tmp_path)).returncode == 3
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_sound_but_not_the_answer(small_model: Path) -> None:
     process = subprocess.Popen(
         command("stream", "-"), env=environment(small_model), stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -259,6 +261,7 @@ def test_an_interrupt_ends_the_sound_but_not_the_answer(small_model: Path) -> No
     assert [message["type"] for message in [first, *rest]] == ["speech_start", "speech_end", "done"]
 
 
+@pytest.mark.slow
 def test_a_person_sees_it_move(small_model: Path, speech_like: Path) -> None:
     leader, follower = pty.openpty()
     process = subprocess.Popen(
