@@ -16,7 +16,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ['/vad', '/analyses', '/health'].map((path) => [path, { target: SERVICE, ws: true }]),
+      ['/vad', '/analyses', '/models', '/options', '/health'].map((path) => [path, { target: SERVICE, ws: true }]),
     ),
   },
 });

@@ -41,9 +41,27 @@ class CardView:
         boxes = [region.bounding_box() for region in self.regions.all()]
         return sorted((box["x"], box["x"] + box["width"]) for box in boxes if box)
 
+    def option(self, name: str) -> Locator:
+        """The field of an option, beside its slider."""
+        return self.root.locator(f'[data-option="{name}"]')
+
     def set_option(self, name: str, value: float) -> None:
-        """Move a slider."""
-        self.root.locator(f'input[data-option="{name}"]').fill(str(value))
+        """Type a number."""
+        self.option(name).fill(str(value))
+        self.option(name).press("Enter")
+
+    def choose_mode(self, mode: str) -> None:
+        """Press its button."""
+        self.root.locator(f'input[type=radio][value="{mode}"] + span').click()
+
+    @property
+    def models(self) -> Locator:
+        """The chooser."""
+        return self.root.get_by_label("Model", exact=True)
+
+    def expect_made_by(self, model: str, mode: str) -> None:
+        """Return when it shows an answer of this model, in this mode."""
+        expect(self.root.locator(".made-by")).to_have_text(f"model {model} · mode {mode}", timeout=LONG_MS)
 
     def export(self, form: str) -> tuple[str, bytes]:
         """(file name, content) of a download."""

@@ -123,7 +123,7 @@ def test_reset_takes_the_mode_back_too(server: RunningServer, open_page: OpenPag
     card = upload(open_page(server.url), speech_like)
     card.await_segments(2)
     command = card.root.locator(".command code")
-    card.root.locator('input[type=radio][value="tight"] + span').click()
+    card.choose_mode("tight")
     card.set_option("speech_pad_ms", 200)
     expect(command).to_contain_text("mode=tight&speech_pad_ms=200")
     card.root.get_by_role("button", name="Reset").click()

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Playwright, WebSocketRou
 
 from tests.browser.card import LONG_MS, last_card
 from tests.browser.conftest import OpenPage, launched, pages_of
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server, running_server
 from tests.signals import bursts
 
 
@@ -82,6 +82,39 @@ def test_live_with_a_key(open_page: OpenPage, small_model: Path, tmp_path: Path)
         field.fill("open-sesame", timeout=LONG_MS)
         field.press("Enter")
         expect(panel).to_have_attribute("data-segments", "1", timeout=LONG_MS)
+
+
+def test_live_with_another_model(open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    settings = {"VAD_MODELS": f"small={small_model},silero"}
+    with local_server(f"small={small_model}", tmp_path, settings) as server:
+        page = open_page(server.url)
+        sockets: list[str] = []
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.get_by_role("button", name="Live").click()
+        panel = page.locator(".listen")
+        panel.get_by_text("Settings").click()
+        expect(panel.locator('[data-option="max_end_silence_time"]')).to_have_value("800")
+        panel.get_by_label("Model", exact=True).select_option("silero")
+        # Before anything was heard: the defaults of that model, in its mode.
+        for name, value in {"threshold": "0.5", "neg_threshold": "0.35", "min_speech_duration_ms": "250"}.items():
+            expect(panel.locator(f'[data-option="{name}"]')).to_have_value(value)
+        # Streams have a machine of their own in some modes.
+        panel.locator('input[value="smoothed"] + span').click()
+        expect(panel.locator('[data-option="pad_start_frame"]')).to_have_value("5")
+        panel.locator('input[value="tight"] + span').click()
+        panel.locator('[data-option="speech_pad_ms"]').fill("70")
+        panel.get_by_role("button", name="Start").click()
+        expect(panel.locator(".made-by")).to_have_text("model silero · mode tight", timeout=LONG_MS)
+        assert "model=silero&speech_pad_ms=70&" in sockets[-1]
+        expect(panel.locator(".time")).to_contain_text("0:02.", timeout=LONG_MS)
+        panel.get_by_role("button", name="Stop").click()
+        expect(panel.locator('.state[data-state="liveDone"]')).to_be_visible(timeout=LONG_MS)
+        # What is refused is said beside the option.
+        panel.locator('[data-option="neg_threshold"]').fill("0.9")
+        panel.get_by_role("button", name="Start").click()
+        expect(panel.locator('[data-row="neg_threshold"]').get_by_role("alert")).to_contain_text("at most threshold")
+        expect(panel.get_by_role("button", name="Start")).to_be_enabled()
 
 
 def _start_live(page: Page) -> Locator:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from app.config import DEFAULT_MODEL
+from tests.browser.card import upload
 from tests.browser.conftest import OpenPage
+from tests.browser.offered import expect_service_s_options
 from tests.server import RunningServer, running_server
 
 pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
@@ -30,6 +33,16 @@ def test_the_page_says_which_model_serves(fallen_back: RunningServer, open_page:
     notice.wait_for()
     assert "silero-vad" in notice.inner_text()
     assert "silero-vad" in page.locator("footer").inner_text()
+
+
+def test_its_own_defaults_are_shown(fallen_back: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    card = upload(open_page(fallen_back.url), speech_like)
+    card.expect_made_by("silero", "tight")
+    expect(card.root.locator('input[type=radio][value="tight"]')).to_be_checked()
+    expect_service_s_options(fallen_back, card, "silero", "tight")
+    card.choose_mode("endpoint")
+    expect_service_s_options(fallen_back, card, "silero", "endpoint")
+    expect(card.option("speech_noise_thres")).to_have_value("0")
 
 
 def test_it_says_nothing_when_the_model_serves(server: RunningServer, open_page: OpenPage) -> None:

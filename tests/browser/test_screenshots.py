@@ -1,14 +1,15 @@
 """Pictures of the page, kept in artifacts/screenshots/ for people to look at."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import upload
+from tests.browser.card import CardView, upload
 from tests.browser.conftest import OpenPage
 from tests.conftest import ROOT
-from tests.server import RunningServer
+from tests.server import RunningServer, local_server
 
 SHOTS = ROOT / "artifacts" / "screenshots"
 LOOKS = {
@@ -28,10 +29,18 @@ def shoot(page: Page, name: str) -> bytes:
     return page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
+@pytest.fixture(scope="module")
+def full_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The published model, and what else is at hand."""
+    model = f"fsmn={published_model}"
+    with local_server(model, tmp_path_factory.mktemp("full"), {"VAD_MODELS": "auto"}) as server:
+        yield server
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize("look", LOOKS)
-def test_pictures(published_server: RunningServer, open_page: OpenPage, reference: Path, look: str) -> None:
-    page = open_page(published_server.url, **LOOKS[look])
+def test_pictures(full_server: RunningServer, open_page: OpenPage, reference: Path, look: str) -> None:
+    page = open_page(full_server.url, **LOOKS[look])
     card = upload(page, reference / "audio" / "vad_example.wav")
     card.await_segments(12)
     expect(card.regions).to_have_count(12)
@@ -39,12 +48,12 @@ def test_pictures(published_server: RunningServer, open_page: OpenPage, referenc
 
 
 @pytest.mark.reference
-def test_picture_of_a_comparison(published_server: RunningServer, open_page: OpenPage, reference: Path) -> None:
-    page = open_page(published_server.url)
+def test_picture_of_a_comparison(full_server: RunningServer, open_page: OpenPage, reference: Path) -> None:
+    page = open_page(full_server.url)
     card = upload(page, reference / "audio" / "vad_example.wav")
     card.await_segments(12)
     page.get_by_role("button", name="Compare settings").click()
     below = page.locator("article.card").nth(1)
-    below.locator('input[type=radio][value="tight"] + span').click()
+    CardView(page, below).choose_mode("tight")
     expect(below).not_to_have_attribute("data-segments", "12")
     assert len(shoot(page, "compare")) > 50_000, "there is little to be seen"

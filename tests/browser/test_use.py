@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.api.ui import STATIC
+from app.registry import Registry
 from tests.browser.card import CardView, upload
 from tests.browser.conftest import OpenPage
 from tests.conftest import ROOT
@@ -196,4 +197,12 @@ def test_every_text_of_the_page_is_used() -> None:
     keys = re.findall(r"^  (\w+): \[", sources.pop("texts.ts"), re.MULTILINE)
     assert len(keys) > 50
     code = "\n".join(sources.values())
-    assert [key for key in keys if not re.search(rf"\b{key.removeprefix('help_')}\b", code)] == []
+    assert [key for key in keys if not re.search(rf"\b{key}\b", code)] == []
+
+
+def test_every_option_of_the_service_has_a_chinese_text() -> None:
+    names = (ROOT / "web" / "src" / "names.ts").read_text()
+    told = set(re.findall(r"^  (\w+): \['[^']*[\u4e00-\u9fff]", names, re.MULTILINE))
+    segmenters = Registry.of([]).segmenters
+    options = {option for _, kind in segmenters.variants() for option in kind.options.names()}
+    assert told == options | set(segmenters.modes)

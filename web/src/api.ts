@@ -9,16 +9,29 @@ export interface Segment {
   duration_ms: number;
   forced_end: boolean;
   speech_probability: number;
+  /** Of a model that tells more than speech. */
+  label?: string;
 }
 
-export type OptionValues = Record<string, string | number | boolean>;
+export type Value = string | number | boolean;
+export type OptionValues = Record<string, Value>;
+
+/** Which model answered. */
+export interface Model {
+  name: string;
+  id: string;
+  revision: string | null;
+  fingerprint: string;
+}
 
 export interface Summary {
   name: string;
+  model: Model;
   degraded: boolean;
   audio: { duration_ms: number; sample_rate: number; channels: number; format: string; subtype: string; truncated: boolean };
   speech_ms: number;
   speech_ratio: number;
+  /** The mode, and its options in force. */
   options: OptionValues;
   timing: { total_ms: number; rtf: number };
   analysis_id?: string | null;
@@ -37,9 +50,47 @@ export interface Health {
   status: string;
   version: string;
   device: string | null;
-  model: { id: string; revision: string | null } | null;
+  /** The default one. */
+  model: Model | null;
+  /** Names of all that are loaded. */
+  models: string[];
   /** Why another model serves than the one that was asked for. */
   fallback: string | null;
+}
+
+/** A model that can be asked for, or that is known and could be. */
+export interface ListedModel {
+  name: string;
+  title: string;
+  /** `available`: loaded at its first use. */
+  state: 'loaded' | 'available' | 'absent';
+  live: boolean;
+  default_mode: string;
+}
+
+/** JSON Schema, as far as options need it. */
+export interface Schema {
+  type?: string;
+  default?: Value | null;
+  minimum?: number;
+  exclusiveMinimum?: number;
+  maximum?: number;
+  exclusiveMaximum?: number;
+  enum?: Value[];
+  const?: Value;
+  anyOf?: Schema[];
+  unit?: string;
+  description?: string;
+}
+
+/** What a mode's options apply to; a mode without an entry of a use takes its first one. */
+export type Use = 'file' | 'live' | 'labelled';
+
+export interface OfferedOptions {
+  modes: { mode: string; use: Use; title: string; options: Record<string, Schema> }[];
+  /** Of the models that are loaded; for each mode every option's value where none is given. */
+  models: Record<string, { default_mode: string; use: Use; defaults: Record<string, OptionValues> }>;
+  default_model: string;
 }
 
 /** An error as the service tells it, or `code: "network"` when it was not reached. */
@@ -49,6 +100,8 @@ export class Problem extends Error {
     readonly detail: string,
     readonly code: string,
     readonly status: number,
+    /** The option that is at fault, if it is one. */
+    readonly option: string | null = null,
   ) {
     super(`${title}: ${detail}`);
   }
@@ -70,7 +123,8 @@ export class Problem extends Error {
   static fromText(text: string, status: number, phrase: string): Problem {
     try {
       const document = JSON.parse(text) as Record<string, unknown>;
-      return new Problem(String(document['title'] ?? phrase), String(document['detail'] ?? ''), String(document['code'] ?? ''), status);
+      const told = (name: string, otherwise = ''): string => String(document[name] ?? otherwise);
+      return new Problem(told('title', phrase), told('detail'), told('code'), status, told('option') || null);
     } catch {
       return new Problem(`${status} ${phrase}`, text.slice(0, 200), '', status);
     }
@@ -116,6 +170,14 @@ async function get(path: string, query: OptionValues = {}, signal?: AbortSignal)
   }
   if (!response.ok) throw await Problem.of(response);
   return response;
+}
+
+export async function listModels(): Promise<ListedModel[]> {
+  return ((await (await get('models')).json()) as { models: ListedModel[] }).models;
+}
+
+export async function offeredOptions(): Promise<OfferedOptions> {
+  return (await get('options')).json() as Promise<OfferedOptions>;
 }
 
 export async function segmentsOf(id: string, options: OptionValues): Promise<Detection> {

@@ -1,17 +1,20 @@
 /** One file under one set of options. */
 
 import { Problem, segmentsOf, type Detection, type Segment } from './api';
+import { catalogue } from './catalogue';
 import { h, icon } from './dom';
 import { ExportPanel } from './exports';
 import { setText } from './i18n';
 import { pressed } from './keys';
 import { Options } from './options';
+import type { Picture } from './picture';
 import { ProblemBox } from './problem';
 import { megabytes, ProgressBar } from './progress';
 import { SettingsPanel } from './settings';
 import type { Source } from './source';
 import { SummaryLine } from './summary';
 import { SegmentTable } from './table';
+import { thresholdsOf } from './thresholds';
 import { clock } from './time';
 import { Toolbar } from './toolbar';
 import { View } from './view';
@@ -34,7 +37,9 @@ export class Card {
   private readonly progress = new ProgressBar();
   private readonly problem = new ProblemBox();
   private readonly notice = new ProblemBox();
+  private readonly notKept = new ProblemBox();
   private readonly meta = h('p', { class: 'meta' });
+  private readonly madeBy = h('span', { class: 'made-by' });
   private readonly compare = h('button', { type: 'button', class: 'quiet compare', hidden: true, tLabel: 'compare', onclick: () => this.host.compare(this) });
   private readonly body = h('div', { class: 'card-body', hidden: true });
   private readonly summary = new SummaryLine();
@@ -42,10 +47,15 @@ export class Card {
   private readonly toolbar: Toolbar;
   readonly media: HTMLAudioElement;
   private exports: ExportPanel | null = null;
+  private settings: SettingsPanel | null = null;
   private answer: Detection | null = null;
   private current = -1;
   private asking = false;
   private askAgain = false;
+  /** Whether the file has to go, whatever the service keeps of it. */
+  private sendAgain = false;
+  /** The model that the file is being sent to. */
+  private sending: string | null = null;
   private cancel: (() => void) | null = null;
 
   /** `options`: those of the card that this one is compared with. */
@@ -66,7 +76,7 @@ export class Card {
       fit: () => this.view?.fit(),
     });
     this.element = h('article', { class: 'card', 'aria-label': label });
-    this.element.append(this.header(number), this.progress.element, this.problem.element, this.notice.element, this.body);
+    this.element.append(this.header(number), this.progress.element, this.problem.element, this.notice.element, this.notKept.element, this.body);
     this.element.addEventListener('keydown', (event) => this.key(event));
   }
 
@@ -83,20 +93,34 @@ export class Card {
 
   /** Uploads and shows, whatever comes of it. */
   async analyse(): Promise<void> {
+    this.sendAgain = true;
+    this.askAgain = true;
+    if (!this.asking) await this.ask();
+  }
+
+  private async send(): Promise<void> {
     this.problem.clear();
-    this.progress.show('uploading', {}, 0, () => this.cancel?.());
-    const upload = this.source.detect(this.options?.changed() ?? {}, {
+    this.sendAgain = false;
+    this.sending = this.options?.model ?? null;
+    this.progress.show('uploading', {}, 0, () => this.giveUp());
+    const upload = this.source.detect(this.options?.request() ?? {}, {
       uploaded: (done, total) => this.progress.show('uploadingOf', { done: megabytes(done), total: megabytes(total) }, done / total),
       found: (segments, doneMs, expectedMs) => this.showFound(segments, doneMs, expectedMs),
     });
     this.cancel = upload.cancel;
     try {
-      await this.present(await upload.result);
-    } catch (error) {
-      this.fail(error);
+      const answer = await upload.result;
+      this.sending = null;
+      await this.present(answer);
     } finally {
+      this.sending = null;
       this.progress.hide();
     }
+  }
+
+  private giveUp(): void {
+    this.askAgain = false;
+    this.cancel?.();
   }
 
   private showFound(segments: readonly Segment[], doneMs: number, expectedMs: number | null): void {
@@ -117,7 +141,9 @@ export class Card {
 
   private fail(error: unknown): void {
     const again = { key: 'retry', run: () => void this.analyse() } as const;
-    if (error instanceof DOMException && error.name === 'AbortError') {
+    if (error instanceof Problem && error.option && this.settings?.complain(error)) {
+      this.problem.clear();
+    } else if (error instanceof DOMException && error.name === 'AbortError') {
       this.problem.note('cancelled', again);
     } else if (error instanceof Problem && error.code === 'no_such_analysis') {
       this.problem.show(error, { ...again, key: 'again' });
@@ -126,9 +152,18 @@ export class Card {
     }
   }
 
-  /** Shows an answer; the first time, with everything around it. */
-  async present(answer: Detection): Promise<void> {
-    if (!this.exports) await this.furnish(answer);
+  /** Shows an answer to the file itself; the first time, with everything around it. */
+  private async present(answer: Detection): Promise<void> {
+    this.describe(answer);
+    this.progress.show('drawing', {}, null, null);
+    const { name } = answer.model;
+    const [offers, picture] = await Promise.all([catalogue(), this.source.fetchPicture(name)]);
+    if (offers.isNews(name)) await offers.reload();
+    this.options ??= new Options(offers, name);
+    if (!this.exports) this.furnish(this.options, picture);
+    else this.view?.show(picture);
+    if (picture) this.notKept.clear();
+    else this.notKept.tell('notKept');
     this.showSegments(answer);
   }
 
@@ -141,33 +176,25 @@ export class Card {
     } finally {
       this.progress.hide();
     }
+    // The other one may be on its way to another model.
+    if (this.settings && card.answer?.model.name !== this.options?.model) this.turned();
   }
 
-  private async furnish(answer: Detection): Promise<void> {
-    const { source } = this;
-    this.options ??= new Options(source.first?.options ?? answer.options);
-    this.describe(answer);
-    this.progress.show('drawing', {}, null, null);
-    const picture = await source.fetchPicture();
-    this.exports = new ExportPanel(source, this.options, this.progress, (error) => this.fail(error));
-    const settings = new SettingsPanel(this.options, () => this.turned());
+  private furnish(options: Options, picture: Picture | null): void {
+    this.exports = new ExportPanel(this.source, options, this.progress, (error) => this.fail(error));
+    const settings = new SettingsPanel(options, () => this.turned());
+    this.settings = settings;
     const left = h('section', { class: 'turn' }, h('h3', { t: 'settings' }), h('p', { class: 'hint', t: 'settingsHint' }), settings.element);
     const right = h('section', { class: 'list' }, h('h3', { t: 'segments' }), this.table.element);
     this.compare.hidden = false;
     this.body.hidden = false;
     this.body.replaceChildren(this.summary.element);
     if (picture) {
-      this.view = this.makeView(new View(picture, this.media, this.viewEvents()));
-    } else {
-      this.notice.tell('notKept');
+      this.toolbar.setDuration(picture.durationMs);
+      this.view = new View(picture, this.media, this.viewEvents());
+      this.body.append(this.toolbar.element, this.view.element, h('p', { class: 'hint keys', t: 'keys' }));
     }
     this.body.append(h('div', { class: 'columns' }, left, right), this.exports.element);
-  }
-
-  private makeView(view: View): View {
-    this.toolbar.setDuration(this.source.picture?.durationMs ?? 0);
-    this.body.append(this.toolbar.element, view.element, h('p', { class: 'hint keys', t: 'keys' }));
-    return view;
   }
 
   private viewEvents(): ConstructorParameters<typeof View>[2] {
@@ -189,6 +216,7 @@ export class Card {
   private describe({ audio, timing, degraded }: Detection): void {
     const format = [audio.format, audio.subtype].filter(Boolean).join(' ');
     this.meta.replaceChildren(
+      this.madeBy,
       h('span', { t: ['meta', { format, rate: audio.sample_rate, channels: audio.channels }] }),
       h('span', { t: ['timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) }] }),
     );
@@ -199,20 +227,31 @@ export class Card {
   private showSegments(answer: Detection): void {
     this.answer = answer;
     this.current = -1;
+    this.learn(answer);
     this.summary.show(answer.segments.length, answer.speech_ms, answer.audio.duration_ms);
     this.table.select(-1);
     this.table.show(answer.segments);
     this.view?.select(null);
-    this.view?.setSegments(answer.segments, this.options?.thresholds() ?? []);
+    this.view?.setSegments(answer.segments, this.options ? thresholdsOf(this.options) : []);
     this.exports?.refresh();
     this.element.dataset['segments'] = String(answer.segments.length);
   }
 
-  /** A slider has moved: one question at a time, the newest settings last. */
+  /** What turned out to be in force. */
+  private learn({ model, options }: Detection): void {
+    setText(this.madeBy, 'madeBy', { model: model.name, mode: String(options['mode']) });
+    if (model.name === this.options?.model) this.options.learn(options);
+    this.settings?.refresh();
+    this.settings?.content();
+  }
+
+  /** A setting has changed: one question at a time, the newest settings last. */
   private turned(): void {
     this.exports?.refresh();
     this.askAgain = true;
     if (!this.asking) void this.ask();
+    // What another model would make of the file is not waited for.
+    else if (this.sending && this.sending !== this.options?.model) this.cancel?.();
   }
 
   private async ask(): Promise<void> {
@@ -220,17 +259,23 @@ export class Card {
     try {
       while (this.askAgain) {
         this.askAgain = false;
-        if (!this.source.id) {
-          await this.analyse(); // which shows its own problem
-          continue;
-        }
-        this.showSegments(await segmentsOf(this.source.id, this.options?.changed() ?? {}));
-        this.problem.clear();
+        await this.answerSettings();
       }
-    } catch (error) {
-      this.fail(error);
     } finally {
       this.asking = false;
+    }
+  }
+
+  private async answerSettings(): Promise<void> {
+    const { options } = this;
+    const id = options && !this.sendAgain ? this.source.idOf(options.model) : null;
+    try {
+      if (!options || !id) return await this.send();
+      this.showSegments(await segmentsOf(id, options.changed()));
+      this.problem.clear();
+    } catch (error) {
+      // There is a newer question than the one that failed.
+      if (!this.askAgain) this.fail(error);
     }
   }
 

@@ -35,7 +35,7 @@ export class CardList implements CardHost {
 
   compare(card: Card): void {
     const { source } = card;
-    if (!source.first || !card.options) return;
+    if (!card.options) return;
     const number = this.of(source).length + 1;
     const copy = new Card(source, this, number, card.options.copy());
     const last = this.of(source).at(-1) ?? card;

@@ -23,7 +23,8 @@ export class CurveCanvas {
 
   constructor(
     readonly canvas: HTMLCanvasElement,
-    private readonly picture: Picture,
+    /** Null where a probability is not to be had. */
+    public picture: Picture | null,
   ) {}
 
   show(stretch: Stretch): void {
@@ -86,6 +87,7 @@ export class CurveCanvas {
   }
 
   private drawProbability(context: CanvasRenderingContext2D, width: number, height: number): void {
+    if (!this.picture) return;
     const { probabilities, frameMs } = this.picture;
     const perPixel = (this.stretch.endMs - this.stretch.startMs) / width / frameMs;
     const first = this.stretch.startMs / frameMs;

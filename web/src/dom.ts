@@ -1,9 +1,8 @@
 /** Elements made in one expression. */
 
-import { setText, type Args } from './i18n';
-import type { TextKey } from './texts';
+import { setText, type Args, type Words } from './i18n';
 
-type Value = string | number | boolean | undefined | EventListener | TextKey | [TextKey, Args];
+type Value = string | number | boolean | undefined | EventListener | Words | [Words, Args];
 type Attributes = Record<string, Value>;
 
 const PLACES = { t: 'text', tLabel: 'label', tTitle: 'title', tPlaceholder: 'placeholder' } as const;
@@ -25,7 +24,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 
 function set(element: HTMLElement, name: string, value: Value): void {
   if (name in PLACES) {
-    const [key, args] = Array.isArray(value) ? value : [value as TextKey, {}];
+    const [key, args] = Array.isArray(value) ? value : [value as Words, {}];
     setText(element, key, args, PLACES[name as keyof typeof PLACES]);
   } else if (typeof value === 'function') {
     element.addEventListener(name.slice(2), value);

@@ -60,18 +60,17 @@ export class ExportPanel {
     if (blob) save(blob, `${stem(this.source.name)}.${form.extension}`);
   }
 
-  private query(form: ExportForm): OptionValues {
-    const options = this.options.changed();
+  private query(form: ExportForm, options: OptionValues): OptionValues {
     return form.name === 'md' ? { ...options, lang: language() } : options;
   }
 
   private async fromKept(form: ExportForm): Promise<Blob | null> {
-    if (this.source.id) return exported(this.source.id, form.name, this.query(form));
-    return this.fromAudio(form);
+    const id = this.source.idOf(this.options.model);
+    return id ? exported(id, form.name, this.query(form, this.options.changed())) : this.fromAudio(form);
   }
 
   private async fromAudio(form: ExportForm): Promise<Blob | null> {
-    const upload = excerpt(this.source.file, this.query(form), form.name, (done, total) => {
+    const upload = excerpt(this.source.file, this.query(form, this.options.request()), form.name, (done, total) => {
       this.progress.show('uploadingOf', { done: megabytes(done), total: megabytes(total) }, done / total, upload.cancel);
       if (done === total) this.progress.show('exporting', { name: form.key ? t(form.key) : form.label }, null, upload.cancel);
     });

@@ -1,6 +1,7 @@
 /** The panel of the microphone: record to a file, or detect live. */
 
-import { Problem, type OptionValues, type Segment } from './api';
+import { Problem, type Model, type OptionValues, type Segment } from './api';
+import { catalogue } from './catalogue';
 import { h } from './dom';
 import { setText } from './i18n';
 import { LivePicture } from './live-picture';
@@ -22,10 +23,13 @@ export class ListenPanel {
   private readonly problem = new ProblemBox();
   private readonly picture = new LivePicture();
   private readonly table: SegmentTable;
-  private readonly options = new Options();
-  private readonly settings = new SettingsPanel(this.options, () => undefined);
+  private settings: SettingsPanel | null = null;
+  private readonly details = h('details', { hidden: true }, h('summary', { t: 'settings' }), h('p', { class: 'hint', t: 'liveNext' }));
   private readonly state = h('span', { class: 'state', role: 'status', t: 'liveIdle' });
   private readonly time = h('span', { class: 'time' });
+  private readonly madeBy = h('span', { class: 'hint made-by' });
+  /** The model that was asked for; null: none in particular. */
+  private asked: string | null = null;
   private readonly startButton = h('button', { type: 'button', class: 'primary', t: 'start', onclick: () => void this.start() });
   private readonly stopButton = h('button', { type: 'button', class: 'stop', t: 'stop', hidden: true, onclick: () => void this.stop() });
   private readonly openButton = h('button', { type: 'button', t: 'openAsFile', hidden: true, onclick: () => this.handOver() });
@@ -44,7 +48,7 @@ export class ListenPanel {
     this.table = new SegmentTable(['liveTable', {}], null);
     this.table.element.querySelector('.rows')?.classList.add('short');
     const close = h('button', { type: 'button', class: 'quiet', t: 'close', onclick: () => void this.close() });
-    const buttons = h('div', { class: 'toolbar' }, this.startButton, this.stopButton, this.openButton, this.state, this.time);
+    const buttons = h('div', { class: 'toolbar' }, this.startButton, this.stopButton, this.openButton, this.state, this.time, this.madeBy);
     this.element = h(
       'section',
       { class: 'card listen', tLabel: live ? 'liveTitle' : 'recordTitle' },
@@ -53,7 +57,10 @@ export class ListenPanel {
       buttons,
       this.picture.canvas,
     );
-    if (live) this.element.append(this.table.element, this.details());
+    if (live) {
+      this.element.append(this.table.element, this.details);
+      void this.furnish();
+    }
     this.table.show([], true);
   }
 
@@ -62,8 +69,17 @@ export class ListenPanel {
     return this.microphone !== null;
   }
 
-  private details(): HTMLElement {
-    return h('details', {}, h('summary', { t: 'settings' }), h('p', { class: 'hint', t: 'liveNext' }), this.settings.element);
+  /** Once it is known what can be set; without that, a stream has the service's defaults. */
+  private async furnish(): Promise<void> {
+    try {
+      const offers = await catalogue();
+      if (this.settings) return;
+      this.settings = new SettingsPanel(new Options(offers, offers.firstModel(true), true), () => undefined);
+      this.details.append(this.settings.element);
+      this.details.hidden = false;
+    } catch {
+      // The start tells what is wrong.
+    }
   }
 
   async start(): Promise<void> {
@@ -98,8 +114,10 @@ export class ListenPanel {
 
   private connect(): void {
     this.say('liveConnecting');
-    this.session = new LiveSession(this.rate, this.options.changed(), {
-      ready: (options) => this.connected(options),
+    this.asked = this.settings?.options.model ?? null;
+    this.settings?.content();
+    this.session = new LiveSession(this.rate, this.settings?.options.request() ?? {}, {
+      ready: (model, options) => void this.connected(model, options),
       speechStart: (startMs) => this.began(startMs),
       speechEnd: (segment) => this.ended(segment),
       probabilities: (startMs, frameMs, values) => this.picture.addProbabilities(startMs, frameMs, values),
@@ -108,10 +126,14 @@ export class ListenPanel {
     });
   }
 
-  private connected(options: OptionValues): void {
+  private async connected(model: Model, inForce: OptionValues): Promise<void> {
     this.say('liveSilent');
-    this.options.learn(options);
-    this.settings.refresh();
+    setText(this.madeBy, 'madeBy', { model: model.name, mode: String(inForce['mode']) });
+    await this.furnish();
+    const options = this.settings?.options;
+    if (options?.catalogue.isNews(model.name)) await options.catalogue.reload().catch(() => undefined);
+    if (options?.model === (this.asked ?? model.name)) options.learn(inForce);
+    this.settings?.refresh();
   }
 
   private heard(pcm: Int16Array<ArrayBuffer>): void {
@@ -155,7 +177,8 @@ export class ListenPanel {
   }
 
   private async failed(problem: Problem): Promise<void> {
-    this.problem.show(problem, { key: 'retry', run: () => void this.start() });
+    if (this.settings?.complain(problem)) this.details.open = true;
+    else this.problem.show(problem, { key: 'retry', run: () => void this.start() });
     this.say(this.state.dataset['state'] === 'liveConnecting' ? 'liveIdle' : 'liveDone');
     await this.quiet();
   }

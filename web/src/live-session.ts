@@ -1,12 +1,12 @@
 /** One live detection over the WebSocket. */
 
-import { Problem, refusal, socketAddress, type OptionValues, type Segment } from './api';
+import { Problem, refusal, socketAddress, type Model, type OptionValues, type Segment } from './api';
 
 export type FoundSegment = Omit<Segment, 'index'>;
 
 export interface LiveEvents {
-  /** `options`: every option in force. */
-  ready(options: OptionValues): void;
+  /** `options`: the mode, and its options in force. */
+  ready(model: Model, options: OptionValues): void;
   speechStart(startMs: number): void;
   speechEnd(segment: FoundSegment): void;
   probabilities(startMs: number, intervalMs: number, values: readonly number[]): void;
@@ -15,12 +15,12 @@ export interface LiveEvents {
 }
 
 type Message =
-  | { type: 'ready'; options: OptionValues }
+  | { type: 'ready'; model: Model; options: OptionValues }
   | { type: 'speech_start'; start_ms: number }
   | ({ type: 'speech_end' } & FoundSegment)
   | { type: 'probability'; start_ms: number; interval_ms: number; values: number[] }
   | { type: 'done'; segments: FoundSegment[] }
-  | { type: 'error'; code: string; title?: string; detail: string };
+  | { type: 'error'; code: string; title?: string; detail: string; option?: string };
 
 export class LiveSession {
   private readonly socket: WebSocket;
@@ -31,10 +31,10 @@ export class LiveSession {
 
   constructor(
     sampleRate: number,
-    options: OptionValues,
+    request: OptionValues,
     private readonly events: LiveEvents,
   ) {
-    const query = { ...options, sample_rate: sampleRate, encoding: 'pcm_s16le', probabilities: true };
+    const query = { ...request, sample_rate: sampleRate, encoding: 'pcm_s16le', probabilities: true };
     this.socket = new WebSocket(socketAddress('vad/stream', query));
     this.socket.binaryType = 'arraybuffer';
     this.socket.addEventListener('message', (event) => this.take(JSON.parse(String(event.data)) as Message));
@@ -66,7 +66,7 @@ export class LiveSession {
     if (message.type === 'ready') {
       this.wasReady = true;
       for (const pcm of this.early.splice(0)) this.socket.send(pcm);
-      events.ready(message.options);
+      events.ready(message.model, message.options);
       if (this.ending) this.end();
     } else if (message.type === 'speech_start') events.speechStart(message.start_ms);
     else if (message.type === 'speech_end') events.speechEnd(message);
@@ -76,7 +76,7 @@ export class LiveSession {
       events.done(message.segments.map((segment, place) => ({ ...segment, index: place + 1 })));
     } else if (message.type === 'error') {
       this.over = true;
-      events.failed(new Problem(message.title ?? message.code, message.detail, message.code, 0));
+      events.failed(new Problem(message.title ?? message.code, message.detail, message.code, 0, message.option));
     }
   }
 

@@ -2,6 +2,7 @@
 
 import { address, health } from './api';
 import { CardList } from './cards';
+import { catalogue } from './catalogue';
 import { h, icon } from './dom';
 import { applyLanguage, language, setLanguage, setText } from './i18n';
 import { ListenPanel } from './listen';
@@ -39,7 +40,7 @@ function header(): HTMLElement {
   });
   showLook();
   const docs = h('a', { href: address('docs'), t: 'apiDocs' });
-  const name = h('h1', {}, 'FSMN-VAD');
+  const name = h('h1', { t: 'pageName' });
   return h('header', { class: 'top' }, icon(LIVE), name, h('p', { t: 'tagline' }), h('nav', {}, docs, look, words));
 }
 
@@ -95,10 +96,13 @@ function acceptDrops(): void {
 
 async function fillFooter(footer: HTMLElement): Promise<void> {
   try {
-    const { model, fallback, version, device, status } = await health();
-    const entries = [h('span', { t: ['footVersion', { version }] })];
+    const { model, models, fallback, version, device, status } = await health();
+    const entries: HTMLElement[] = [];
     const named = model?.revision ? `${model.id} ${model.revision}` : (model?.id ?? '');
-    if (model) entries.unshift(h('span', { t: ['footModel', { model: named }] }));
+    if (model) entries.push(h('span', { t: ['footModel', { model: named }] }));
+    const others = models.filter((name) => name !== model?.name);
+    if (others.length > 0) entries.push(h('span', { t: ['footModels', { models: others.join(' · ') }] }));
+    entries.push(h('span', { t: ['footVersion', { version }] }));
     if (fallback) notice.replaceChildren(h('p', { class: 'notice', t: ['otherModel', { model: named }] }));
     if (device) entries.push(h('span', { t: ['footDevice', { device }] }));
     if (status !== 'ready') entries.push(h('span', { t: ['footState', { state: status }] }));
@@ -120,3 +124,5 @@ applyTheme();
 applyLanguage();
 acceptDrops();
 void fillFooter(footer);
+// Asked for ahead of the first file; who needs it and has not got it asks again, and tells what is wrong.
+void catalogue().catch(() => undefined);

@@ -1,37 +1,51 @@
-/** Mode and sliders of one set of options. */
+/** Model, mode and options of one card or stream. */
 
+import type { Problem } from './api';
 import { h, uniqueId } from './dom';
-import { SLIDERS, type Mode, type Options, type Slider } from './options';
+import { Field } from './field';
+import { setText } from './i18n';
+import { modeHelp, modeName } from './names';
+import type { Options } from './options';
+
+/** So many options are all shown; of more the first few, which services list by weight, and the rest on demand. */
+const FEW = 9;
+const FIRST = 3;
 
 export class SettingsPanel {
   readonly element: HTMLElement;
-  private readonly groups: Record<Mode, HTMLElement>;
-  private readonly fields = new Map<string, { range: HTMLInputElement; number: HTMLInputElement }>();
-  private readonly radios: HTMLInputElement[] = [];
+  private readonly chooser: HTMLElement;
+  private readonly select: HTMLSelectElement;
+  private readonly loading = h('p', { class: 'hint', t: 'modelLoads' });
+  private readonly modelComplaint = h('p', { class: 'complaint', role: 'alert', hidden: true });
+  private readonly modes = h('fieldset', { class: 'modes' }, h('legend', { t: 'mode' }));
+  private readonly radios: HTMLInputElement[];
+  private readonly rows = h('div', { class: 'options' });
+  private readonly fields = new Map<string, Field>();
+  /** Which options there are fields for. */
+  private drawn = '';
 
-  /** `changed` is called with every move of a slider. */
+  /** `changed` is called with every change, of the model too. */
   constructor(
     readonly options: Options,
     private readonly changed: () => void,
   ) {
-    this.groups = { endpoint: h('div', { class: 'sliders' }), tight: h('div', { class: 'sliders' }) };
-    for (const slider of SLIDERS) this.groups[slider.mode].append(this.field(slider));
-    this.element = h('div', { class: 'settings' }, this.modes(), this.groups.endpoint, this.groups.tight, this.resetButton());
+    const id = uniqueId('model');
+    this.select = h('select', { id, onchange: () => this.takeModel() });
+    this.chooser = h('div', { class: 'model' }, h('label', { for: id, t: 'model' }), this.select, this.loading, this.modelComplaint);
+    if (!options.live) this.chooser.insertBefore(h('p', { class: 'hint', t: 'modelHint' }), this.loading);
+    this.radios = options.catalogue.modes.map((mode) => this.radio(mode, id));
+    this.element = h('div', { class: 'settings' }, this.chooser, this.modes, this.rows, this.resetButton());
     this.refresh();
   }
 
-  private modes(): HTMLElement {
-    const name = uniqueId('mode');
-    const choice = (mode: Mode): HTMLElement => {
-      const choose = (): void => {
-        this.options.mode = mode;
-        this.update();
-      };
-      const radio = h('input', { type: 'radio', name, value: mode, onchange: choose });
-      this.radios.push(radio);
-      return h('label', { tTitle: mode === 'tight' ? 'modeTightHelp' : 'modeEndpointHelp' }, radio, h('span', { t: mode === 'tight' ? 'modeTight' : 'modeEndpoint' }));
+  private radio(mode: string, group: string): HTMLInputElement {
+    const choose = (): void => {
+      this.options.mode = mode;
+      this.update();
     };
-    return h('fieldset', { class: 'modes' }, h('legend', { t: 'mode' }), choice('endpoint'), choice('tight'));
+    const radio = h('input', { type: 'radio', name: `mode-${group}`, value: mode, onchange: choose });
+    this.modes.append(h('label', {}, radio, h('span', { t: modeName(mode) })));
+    return radio;
   }
 
   private resetButton(): HTMLElement {
@@ -42,22 +56,8 @@ export class SettingsPanel {
     return h('button', { type: 'button', class: 'quiet', t: 'reset', onclick: reset });
   }
 
-  private field(slider: Slider): HTMLElement {
-    const id = uniqueId(slider.name);
-    const range = h('input', { id, type: 'range', min: slider.from, max: slider.to, step: slider.step, 'data-option': slider.name });
-    const number = h('input', { type: 'number', min: slider.least, max: slider.most, step: slider.step, tLabel: ['value', { name: slider.name }] });
-    range.addEventListener('input', () => this.take(slider, range.value));
-    number.addEventListener('change', () => this.take(slider, number.value));
-    this.fields.set(slider.name, { range, number });
-    const label = h('label', { for: id }, h('span', { t: slider.name }), h('code', {}, slider.name));
-    const value = h('span', { class: 'value' }, number, h('span', { class: 'unit' }, slider.unit));
-    return h('div', { class: 'slider', tTitle: `help_${slider.name}` }, label, value, range);
-  }
-
-  private take(slider: Slider, text: string): void {
-    const value = Number(text);
-    if (text === '' || !Number.isFinite(value)) return this.refresh();
-    this.options.set(slider.name, Math.min(slider.most, Math.max(slider.least, value)));
+  private takeModel(): void {
+    this.options.model = this.select.value;
     this.update();
   }
 
@@ -68,15 +68,69 @@ export class SettingsPanel {
 
   /** Shows the options as they are. */
   refresh(): void {
-    for (const [name, { range, number }] of this.fields) {
-      const value = String(this.options.get(name));
-      if (range.value !== value) range.value = value;
-      if (number.value !== value) number.value = value;
-      const span = Number(range.max) - Number(range.min);
-      range.style.setProperty('--filled', `${((Number(range.value) - Number(range.min)) / span) * 100}%`);
+    const { options } = this;
+    this.listModels();
+    for (const radio of this.radios) {
+      radio.checked = radio.value === options.mode;
+      if (radio.parentElement) setText(radio.parentElement, modeHelp(radio.value, options.title(radio.value)), {}, 'title');
     }
-    for (const radio of this.radios) radio.checked = radio.value === this.options.mode;
-    this.groups.endpoint.hidden = this.options.mode !== 'endpoint';
-    this.groups.tight.hidden = this.options.mode !== 'tight';
+    const { schemas } = options;
+    // A mode may have other options for another model.
+    const wanted = JSON.stringify([options.mode, schemas]);
+    if (wanted !== this.drawn) this.draw();
+    this.drawn = wanted;
+    for (const [name, field] of this.fields) field.show(options.get(name));
+  }
+
+  private listModels(): void {
+    const { select, options } = this;
+    const models = options.catalogue.models(options.live);
+    this.chooser.hidden = models.length < 2;
+    if (models.some(({ name }, at) => select.options[at]?.value !== name)) {
+      select.replaceChildren(...models.map(({ name, title }) => h('option', { value: name }, title === name ? name : `${title} (${name})`)));
+    }
+    select.value = options.model;
+    this.loading.hidden = models.find(({ name }) => name === options.model)?.loaded ?? true;
+  }
+
+  private draw(): void {
+    this.fields.clear();
+    for (const [name, schema] of Object.entries(this.options.schemas)) {
+      const take = (value: string | number | boolean): void => {
+        this.options.set(name, value);
+        this.update();
+      };
+      this.fields.set(name, new Field(name, schema, take));
+    }
+    const rows = [...this.fields.values()].map(({ element }) => element);
+    const shown = rows.length > FEW ? FIRST : rows.length;
+    this.rows.replaceChildren(...rows.slice(0, shown));
+    if (shown === rows.length) return;
+    const more = h('summary', { t: ['moreOptions', { count: rows.length - shown }] });
+    this.rows.append(h('details', {}, more, h('div', { class: 'options' }, ...rows.slice(shown))));
+  }
+
+  /** Says what the service has against an option, beside it; false where it is not among these. */
+  complain({ option, detail: told }: Problem): boolean {
+    this.content();
+    if (option === null) return false;
+    // The name stands beside it.
+    const detail = told.startsWith(`${option}: `) ? told.slice(option.length + 2) : told;
+    if (option === 'model' && !this.chooser.hidden) {
+      this.modelComplaint.textContent = detail;
+      this.modelComplaint.hidden = false;
+      return true;
+    }
+    const field = this.fields.get(option);
+    field?.complain(detail);
+    const folded = field?.element.closest('details');
+    if (folded) folded.open = true;
+    return field !== undefined;
+  }
+
+  /** There is nothing to complain of any more. */
+  content(): void {
+    this.modelComplaint.hidden = true;
+    for (const field of this.fields.values()) field.complain(null);
   }
 }

@@ -4,12 +4,16 @@ import type { Detection, OptionValues } from './api';
 import { Picture } from './picture';
 import { detect, type Progress, type Upload } from './upload';
 
+/** What one model made of it. */
+interface Kept {
+  /** Null where the service had no room. */
+  id: string | null;
+  picture: Picture | null;
+}
+
 export class Source {
   readonly url: string;
-  /** The first answer, which has the service's defaults in its options. */
-  first: Detection | null = null;
-  id: string | null = null;
-  picture: Picture | null = null;
+  private readonly kept = new Map<string, Kept>();
   private users = 0;
 
   constructor(readonly file: File) {
@@ -20,22 +24,29 @@ export class Source {
     return this.file.name;
   }
 
+  /** Names the scores of a model that the service keeps. */
+  idOf(model: string): string | null {
+    return this.kept.get(model)?.id ?? null;
+  }
+
   /** Uploads; the result's scores are those of later calls too. */
-  detect(options: OptionValues, progress: Progress): Upload<Detection> {
-    const upload = detect(this.file, options, progress);
+  detect(request: OptionValues, progress: Progress): Upload<Detection> {
+    const upload = detect(this.file, request, progress);
     return { cancel: upload.cancel, result: upload.result.then((answer) => this.take(answer)) };
   }
 
   private take(answer: Detection): Detection {
-    this.first ??= answer;
-    this.id = answer.analysis_id ?? null;
-    if (this.picture && this.id) this.picture.id = this.id;
+    const id = answer.analysis_id ?? null;
+    const picture = this.kept.get(answer.model.name)?.picture ?? null;
+    if (picture && id) picture.id = id;
+    this.kept.set(answer.model.name, { id, picture });
     return answer;
   }
 
-  async fetchPicture(): Promise<Picture | null> {
-    if (!this.picture && this.id) this.picture = await Picture.fetch(this.id);
-    return this.picture;
+  async fetchPicture(model: string): Promise<Picture | null> {
+    const kept = this.kept.get(model);
+    if (kept?.id && !kept.picture) kept.picture = await Picture.fetch(kept.id);
+    return kept?.picture ?? null;
   }
 
   hold(): void {

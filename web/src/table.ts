@@ -3,15 +3,18 @@
 import type { Segment } from './api';
 import { h } from './dom';
 import { onLanguage, t, type Args } from './i18n';
+import { word } from './names';
 import type { TextKey } from './texts';
 import { clock, seconds } from './time';
 
+const COLUMNS = ['colIndex', 'colStart', 'colEnd', 'colDuration', 'colProbability'] as const;
 const SLICE = 150;
 /** Of what is not known yet. */
 const OPEN = '…';
 
 export class SegmentTable {
   readonly element: HTMLElement;
+  private readonly head = h('tr', {}, ...COLUMNS.map((key) => h('th', { scope: 'col', t: key })));
   private readonly body = h('tbody');
   private readonly empty = h('p', { class: 'empty', t: 'noSpeech', hidden: true });
   private readonly scroller: HTMLElement;
@@ -21,15 +24,15 @@ export class SegmentTable {
   private filled = 0;
   private later = 0;
   private growing = false;
+  /** Whether segments are of several kinds, which have a column then. */
+  private labelled = false;
 
   /** `caption`: what the rows are of. `choose`: a row was clicked, or Enter pressed on it; null where rows only show. */
   constructor(
     caption: [TextKey, Args],
     private readonly choose: ((segment: Segment) => void) | null,
   ) {
-    const columns = ['colIndex', 'colStart', 'colEnd', 'colDuration', 'colProbability'] as const;
-    const head = h('thead', {}, h('tr', {}, ...columns.map((key) => h('th', { scope: 'col', t: key }))));
-    const table = h('table', {}, h('caption', { class: 'unseen', t: caption }), head, this.body);
+    const table = h('table', {}, h('caption', { class: 'unseen', t: caption }), h('thead', {}, this.head), this.body);
     this.scroller = h('div', { class: 'rows', tabindex: 0, role: 'region', tLabel: caption }, table);
     this.element = h('div', { class: 'table' }, this.scroller, this.empty);
     if (choose) {
@@ -51,10 +54,20 @@ export class SegmentTable {
     this.filled = 0;
     this.growing = growing;
     this.empty.hidden = growing || segments.length > 0;
+    this.label(segments.some(({ label }) => label !== undefined));
     while (this.body.rows.length > segments.length) this.body.deleteRow(-1);
     this.fillTo(growing ? segments.length : SLICE);
     this.select(this.selected);
     if (follows) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  private label(on: boolean): void {
+    if (on === this.labelled) return;
+    this.labelled = on;
+    this.element.classList.toggle('labelled', on);
+    this.body.replaceChildren();
+    if (on) this.head.append(h('th', { scope: 'col', t: 'colLabel' }));
+    else this.head.lastElementChild?.remove();
   }
 
   private fillTo(count: number): void {
@@ -62,7 +75,7 @@ export class SegmentTable {
     const until = Math.min(count, this.segments.length);
     for (; this.filled < until; this.filled += 1) {
       if (this.filled === this.body.rows.length) {
-        this.body.append(h('tr', { tabindex: this.choose ? 0 : undefined }, ...Array.from({ length: 5 }, () => h('td'))));
+        this.body.append(h('tr', { tabindex: this.choose ? 0 : undefined }, ...Array.from(this.head.cells, () => h('td'))));
       }
       this.fill(this.body.rows[this.filled], this.segments[this.filled]);
     }
@@ -76,6 +89,7 @@ export class SegmentTable {
     const end = known ? clock(segment.end_ms) : OPEN;
     const [length, probability] = known ? [seconds(segment.duration_ms), segment.speech_probability.toFixed(3)] : [OPEN, OPEN];
     const texts = [`${segment.index}`, start, end, length, probability];
+    if (this.labelled) texts.push(segment.label === undefined ? '' : t(word(segment.label)));
     texts.forEach((text, at) => {
       const cell = row.cells[at];
       if (cell && cell.textContent !== text) cell.textContent = text;

@@ -17,7 +17,7 @@ type Line =
   | ({ type: 'segment' } & Segment)
   | { type: 'progress'; done_ms: number; expected_ms: number | null }
   | ({ type: 'summary' } & Summary)
-  | { type: 'error'; title: string; detail: string; code: string; status: number };
+  | { type: 'error'; title: string; detail: string; code: string; status: number; option?: string };
 
 /** Detection told line by line; the scores are kept, so that other options need no second upload. */
 export function detect(file: File, options: OptionValues, progress: Progress): Upload<Summary & { segments: Segment[] }> {
@@ -114,7 +114,7 @@ class Lines {
   private take(line: Line): void {
     if (line.type === 'segment') this.segments.push(line);
     else if (line.type === 'summary') this.summary = line;
-    else if (line.type === 'error') this.problem = new Problem(line.title, line.detail, line.code, line.status);
+    else if (line.type === 'error') this.problem = new Problem(line.title, line.detail, line.code, line.status, line.option);
     else {
       this.doneMs = line.done_ms;
       this.expectedMs = line.expected_ms;

@@ -38,6 +38,7 @@ export class View {
   private readonly backdrop = h('canvas', { class: 'backdrop', 'aria-hidden': 'true' });
   private readonly shown = new Map<string, Region>();
   private readonly undo: (() => void)[] = [];
+  private unfollow: () => void = () => undefined;
   private segments: readonly Segment[] = [];
   private selected = -1;
   private ready = false;
@@ -45,7 +46,7 @@ export class View {
   timeMs = 0;
 
   constructor(
-    private readonly picture: Picture,
+    private picture: Picture,
     private readonly media: HTMLAudioElement,
     private readonly events: ViewEvents,
   ) {
@@ -105,14 +106,35 @@ export class View {
       const segment = this.segments.find((one) => keyOf(one) === region.id);
       if (segment) events.chosen(segment);
     });
+    this.unfollow = this.followFiner();
     this.undo.push(
-      this.picture.onFiner(() => this.surfer.setOptions({ peaks: [this.picture.peaks], duration: this.picture.durationMs / 1000 })),
+      () => this.unfollow(),
       onTheme(() => {
         this.surfer.setOptions(this.colours());
         this.follow();
       }),
       onLanguage(() => this.scroller.setAttribute('aria-label', t('waveform'))),
     );
+  }
+
+  private followFiner(): () => void {
+    return this.picture.onFiner(() => this.drawPeaks());
+  }
+
+  private drawPeaks(): void {
+    this.surfer.setOptions({ peaks: [this.picture.peaks], duration: this.picture.durationMs / 1000 });
+  }
+
+  /** The same sound, as another model has heard it; null: how is not known. */
+  show(picture: Picture | null): void {
+    this.curve.picture = picture;
+    this.curve.redraw();
+    if (!picture || picture === this.picture) return;
+    this.unfollow();
+    this.picture = picture;
+    this.unfollow = this.followFiner();
+    this.drawPeaks();
+    this.follow();
   }
 
   /** A click that met no region's element: between them, or on painted ones. */
@@ -293,5 +315,5 @@ export class View {
 }
 
 function keyOf(segment: Segment): string {
-  return `s${segment.start_ms}-${segment.end_ms}`;
+  return `s${segment.start_ms}-${segment.end_ms}${segment.label ?? ''}`;
 }

@@ -1,0 +1,50 @@
+"""What the page should show of what the service offers."""
+
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.browser.card import CardView
+from tests.server import RunningServer
+
+_FIELDS = """fields => fields.map(field => ({
+    name: field.dataset.option,
+    value: field.type === 'checkbox' ? field.checked : field.value === '' ? 'inf' : Number(field.value),
+    min: field.min,
+    max: field.max,
+    unit: field.parentElement.querySelector('.unit')?.textContent ?? '',
+    help: field.closest('.option').title,
+    slides: field.closest('.option').querySelector('input[type=range]') !== null,
+}))"""
+
+
+def offered(server: RunningServer) -> dict[str, Any]:
+    """`GET /options`."""
+    with server.client() as client:
+        answer: dict[str, Any] = client.get("/options").raise_for_status().json()
+    return answer
+
+
+def expect_service_s_options(server: RunningServer, card: CardView, model: str, mode: str) -> None:
+    """The card shows the options of this mode, in the service's order, each as the service describes it."""
+    told = offered(server)
+    [entry] = [one for one in told["modes"] if (one["mode"], one["use"]) == (mode, "file")]
+    defaults = told["models"][model]["defaults"][mode]
+    expected = [_shown(name, schema, defaults[name]) for name, schema in entry["options"].items()]
+    fields = card.root.locator("[data-option]")
+    expect(fields).to_have_count(len(expected))
+    assert fields.evaluate_all(_FIELDS) == expected
+
+
+def _shown(name: str, schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    number = {**schema, **next((one for one in schema.get("anyOf", []) if one.get("type") == "number"), {})}
+    least, most = (number.get(f"{key}", number.get(f"exclusive{key.title()}")) for key in ("minimum", "maximum"))
+    return {
+        "name": name,
+        "value": default,
+        "min": "" if least is None else f"{least:g}".replace("e+06", "000000"),
+        "max": "" if most is None else f"{most:.0f}",
+        "unit": schema.get("unit", ""),
+        "help": schema["description"].replace("`", ""),
+        "slides": least is not None and most is not None,
+    }
