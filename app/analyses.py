@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.formats.report import ChannelSegments, Report, Timing
-from app.models import Model
+from app.serving import Model
 from app.vad.errors import VadError
 from app.vad.posteriors import Posteriors
 from app.vad.segment import segments_of

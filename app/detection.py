@@ -23,8 +23,8 @@ from app.engine.backend import Cost
 from app.engine.engine import Engine
 from app.engine.walk import RowEvents, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
-from app.models import Model
 from app.observe import Observer
+from app.serving import Model
 from app.vad.errors import InvalidOption
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of

@@ -29,9 +29,9 @@ from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
 from app.engine.threads import Threads
 from app.live.hub import Hub, LiveLimits
-from app.models import Load
 from app.registry import Registry, installed
 from app.runtime import start_runtime
+from app.serving import Load
 from app.vad.errors import VadError
 
 log = structlog.get_logger(__name__)

@@ -5,48 +5,26 @@ One default model is there from the start. `VAD_MODELS` says what else: a list, 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
 
-from app.audio.resample import Resampler
-from app.engine.backend import Backend
 from app.engine.engine import Engine
-from app.engine.ladder import Ladder
 from app.observe import Observer
+from app.serving import FusedModel, Load, LoadedModel, Model, build_model
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.models import fusion
-from app.vad.models.family import KnownModel, ModelFamily, ModelInfo, ModelSpec, OptionDefaults, Scorer
+from app.vad.models.family import KnownModel, ModelSpec
 from app.vad.models.registry import Catalogue, name_of
-from app.vad.segmenters.registry import MODE, Segmentation, Segmenters, Use
-from app.vad.stream import FusedStream, Stream, VadStream
+from app.vad.segmenters.registry import Segmenters
 
 log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model on its device, and how to make another on the CPU."""
-
-    spec: ModelSpec
-    info: ModelInfo
-    scorer: Scorer[Any]
-    on_cpu: Callable[[], Scorer[Any]]
-    device: str
-    family: ModelFamily
-    option_defaults: OptionDefaults
-    known: KnownModel | None
-    """The published model that it is."""
-    batch: int = 1
-    """Blocks of files that are scored together; more than 1 pays on a GPU only."""
-    for_streams: bool = False
-    """Whether files too are segmented by a mode's machine for streams."""
-
-
-Load = Callable[[ModelSpec], LoadedModel]
-"""Find, read and place a model; blocking. Raises `ModelError`s."""
+State = Literal["loaded", "available", "absent"]
+_STATES: Sequence[State] = ("loaded", "available", "absent")
+"""The nearest first: a sum is as near as the farthest of its members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,94 +43,16 @@ class Choice:
     """Serves where the default can be neither found nor downloaded."""
 
 
-class Model:
-    """One that serves."""
-
-    def __init__(
-        self, loaded: LoadedModel, backend: Backend, segmenters: Segmenters, server_options: Mapping[str, Any]
-    ) -> None:
-        """Raises `InvalidOption` for defaults that contradict each other."""
-        self.info = loaded.info
-        self.backends: tuple[Backend, ...] = (backend,)
-        self.grid = backend.grid
-        self.device = loaded.device
-        self.members: tuple[Model, ...] = (self,)
-        self.default_mode = loaded.family.default_mode
-        self.option_defaults = loaded.option_defaults
-        self.known = loaded.known
-        self.live = loaded.known.live if loaded.known is not None else not loaded.scorer.grid.labels
-        self._for_streams = loaded.for_streams
-        self._segmenters, self._server_options = segmenters, server_options
-        self._check_defaults()
-
-    def _check_defaults(self) -> None:
-        for mode in self._segmenters.modes:
-            self.segmentation({MODE: mode})
-
-    @property
-    def backend(self) -> Backend:
-        """Of a model that is not made of several."""
-        return self.backends[0]
-
-    def segmentation(self, given: Mapping[str, Any], *, live: bool = False) -> Segmentation:
-        """The segmenter and its options in force for a request, or a live stream, that sets these. Raises
-        `InvalidOption`."""
-        return self._segmenters.resolve(
-            given,
-            default_mode=self.default_mode,
-            model_defaults=self.option_defaults,
-            server_defaults=self._server_options,
-            use=self.use(live=live),
-        )
-
-    def use(self, *, live: bool = False) -> Use:
-        """Which of a mode's machines segments its posteriors."""
-        if self.grid.labels:
-            return "labelled"
-        return "live" if live or self._for_streams else "file"
-
-    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
-        """A stream of this model, for a file (`isolated`) or live."""
-        return VadStream(self.backend.scorer, segmentation.new_segmenter, isolated=isolated)
-
-
-class FusedModel(Model):
-    """A model made of models: the mean of their speech probabilities. Its members are scored apart, so that each still
-    shares batches with other requests."""
-
-    def __init__(self, members: Sequence[Model], segmenters: Segmenters, server_options: Mapping[str, Any]) -> None:
-        names = [member.info.name for member in members]
-        self.members = tuple(members)
-        self.info = fusion.info_of([member.info for member in members])
-        self.backends = tuple(member.backend for member in members)
-        self.grid = fusion.common_grid([member.grid for member in members])
-        self.device = members[0].device
-        self.default_mode = fusion.DEFAULT_MODE
-        self.known = None
-        self.live = all(member.live for member in members)
-        self._for_streams = False
-        self._segmenters, self._server_options = segmenters, server_options
-        tight = [member.segmentation({MODE: "tight"}).options.model_dump() for member in members]
-        self.option_defaults = fusion.option_defaults(names, tight)
-        self._check_defaults()
-
-    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
-        """As `Model.new_stream`; the blocks of a sum are never isolated."""
-        scorers = [backend.scorer for backend in self.backends]
-        return FusedStream(scorers, segmentation.new_segmenter, _new_resampler)
-
-
-def _new_resampler(source_rate: int, target_rate: int) -> Resampler:
-    return Resampler(source_rate, target_rate, 1)
-
-
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A line of what there is."""
 
     name: str
+    members: tuple[str, ...]
+    """Of a sum, more than one."""
     known: KnownModel | None
-    state: Literal["loaded", "available", "absent"]
+    """None for a sum, and for a model of one's own."""
+    state: State
     default: bool
     model: Model | None
     default_mode: str
@@ -191,8 +91,15 @@ class Models:
         return self._default
 
     def __iter__(self) -> Iterator[Model]:
-        """Those that are loaded."""
+        """Those that are loaded, without sums."""
         return iter(self._models.values())
+
+    def offered(self) -> list[Model]:
+        """Those that are loaded, and the sums of them that are told of: the measured ones and the default one."""
+        return [*self._models.values(), *self._told_sums().values()]
+
+    def _told_sums(self) -> dict[tuple[str, ...], Model]:
+        return {key: model for key, model in self._sums.items() if key in fusion.MEASURED or model is self._default}
 
     async def start(self) -> None:
         """Load what is there from the start. Raises `ModelError`, `InvalidOption` for wrong server options."""
@@ -265,14 +172,14 @@ class Models:
 
     def names(self) -> list[str]:
         """Of every model that can be asked for right now."""
-        return [line.name for line in self.listed() if line.state != "absent"]
+        return [line.name for line in self.listed() if line.state != "absent" and len(line.members) == 1]
 
     def listed(self) -> list[Listed]:
         """Every model there is or could be, the default one first; looks for files, but reads none."""
         default = self.default
         loaded = {model.info.name: model for model in self}
         lines = [
-            Listed(name, model.known, "loaded", model is default, model, model.default_mode)
+            Listed(name, (name,), model.known, "loaded", model is default, model, model.default_mode)
             for name, model in loaded.items()
         ]
         for family, known in self._catalogue.known():
@@ -280,9 +187,27 @@ class Models:
                 spec = self._catalogue.find_known(known.name)
                 at_hand = self.choice.auto and spec is not None and self._is_at_hand(spec)
                 lines.append(
-                    Listed(known.name, known, "available" if at_hand else "absent", False, None, family.default_mode)
+                    Listed(
+                        known.name,
+                        (known.name,),
+                        known,
+                        "available" if at_hand else "absent",
+                        False,
+                        None,
+                        family.default_mode,
+                    )
                 )
-        return sorted(lines, key=lambda line: not line.default)
+        return sorted([*lines, *self._listed_sums(lines)], key=lambda line: not line.default)
+
+    def _listed_sums(self, lines: Iterable[Listed]) -> Iterator[Listed]:
+        """Those that have been measured, and the default one."""
+        states = {line.name: line.state for line in lines}
+        built = self._told_sums()
+        for key in dict.fromkeys([*fusion.MEASURED, *built]):
+            model = built.get(key)
+            worst = max((states.get(name, "absent") for name in key), key=_STATES.index)
+            state = "available" if worst == "loaded" and model is None else worst
+            yield Listed("+".join(key), key, None, state, model is self.default, model, fusion.DEFAULT_MODE)
 
     async def _load_default(self) -> Model:
         wanted, fallback = self.choice.default, self.choice.fallback
@@ -337,11 +262,18 @@ class Models:
             model = build_model(loaded, self.engine, self.segmenters, self.choice.server_options, self._observer)
             await model.backend.warm_up()
             self._models[model.info.name] = model
+            self._build_measured_sums()
             for alias in (spec.source, model.info.id):
                 self._aliases.setdefault(alias, model.info.name)
             self._observer.model_loaded(model.info, model.device)
             log.info("model loaded", model=model.info.name, id=model.info.id, device=model.device)
             return model
+
+    def _build_measured_sums(self) -> None:
+        """Those whose members are all loaded: so that their defaults can be told before they are asked for."""
+        for names in fusion.MEASURED:
+            if all(name in self._models for name in names):
+                self._sum([self._models[name] for name in names])
 
     def _there(self, spec: ModelSpec) -> Model | None:
         """The model that a specification means, if it is loaded."""
@@ -359,23 +291,6 @@ def _same(there: Model, loaded: LoadedModel) -> Model:
         f"two models are called {there.info.name}: {there.info.id} and {loaded.spec.source}; "
         f"give one a name of its own: NAME={loaded.spec.source}"
     )
-
-
-def build_model(
-    loaded: LoadedModel,
-    engine: Engine,
-    segmenters: Segmenters,
-    server_options: Mapping[str, Any],
-    observer: Observer,
-) -> Model:
-    """A loaded model behind an engine. Raises `InvalidModel` when its defaults contradict each other."""
-    name = loaded.info.name
-    ladder = Ladder(loaded.scorer, loaded.on_cpu, loaded.device, observer)
-    backend = Backend(name, engine, loaded.scorer, ladder, observer, batch=loaded.batch)
-    try:
-        return Model(loaded, backend, segmenters, server_options)
-    except InvalidOption as error:
-        raise InvalidModel(f"{loaded.info.id}: the defaults of {name} contradict each other. {error}") from None
 
 
 def _place(order: Sequence[str], name: str) -> int:

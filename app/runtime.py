@@ -8,10 +8,11 @@ from app.config import Settings
 from app.detection import AudioPolicy, Detector
 from app.engine.device import DeviceMemory, choose_device, choose_dtype, prepare_process
 from app.engine.engine import Engine
-from app.models import Choice, Load, LoadedModel, Models
+from app.models import Choice, Models
 from app.observe import Observer
 from app.registry import Registry, installed
-from app.vad.errors import ModelNotFound
+from app.serving import Load, LoadedModel
+from app.vad.errors import InvalidOption, ModelNotFound
 from app.vad.models.family import ModelInfo, ModelSpec
 from app.vad.models.hub.find import Hub, ModelPlace
 from app.vad.models.registry import name_of
@@ -33,10 +34,13 @@ class ModelLoader:
         return self._catalogue.resolve_all(text)
 
     def default_specs(self) -> tuple[ModelSpec, ...]:
-        """VAD_MODEL's, with the revision and fingerprint that are set for it."""
+        """VAD_MODEL's, with the revision and fingerprint that are set for it. Raises `InvalidOption`."""
         settings = self._settings
         specs = self.specs(settings.model)
         if len(specs) > 1:
+            for name, value in (("REVISION", settings.model_revision), ("FINGERPRINT", settings.model_fingerprint)):
+                if value:
+                    raise InvalidOption("model", f"VAD_MODEL_{name} is about one model, and VAD_MODEL names several")
             return specs
         revision = settings.model_revision or specs[0].revision
         return (replace(specs[0], revision=revision, fingerprint=settings.model_fingerprint or None),)

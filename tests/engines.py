@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.engine.engine import Engine
-from app.models import Choice, LoadedModel, Model, Models, build_model
+from app.models import Choice, Models
 from app.observe import Observer
+from app.serving import LoadedModel, Model, build_model
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
 from app.vad.models.family import KnownModel, ModelInfo, ModelSpec, Scorer

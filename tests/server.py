@@ -34,9 +34,9 @@ from app.cli.serve import Server, server_config
 from app.config import Settings, variable_name
 from app.logs import configure_logging
 from app.main import create_app
-from app.models import Load, LoadedModel
 from app.registry import Registry, installed
 from app.runtime import ModelLoader
+from app.serving import Load, LoadedModel
 from app.vad.models.family import ModelSpec
 
 _ROOT = Path(__file__).resolve().parent.parent

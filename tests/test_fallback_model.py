@@ -16,9 +16,9 @@ import pytest
 import soundfile
 
 from app.config import DEFAULT_MODEL, Settings
-from app.models import Load, LoadedModel
 from app.registry import installed
 from app.runtime import ModelLoader, Runtime, start_runtime
+from app.serving import Load, LoadedModel
 from app.vad.errors import InvalidModel, InvalidOption, ModelNotFound
 from app.vad.models.family import ModelSpec
 from app.vad.models.hub.download import HubPatience

@@ -14,7 +14,8 @@ from app.api.uploads import Upload
 from app.detection import Detector, Job
 from app.formats.rendering import Format
 from app.formats.report import safe_name
-from app.models import Model, Models
+from app.models import Models
+from app.serving import Model
 from app.vad.errors import InvalidOption
 
 NameModel = Callable[[Models, str | None], str | None]

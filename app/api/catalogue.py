@@ -1,5 +1,7 @@
 """`GET /models` and `GET /options`: what can be asked for."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -10,20 +12,34 @@ from app.api.parameters import option_schema
 from app.api.service import service_of
 from app.formats.documents import Document, Problem
 from app.models import Listed
+from app.serving import Model
+from app.vad.models import fusion
+from app.vad.models.family import Accuracy
 
 router = APIRouter(tags=["models"])
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready.", "model": Problem}}
 
 
+class AccuracyDocument(Document):
+    """How well segments of `mode=tight` fit labelled speech: two public sets, clean and in three noises, at one setting
+    for all. See docs/models.md."""
+
+    frame_f1: float = Field(description="Mean over the eight conditions, 0 to 1; differences under 0.005 are noise.")
+    threshold: float
+    neg_threshold: float = Field(description="The setting with which it was reached.")
+
+
 class ListedModel(Document):
-    """A model that can be asked for, or that is known and could be."""
+    """A model, or a sum of models, that can be asked for, or that is known and could be."""
 
     name: str = Field(description="As `model=` takes it.")
     title: str
+    members: list[str] | None = Field(None, description="The models that it is the mean of; absent where it is one.")
     state: Literal["loaded", "available", "absent"] = Field(
         description="`available`: at hand, loaded at its first use. `absent`: not to be had here without a download."
     )
     default: bool = Field(description="Whether it serves requests that name none.")
+    accuracy: AccuracyDocument | None = Field(description="Null where it has not been measured.")
     id: str
     revision: str | None
     fingerprint: str | None = Field(None, description="SHA-256 of its weights; once it is loaded.")
@@ -75,11 +91,11 @@ class OptionsDocument(Document):
 
 @router.get("/models", responses={200: {"model": ModelsDocument}, **_NOT_READY})
 async def models(request: Request) -> JSONResponse:
-    """Every model there is or could be, the default one first."""
+    """Every model there is or could be, and the sums of them that have been measured; the default one first."""
     service = service_of(request)
     runtime = service.ready()
     lines = await service.threads.run(runtime.models.listed)
-    return JSONResponse(ModelsDocument.model_construct(models=[_listed(line) for line in lines]).dump())
+    return JSONResponse(ModelsDocument.model_construct(models=_documents(lines)).dump())
 
 
 @router.get("/options", responses={200: {"model": OptionsDocument}, **_NOT_READY})
@@ -98,7 +114,7 @@ async def options(request: Request) -> JSONResponse:
                 use=model.use(),
                 defaults={mode: model.segmentation({"mode": mode}).document() for mode in segmenters.modes},
             )
-            for model in models
+            for model in models.offered()
         },
         default_model=models.default.info.name,
         formats=service.registry.formats.names,
@@ -106,33 +122,63 @@ async def options(request: Request) -> JSONResponse:
     return JSONResponse(answer.dump())
 
 
+def _documents(lines: Sequence[Listed]) -> list[ListedModel]:
+    """In their order; what is told of a sum comes from its members' lines where it has not been made yet."""
+    single = {line.name: _listed(line) for line in lines if len(line.members) == 1}
+    return [single.get(line.name) or _listed_sum(line, [single[name] for name in line.members]) for line in lines]
+
+
 def _listed(line: Listed) -> ListedModel:
     model, known = line.model, line.known
-    members: dict[str, Any] = {
-        "name": line.name,
+    told = {
+        **_named(line),
         "title": known.title if known is not None else line.name,
-        "state": line.state,
-        "default": line.default,
         "licence": known.licence if known is not None else None,
-        "live": model.live if model is not None else known is None or known.live,
+        "accuracy": _accuracy(known.accuracy if known is not None else None),
     }
-    if model is not None:
-        grid = model.grid
-        members |= {
-            "id": model.info.id,
-            "revision": model.info.revision,
-            "fingerprint": model.info.fingerprint,
-            "device": model.device,
-            "sample_rate": grid.sample_rate,
-            "frame_ms": grid.frame_ms,
-            "look_ahead_ms": grid.look_ahead_frames * grid.frame_ms,
-            "default_mode": model.default_mode,
-        }
-    elif known is not None:
-        members |= {
-            "id": known.source,
-            "revision": known.revision,
-            "sample_rate": known.sample_rate,
-            "default_mode": line.default_mode,
-        }
-    return ListedModel.model_construct(**members)
+    if known is not None:
+        told |= {
+            "id": known.source, "revision": known.revision, "sample_rate": known.sample_rate, "live": known.live,
+        }  # fmt: skip
+    return ListedModel.model_construct(**told | ({} if model is None else _running(model)))
+
+
+def _listed_sum(line: Listed, members: Sequence[ListedModel]) -> ListedModel:
+    known = [member.licence for member in members if member.licence is not None]
+    accuracy = line.model.accuracy if line.model is not None else fusion.accuracy(line.members)
+    told = {
+        **_named(line),
+        "title": f"Mean of {', '.join(line.members[:-1])} and {line.members[-1]}",
+        "members": list(line.members),
+        "licence": ", ".join(dict.fromkeys(known)) if len(known) == len(members) else None,
+        "accuracy": _accuracy(accuracy),
+        "id": fusion.SEPARATORS[0].join(member.id for member in members),
+        "revision": None,
+        "sample_rate": max(member.sample_rate for member in members),
+        "live": all(member.live for member in members),
+    }
+    return ListedModel.model_construct(**told | ({} if line.model is None else _running(line.model)))
+
+
+def _named(line: Listed) -> dict[str, Any]:
+    return {"name": line.name, "state": line.state, "default": line.default, "default_mode": line.default_mode}
+
+
+def _accuracy(accuracy: Accuracy | None) -> AccuracyDocument | None:
+    return None if accuracy is None else AccuracyDocument.model_construct(**asdict(accuracy))
+
+
+def _running(model: Model) -> dict[str, Any]:
+    """What is known of a model once it is loaded."""
+    grid = model.grid
+    return {
+        "id": model.info.id,
+        "revision": model.info.revision,
+        "fingerprint": model.info.fingerprint,
+        "device": model.device,
+        "sample_rate": grid.sample_rate,
+        "frame_ms": grid.frame_ms,
+        "look_ahead_ms": grid.look_ahead_frames * grid.frame_ms,
+        "live": model.live,
+        "default_mode": model.default_mode,
+    }

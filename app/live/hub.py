@@ -14,8 +14,8 @@ from app.live.batcher import Batcher
 from app.live.parameters import StreamParameters
 from app.live.seat import NOBODY, Connection, PoolRow, Seat
 from app.live.session import DONE, LiveSession
-from app.models import Model
 from app.observe import Observer
+from app.serving import Model
 from app.vad.errors import InvalidOption, Overloaded, VadError
 from app.vad.models.family import Pool
 from app.vad.segmenters.registry import Segmentation

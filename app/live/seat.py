@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.live.session import LiveSession
-from app.models import Model
+from app.serving import Model
 from app.vad.models.family import Pool
 
 

@@ -1,5 +1,6 @@
 """`GET /models` and `GET /options`: what can be asked for, told truly."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import jsonschema
 import pytest
 
 from app.formats.registry import FORMATS
+from app.registry import installed
 from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 from tests.server import RunningServer, local_server
 from tests.small_checkpoint import write_small_checkpoint
 
+ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = {"VAD_DEFAULT_OPTIONS": '{"threshold": 0.9, "max_end_silence_time": 900}'}
 
 
@@ -64,6 +67,61 @@ def test_models_that_are_known_are_told_though_they_are_not_there(several: Runni
         assert models[name]["state"] == "absent", "VAD_MODELS does not say auto"
         assert models[name]["licence"]
         assert "fingerprint" not in models[name]
+
+
+def test_the_measured_accuracy_is_told_as_the_documents_tell_it(several: RunningServer) -> None:
+    text = (ROOT / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| `([\w+-]+)` \| \**(0\.\d{3})\** \| ([\d.]+) / ([\d.]+) \|", text, re.MULTILINE)
+    assert len(rows) == 8
+    accuracies = {name: model["accuracy"] for name, model in listed(several).items() if model["accuracy"]}
+    assert accuracies == {
+        name: {"frame_f1": float(f1), "threshold": float(upper), "neg_threshold": float(lower)}
+        for name, f1, upper, lower in rows
+    }
+
+
+def test_sums_that_were_measured_are_listed(several: RunningServer) -> None:
+    pair = listed(several)["silero+firered"]
+    assert pair["members"] == ["silero", "firered"]
+    assert (pair["state"], pair["default"], pair["default_mode"]) == ("absent", False, "tight")
+    assert (pair["sample_rate"], pair["live"], pair["licence"]) == (16_000, False, "MIT, Apache-2.0")
+    assert listed(several)["silero+firered-stream"]["live"]
+
+
+def test_a_sum_can_be_the_default(small_model: Path, other_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    settings = {"VAD_MODEL": f"{small_model}+{other_model}", "VAD_MODELS": ""}
+    with local_server(small_model, tmp_path, settings) as server:
+        models, options = listed(server), told(server, "/options")
+        name = f"{small_model.name}+{other_model.name}"
+        first = next(iter(models.values()))
+        assert (first["name"], first["default"], first["state"]) == (name, True, "loaded")
+        assert [model["name"] for model in models.values() if model["default"]] == [name]
+        assert options["default_model"] == name
+        assert options["models"][name]["default_mode"] == "tight"
+        assert "members" not in models[small_model.name]
+        answered = answer(server, speech_like).json()
+        assert answered["model"] == {key: first[key] for key in ("name", "id", "revision", "fingerprint")}
+
+
+@pytest.mark.parametrize("setting", ["VAD_MODEL_FINGERPRINT", "VAD_MODEL_REVISION"])
+def test_what_pins_one_model_is_refused_for_a_sum(
+    small_model: Path, other_model: Path, tmp_path: Path, setting: str
+) -> None:
+    settings = {"VAD_MODEL": f"{small_model}+{other_model}", setting: "0" * 64}
+    with pytest.raises(AssertionError) as caught, local_server(small_model, tmp_path, settings):
+        pass
+    assert f"{setting} is about one model" in str(caught.value.__cause__)
+
+
+def test_a_model_is_asked_for_by_the_id_that_it_answers_with() -> None:
+    catalogue = installed().catalogue
+    for _, known in catalogue.known():
+        spec = catalogue.find_known(known.source)
+        assert spec is not None
+        assert spec.name == known.name
+    whole = catalogue.find_known("xukaituo/FireRedVAD")
+    assert whole is not None
+    assert whole.name == "firered"
 
 
 def test_each_loaded_model_answers_under_its_name(several: RunningServer, speech_like: Path) -> None:

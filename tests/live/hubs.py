@@ -15,8 +15,8 @@ from app.live.hub import Hub, LiveLimits
 from app.live.parameters import StreamParameters
 from app.live.seat import Seat
 from app.live.session import Command, LiveSession
-from app.models import LoadedModel, Model
 from app.observe import Observer
+from app.serving import LoadedModel, Model
 from app.vad.models.family import Scorer
 from app.vad.models.state import StatePool
 from app.vad.segment import segments_of

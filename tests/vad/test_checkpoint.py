@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from app.engine.engine import Engine
-from app.models import LoadedModel
+from app.serving import LoadedModel
 from app.vad.errors import InvalidModel
 from app.vad.models.family import ModelInfo, ModelSpec, Weights
 from app.vad.models.fsmn.checkpoint import read_checkpoint

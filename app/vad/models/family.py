@@ -23,6 +23,18 @@ OptionDefaults = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How well segments of `mode=tight` fit labelled speech, at one setting for all of eight conditions: two public
+    sets, clean and in three noises. How it was measured is told in docs/models.md."""
+
+    frame_f1: float
+    """Mean of the conditions; 0 to 1. Differences under 0.005 are noise."""
+    threshold: float
+    neg_threshold: float
+    """The best setting of those tried."""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model that has a name here."""
 
@@ -45,6 +57,8 @@ class KnownModel:
     """The known model that takes its place on live streams, where it cannot follow them itself."""
     autoload: bool = False
     """With `VAD_MODELS=auto`: whether it is loaded at the start when it is at hand, or at its first use."""
+    accuracy: Accuracy | None = None
+    """None where nobody has measured it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,20 @@ from typing import Any
 import numpy as np
 
 from app.vad.grid import FRAME_MS, Grid
-from app.vad.models.family import ModelInfo, OptionDefaults
+from app.vad.models.family import Accuracy, ModelInfo, OptionDefaults
 from app.vad.posteriors import NO_POSTERIORS, Posteriors, join_posteriors
 
 SEPARATORS = "+, "
 """What may join names in `model=`; a `+` in a URL arrives as a space."""
 DEFAULT_MODE = "tight"
 
-_TUNED: Mapping[tuple[str, ...], tuple[float, float]] = {
-    ("silero", "firered"): (0.40, 0.35),
-    ("silero", "firered-stream"): (0.35, 0.30),
-    ("fsmn", "silero"): (0.50, 0.45),
-    ("fsmn", "silero", "firered"): (0.45, 0.40),
+MEASURED: Mapping[tuple[str, ...], Accuracy] = {
+    ("silero", "firered"): Accuracy(0.949, threshold=0.40, neg_threshold=0.35),
+    ("silero", "firered-stream"): Accuracy(0.945, threshold=0.35, neg_threshold=0.30),
+    ("fsmn", "silero"): Accuracy(0.942, threshold=0.50, neg_threshold=0.45),
+    ("fsmn", "silero", "firered"): Accuracy(0.946, threshold=0.45, neg_threshold=0.40),
 }
-"""threshold and neg_threshold: the best single setting over clean and noisy labelled speech, of those tried; see
-docs/models.md."""
+"""Sums of known models, in the catalogue's order."""
 _DURATIONS = {"min_speech_duration_ms": 100, "min_silence_duration_ms": 100, "speech_pad_ms": 20}
 _THRESHOLDS = ("threshold", "neg_threshold")
 
@@ -40,15 +39,20 @@ def split_names(asked: str) -> list[str]:
     return [name for name in re.split(f"[{re.escape(SEPARATORS)}]", asked) if name] or [asked]
 
 
-def is_tuned(names: Sequence[str]) -> bool:
-    """Whether the defaults of a sum were chosen on labelled speech, and are not the mean of its members'."""
-    return tuple(names) in _TUNED
+def accuracy(names: Sequence[str]) -> Accuracy | None:
+    """Of a sum whose defaults were chosen on labelled speech; None where they are the mean of its members'."""
+    return MEASURED.get(tuple(names))
 
 
 def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) -> OptionDefaults:
     """For each mode the defaults of a sum. `tight`: those of its members in that mode."""
-    means = tuple(float(np.mean([defaults[name] for defaults in tight])) for name in _THRESHOLDS)
-    threshold, neg_threshold = _TUNED.get(tuple(names), tuple(round(mean, 3) for mean in means))
+    measured = accuracy(names)
+    if measured is not None:
+        threshold, neg_threshold = measured.threshold, measured.neg_threshold
+    else:
+        threshold, neg_threshold = (
+            round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS
+        )
     return {
         "tight": {"threshold": threshold, "neg_threshold": neg_threshold, **_DURATIONS},
         # The end-point machine's test is one on a probability of (1 + x) / 2.
@@ -60,11 +64,11 @@ def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) ->
 def info_of(members: Sequence[ModelInfo]) -> ModelInfo:
     """How answers name a sum."""
     digest = hashlib.sha256("\n".join(member.fingerprint for member in members).encode()).hexdigest()
-    revisions = [member.revision or "" for member in members]
+    revisions = [member.revision or "-" for member in members]
     return ModelInfo(
         name="+".join(member.name for member in members),
         id="+".join(member.id for member in members),
-        revision="+".join(revisions) if any(revisions) else None,
+        revision="+".join(revisions) if any(member.revision for member in members) else None,
         fingerprint=digest,
     )
 

@@ -41,9 +41,9 @@ class Catalogue:
                 yield family, model
 
     def find_known(self, name: str) -> ModelSpec | None:
-        """A known model by its name or its source."""
+        """A known model by its name or its source. A repository with several models means its first one."""
         for family, known in self.known():
-            if name in (known.name, known.source):
+            if name in (known.name, known.source, known.source.partition(":")[0]):
                 return ModelSpec(family.name, known.source, known.name, known.revision, known=known)
         return None
 

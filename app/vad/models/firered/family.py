@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
+from app.vad.models.family import Accuracy, DType, KnownModel, ModelSpec, Weights
 from app.vad.models.hub.find import Hub, HubModel, ModelPlace, as_directory, holds_files
 
 if TYPE_CHECKING:
@@ -18,15 +18,26 @@ _HUB_ID = "xukaituo/FireRedVAD"
 _LICENCE = "Apache-2.0"
 _FOLDERS: Mapping[str, str] = {"firered": "VAD", "firered-stream": "Stream-VAD", "firered-aed": "AED"}
 """Where each network lies in the repository."""
+_ACCURACY: Mapping[str, Accuracy] = {
+    "firered": Accuracy(0.930, threshold=0.35, neg_threshold=0.15),
+    "firered-stream": Accuracy(0.930, threshold=0.30, neg_threshold=0.20),
+}
+
+
+def _measured(name: str) -> Mapping[str, float]:
+    """The setting with which the network was most accurate."""
+    accuracy = _ACCURACY[name]
+    return {"threshold": accuracy.threshold, "neg_threshold": accuracy.neg_threshold}
+
+
 _OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    # tight: the best single setting over clean and noisy labelled speech, of those tried; see docs/models.md.
     # endpoint: a test on (1 + x) / 2, for the threshold that the network's own machine has.
     "firered": {
-        "tight": {"threshold": 0.35, "neg_threshold": 0.15},
+        "tight": _measured("firered"),
         "endpoint": {"speech_noise_thres": -0.2},
     },
     "firered-stream": {
-        "tight": {"threshold": 0.30, "neg_threshold": 0.20},
+        "tight": _measured("firered-stream"),
         "endpoint": {"speech_noise_thres": 0.0},
     },
     "firered-aed": {"tight": {"threshold": 0.4, "neg_threshold": 0.25}, "endpoint": {"speech_noise_thres": -0.2}},
@@ -44,6 +55,7 @@ def _known(name: str, title: str, fingerprint: str, *, live: bool = False, live_
         live=live,
         live_as=live_as,
         autoload=name == "firered",
+        accuracy=_ACCURACY.get(name),
     )
 
 
@@ -88,7 +100,7 @@ class FireredFamily:
         folder = folder or _FOLDERS["firered"]
         files = tuple(f"{folder}/{name}" for name in FILES)
         place = hub.find(HubModel(source, spec.revision, files, check=lambda root: _check(root / folder)))
-        return replace(place, path=place.path / folder, model_id=f"{source}/{folder}")
+        return replace(place, path=place.path / folder, model_id=f"{source}:{folder}")
 
     def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:
         """Raises `InvalidModel` naming the file."""
