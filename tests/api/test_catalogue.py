@@ -92,7 +92,7 @@ def test_a_sum_can_be_the_default(small_model: Path, other_model: Path, speech_l
     settings = {"VAD_MODEL": f"{small_model}+{other_model}", "VAD_MODELS": ""}
     with local_server(small_model, tmp_path, settings) as server:
         models, options = listed(server), told(server, "/options")
-        name = f"{small_model.name}+{other_model.name}"
+        name = "+".join(sorted([small_model.name, other_model.name]))
         first = next(iter(models.values()))
         assert (first["name"], first["default"], first["state"]) == (name, True, "loaded")
         assert [model["name"] for model in models.values() if model["default"]] == [name]

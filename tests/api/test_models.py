@@ -108,6 +108,8 @@ def test_what_a_service_tells_of_its_models(mixed: RunningServer) -> None:
         assert states == {
             "small": "loaded", "other": "loaded", "silero": "loaded", "silero-8k": "loaded", "fsmn": "absent",
             "fsmn-8k": "absent", "firered": "absent", "firered-stream": "absent", "firered-aed": "absent",
+            "fsmn+silero": "absent", "fsmn+silero+firered": "absent", "silero+firered": "absent",
+            "silero+firered-stream": "absent",
         }  # fmt: skip
         assert [model["name"] for model in listed if model["default"]] == ["small"]
         assert listed[0]["name"] == "small"

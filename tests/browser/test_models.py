@@ -200,11 +200,10 @@ def test_a_sum_of_models_by_default(registry: Registry, open_page: OpenPage, spe
         card = upload(open_page(server.url), speech_like)
         card.expect_made_by("silero+toy", "tight")
         expect(card.models).to_have_value("silero+toy")
-        # Nobody has told its defaults: the page shows what was in force.
         expect(card.option("threshold")).to_have_value("0.4")
         card.set_option("threshold", 0.3)
         expect(card.option("neg_threshold")).to_have_value("0.3")
-        expect(card.root.locator(".command code")).to_contain_text("/vad?mode=tight&threshold=0.3'")
+        expect(card.root.locator(".command code")).to_contain_text("/vad?threshold=0.3'")
 
 
 def test_one_model_is_no_choice(server: RunningServer, open_page: OpenPage, speech_like: Path) -> None:

@@ -29,11 +29,7 @@ export class Catalogue {
   /** Those that can be asked for, the default one first. */
   models(live: boolean): Choice[] {
     const usable = this.listed.filter((model) => model.state !== 'absent' && (model.live || !live));
-    const choices = usable.map(({ name, title, state }) => ({ name, title, loaded: state === 'loaded' }));
-    const name = this.offered.default_model;
-    // A default that is made of several models has no line of its own.
-    if (!this.listed.some((model) => model.name === name)) choices.unshift({ name, title: name, loaded: true });
-    return choices;
+    return usable.map(({ name, title, state }) => ({ name, title, loaded: state === 'loaded' }));
   }
 
   /** The model of a request that names none. */
