@@ -20,7 +20,7 @@ _HIDDEN = 128
 
 
 @dataclass(frozen=True, slots=True)
-class SileroNetwork:
+class Checkpoint:
     """One of the package's two networks."""
 
     sample_rate: int
@@ -29,8 +29,8 @@ class SileroNetwork:
     """float32, on the CPU; names as in the package's file, without the network's own prefix."""
 
 
-def read_network(path: Path, sample_rate: int) -> SileroNetwork:
-    """The network for 16000 or 8000 Hz out of the package's file. Raises `InvalidModel`."""
+def read_checkpoint(path: Path, sample_rate: int) -> Checkpoint:
+    """That of the network for 16000 or 8000 Hz out of the package's file. Raises `InvalidModel`."""
     prefix = _PREFIXES[sample_rate]
     tensors = {
         key.removeprefix(prefix): tensor.detach().float()
@@ -38,7 +38,7 @@ def read_network(path: Path, sample_rate: int) -> SileroNetwork:
         if key.startswith(prefix)
     }
     _check(path, tensors, sample_rate)
-    return SileroNetwork(sample_rate, tensors)
+    return Checkpoint(sample_rate, tensors)
 
 
 def stft_size(sample_rate: int) -> int:

@@ -72,15 +72,15 @@ class SileroFamily:
     def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:
         """Raises `InvalidModel` when the package's file is not what it was."""
         from app.vad.models import weights
-        from app.vad.models.silero.checkpoint import read_network
+        from app.vad.models.silero.checkpoint import read_checkpoint
 
         rate = next((known.sample_rate for known in self.known if known.source == place.model_id), None)
         if rate is None:
             raise InvalidModel(f"{place.model_id} is none of Silero VAD's networks")
-        network = read_network(place.path, rate)
-        found = weights.fingerprint(network.tensors)
+        checkpoint = read_checkpoint(place.path, rate)
+        found = weights.fingerprint(checkpoint.tensors)
         weights.check_fingerprint(place.path, found, fingerprint)
-        return Weights(place, found, network, _OPTIONS, f"{rate} Hz")
+        return Weights(place, found, checkpoint, _OPTIONS, f"{rate} Hz")
 
     def place(self, weights: Weights, *, device: str, dtype: DType) -> SileroScorer:
         """In float32, whatever `dtype` says: the network is small."""

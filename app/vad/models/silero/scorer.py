@@ -1,12 +1,10 @@
 """Silero VAD on one device: blocks in, posteriors and next states out.
 
-Theory of operation. Frames of 32 ms lie side by side; each is scored together with the last 4 ms before it. A short
-spectrum (16 ms windows every 8 ms), four convolutions and one LSTM step give the frame's speech probability. Only the
-LSTM looks back, and its memory has no end, so blocks are always chained; a stream's last frame is filled up with
-silence.
+Frames of 32 ms lie side by side; each is scored together with the last 4 ms before it. Only the network's LSTM looks
+back, and its memory has no end, so blocks are always chained; a stream's last frame is filled up with silence.
 
-The package scores one frame after the other. Here spectrum and convolutions of a whole block are one batch; the LSTM
-alone walks frame by frame, side by side for all streams of the batch. The network is small: float32 everywhere.
+The package scores one frame after the other. Here the frames of a block are one batch, but for the LSTM, which walks
+through them, side by side for all streams of the batch. The network is small: float32 everywhere.
 
 A stream's state is one row of numbers: the last 4 ms of samples, the LSTM's output and its cell.
 """
@@ -16,20 +14,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, linear, pad
 
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
-from app.vad.models.silero.checkpoint import SileroNetwork, stft_size
+from app.vad.models.compiled import compiled
+from app.vad.models.silero.checkpoint import Checkpoint
+from app.vad.models.silero.network import SileroNetwork
 from app.vad.models.state import StatePool, StateRow, gather, rows_of
 from app.vad.posteriors import Posteriors
 
 _FRAME_MS = 32
 _CONTEXT_MS = 4
-_STRIDES = (1, 2, 2, 1)
-"""Of the four convolutions: the package's file holds their weights, not their strides."""
 _TILE_FRAMES = 256
-"""Frames of spectrum and convolutions at a time: their activations stay in the cache, and memory stays flat."""
+"""Frames at a time: their activations stay in the cache, and memory stays flat."""
 _LEVEL_FLOOR = 1e-6
 """As in `app.vad.models.fbank`: digital silence is -60 dB."""
 
@@ -39,15 +36,14 @@ class SileroScorer:
 
     tile_frames = _TILE_FRAMES
 
-    def __init__(self, network: SileroNetwork, device: torch.device) -> None:
-        rate = network.sample_rate
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        rate = checkpoint.sample_rate
         frame = rate * _FRAME_MS // 1000
         self.grid = Grid(sample_rate=rate, frame_samples=frame, shift_samples=frame, pads_last=True)
         self._device = device
         self._context = rate * _CONTEXT_MS // 1000
-        self._tensors = {name: tensor.to(device) for name, tensor in network.tensors.items()}
-        self._stft = stft_size(rate)
-        hidden = self._tensors["decoder.rnn.weight_hh"].shape[1]
+        self._network = compiled(SileroNetwork(checkpoint, device))
+        hidden = checkpoint.tensors["decoder.rnn.weight_hh"].shape[1]
         self._sizes = [self._context, hidden, hidden]
 
     def new_pool(self, capacity: int) -> StatePool:
@@ -102,36 +98,7 @@ class SileroScorer:
         for first in range(0, frames, _TILE_FRAMES):
             last = min(frames, first + _TILE_FRAMES)
             windows = known[:, first * size : last * size + self._context].unfold(1, size + self._context, size)
-            speech, hidden, cell = self._remember(self._features(windows), hidden, cell)
+            speech, hidden, cell = self._network(windows, hidden, cell)
             parts.append(speech)
         after = torch.cat((known[:, known.shape[1] - self._context :], hidden, cell), dim=1)
         return torch.cat(parts, dim=1), rows_of(after)
-
-    def _features(self, windows: Tensor) -> Tensor:
-        """[batch, frames, samples] -> what the LSTM hears, [batch, frames, 128]."""
-        tensors = self._tensors
-        batch, frames, size = windows.shape
-        flat = pad(windows.reshape(batch * frames, 1, size), (0, self._stft // 4), mode="reflect")
-        spectrum = conv1d(flat, tensors["stft.forward_basis_buffer"], stride=self._stft // 2)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        heard = real.square().addcmul_(imaginary, imaginary).sqrt_()
-        for layer, stride in enumerate(_STRIDES):
-            name = f"encoder.{layer}.reparam_conv"
-            heard = conv1d(heard, tensors[f"{name}.weight"], tensors[f"{name}.bias"], stride, padding=1).relu_()
-        return heard.reshape(batch, frames, -1)
-
-    def _remember(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Walk the LSTM over [batch, frames, 128]: speech probabilities [batch, frames], and its state after them."""
-        tensors = self._tensors
-        heard = linear(features, tensors["decoder.rnn.weight_ih"], tensors["decoder.rnn.bias_ih"])
-        weight, bias = tensors["decoder.rnn.weight_hh"], tensors["decoder.rnn.bias_hh"]
-        outputs = []
-        for frame in range(heard.shape[1]):
-            gates = heard[:, frame] + linear(hidden, weight, bias)
-            take, keep, new, give = gates.chunk(4, dim=1)
-            cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
-            hidden = give.sigmoid() * cell.tanh()
-            outputs.append(hidden)
-        said = torch.stack(outputs, dim=1).relu_()
-        head = linear(said, tensors["decoder.decoder.2.weight"][..., 0], tensors["decoder.decoder.2.bias"])
-        return head[..., 0].sigmoid_(), hidden, cell
