@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from app.batch.ledger import DONE
+from app.batch.listing import Cut
 from app.batch.problems import OtherRun
 from app.batch.store import Store
 
@@ -25,8 +26,17 @@ class Manifest:
     listing: Mapping[str, Any]
     """Number of files, bytes, and SHA-256 over paths and sizes."""
     shards: Mapping[str, Any]
-    """How many there are, and the bounds by which they were cut."""
+    """How many there are, the bounds that were asked for, and those by which they were cut."""
     max_audio_hours: float
+
+
+def begun_cut(store: Store) -> Cut | None:
+    """By which the run that began this destination cut its shards, if one did."""
+    shards = (store.read_json(NAME) or {}).get("shards")
+    try:
+        return Cut(int(shards["cut_files"]), int(shards["cut_bytes"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def open_destination(store: Store, manifest: Manifest, source: str, *, overwrite: bool) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.audio.channel import parse_channel
 from app.batch.ledger import Outcome, Totals, finished
-from app.batch.listing import Entry, Shard, cut_shards, listing_hash
-from app.batch.manifest import Manifest, open_destination
+from app.batch.listing import Cut, Entry, Shard, cut_shards, listing_hash
+from app.batch.manifest import Manifest, begun_cut, open_destination
 from app.batch.problems import MissingPackage
 from app.batch.source import Source
 from app.batch.store import Store
@@ -31,6 +31,8 @@ _NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ray": ("ray", ("ray", "pyarrow")),
 }
 """Which extra a format or Ray needs, and the packages that it brings."""
+_CLUSTER_WORKERS = 16
+"""Taken for a Ray cluster's, whose number is known only later: of more of them a small collection leaves some idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,13 @@ def run(asked: BatchRun, prepare: Callable[[], Prepared], observer: Observer) ->
     channel, what `prepare` raises, and ConnectionError without a Ray cluster."""
     parse_channel(asked.channel)
     entries = Source(asked.source).list(asked.suffixes)
-    shards = list(cut_shards(entries, asked.shard_files, asked.shard_mb << 20))
     store = Store(asked.destination)
     prepared = prepare()
-    manifest = _manifest(asked, prepared, entries, len(shards))
+    widest = Cut(asked.shard_files, asked.shard_mb << 20)
+    begun = None if asked.overwrite else begun_cut(store)
+    cut = begun or widest.shared_by(prepared.workers or _CLUSTER_WORKERS, entries)
+    shards = list(cut_shards(entries, cut))
+    manifest = _manifest(asked, prepared, entries, cut, len(shards))
     open_destination(store, manifest, asked.source, overwrite=asked.overwrite)
     done = finished(store)
     before, now = Totals.of(done.values()), Totals()
@@ -125,7 +130,7 @@ def run(asked: BatchRun, prepare: Callable[[], Prepared], observer: Observer) ->
     return Account(before.plus(now), now)
 
 
-def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], shards: int) -> Manifest:
+def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], cut: Cut, shards: int) -> Manifest:
     info = prepared.info
     return Manifest(
         format=asked.format,
@@ -143,7 +148,13 @@ def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], shards:
             "bytes": sum(entry.size_bytes for entry in entries),
             "sha256": listing_hash(entries),
         },
-        shards={"count": shards, "max_files": asked.shard_files, "max_mb": asked.shard_mb},
+        shards={
+            "count": shards,
+            "max_files": asked.shard_files,
+            "max_mb": asked.shard_mb,
+            "cut_files": cut.max_files,
+            "cut_bytes": cut.max_bytes,
+        },
         max_audio_hours=asked.max_audio_hours,
     )
 

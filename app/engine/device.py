@@ -18,6 +18,11 @@ Cleanup = Literal["always", "on_oom", "never"]
 _MIB = 1 << 20
 _M_ARENA_MAX, _ARENAS = -8, 2
 """mallopt's number for the count of heaps, and ours: the event loop's, and one for the threads that score."""
+_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 * _MIB
+_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * _MIB
+"""mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries. Else each
+tile's are given back and faulted in anew, some 100,000 pages an hour of audio, or not, by chance of the heap's layout.
+What is free at the end of a call `trim_heap` gives back. 32 MiB is the most that glibc takes."""
 _TRIM_EVERY_S = 1.0
 """Going through the heap takes some milliseconds: a thousandth part of the time."""
 
@@ -58,17 +63,21 @@ def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     # Kernels that oneDNN has compiled, for as many shapes: a third of a MiB each.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
-    _share_arenas()
+    _tune_heap()
     torch.set_num_threads(threads_per_worker)
     if gpu_memory_limit_mb is not None and device_name != "cpu" and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, gpu_memory_limit_mb * _MIB / total))
 
 
-def _share_arenas() -> None:
-    """Few heaps for all threads of the process: what one thread frees another can use, and `trim_heap` finds it."""
+def _tune_heap() -> None:
+    """Few heaps for all threads of the process: what one thread frees another can use, and `trim_heap` finds it. And
+    heaps that keep what a block's temporaries took for the next block's."""
     with contextlib.suppress(AttributeError, OSError):  # not glibc
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def _free_gpu_mb() -> int:

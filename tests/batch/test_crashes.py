@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.batch.ledger import Totals, finished
-from app.batch.listing import Shard, cut_shards
+from app.batch.listing import Cut, Shard, cut_shards
 from app.batch.local import LocalRun
 from app.batch.problems import WorkerLost
 from app.batch.source import Source
@@ -42,7 +42,7 @@ def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
 
 
 def shards(clips: Path, files: int = 4) -> list[Shard]:
-    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"})), files, 1 << 30))
+    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"})), Cut(files, 1 << 30)))
 
 
 def workers_now() -> set[int]:

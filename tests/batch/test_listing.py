@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batch.listing import Entry, cut_shards, in_order, listing_hash
+from app.batch.listing import Cut, Entry, cut_shards, in_order, listing_hash
 from app.batch.problems import WrongPlace
 from app.batch.source import Source
 
@@ -22,12 +22,21 @@ entries = st.lists(
 
 @given(entries, st.integers(1, 9), st.integers(1, 2_000))
 def test_shards_hold_every_entry_once_and_keep_the_bounds(found: list[Entry], files: int, size: int) -> None:
-    shards = list(cut_shards(found, files, size))
+    shards = list(cut_shards(found, Cut(files, size)))
     assert [entry for shard in shards for entry in shard.entries] == found
     assert [shard.number for shard in shards] == list(range(len(shards)))
     for shard in shards:
         assert 1 <= len(shard.entries) <= files
         assert len(shard.entries) == 1 or sum(entry.size_bytes for entry in shard.entries) <= size
+
+
+@given(entries, st.integers(1, 9), st.integers(1, 16))
+def test_every_worker_gets_several_shards_of_a_small_collection(found: list[Entry], files: int, workers: int) -> None:
+    widest = Cut(files, 1 << 30)
+    cut = widest.shared_by(workers, found)
+    assert 1 <= cut.max_files <= files
+    assert cut.max_bytes >= 1
+    assert len(list(cut_shards(found, cut))) >= min(len(found), 2 * workers)
 
 
 @given(entries, st.randoms())

@@ -30,9 +30,9 @@ def done(small_model: Path, few: Few, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_every_clip_has_a_row(done: Path, few: Few) -> None:
-    assert len(list(done.glob("segments-*.jsonl"))) == 3
     check_every_clip_once(read_jsonl(done), few[1])
     manifest = json.loads((done / "manifest.json").read_text())
+    assert len(list(done.glob("segments-*.jsonl"))) == manifest["shards"]["count"] >= 8, "several for each worker"
     assert manifest["listing"]["files"] == 40
     assert list(manifest["model"]) == ["name", "id", "revision", "fingerprint", "dtype"]
     assert len(manifest["model"]["fingerprint"]) == 64
@@ -49,7 +49,7 @@ def test_the_segments_are_those_of_detect(done: Path, few: Few, small_model: Pat
 
 def test_done_is_done(done: Path, few: Few, small_model: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*.json*")}
-    ended = run(small_model, few[0], done, "--shard-files", "16")
+    ended = run(small_model, few[0], done, "--shard-files", "16", "--workers", "1")
     assert ended.returncode == 1
     assert account(ended)["this_run"]["files"] == 0
     assert account(ended)["segments"] == 39
@@ -92,7 +92,8 @@ def test_parquet_holds_the_same_rows(small_model: Path, few: Few, done: Path, tm
     import pyarrow.parquet as pq
 
     assert run(small_model, few[0], tmp_path, "--format", "parquet", "--workers", "1").returncode == 1
-    assert pq.read_table(tmp_path / "segments-00000.parquet").to_pylist() == read_jsonl(done)
+    shards = sorted(tmp_path.glob("segments-*.parquet"))
+    assert [row for shard in shards for row in pq.read_table(shard).to_pylist()] == read_jsonl(done)
 
 
 def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) -> None:
