@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
     dtype: Literal["float32", "bfloat16", "auto"] = Field(
         "float32",
-        description="Arithmetic of the network. float32 is exact; auto: bfloat16 where it is faster (AMX, GPUs).",
+        description="Arithmetic of the network. float32 is exact; auto: bfloat16 where it proves quicker at the start.",
     )
     workers: int = Field(default_factory=_cores, ge=1, le=256, description="Threads that score; default: the cores.")
     block_seconds: float = Field(10.0, ge=1, le=300, description="s. Audio scored in one piece.")

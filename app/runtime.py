@@ -1,21 +1,29 @@
 """From settings to a working detector: what the server, the command line and batch workers all start with."""
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import structlog
 
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
 from app.config import Settings
 from app.detection import AudioPolicy, Detector
-from app.engine.device import DeviceMemory, choose_device, choose_dtype, prepare_process
+from app.engine.device import DeviceMemory, choose_device, prepare_process, quickest
 from app.engine.engine import Engine
 from app.models import Choice, Models
 from app.observe import Observer
 from app.registry import Registry, installed
 from app.serving import Load, LoadedModel
+from app.vad.blocks import Block
 from app.vad.errors import InvalidOption, ModelNotFound
-from app.vad.models.family import ModelInfo, ModelSpec
+from app.vad.models.family import DType, ModelFamily, ModelInfo, ModelSpec, Scorer, Weights
 from app.vad.models.hub.find import Hub, ModelPlace
 from app.vad.models.registry import name_of
+
+log = structlog.get_logger(__name__)
 
 
 class ModelLoader:
@@ -72,7 +80,7 @@ class ModelLoader:
         return LoadedModel(
             spec=spec,
             info=ModelInfo(name, place.model_id, place.revision, weights.fingerprint),
-            scorer=family.place(weights, device=str(device), dtype=choose_dtype(settings.dtype, device)),
+            scorer=self._placed(family, weights, str(device)),
             on_cpu=lambda: family.place(weights, device="cpu", dtype="float32"),
             device=str(device),
             family=family,
@@ -81,6 +89,20 @@ class ModelLoader:
             for_streams=weights.for_streams,
             batch=settings.gpu_batch if device.type == "cuda" else 1,
         )
+
+    def _placed(self, family: ModelFamily, weights: Weights, device: str) -> Scorer[Any]:
+        """In the type that is set; with `auto` in the one that proves to be quicker here."""
+        wanted = self._settings.dtype
+        if wanted != "auto":
+            return family.place(weights, device=device, dtype=wanted)
+        types: tuple[DType, ...] = ("float32", "bfloat16")
+        scorers = {dtype: family.place(weights, device=device, dtype=dtype) for dtype in types}
+        grid = scorers["float32"].grid
+        samples = np.zeros(round(self._settings.block_seconds * grid.sample_rate), np.float32)
+        block: Block[Any] = Block(samples, 0, True, None)
+        dtype = quickest({dtype: partial(scorer.score, [block]) for dtype, scorer in scorers.items()})
+        log.info("arithmetic chosen", model=weights.place.model_id, dtype=dtype)
+        return scorers[dtype]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ class Manifest:
 
 def begun_cut(store: Store) -> Cut | None:
     """By which the run that began this destination cut its shards, if one did."""
-    shards = (store.read_json(NAME) or {}).get("shards")
+    there = store.read_json(NAME) or {}
     try:
-        return Cut(int(shards["cut_files"]), int(shards["cut_bytes"]))
+        return Cut(int(there["shards"]["cut_files"]), int(there["shards"]["cut_bytes"]))
     except (KeyError, TypeError, ValueError):
         return None
 

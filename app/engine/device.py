@@ -1,6 +1,7 @@
 """The device policy: where inference runs, in which type, and cleanup after each call.
 
-`auto` is the GPU only if there is one with enough free memory, else the CPU. What is done when memory runs out there is
+`auto` is the GPU only if there is one with enough free memory, else the CPU; and of the types the one that turns out to
+be quickest there. What is done when memory runs out there is
 the ladder's (`app.engine.ladder`).
 """
 
@@ -8,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import time
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -20,9 +22,13 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 """mallopt's number for the count of heaps, and ours: the event loop's, and one for the threads that score."""
 _M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 * _MIB
 _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * _MIB
-"""mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries. Else each
-tile's are given back and faulted in anew, some 100,000 pages an hour of audio, or not, by chance of the heap's layout.
-What is free at the end of a call `trim_heap` gives back. 32 MiB is the most that glibc takes."""
+"""mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries. Else a
+tile's are given back and faulted in anew, up to 100,000 pages an hour of audio, by chance of the heap's layout. What is
+free at the end of a call `trim_heap` gives back. 32 MiB is the most that glibc takes."""
+_TRIALS = 4
+"""Of each type: what else runs here seldom hits all of them."""
+_CLEARLY = 0.95
+"""What a less exact type has to be below, of the exact one's time: less is not worth its rounding."""
 _TRIM_EVERY_S = 1.0
 """Going through the heap takes some milliseconds: a thousandth part of the time."""
 
@@ -43,17 +49,18 @@ def choose_device(wanted: str, min_free_mb: int) -> torch.device:
     return device
 
 
-def choose_dtype(wanted: Literal["float32", "bfloat16", "auto"], device: torch.device) -> DType:
-    """`auto` is bfloat16 where the device multiplies it faster, else float32.
-
-    On CPUs that is those with AMX: with AVX-512's dot products alone it was measured to be slower than float32.
-    """
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return "bfloat16" if has_amx() else "float32"
+def quickest(candidates: Mapping[DType, Callable[[], object]]) -> DType:
+    """The type whose call takes the least time here, best of a few in turn; the first of them unless another is clearly
+    quicker. A second or two for a model's usual block."""
+    best = dict.fromkeys(candidates, float("inf"))
+    for _ in range(_TRIALS + 1):  # the first of each compiles kernels, and is never the best
+        for dtype, call in candidates.items():
+            started = time.perf_counter()
+            call()
+            best[dtype] = min(best[dtype], time.perf_counter() - started)
+    first = next(iter(candidates))
+    winner = min(best, key=best.__getitem__)
+    return winner if best[winner] < _CLEARLY * best[first] else first
 
 
 def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_mb: int | None) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from app.engine.backend import Cost
-from app.engine.device import DeviceMemory, NoSuchDevice, choose_device, choose_dtype
+from app.engine.device import DeviceMemory, NoSuchDevice, choose_device, quickest
 from app.engine.engine import Engine
 from app.engine.walk import walk
 from app.serving import Model
@@ -189,10 +190,17 @@ def test_cleanup_follows_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trims == ["always"], "and not for each of a burst of calls"
 
 
+def test_the_quickest_type_is_taken_where_it_is_clearly_quicker() -> None:
+    def takes(seconds: float) -> Callable[[], None]:
+        return lambda: time.sleep(seconds)
+
+    assert quickest({"float32": takes(0.02), "bfloat16": takes(0.002)}) == "bfloat16"
+    assert quickest({"float32": takes(0.002), "bfloat16": takes(0.02)}) == "float32"
+    assert quickest({"float32": takes(0.02), "bfloat16": takes(0.0199)}) == "float32"
+
+
 def test_device_choice() -> None:
     assert choose_device("cpu", 0) == CPU
-    assert choose_dtype("float32", CPU) == "float32"
-    assert choose_dtype("bfloat16", CPU) == "bfloat16"
     if not torch.cuda.is_available():
         assert choose_device("auto", 0) == CPU
         with pytest.raises(NoSuchDevice):

@@ -65,7 +65,7 @@ class SileroNetwork(nn.Module):
         spectra = known.unfold(1, self._window, self._window // 2).reshape(-1, self._window)
         parts = self._spectrum(spectra)
         real, imaginary = parts[:, : self._bins], parts[:, self._bins :]
-        rows = real.square().addcmul_(imaginary, imaginary).sqrt_().view(known.shape[0], -1)
+        rows: Tensor = real.square().addcmul_(imaginary, imaginary).sqrt_().view(known.shape[0], -1)
         for convolution in self._convolutions:
             rows = convolution(rows)
         return rows

@@ -1,0 +1,75 @@
+"""What scoring owes its speed to is still there: a torch release that takes it away is told of here, not by users."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from structlog.testing import capture_logs
+
+from app.vad.models.compiled import compiled
+from app.vad.models.fsmn.checkpoint import read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.linear import Linear
+
+_COUNT_FAULTS = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np, torch
+from app.engine.device import prepare_process
+from app.vad.blocks import Block
+from app.vad.models.fsmn.checkpoint import read_checkpoint
+from app.vad.models.fsmn.scorer import FsmnScorer
+
+prepare_process("cpu", 1, None)
+scorer = FsmnScorer(read_checkpoint(Path(sys.argv[1])), torch.device("cpu"))
+block = Block(np.zeros(160_000, np.float32), 0, True, None)
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(40):
+        scorer.score([block])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+print(json.dumps(faults() / 40))
+"""
+
+
+def test_a_model_is_loaded_without_a_word_about_slower_ways(small_model: Path) -> None:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        pytest.skip("this torch is built without oneDNN")
+    with capture_logs() as told:
+        FsmnScorer(read_checkpoint(small_model), torch.device("cpu"))
+    assert told == []
+
+
+def test_what_cannot_be_compiled_runs_as_python_and_says_so() -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, samples: torch.Tensor) -> object:
+            return {str(value): value for value in samples.tolist()}
+
+    with capture_logs() as told:
+        assert compiled(Odd())(torch.ones(1)) == {"1.0": 1.0}
+    assert [entry["log_level"] for entry in told] == ["warning"]
+
+
+def test_a_linear_layer_without_its_fused_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, bias, rows = torch.randn(5, 7), torch.randn(5), torch.randn(3, 7)
+    quick = Linear(weight, bias, relu=True)(rows)
+    monkeypatch.setattr(Linear, "_fused", lambda *_: torch.zeros(3, 5))
+    with capture_logs() as told:
+        slow = Linear(weight, bias, relu=True)(rows)
+    torch.testing.assert_close(slow, quick)
+    assert [entry["log_level"] for entry in told] == ["warning"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux does")
+def test_blocks_use_the_memory_of_those_before_them(small_model: Path) -> None:
+    """Not faulted in anew for every block: a tile's temporaries are some MB, thousands of pages."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _COUNT_FAULTS, small_model], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout.splitlines()[-1]) < 100
