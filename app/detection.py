@@ -126,7 +126,9 @@ class Run:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
         model, segmentation = self._job.model, self._job.segmentation
         source = self._source = await self._open()
-        found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
+        # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
+        isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
+        found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=isolated), self._cost)
         async with aclosing(found):
             async for step in found:
                 yield self._take(step, source)
