@@ -7,7 +7,7 @@ from types import NoneType
 from typing import get_args
 
 from app.batch.rows import Row
-from app.formats.documents import SegmentDocument
+from app.formats.documents import SegmentDocument, WarningDocument
 
 Encode = Callable[[Sequence[Row]], bytes]
 
@@ -37,6 +37,7 @@ def parquet(rows: Sequence[Row]) -> bytes:
     segment = pa.struct(
         [pa.field(name, types[kind], nullable=nullable) for name, (kind, nullable) in segment_columns().items()]
     )
+    warning = pa.struct([pa.field(name, pa.string(), nullable=False) for name in WarningDocument.model_fields])
     schema = pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -51,6 +52,7 @@ def parquet(rows: Sequence[Row]) -> bytes:
             pa.field("format", pa.string()),
             pa.field("truncated", pa.bool_()),
             pa.field("speech_ms", pa.int64()),
+            pa.field("warnings", pa.list_(warning), nullable=False),
             pa.field("segments", pa.list_(segment), nullable=False),
         ]
     )
