@@ -17,6 +17,7 @@ from app.analyses import Analysis
 from app.audio.channel import Channel
 from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
 from app.engine.backend import Cost
@@ -38,7 +39,7 @@ _PASS_FRAMES = 1 << 16
 class Job:
     """What is asked of one file."""
 
-    path: Path
+    source: AudioInput
     name: str
     """For the report; already harmless."""
     request_id: str
@@ -145,7 +146,7 @@ class Run:
         return self._report
 
     def _made(self, source: AudioSource) -> Report:
-        info, model = source.info, self._job.model
+        model = self._job.model
         device = "cpu" if self._cost.degraded else model.device
         channels = tuple(self._channel(row) for row in self._rows)
         return Report(
@@ -154,14 +155,7 @@ class Run:
             model=model.info,
             device=device,
             degraded=self._cost.degraded,
-            audio=AudioSummary(
-                duration_ms=source.duration_ms,
-                sample_rate=info.sample_rate,
-                channels=info.channels,
-                format=info.format,
-                subtype=info.subtype,
-                truncated=source.truncated,
-            ),
+            audio=_summary(source),
             channels=channels,
             options=self._job.segmentation.document(),
             timing=Timing(
@@ -195,7 +189,7 @@ class Run:
     def _open_in_thread(self) -> AudioSource:
         audio, grid = self._detector.audio, self._job.model.grid
         return open_audio(
-            self._job.path,
+            self._job.source,
             sample_rate=grid.sample_rate,
             channel=self._job.channel,
             block_seconds=audio.block_seconds,
@@ -262,13 +256,13 @@ class Run:
 class SourcePasses:
     """Fresh passes over a file's decoded samples at its own rate; leaving the context ends all of them."""
 
-    def __init__(self, path: Path, audio: AudioPolicy) -> None:
-        self._path, self._audio = path, audio
+    def __init__(self, source: AudioInput, audio: AudioPolicy) -> None:
+        self._source, self._audio = source, audio
         self._decoders: list[Decoder] = []
 
     def blocks(self) -> Iterator[Block]:
         """Float32 [n, channels], from the beginning; blocking."""
-        decoder = open_decoder(self._path, self._audio.limits, self._audio.ffmpeg)
+        decoder = open_decoder(self._source, self._audio.limits, self._audio.ffmpeg)
         self._decoders.append(decoder)
         while len(block := decoder.read(_PASS_FRAMES)):
             yield block
@@ -280,6 +274,23 @@ class SourcePasses:
     def __exit__(self, *exception: object) -> None:
         for decoder in self._decoders:
             decoder.close()
+
+
+def _summary(source: AudioSource) -> AudioSummary:
+    info, clock, (track, tracks) = source.info, source.clock_facts, source.track
+    return AudioSummary(
+        duration_ms=source.duration_ms,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        format=info.format,
+        subtype=info.subtype,
+        truncated=source.truncated,
+        track=track,
+        tracks=tracks,
+        late_start_ms=clock.late_start_ms,
+        time_gap_ms=clock.gap_ms,
+        time_gaps=tuple((gap.at_ms, gap.duration_ms) for gap in clock.gaps),
+    )
 
 
 def _rounded(values: "np.ndarray") -> list[float]:

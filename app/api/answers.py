@@ -127,7 +127,7 @@ async def _audio_answer(call: Call) -> Response:
     job, threads = call.jobs[0], call.service.threads
     run = await while_connected(call.request, call.detector.run(job), call.service.request_timeout_s)
     report = _report(call, job, run)
-    passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio))
+    passes = call.resources.enter_context(SourcePasses(job.source, call.detector.audio))
     renderer = call.format.new(Answering(call.answer.lang, passes.blocks))
     pieces = await threads.run(renderer.finish, report)
     first = await threads.run(next, pieces, b"")

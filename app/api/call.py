@@ -11,6 +11,7 @@ from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
+from app.audio.input import AudioInput
 from app.detection import Detector, Job
 from app.formats.rendering import Format
 from app.formats.report import safe_name
@@ -84,7 +85,7 @@ def _jobs(
     segmentation = model.segmentation({**fixed, **parameters.segmenter})
     return [
         Job(
-            path=file.path,
+            source=AudioInput(file.path),
             name=safe_name(file.filename),
             request_id=request_id_of(request.scope),
             model=model,

@@ -1,11 +1,13 @@
 """A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,19 +21,30 @@ ulimit -n 32 2>/dev/null; ulimit -c 0 2>/dev/null; ulimit -f 0 2>/dev/null
 shift 2; exec "$@"
 """
 _LINE_BYTES = 4 << 10
-_MAX_LINES = 64
+"""What is heard of a line; no line that means something is longer."""
+_STDERR_BYTES = 64 << 10
+"""As much as a pipe holds on Linux."""
 _PATIENCE_S = 5
 
 
 class ConfinedChild:
     """A running program: no input, no environment, an empty directory, limits. One thread reads; any may close."""
 
-    def __init__(self, command: list[str], *, memory_mb: int, cpu_s: int, directory_beside: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        memory_mb: int,
+        cpu_s: int,
+        directory_beside: Path,
+        listen: Callable[[str], None] = lambda line: None,
+    ) -> None:
         """Start it.
 
         memory_mb: address space; cpu_s: processor time; `directory_beside`: a file whose folder takes the child's
-        directory, if it can be written.
+        directory, if it can be written; `listen`: told every line of its stderr in lower case, one at a time.
         """
+        self._listen = listen
         self._directory: Path | None = _empty_directory(directory_beside.parent)
         try:
             self._process = subprocess.Popen(
@@ -48,7 +61,8 @@ class ConfinedChild:
             self.drop_directory()
             raise
         self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
-        self._lines: list[str] = []
+        self._said = b""
+        self._hearing = threading.Lock()
         self._reading = threading.Lock()
         self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
         self._drain.start()
@@ -63,11 +77,16 @@ class ConfinedChild:
         with self._reading:
             return b"" if self._stdout.closed else self._stdout.read(size)
 
-    def finish(self) -> tuple[int, list[str]]:
-        """After its output has ended: exit status (negative: the signal that killed it), first lines of complaint."""
+    def catch_up(self) -> None:
+        """Return when all has been heard that it had said when this was called."""
+        while self._hear(wait=False):
+            pass
+
+    def finish(self) -> int:
+        """After its output has ended: exit status (negative: the signal that killed it); all it said has been heard."""
         status = self._process.wait()
         self._drain.join(timeout=_PATIENCE_S)
-        return status, self._lines
+        return status
 
     def drop_directory(self) -> None:
         """Remove its directory: a program that has started needs none, and then nothing at all is around it."""
@@ -87,10 +106,24 @@ class ConfinedChild:
         self.drop_directory()
 
     def _drain_stderr(self) -> None:
-        # Read to the end, or a talkative child would block; keep only the beginning.
-        while line := self._stderr.readline(_LINE_BYTES):
-            if len(self._lines) < _MAX_LINES:
-                self._lines.append(line.decode(errors="replace").strip().lower())
+        # Read to the end, or a talkative child would block.
+        while self._hear(wait=True):
+            pass
+
+    def _hear(self, *, wait: bool) -> bool:
+        """Hear what it has said; False when that is nothing, and, for one who waits, only at the end."""
+        # One who waits does so without the lock: somebody else may want to hear what has just come.
+        if not select.select([self._stderr], [], [], None if wait else 0)[0]:
+            return False
+        with self._hearing:
+            if not select.select([self._stderr], [], [], 0)[0]:
+                return wait
+            data = os.read(self._stderr.fileno(), _STDERR_BYTES)
+            *lines, rest = (self._said + data).split(b"\n")
+            self._said = rest[-_LINE_BYTES:]
+            for line in lines if data else [*lines, rest]:
+                self._listen(line[:_LINE_BYTES].decode(errors="replace").strip().lower())
+        return bool(data)
 
 
 def _empty_directory(parent: Path) -> Path:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from app.audio.choose import open_decoder
+from app.audio.clock import ClockFacts
 from app.audio.decode import AudioInfo, Block, Decoder
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.resample import Resampler
 from app.audio.signal import Bandwidth
@@ -23,7 +25,7 @@ _READ_BYTES = 4 << 20
 
 
 def open_audio(
-    path: Path,
+    source: AudioInput,
     *,
     sample_rate: int,
     channel: int | Literal["mix", "split"],
@@ -31,8 +33,9 @@ def open_audio(
     limits: AudioLimits,
     ffmpeg: Path | None,
 ) -> "AudioSource":
-    """Open a file. Raises the `AudioError`s, and `InvalidOption` for a channel that the file does not have."""
-    decoder = open_decoder(path, limits, ffmpeg)
+    """Open a file. Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have,
+    and for a raw form that it contradicts."""
+    decoder = open_decoder(source, limits, ffmpeg)
     if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
         raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
@@ -64,7 +67,7 @@ class AudioSource:
 
     @property
     def decoder_name(self) -> str:
-        """`soundfile` or `ffmpeg`."""
+        """`soundfile`, `raw` or `ffmpeg`."""
         return self._decoder.name
 
     @property
@@ -82,6 +85,16 @@ class AudioSource:
     def truncated(self) -> bool:
         """After the last block: whether the file ends before its header says, or in damage."""
         return self._decoder.truncated
+
+    @property
+    def clock_facts(self) -> ClockFacts:
+        """After the last block: how the container's clock differs from the count of samples."""
+        return self._decoder.clock_facts
+
+    @property
+    def track(self) -> tuple[int, int]:
+        """Which sound of the file is read, from 0, and how many it has."""
+        return self._decoder.track, self._decoder.track_count
 
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """After the last block: what is odd about the file, and what its samples have shown."""

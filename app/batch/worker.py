@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.audio.channel import Channel
+from app.audio.input import AudioInput
 from app.batch.ledger import Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
 from app.batch.problems import reason_of
@@ -145,7 +146,7 @@ class ShardWorker:
 
     def _job(self, entry: Entry, path: Path) -> Job:
         return Job(
-            path=path,
+            source=AudioInput(path),
             name=safe_name(entry.path),
             request_id="batch",
             model=self._runtime.models.default,

@@ -12,6 +12,7 @@ import httpx
 from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
+from app.audio.input import AudioInput
 from app.cli.inputs import Input, find_inputs
 from app.cli.local import check_options, check_values, local_runtime
 from app.cli.output import Output, Passes, Tell, choose_format
@@ -19,7 +20,7 @@ from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, run_command
 from app.config import Settings
 from app.formats.documents import DetectionDocument
 from app.formats.rendering import Lang
-from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_name
+from app.formats.report import ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry, installed
 from app.vad.errors import VadError
 
@@ -73,7 +74,7 @@ def _passes(settings: Settings, path: Path) -> AbstractContextManager[Passes]:
     from app.detection import SourcePasses
     from app.runtime import audio_policy
 
-    return cast("AbstractContextManager[Passes]", SourcePasses(path, audio_policy(settings)))
+    return cast("AbstractContextManager[Passes]", SourcePasses(AudioInput(path), audio_policy(settings)))
 
 
 async def _detect_all(
@@ -122,7 +123,7 @@ async def local_detector(
 
         async def detect(item: Input, tell: Tell) -> Report:
             name = safe_name(item.path.name)
-            job = Job(item.path, name, "cli", model, segmentation, channel, warnings=warnings)
+            job = Job(AudioInput(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
             return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
 
         yield detect
@@ -170,7 +171,7 @@ def report_of(document: DetectionDocument) -> Report:
         model=document.model.info(),
         device=document.device,
         degraded=document.degraded,
-        audio=AudioSummary(**document.audio.model_dump()),
+        audio=document.audio.summary(),
         channels=_channels(document),
         options=document.options,
         timing=Timing(timing.queue_ms, timing.decode_ms, timing.inference_ms, timing.total_ms),

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.report import ChannelSegments, Report
+from app.formats.report import AudioSummary, ChannelSegments, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 from app.warnings import MEANINGS, AnswerWarning
@@ -125,6 +125,13 @@ class ChannelDocument(Document):
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
 
 
+class TimeGapDocument(Document):
+    """A pause in a file's time stamps."""
+
+    at_ms: int = Field(description="Where, in the times of the answer.")
+    duration_ms: int
+
+
 class AudioDocument(Document):
     """What was sent."""
 
@@ -134,6 +141,40 @@ class AudioDocument(Document):
     format: str
     subtype: str
     truncated: bool
+    track: int | None = Field(None, description="Of a file with several sounds: which one was heard, from 0.")
+    tracks: int | None = Field(None, description="How many there are, where there are several.")
+    late_start_ms: int | None = Field(
+        None, description="How long after the file's beginning, by its own clock, the sound begins, where it does."
+    )
+    time_gap_ms: int | None = Field(None, description="Sum of the pauses in the file's time stamps, where there are.")
+    time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred of them.")
+
+    @classmethod
+    def of(cls, audio: AudioSummary) -> "AudioDocument":
+        """For answers; what is usual is left out."""
+        members: dict[str, Any] = {}
+        if audio.tracks > 1:
+            members |= {"track": audio.track, "tracks": audio.tracks}
+        if audio.late_start_ms:
+            members["late_start_ms"] = audio.late_start_ms
+        if audio.time_gap_ms:
+            gaps = [TimeGapDocument.model_construct(at_ms=at, duration_ms=length) for at, length in audio.time_gaps]
+            members |= {"time_gap_ms": audio.time_gap_ms, "time_gaps": gaps}
+        return cls.model_construct(
+            duration_ms=audio.duration_ms,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            format=audio.format,
+            subtype=audio.subtype,
+            truncated=audio.truncated,
+            **members,
+        )
+
+    def summary(self) -> AudioSummary:
+        """The inverse of `of`."""
+        members = self.model_dump(exclude_none=True, exclude={"time_gaps"})
+        gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
+        return AudioSummary(**members, time_gaps=gaps)
 
 
 class WarningDocument(Document):
@@ -203,21 +244,14 @@ class DetectionDocument(Document):
             members["channels"] = [_channel(entry, report) for entry in report.channels]
         elif report.channels:
             members |= _frame_members(report.channels[0], report)
-        audio, timing = report.audio, report.timing
+        timing = report.timing
         return cls.model_construct(
             request_id=report.request_id,
             name=report.name,
             model=ModelDocument.of(report.model),
             device=report.device,
             degraded=report.degraded,
-            audio=AudioDocument.model_construct(
-                duration_ms=audio.duration_ms,
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                format=audio.format,
-                subtype=audio.subtype,
-                truncated=audio.truncated,
-            ),
+            audio=AudioDocument.of(report.audio),
             segments=[
                 SegmentDocument.numbered(index, segment, channel)
                 for index, (channel, segment) in enumerate(report.in_order(), 1)

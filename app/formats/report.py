@@ -29,6 +29,16 @@ class AudioSummary:
     format: str
     subtype: str
     truncated: bool
+    track: int = 0
+    """Which of the file's sounds was heard, from 0."""
+    tracks: int = 1
+    """How many it has."""
+    late_start_ms: int = 0
+    """How long after the file's beginning, by its own clock, the sound begins."""
+    time_gap_ms: int = 0
+    """Time that the file's clock has in pauses and the samples have not."""
+    time_gaps: tuple[tuple[int, int], ...] = ()
+    """(at_ms, duration_ms) of the first pauses."""
 
 
 @dataclass(frozen=True, slots=True)
