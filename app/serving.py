@@ -78,6 +78,7 @@ class Model:
             model_defaults=self.option_defaults,
             server_defaults=self._server_options,
             use=self.use(live=live),
+            live=live,
         )
 
     def use(self, *, live: bool = False) -> Use:

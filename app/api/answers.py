@@ -15,7 +15,8 @@ from app.api.call import Call
 from app.api.connection import while_connected
 from app.api.errors import problem_of
 from app.detection import Job, Progress, Run, SourcePasses
-from app.formats.rendering import Answering, Format, Renderer
+from app.formats.excerpts import time_map
+from app.formats.rendering import Answering, ExcerptOptions, Format, Renderer
 from app.formats.report import Report
 from app.vad.errors import DeadlineExceeded, VadError
 
@@ -60,10 +61,18 @@ async def _one_of_many(call: Call, job: Job) -> Any:
 
 def _report(call: Call, job: Job, run: Run) -> Report:
     """With the id under which the posteriors are kept, if that was asked for; null when there is no room for them."""
-    report = run.report()
-    if job.keep_for is None:
-        return report
-    return replace(report, extras={"analysis_id": call.service.analyses.keep(run.analysis(), job.keep_for)})
+    report, extras = run.report(), dict[str, Any]()
+    if job.keep_for is not None:
+        extras["analysis_id"] = call.service.analyses.keep(run.analysis(), job.keep_for)
+    return with_time_map(replace(report, extras=extras), call.answer)
+
+
+def with_time_map(report: Report, options: ExcerptOptions) -> Report:
+    """With what its WAV would be made of, if that was asked for."""
+    if not options.time_map or len(report.channels) > 1:
+        return report  # no WAV holds several channels' speech
+    mapped = [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
+    return replace(report, extras={**report.extras, "time_map": mapped})
 
 
 async def _streamed_answer(call: Call) -> Response:
@@ -86,6 +95,8 @@ async def _pieces(
         while step is not None:
             for segment in step.segments:
                 yield renderer.segment(segment, step.channel)
+            for chunk in step.chunks:
+                yield renderer.chunk(chunk, step.channel)
             if pace.due(step):
                 yield renderer.progress(step.done_ms, step.expected_ms)
             if time.monotonic() > deadline:
@@ -118,11 +129,12 @@ async def _audio_answer(call: Call) -> Response:
     job, threads = call.jobs[0], call.service.threads
     run = await while_connected(call.request, call.detector.run(job), call.service.request_timeout_s)
     report = _report(call, job, run)
-    passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio))
-    renderer = call.format.new(Answering(call.answer.lang, passes.blocks))
+    rate = call.answer.excerpt_rate
+    passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio, rate))
+    renderer = call.format.new(Answering(call.answer.lang, passes.blocks, call.answer))
     pieces = await threads.run(renderer.finish, report)
     first = await threads.run(next, pieces, b"")
-    headers = {"Content-Disposition": disposition("attachment", report, call.format)}
+    headers = {"Content-Disposition": disposition("attachment", report, call.format), **renderer.headers(report)}
     content = _in_thread(call, first, pieces)
     return OwningResponse(content, call.format.media_type, call.resources.pop_all(), headers)
 

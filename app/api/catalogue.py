@@ -13,6 +13,7 @@ from app.api.service import service_of
 from app.formats.documents import Document, Problem
 from app.models import Listed
 from app.serving import Model
+from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
 from app.vad.models.family import Accuracy
 
@@ -84,6 +85,10 @@ class OptionsDocument(Document):
     """Answer of `GET /options`."""
 
     modes: list[ModeDocument]
+    chunks: dict[str, dict[str, Any]] = Field(
+        description="The same of the options that pack a file's segments into chunks, with any mode. One without a "
+        "default is not in force where it is not given."
+    )
     models: dict[str, ModelOptionsDocument]
     default_model: str
     formats: list[str]
@@ -105,9 +110,10 @@ async def options(request: Request) -> JSONResponse:
     models, segmenters = service.ready().models, service.registry.segmenters
     answer = OptionsDocument.model_construct(
         modes=[
-            ModeDocument.model_construct(mode=kind.mode, use=use, title=kind.title, options=option_schema(kind))
+            ModeDocument.model_construct(mode=kind.mode, use=use, title=kind.title, options=option_schema(kind.options))
             for use, kind in segmenters.variants()
         ],
+        chunks=option_schema(ChunkOptions),
         models={
             model.info.name: ModelOptionsDocument.model_construct(
                 default_mode=model.segmentation({}).kind.mode,

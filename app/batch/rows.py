@@ -5,7 +5,7 @@ from typing import Any
 
 from app.batch.listing import Entry
 from app.batch.problems import reason_of
-from app.formats.documents import SegmentDocument
+from app.formats.documents import ChunkDocument, SegmentDocument
 from app.formats.report import Report
 from app.vad.errors import AudioError, InvalidOption
 
@@ -34,6 +34,8 @@ class Row:
     truncated: bool | None = None
     speech_ms: int | None = None
     segments: tuple[dict[str, Any], ...] = ()
+    chunks: tuple[dict[str, Any], ...] = ()
+    """With `max_chunk_s`."""
 
     @property
     def may_succeed_later(self) -> bool:
@@ -43,7 +45,7 @@ class Row:
     def document(self) -> dict[str, Any]:
         """For JSON and Parquet; every member is always there."""
         members = {name: getattr(self, name) for name in self.__slots__}
-        return {**members, "segments": list(self.segments)}
+        return {**members, "segments": list(self.segments), "chunks": list(self.chunks)}
 
 
 def found_row(entry: Entry, report: Report) -> Row:
@@ -65,6 +67,7 @@ def found_row(entry: Entry, report: Report) -> Row:
             SegmentDocument.numbered(index, segment, channel).model_dump(mode="json")
             for index, (channel, segment) in enumerate(report.in_order(), 1)
         ),
+        chunks=tuple(ChunkDocument.of(piece).model_dump(mode="json") for piece in report.chunks()),
     )
 
 

@@ -6,16 +6,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import ModelFlag, with_detection_options
+from app.cli.flags import ModelFlag, with_detection_options, with_live_options
+from app.cli.help import CONTEXT, SectionedCommand
 
 cli = typer.Typer(
     name="fsmn-vad",
     help="Voice activity detection with DAMO's FSMN-VAD and others: audio in, speech segments out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
 )
-model_cli = typer.Typer(help="List, find, download, check or bundle models.", no_args_is_help=True)
+model_cli = typer.Typer(
+    help="List, find, download, check or bundle models.", no_args_is_help=True, rich_markup_mode=None
+)
 cli.add_typer(model_cli, name="model")
 Speed = Literal["realtime", "full"]
 
@@ -38,7 +42,7 @@ def _root(
 ) -> None: ...
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (VAD_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one (VAD_PORT).")] = None,
@@ -60,7 +64,7 @@ def serve(
     raise typer.Exit(command.run({name: value for name, value in given.items() if value is not None}))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 def health(
     url: Annotated[str | None, typer.Option(help="Base URL; default: VAD_HOST and VAD_PORT here.")] = None,
 ) -> None:
@@ -70,7 +74,7 @@ def health(
     raise typer.Exit(terminal.health(url))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @with_detection_options
 def detect(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
@@ -95,8 +99,8 @@ def detect(
     raise typer.Exit(run(request))
 
 
-@cli.command()
-@with_detection_options
+@cli.command(cls=SectionedCommand)
+@with_live_options
 def stream(
     source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file, or - for raw PCM on stdin.")] = None,
     *,
@@ -123,7 +127,7 @@ def stream(
     raise typer.Exit(run(request))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @with_detection_options
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
@@ -149,7 +153,7 @@ def batch(
     raise typer.Exit(run(request))
 
 
-@model_cli.command("list")
+@model_cli.command("list", cls=SectionedCommand)
 def model_list() -> None:
     """Show every model that has a name here, and whether it is at hand without a download."""
     from app.cli import model as command
@@ -157,7 +161,7 @@ def model_list() -> None:
     raise typer.Exit(command.list_models())
 
 
-@model_cli.command("path")
+@model_cli.command("path", cls=SectionedCommand)
 def model_path(name: ModelName = None) -> None:
     """Print where the model's files are, if they are here."""
     from app.cli import model as command
@@ -165,7 +169,7 @@ def model_path(name: ModelName = None) -> None:
     raise typer.Exit(command.path(name))
 
 
-@model_cli.command("download")
+@model_cli.command("download", cls=SectionedCommand)
 def model_download(name: ModelName = None) -> None:
     """Download the model into MODELSCOPE_CACHE, if it is not there yet."""
     from app.cli import model as command
@@ -173,7 +177,7 @@ def model_download(name: ModelName = None) -> None:
     raise typer.Exit(command.download(name))
 
 
-@model_cli.command("verify")
+@model_cli.command("verify", cls=SectionedCommand)
 def model_verify(name: ModelName = None) -> None:
     """Check the model's files, shapes and fingerprint."""
     from app.cli import model as command
@@ -181,7 +185,7 @@ def model_verify(name: ModelName = None) -> None:
     raise typer.Exit(command.verify(name))
 
 
-@model_cli.command("export")
+@model_cli.command("export", cls=SectionedCommand)
 def model_export(
     target: Annotated[
         list[str], typer.Argument(metavar="[NAME] DIR", help="Which model, and where; VAD_MODEL can then name DIR.")

@@ -21,6 +21,7 @@ from app.formats.documents import DetectionDocument
 from app.formats.rendering import Lang
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry, installed
+from app.vad.chunks import Chunk
 from app.vad.errors import VadError
 
 FileDetector = Callable[[Input, Tell], Awaitable[Report]]
@@ -179,7 +180,17 @@ def _channels(document: DetectionDocument) -> tuple[ChannelSegments, ...]:
     """With `channel=split` the answer lists its channels, those without speech too; else it is one channel's."""
     listed = [entry.channel for entry in document.channels or ()]
     numbers = dict.fromkeys([*listed, *(segment.channel for segment in document.segments)])
-    return tuple(
-        ChannelSegments(number, tuple(each.segment() for each in document.segments if each.channel == number))
-        for number in numbers or (None,)
+    return tuple(_channel(document, number) for number in numbers or (None,))
+
+
+def _channel(document: DetectionDocument, number: int | None) -> ChannelSegments:
+    mine = [each for each in document.segments if each.channel == number]
+    if document.chunks is None:
+        return ChannelSegments(number, tuple(each.segment() for each in mine))
+    spoken = [each.index for each in mine if each.segment().is_speech]
+    chunks = tuple(
+        Chunk(each.start_ms, each.end_ms, tuple(map(spoken.index, each.segments)))
+        for each in document.chunks
+        if each.channel == number
     )
+    return ChannelSegments(number, tuple(each.segment() for each in mine), chunks=chunks)

@@ -28,7 +28,8 @@ def check_options(
     if len(modes) == 1:
         defaults = settings.default_options
         mode = str(defaults.get(MODE) or modes.pop())
-        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults, uses=uses)
+        live = tuple(uses) == ("live",)
+        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults, uses=uses, live=live)
     else:
         # Which mode is in force shows when it is known whether the fallback serves.
         check_values(registry, given)

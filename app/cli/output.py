@@ -114,7 +114,7 @@ class Output:
         return path
 
     def _renderer(self, form: Format, blocks: SourceBlocks, report: Report) -> Iterator[bytes]:
-        return form.new(Answering(self._lang, blocks, self._indent)).finish(report)
+        return form.new(Answering(self._lang, blocks, indent=self._indent)).finish(report)
 
 
 def _whole_lines(content: bytes) -> bytes:
