@@ -100,17 +100,21 @@ def test_every_cut_is_where_the_law_has_it(track: tuple[list[Segment], np.ndarra
         ends = [(segments[place].end_ms, segments[place + 1].start_ms) for place in range(len(segments) - 1)]
         half = [(end, start) for end, start in ends if chunk.start_ms + limit / 2 <= end <= full and start <= duration]
         half = [(end, start) for end, start in half if end > chunk.start_ms]
-        assert pause == max((start - end for end, start in half), default=pause)
+        ranks = [min(start - end, 1_000) // 200 for end, start in half]
+        assert min(pause, 1_000) // 200 == max(ranks, default=min(pause, 1_000) // 200)
+        if ranks:  # of equals the last
+            best = [end for (end, _), rank in zip(half, ranks, strict=True) if rank == max(ranks)]
+            assert chunk.end_ms == best[-1]
 
 
 def test_the_longest_pause_that_leaves_the_chunk_half_full() -> None:
-    times = [(0, 10), (14, 16), (17, 20), (22, 24), (24.5, 29), (29.5, 33)]
+    times = [(0, 10), (14, 16), (16.5, 20), (20.9, 24), (24.5, 29), (29.5, 33)]
     segments = [Segment(round(start * 1000), round(end * 1000), False, 0.9) for start, end in times]
     found = chunks_of(segments, np.zeros(4_000), 30_000, 0, 40_000)
-    # The pause of 4 s leaves 10 s; of those from 15 s on, that of 2 s is the longest.
+    # The pause of 4 s leaves 10 s; of those from 15 s on, that of 0.9 s is the longest.
     assert [(chunk.start_ms, chunk.end_ms, chunk.segments) for chunk in found] == [
         (0, 20_000, (0, 1, 2)),
-        (22_000, 33_000, (3, 4, 5)),
+        (20_900, 33_000, (3, 4, 5)),
     ]
 
 
@@ -148,11 +152,18 @@ def test_a_chunk_comes_as_soon_as_nothing_can_change_it() -> None:
     assert chunker.accept([], np.zeros(180), settled_ms=10_790) == []  # may still fit
     assert chunker.accept([], np.zeros(1), settled_ms=10_800) == [Chunk(800, 8_200, (0, 1))]
     # Its own pause is shorter, so far, than the one before it.
-    late = [Segment(11_000, 17_000, False, 0.9), Segment(20_000, 20_600, False, 0.9)]
-    assert chunker.accept(late, np.zeros(1_000), settled_ms=21_500) == []
-    assert chunker.accept([], np.zeros(250), settled_ms=23_500) == []
-    assert chunker.accept([], np.zeros(100), settled_ms=23_700) == [Chunk(10_800, 20_800, (2, 3))]
+    late = [Segment(11_000, 17_000, False, 0.9), Segment(17_900, 20_600, False, 0.9)]
+    assert chunker.accept(late, np.zeros(1_000), settled_ms=20_700) == []
+    assert chunker.accept([], np.zeros(100), settled_ms=21_100) == []
+    assert chunker.accept([], np.zeros(100), settled_ms=21_400) == [Chunk(10_800, 20_800, (2, 3))]
     assert chunker.finish(25_000) == []
+
+
+def test_pauses_are_compared_in_steps_and_of_equals_the_last_is_taken() -> None:
+    times = [(0, 6_000), (7_900, 9_000), (10_050, 12_000)]  # 1.9 s and 1.05 s are both long
+    segments = [Segment(start, end, False, 0.9) for start, end in times]
+    found = chunks_of(segments, np.zeros(1_300), 10_000, 0, 13_000)
+    assert [chunk.segments for chunk in found] == [(0, 1), (2,)]
 
 
 def test_frames_of_other_lengths() -> None:
