@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.formats.report import ChannelSegments, Report, Timing
+from app.formats.report import ChannelSegments, Report, Timing, forced_cuts
 from app.serving import Model
 from app.vad.chunks import Chunk, new_chunker
 from app.vad.errors import VadError
@@ -54,6 +54,8 @@ class Analysis:
             channels=channels,
             options=segmentation.document(),
             extras={"analysis_id": identifier},
+            # What is odd about the audio stays so; which segments were cut does not.
+            warnings=(*(each for each in self.report.warnings if each.code != "forced_cuts"), *forced_cuts(channels)),
             timing=Timing(queue_ms=0, decode_ms=0, inference_ms=0, total_ms=took),
         )
 

@@ -5,7 +5,7 @@ audio (blocks at the model's rate) -> model (events) -> report (what every outpu
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from app.audio.source import AudioSource, open_audio
 from app.engine.backend import Cost
 from app.engine.engine import Engine
 from app.engine.walk import RowEvents, walk
-from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
 from app.serving import Model
 from app.vad.chunks import Chunk, Chunker, new_chunker
@@ -31,6 +31,7 @@ from app.vad.errors import InvalidOption
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation
+from app.warnings import AnswerWarning, codes_of
 
 _PASS_FRAMES = 1 << 16
 
@@ -49,6 +50,8 @@ class Job:
     probabilities: bool = False
     members: bool = False
     """With `probabilities`: those of each member, or for each label, too."""
+    warnings: tuple[AnswerWarning, ...] = ()
+    """What the door has to tell of the request."""
     keep_for: str | None = None
     """Who may use the posteriors afterwards; None: they are not kept."""
 
@@ -125,13 +128,13 @@ class Run:
         self._job = job
         self._cost = Cost()
         self._rows: list[_Row] = []
-        self._source: AudioSource | None = None
+        self._report: Report | None = None
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
         model, segmentation = self._job.model, self._job.segmentation
-        source = self._source = await self._open()
+        source = await self._open()
         found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
         async with aclosing(found):
             async for step in found:
@@ -139,17 +142,21 @@ class Run:
         for row in self._rows:
             if row.chunker is not None:
                 row.chunks.extend(row.chunker.finish(source.duration_ms))
-        self._detector.observer.file_done(
-            model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms
-        )
+        self._report = self._made(source)
+        observer = self._detector.observer
+        observer.file_done(model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
+        observer.warned(codes_of(self._report.warnings))
 
     def report(self) -> Report:
         """The whole answer; after `steps` has ended."""
-        source = self._source
-        if source is None:
-            raise RuntimeError("the run has not begun")
+        if self._report is None:
+            raise RuntimeError("the run has not ended")
+        return self._report
+
+    def _made(self, source: AudioSource) -> Report:
         info, model = source.info, self._job.model
         device = "cpu" if self._cost.degraded else model.device
+        channels = tuple(self._channel(row) for row in self._rows)
         return Report(
             request_id=self._job.request_id,
             name=self._job.name,
@@ -164,7 +171,7 @@ class Run:
                 subtype=info.subtype,
                 truncated=source.truncated,
             ),
-            channels=tuple(self._channel(row) for row in self._rows),
+            channels=channels,
             options=self._job.segmentation.document(),
             timing=Timing(
                 queue_ms=_ms(self._cost.queue_s),
@@ -174,7 +181,13 @@ class Run:
             ),
             labels=self._job.model.grid.labels,
             frame_ms=self._frame_ms,
+            warnings=self._warnings(source, channels),
         )
+
+    def _warnings(self, source: AudioSource, channels: Sequence[ChannelSegments]) -> tuple[AnswerWarning, ...]:
+        given, heard = self._job.warnings, source.warnings()
+        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self._cost.degraded else []
+        return (*given, *heard, *degraded, *forced_cuts(channels))
 
     @property
     def _frame_ms(self) -> int:

@@ -21,6 +21,7 @@ from app.api import analyses, catalogue, detect, errors, live, ops, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import AdmissionMiddleware, Gate
+from app.api.answers import WARNINGS_HEADER
 from app.api.metrics import Metrics
 from app.api.observe import ObserveMiddleware
 from app.api.request_id import RequestIdMiddleware
@@ -123,7 +124,7 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER],
         )
     app.add_middleware(ObserveMiddleware, metrics=service.metrics)
     app.add_middleware(RequestIdMiddleware)

@@ -19,6 +19,7 @@ from app.vad.models import fusion
 from app.vad.models.family import KnownModel, ModelSpec
 from app.vad.models.registry import Catalogue, name_of
 from app.vad.segmenters.registry import Segmenters
+from app.warnings import AnswerWarning
 
 log = structlog.get_logger(__name__)
 
@@ -148,6 +149,12 @@ class Models:
         if key not in self._sums:
             self._sums[key] = FusedModel(members, self.segmenters, self.choice.server_options)
         return self._sums[key]
+
+    def warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
+        """What a request that names its model so has to be told of the one that answers."""
+        if asked is not None or self.fallback is None:
+            return ()
+        return (AnswerWarning("fallback_model", self.fallback),)
 
     async def get_live(self, asked: str | None) -> Model:
         """The model of this name for a live stream: itself, or what takes its place there. Raises `InvalidOption`."""

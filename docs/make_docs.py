@@ -23,6 +23,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+from app.warnings import MEANINGS  # noqa: E402
 from tests.server import RunningServer, local_server  # noqa: E402
 
 REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
@@ -112,6 +113,15 @@ alone: **a URL is not fetched**, because a service that fetches what strangers n
 can reach.
 
 """
+WARNINGS = """## Warnings
+
+What was odd about the audio, or about how it was answered, though it was answered: `warnings` in JSON answers, in the
+ndjson summary, in live `done` and in batch rows, each with a `code` and a `detail`; the header `X-VAD-Warnings` with
+the codes on any answer of one piece; stderr on the command line; `vad_warnings_total` in the metrics.
+
+| code | meaning |
+| --- | --- |
+"""
 TAIL = """## The speech itself: `format=wav`, `format=zip`
 
 `wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
@@ -183,7 +193,8 @@ def api_page(server: RunningServer) -> str:
         words = f"{textwrap.fill(example.words, 120)}\n\n" if example.words else ""
         shown = answer(server, example)
         parts.append(f"## {example.title}\n\n{words}```sh\ncurl -s {example.curl}\n```\n\n```\n{shown}\n```\n\n")
-    return "".join(parts) + TAIL
+    warnings = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in MEANINGS.items())
+    return "".join(parts) + WARNINGS + warnings + "\n" + TAIL
 
 
 _USES = {"file": "", "live": ", live and with `firered-stream`", "labelled": ", with `firered-aed`"}

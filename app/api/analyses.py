@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.access import client_of
-from app.api.answers import disposition, with_time_map
+from app.api.answers import disposition, warning_header, with_time_map
 from app.api.detect import PROBLEMS, answer_forms
 from app.api.parameters import documented_parameters, read_parameters
 from app.api.request_id import request_id_of
@@ -52,7 +52,7 @@ async def segments(request: Request, identifier: str) -> Response:
     report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
     report = with_time_map(report, parameters.answer)
     content = await service.threads.run(_rendered, form, Answering(parameters.answer.lang), report)
-    headers = {"Content-Disposition": disposition("inline", report, form)}
+    headers = {"Content-Disposition": disposition("inline", report, form), **warning_header(report.warnings)}
     return Response(content, media_type=form.media_type, headers=headers)
 
 

@@ -2,7 +2,7 @@
 not its name."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,9 @@ from app.formats.excerpts import time_map
 from app.formats.rendering import Answering, ExcerptOptions, Format, Renderer
 from app.formats.report import Report
 from app.vad.errors import DeadlineExceeded, VadError
+from app.warnings import AnswerWarning, codes_of
 
+WARNINGS_HEADER = "X-VAD-Warnings"
 _PROGRESS_EVERY_S = 1.0
 _PROGRESS_EVERY_SHARE = 0.05
 """A line of progress each second of the clock or each twentieth of the audio: enough for a bar that moves."""
@@ -36,12 +38,12 @@ async def answer(call: Call) -> Response:
 
 async def _whole_answer(call: Call) -> Response:
     if len(call.jobs) > 1:
-        return JSONResponse([await _one_of_many(call, job) for job in call.jobs])
+        return await _answer_to_many(call)
     run = await call.detector.run(call.jobs[0])
     report = _report(call, call.jobs[0], run)
     renderer = call.format.new(Answering(call.answer.lang))
     content = await call.service.threads.run(_joined, renderer, report)
-    headers = {"Content-Disposition": disposition("inline", report, call.format)}
+    headers = {"Content-Disposition": disposition("inline", report, call.format), **warning_header(report.warnings)}
     return Response(content, media_type=call.format.media_type, headers=headers)
 
 
@@ -49,14 +51,21 @@ def _joined(renderer: Renderer, report: Report) -> bytes:
     return b"".join(renderer.finish(report))
 
 
-async def _one_of_many(call: Call, job: Job) -> Any:
-    """One file's answer or problem: a bad file spoils nothing."""
-    try:
-        run = await call.detector.run(job)
-    except VadError as error:
-        return {"name": job.name, **problem_of(error, job.request_id)}
-    make = call.format.element
-    return make(_report(call, job, run)) if make is not None else None
+async def _answer_to_many(call: Call) -> Response:
+    """Each file's answer or problem in an array: a bad file spoils nothing."""
+    entries: list[Any] = []
+    warnings: list[AnswerWarning] = []
+    for job in call.jobs:
+        try:
+            run = await call.detector.run(job)
+        except VadError as error:
+            entries.append({"name": job.name, **problem_of(error, job.request_id)})
+            continue
+        report = _report(call, job, run)
+        warnings += report.warnings
+        if call.format.element is not None:
+            entries.append(call.format.element(report))
+    return JSONResponse(entries, headers=warning_header(warnings))
 
 
 def _report(call: Call, job: Job, run: Run) -> Report:
@@ -134,7 +143,11 @@ async def _audio_answer(call: Call) -> Response:
     renderer = call.format.new(Answering(call.answer.lang, passes.blocks, call.answer))
     pieces = await threads.run(renderer.finish, report)
     first = await threads.run(next, pieces, b"")
-    headers = {"Content-Disposition": disposition("attachment", report, call.format), **renderer.headers(report)}
+    headers = {
+        "Content-Disposition": disposition("attachment", report, call.format),
+        **warning_header(report.warnings),
+        **renderer.headers(report),
+    }
     content = _in_thread(call, first, pieces)
     return OwningResponse(content, call.format.media_type, call.resources.pop_all(), headers)
 
@@ -159,6 +172,12 @@ class OwningResponse(StreamingResponse):
         """ASGI."""
         async with self._stack:
             await super().__call__(scope, receive, send)
+
+
+def warning_header(warnings: Iterable[AnswerWarning]) -> dict[str, str]:
+    """The codes, for forms of answer that have no room for them; nothing where there are none."""
+    codes = codes_of(warnings)
+    return {WARNINGS_HEADER: ", ".join(codes)} if codes else {}
 
 
 def disposition(kind: str, report: Report, form: Format) -> str:

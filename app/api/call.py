@@ -17,6 +17,7 @@ from app.formats.report import safe_name
 from app.models import Models
 from app.serving import Model
 from app.vad.errors import InvalidOption
+from app.warnings import AnswerWarning
 
 NameModel = Callable[[Models, str | None], str | None]
 """Which of the models a request means by what it calls its model."""
@@ -67,12 +68,18 @@ async def open_call(
         if len(upload.files) > 1 and form.element is None:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        jobs = _jobs(request, upload, parameters, model, fixed)
+        warnings = runtime.models.warnings_for(parameters.answer.model)
+        jobs = _jobs(request, upload, parameters, model, fixed, warnings)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
 def _jobs(
-    request: Request, upload: Upload, parameters: Parameters, model: Model, fixed: Mapping[str, str]
+    request: Request,
+    upload: Upload,
+    parameters: Parameters,
+    model: Model,
+    fixed: Mapping[str, str],
+    warnings: tuple[AnswerWarning, ...],
 ) -> list[Job]:
     segmentation = model.segmentation({**fixed, **parameters.segmenter})
     return [
@@ -85,6 +92,7 @@ def _jobs(
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
+            warnings=warnings,
             keep_for=client_of(request.scope) if parameters.answer.keep else None,
         )
         for file in upload.files

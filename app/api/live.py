@@ -103,7 +103,8 @@ class LiveConnection:
         model = await self._service.ready().models.get_live(parameters.model)
         given = {name: value for name, value in rest.items() if name != "api_key"}
         segmentation = model.segmentation(given, live=True)
-        return self._hub.open(client, parameters, model, segmentation, self)
+        warnings = self._service.ready().models.warnings_for(parameters.model)
+        return self._hub.open(client, parameters, model, segmentation, self, warnings)
 
     async def run(self, seat: Seat) -> None:
         """Until either side has enough."""

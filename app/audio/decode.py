@@ -5,13 +5,16 @@ process. Which one is decided by the file's first bytes alone.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.audio.limits import AudioLimits
+from app.audio.signal import Levels
 from app.vad.errors import AudioTooLong, InvalidAudio
+from app.warnings import AnswerWarning
 
 Block = NDArray[np.float32]
 
@@ -41,6 +44,8 @@ class Decoder(ABC):
         self.frames = frames
         """Frames as the header has it: a hint, never a promise."""
         self.decoded_frames = 0
+        self.levels = Levels()
+        """Of what has been read so far."""
         self.truncated = False
         """After the last block: whether the file ends before its header says, or in damage."""
         self._limits = limits
@@ -59,9 +64,18 @@ class Decoder(ABC):
             raise InvalidAudio("the file holds no audio")
         if self.decoded_frames > self._limits.max_seconds * self.info.sample_rate:
             raise AudioTooLong(f"the audio is longer than {self._limits.max_seconds / 3600:g} h")
-        if len(block) and not max(float(block.max()), -float(block.min())) <= self._limits.max_magnitude:
-            raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+        if len(block):
+            peak = max(float(block.max()), -float(block.min()))
+            if not peak <= self._limits.max_magnitude:
+                raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+            self.levels.add(block, peak)
         return block
+
+    def warnings(self) -> Iterator[AnswerWarning]:
+        """After the last block: what is odd about the file."""
+        if self.truncated:
+            yield AnswerWarning("truncated", "the file ends early; what is there was decoded")
+        yield from self.levels.warnings()
 
     @abstractmethod
     def _read(self, frames: int) -> Block: ...

@@ -13,7 +13,9 @@ from app.audio.choose import open_decoder
 from app.audio.decode import AudioInfo, Block, Decoder
 from app.audio.limits import AudioLimits
 from app.audio.resample import Resampler
+from app.audio.signal import Bandwidth
 from app.vad.errors import InvalidOption
+from app.warnings import AnswerWarning
 
 Rows = NDArray[np.float32]
 _READ_BYTES = 4 << 20
@@ -53,6 +55,7 @@ class AudioSource:
         self._decoder = decoder
         self._channel = channel
         self._block_samples = block_samples
+        self._bandwidth = Bandwidth(sample_rate)
 
     @property
     def info(self) -> AudioInfo:
@@ -80,6 +83,10 @@ class AudioSource:
         """After the last block: whether the file ends before its header says, or in damage."""
         return self._decoder.truncated
 
+    def warnings(self) -> tuple[AnswerWarning, ...]:
+        """After the last block: what is odd about the file, and what its samples have shown."""
+        return (*self._decoder.warnings(), *self._bandwidth.warnings())
+
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""
         pending: list[Block] = []
@@ -98,7 +105,9 @@ class AudioSource:
                 block, rest = whole[: self._block_samples], whole[self._block_samples :]
                 pending, held = [rest], len(rest)
                 given += 1
-                yield np.ascontiguousarray(block.T)
+                rows = np.ascontiguousarray(block.T)
+                self._bandwidth.add(rows[0])
+                yield rows
             if piece is None:
                 return
 

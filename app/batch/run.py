@@ -22,6 +22,7 @@ from app.batch.problems import MissingPackage
 from app.batch.source import Source
 from app.batch.store import Store
 from app.vad.models.family import ModelInfo
+from app.warnings import AnswerWarning
 
 if TYPE_CHECKING:
     from app.batch.worker import Build, Task
@@ -70,6 +71,8 @@ class Prepared:
     """How many; None: as many as the Ray cluster has CPUs."""
     gpus: int
     """Of each worker on Ray."""
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Of the model, for every row."""
 
 
 class Observer(Protocol):
@@ -173,4 +176,5 @@ def _task(asked: BatchRun, prepared: Prepared) -> "Task":
         channel=parse_channel(asked.channel),
         scratch=asked.scratch,
         build=prepared.build,
+        warnings=prepared.warnings,
     )

@@ -18,6 +18,7 @@ from app.batch.writers import FORMATS
 from app.detection import Detector, Job
 from app.formats.report import safe_name
 from app.models import Models
+from app.warnings import AnswerWarning
 
 FILES_AT_ONCE = 4
 """While one is scored, the others are fetched and decoded."""
@@ -58,6 +59,8 @@ class Task:
     scratch: Path | None
     """Where copies of remote files are kept while they are used; None: the system's place."""
     build: Build
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Of the model, for every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class ShardWorker:
             model=self._runtime.models.default,
             segmentation=self._segmentation,
             channel=self._task.channel,
+            warnings=self._task.warnings,
         )
 
 

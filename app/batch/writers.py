@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args
 
 from app.batch.rows import Row
-from app.formats.documents import ChunkDocument, Document, SegmentDocument
+from app.formats.documents import ChunkDocument, Document, SegmentDocument, WarningDocument
 
 Encode = Callable[[Sequence[Row]], bytes]
 
@@ -56,6 +56,7 @@ def parquet(rows: Sequence[Row]) -> bytes:
             pa.field("format", pa.string()),
             pa.field("truncated", pa.bool_()),
             pa.field("speech_ms", pa.int64()),
+            pa.field("warnings", pa.list_(struct(WarningDocument)), nullable=False),
             pa.field("segments", pa.list_(struct(SegmentDocument)), nullable=False),
             pa.field("chunks", pa.list_(struct(ChunkDocument)), nullable=False),
         ]

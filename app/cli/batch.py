@@ -111,6 +111,7 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
             build=partial(start_worker_runtime, _of_worker(settings, name), model.info.fingerprint),
             workers=request.workers if request.ray else _local_workers(request, settings),
             gpus=int(settings.device.startswith("cuda")),
+            warnings=runtime.models.warnings_for(request.model),
         )
 
 

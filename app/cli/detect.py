@@ -119,9 +119,11 @@ async def local_detector(
     async with local_runtime(settings, registry, request.model) as runtime:
         model = runtime.models.default
         segmentation = model.segmentation(request.options)
+        warnings = runtime.models.warnings_for(request.model)
 
         async def detect(item: Input, tell: Tell) -> Report:
-            job = Job(item.path, safe_name(item.path.name), "cli", model, segmentation, channel)
+            name = safe_name(item.path.name)
+            job = Job(item.path, name, "cli", model, segmentation, channel, warnings=warnings)
             return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
 
         yield detect
@@ -173,6 +175,7 @@ def report_of(document: DetectionDocument) -> Report:
         channels=_channels(document),
         options=document.options,
         timing=Timing(timing.queue_ms, timing.decode_ms, timing.inference_ms, timing.total_ms),
+        warnings=tuple(warning.warning() for warning in document.warnings),
     )
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from typing_extensions import Self
 
 from app.cli.inputs import Input
-from app.cli.terminal import STDERR, UsageError, failed
+from app.cli.terminal import STDERR, UsageError, failed, note
 from app.formats.registry import Formats
 from app.formats.rendering import Answering, Format, Lang, SourceBlocks
 from app.formats.report import Report
@@ -88,6 +88,8 @@ class Output:
 
     def result(self, item: Input, report: Report) -> None:
         """One file's report. Raises `InvalidOption` where the format cannot hold it, OSError."""
+        for warning in report.warnings:
+            note(f"{item.shown}: {warning.code}: {warning.detail}")
         form = self._form
         if form is None:
             self._stdout.print(_table(item.shown, report))

@@ -3,7 +3,7 @@
 A member that an answer does not have is left out, not null: it is only dumped when it was set (`dump`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from typing_extensions import Self
 from app.formats.report import ChannelSegments, Piece, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
+from app.warnings import MEANINGS, AnswerWarning
 
 
 class Document(BaseModel):
@@ -161,6 +162,31 @@ class AudioDocument(Document):
     truncated: bool
 
 
+class WarningDocument(Document):
+    """Something odd about the audio, or about how it was answered, though it was answered."""
+
+    code: str = Field(
+        description="Stable, for programs; there may be new ones. "
+        + " ".join(f"`{code}`: {meaning}" for code, meaning in MEANINGS.items()),
+        json_schema_extra={"examples": list(MEANINGS)},
+    )
+    detail: str = Field(description="What was found, with figures.")
+
+    @classmethod
+    def of(cls, warning: AnswerWarning) -> "WarningDocument":
+        """For answers."""
+        return cls.model_construct(code=warning.code, detail=warning.detail)
+
+    def warning(self) -> AnswerWarning:
+        """The inverse of `of`."""
+        return AnswerWarning(self.code, self.detail)
+
+    @classmethod
+    def all_of(cls, warnings: Iterable[AnswerWarning]) -> "list[WarningDocument]":
+        """For answers; often none."""
+        return [cls.of(warning) for warning in warnings]
+
+
 class TimingDocument(Document):
     """Where the time went."""
 
@@ -185,6 +211,7 @@ class DetectionDocument(Document):
     speech_ratio: float
     options: dict[str, Any] = Field(description="The mode and its options in force.")
     timing: TimingDocument
+    warnings: list[WarningDocument] = Field(description="What was odd, though the audio was answered; often nothing.")
     chunks: list[ChunkDocument] | None = Field(None, description="With `max_chunk_s`.")
     time_map: list[tuple[float, float, float]] | None = Field(
         None,
@@ -239,6 +266,7 @@ class DetectionDocument(Document):
                 total_ms=timing.total_ms,
                 rtf=report.real_time_factor,
             ),
+            warnings=WarningDocument.all_of(report.warnings),
             **members,
         )
 

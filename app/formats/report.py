@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,6 +11,7 @@ from app.vad.chunks import Chunk
 from app.vad.grid import FRAME_MS
 from app.vad.models.family import ModelInfo
 from app.vad.segment import SPEECH, Segment
+from app.warnings import AnswerWarning
 
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
@@ -114,6 +115,8 @@ class Report:
     """Distance of two frames, of the probabilities."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Members that the door adds to documents."""
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Everything that was odd."""
 
     def in_order(self) -> Iterator[tuple[int | None, Segment]]:
         """(channel, segment) of all channels, by start."""
@@ -178,6 +181,16 @@ class Report:
     def real_time_factor(self) -> float:
         """Time taken over the duration."""
         return round(self.timing.total_ms / self.audio.duration_ms, 6) if self.audio.duration_ms else 0.0
+
+
+def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
+    """The warning that some of their segments were cut, if any were."""
+    starts = sorted(segment.start_ms for entry in channels for segment in entry.segments if segment.forced_end)
+    if starts:
+        what = "1 segment was" if len(starts) == 1 else f"{len(starts)} segments were"
+        yield AnswerWarning(
+            "forced_cuts", f"{what} cut at the longest allowed duration; the first begins at {starts[0]} ms"
+        )
 
 
 def track_name(channel: int | None, label: str | None) -> str:

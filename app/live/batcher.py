@@ -173,7 +173,12 @@ async def _score(items: list[_Item]) -> list[Scored[Any]]:
     def keep(found: list[Scored[Any]]) -> list[Scored[Any]]:
         return _in_pool(items, found)
 
-    return await _backend(items[0]).score([_block(item) for item in items], Turn(), Cost(), keep)
+    cost = Cost()
+    found = await _backend(items[0]).score([_block(item) for item in items], Turn(), cost, keep)
+    if cost.degraded:
+        for work, _ in items:
+            work.seat.session.degraded = True
+    return found
 
 
 async def _score_one(item: _Item) -> Scored[Any] | Exception:
