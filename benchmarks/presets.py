@@ -7,7 +7,6 @@ in seconds, 1 for speech. Every setting is judged by frames of 10 ms. Without se
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ import soundfile
 import soxr
 
 from app.config import Settings
+from app.logs import configure_logging
 from app.models import Models
+from app.presets import PRESETS
 from app.registry import installed
 from app.runtime import start_runtime
 from app.serving import Model
@@ -143,10 +144,9 @@ def judge(found: list[list[Segment]], clips: list[Clip]) -> Judged:
     return Judged(f1, misses / max(1, hits + misses), alarms / max(1, rest), len(every), longest)
 
 
-async def measure(
-    folder: Path, settings: Mapping[str, tuple[str, Mapping[str, Any]]]
-) -> dict[str, dict[str, Judged]]:
+async def measure(folder: Path, settings: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Judged]]:
     """By setting and condition. `settings`: a name, with a model and options."""
+    configure_logging("auto", "error")
     runtime = await start_runtime(Settings(), installed())
     clips = read_clips(folder)
     heard: dict[tuple[str, str], list[Posteriors]] = {}
@@ -174,12 +174,17 @@ async def _model(models: Models, asked: str) -> Model:
 def table(judged: Mapping[str, Mapping[str, Judged]]) -> str:
     """Markdown: F1, missed / false alarms in percent."""
     names = list(next(iter(judged.values())))
-    lines = [f"| setting | {' | '.join(names)} | mean F1 | segments, longest (clean) |", "| --- |" + " --- |" * (len(names) + 2)]
+    lines = [
+        f"| setting | {' | '.join(names)} | mean F1 | segments, longest (clean) |",
+        "| --- |" + " --- |" * (len(names) + 2),
+    ]
     for setting, by in judged.items():
         cells = [f"{each.f1:.3f} ({each.missed:.1%}/{each.false_alarms:.1%})" for each in by.values()]
         mean = np.mean([each.f1 for each in by.values()])
         clean = by["clean"]
-        lines.append(f"| {setting} | {' | '.join(cells)} | {mean:.3f} | {clean.segments}, {clean.longest_ms / 1000:.1f} s |")
+        lines.append(
+            f"| {setting} | {' | '.join(cells)} | {mean:.3f} | {clean.segments}, {clean.longest_ms / 1000:.1f} s |"
+        )
     return "\n".join(lines)
 
 
@@ -195,7 +200,8 @@ def _settings(arguments: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 def main() -> None:
     """Print the table."""
     folder, *arguments = sys.argv[1:]
-    print(table(asyncio.run(measure(Path(folder), _settings(arguments)))))
+    presets = {preset.name: (preset.model, preset.values) for preset in PRESETS}
+    print(table(asyncio.run(measure(Path(folder), _settings(arguments) or presets))))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ async def segments(request: Request, identifier: str) -> Response:
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
-    segmentation = analysis.model.segmentation(parameters.segmenter)
+    preset = parameters.answer.preset
+    segmentation = models.with_preset(analysis.model, preset).segmentation(parameters.segmenter)
     report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
     report = with_time_map(report, parameters.answer)
     content = await service.threads.run(_rendered, form, Answering(parameters.answer.lang), report)

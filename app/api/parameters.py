@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
 from app.formats.rendering import ExcerptOptions
+from app.presets import NONE, PRESET, PRESETS
 from app.registry import Registry
 from app.vad.chunks import ChunkOptions
 from app.vad.options import Options
@@ -25,6 +26,11 @@ class RequestOptions(ExcerptOptions):
     )
     model: str | None = Field(
         None, description="Which model detects; `GET /models` lists them. Without it the service's default one."
+    )
+    preset: str | None = Field(
+        None,
+        description="A named set of model, mode and options, under those that the request sets itself; `GET /options` "
+        "tells each. `none`: not the service's either.",
     )
     channel: str = Field(
         "mix",
@@ -88,6 +94,7 @@ def documented_parameters(registry: Registry, only: Collection[str] | None = Non
     """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
     schemas = option_schema(RequestOptions)
     schemas["format"]["enum"] = registry.formats.names
+    schemas[PRESET]["enum"] = [*(preset.name for preset in PRESETS), NONE]
     schemas[MODE] = _mode_schema(registry.segmenters)
     for _, kind in registry.segmenters.variants():
         for name, schema in option_schema(kind.options).items():

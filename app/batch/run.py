@@ -46,6 +46,8 @@ class BatchRun:
     channel: str
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    preset: str | None
+    """Laid under them."""
     shard_files: int
     shard_mb: int
     """MiB."""
@@ -173,6 +175,7 @@ def _task(asked: BatchRun, prepared: Prepared) -> "Task":
         destination=asked.destination,
         format=asked.format,
         options=asked.options,
+        preset=asked.preset,
         channel=parse_channel(asked.channel),
         scratch=asked.scratch,
         build=prepared.build,

@@ -55,6 +55,8 @@ class Task:
     format: str
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    preset: str | None
+    """Laid under them."""
     channel: Channel
     scratch: Path | None
     """Where copies of remote files are kept while they are used; None: the system's place."""
@@ -100,7 +102,8 @@ class ShardWorker:
         self._source, self._store = Source(task.source), Store(task.destination)
         self._loop = asyncio.new_event_loop()
         self._runtime = self._loop.run_until_complete(_built(task.build))
-        self._segmentation = self._runtime.models.default.segmentation(task.options)
+        models = self._runtime.models
+        self._segmentation = models.with_preset(models.default, task.preset).segmentation(task.options)
 
     def run(self, order: Order, tell: Tell = lambda step: None) -> Outcome:
         """Do a shard. What is wrong with a file becomes its row; raises what the destination raises."""

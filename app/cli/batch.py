@@ -20,7 +20,7 @@ from app.batch.problems import BatchError, WorkerLost
 from app.batch.run import Account, BatchRun, Prepared, check_packages
 from app.batch.run import run as run_batch
 from app.cli.inputs import AUDIO_SUFFIXES
-from app.cli.local import check_options, local_runtime, quiet_logs
+from app.cli.local import check_options, local_model, quiet_logs
 from app.cli.terminal import ALL_WELL, INTERRUPTED, SOME_FAILED, STDERR, WRONG_USAGE, UsageError, failed, run_command
 from app.config import Settings
 from app.registry import installed
@@ -51,6 +51,7 @@ class BatchRequest:
     shard_mb: int
     overwrite: bool
     model: str | None
+    preset: str | None
 
 
 def run(request: BatchRequest) -> int:
@@ -72,7 +73,7 @@ def _run(request: BatchRequest, settings: Settings) -> int:
 def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
     check_packages(request.format, request.ray)
     parse_channel(request.channel)
-    check_options(installed(), settings, request.model, request.options)
+    check_options(installed(), settings, request.model, request.options, preset=request.preset)
     asked = BatchRun(
         source=request.source,
         destination=request.destination,
@@ -83,6 +84,7 @@ def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
         shard_files=request.shard_files,
         shard_mb=request.shard_mb,
         overwrite=request.overwrite,
+        preset=request.preset,
         max_audio_hours=settings.max_audio_hours,
         scratch=settings.tmp_dir,
         ray=request.ray,
@@ -99,11 +101,11 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
     """Load the model once before the workers do, to know that it is there and which one it is."""
     # On the CPU: the workers will want the device's memory.
     mine = settings.model_copy(update={"device": "cpu"})
-    async with local_runtime(mine, installed(), request.model) as runtime:
-        model = runtime.models.default
-        fell_back = runtime.models.fallback is not None
-        name = settings.fallback_model if fell_back else request.model or settings.model
-        options = dict(model.segmentation(request.options).document())
+    async with local_model(mine, installed(), request.model, request.preset) as local:
+        chosen, model = local.chosen, local.chosen.model
+        fell_back = local.runtime.models.fallback is not None
+        name = settings.fallback_model if fell_back else local.name
+        options = dict(chosen.segmentation(request.options).document())
         return Prepared(
             info=model.info,
             dtype=settings.dtype,
@@ -111,7 +113,7 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
             build=partial(start_worker_runtime, _of_worker(settings, name), model.info.fingerprint),
             workers=request.workers if request.ray else _local_workers(request, settings),
             gpus=int(settings.device.startswith("cuda")),
-            warnings=runtime.models.warnings_for(request.model),
+            warnings=chosen.warnings,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import ModelFlag, with_detection_options, with_live_options
+from app.cli.flags import ModelFlag, PresetFlag, with_detection_options, with_live_options
 from app.cli.help import CONTEXT, SectionedCommand
 
 cli = typer.Typer(
@@ -85,6 +85,7 @@ def detect(
     lang: Annotated[str, typer.Option(help="zh or en, for --format md.")] = "zh",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 2,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     url: Annotated[str | None, typer.Option(help="Use the server at this URL instead of this machine.")] = None,
     key: Key = None,
     options: dict[str, Any],
@@ -94,7 +95,7 @@ def detect(
 
     request = DetectRequest(
         sources=sources, format=format_, out=out, options=options, channel=channel, lang=lang, jobs=jobs, model=model,
-        url=url, key=key,
+        preset=preset, url=url, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
@@ -115,6 +116,7 @@ def stream(
     json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     options: dict[str, Any],
 ) -> None:
     """Tell where speech begins and ends while it is heard, on this machine or a server. Exit status as of detect."""
@@ -122,7 +124,8 @@ def stream(
 
     request = StreamRequest(
         source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate, chunk_ms=chunk_ms,
-        speed=speed, json=json_, probabilities=probabilities, model=model, url=url, service=service, key=key,
+        speed=speed, json=json_, probabilities=probabilities, model=model, preset=preset, url=url,
+        service=service, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
@@ -141,6 +144,7 @@ def batch(
     shard_mb: Annotated[int, typer.Option(min=1, help="MiB. Most audio, as stored, for one result file.")] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the results that are in DEST.")] = False,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     options: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
@@ -148,7 +152,7 @@ def batch(
 
     request = BatchRequest(
         source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
-        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model,
+        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model, preset=preset,
     )  # fmt: skip
     raise typer.Exit(run(request))
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
 from app.cli.inputs import Input, find_inputs
-from app.cli.local import check_options, check_values, local_runtime
+from app.cli.local import check_options, check_values, local_model
 from app.cli.output import Output, Passes, Tell, choose_format
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, run_command
 from app.config import Settings
@@ -40,6 +40,7 @@ class DetectRequest:
     lang: str
     jobs: int
     model: str | None
+    preset: str | None
     url: str | None
     key: str | None
 
@@ -55,7 +56,7 @@ def _run(request: DetectRequest, settings: Settings) -> int:
     channel, lang = parse_channel(request.channel), _lang(request.lang)
     form = choose_format(request.format, request.out, registry.formats)
     if request.url is None:
-        check_options(registry, settings, request.model, request.options)
+        check_options(registry, settings, request.model, request.options, preset=request.preset)
     else:
         check_values(registry, request.options)
     with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
@@ -116,10 +117,10 @@ async def local_detector(
     """The engine in this process. Raises what starting it raises."""
     from app.detection import Job
 
-    async with local_runtime(settings, registry, request.model) as runtime:
-        model = runtime.models.default
-        segmentation = model.segmentation(request.options)
-        warnings = runtime.models.warnings_for(request.model)
+    async with local_model(settings, registry, request.model, request.preset) as local:
+        runtime, chosen = local.runtime, local.chosen
+        model, warnings = chosen.model, chosen.warnings
+        segmentation = chosen.segmentation(request.options)
 
         async def detect(item: Input, tell: Tell) -> Report:
             name = safe_name(item.path.name)
@@ -136,6 +137,8 @@ async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float)
     fields = {**request.options, "channel": request.channel, "format": "json"}
     if request.model is not None:
         fields["model"] = request.model
+    if request.preset is not None:
+        fields["preset"] = request.preset
     async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s) as client:
 
         async def detect(item: Input, tell: Tell) -> Report:

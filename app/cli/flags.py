@@ -10,6 +10,7 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
+from app.presets import PRESETS
 from app.registry import installed
 from app.vad.chunks import ChunkOptions
 from app.vad.options import Options
@@ -23,6 +24,15 @@ ModelFlag = Annotated[
         metavar="NAME",
         help="A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
         "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
+    ),
+]
+PresetFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help=f"Model, mode and options for a purpose, under those that are set here. "
+        f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET.",
     ),
 ]
 Command = Callable[..., None]

@@ -57,6 +57,7 @@ class StreamRequest:
     json: bool
     probabilities: bool
     model: str | None
+    preset: str | None
     url: str | None
     service: bool
     """Use the service of the settings' host and port."""
@@ -85,10 +86,11 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
     """All that can be wrong with the command line is found before a model is loaded or a server asked."""
     url = _url(request, settings)
     if url is None:
-        check_options(installed(), settings, request.model, request.options, uses=("live",))
+        check_options(installed(), settings, request.model, request.options, ("live",), request.preset)
     else:
         check_values(installed(), request.options)
     asked = {"encoding": request.encoding, "sample_rate": str(request.sample_rate), "model": request.model}
+    asked["preset"] = request.preset
     parameters, _ = StreamParameters.parse(asked)
     source = _open_source(request, settings, parameters)
     view = _view(request, source)
