@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.access import client_of
-from app.api.answers import disposition, warning_header, with_time_map
+from app.api.answers import disposition, warning_header
 from app.api.detect import PROBLEMS, answer_forms
 from app.api.parameters import documented_parameters, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
+from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format
 from app.formats.report import Report
 from app.registry import Registry

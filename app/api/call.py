@@ -64,7 +64,7 @@ async def open_call(
         parameters = read_parameters(request, upload.fields)
         chosen = await chosen_by(parameters)
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
-        if len(upload.files) > 1 and form.element is None:
+        if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
         jobs = _jobs(request, upload, parameters, chosen, fixed)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import ModelFlag, PresetFlag, with_detection_options, with_live_options
+from app.cli.flags import ModelFlag, PresetFlag, with_detection_options, with_excerpt_options, with_live_options
 from app.cli.help import CONTEXT, SectionedCommand
 
 cli = typer.Typer(
@@ -75,12 +75,16 @@ def health(
 
 
 @cli.command(cls=SectionedCommand)
+@with_excerpt_options
 @with_detection_options
 def detect(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
     *,
     format_: Annotated[str | None, typer.Option("--format", "-f", help="table, json, ndjson, csv, srt, …")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for one result file per input.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for one result file per input, in the tree of the inputs."),
+    ] = None,
     channel: Channel = "mix",
     lang: Annotated[str, typer.Option(help="zh or en, for --format md.")] = "zh",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 2,
@@ -89,13 +93,14 @@ def detect(
     url: Annotated[str | None, typer.Option(help="Use the server at this URL instead of this machine.")] = None,
     key: Key = None,
     options: dict[str, Any],
+    excerpts: dict[str, Any],
 ) -> None:
     """Find speech in audio files. Exit status: 0 all well, 1 some file failed, 2 wrong usage, 3 no model."""
     from app.cli.detect import DetectRequest, run
 
     request = DetectRequest(
-        sources=sources, format=format_, out=out, options=options, channel=channel, lang=lang, jobs=jobs, model=model,
-        preset=preset, url=url, key=key,
+        sources=sources, format=format_, out=out, options=options, excerpts=excerpts, channel=channel,
+        lang=lang, jobs=jobs, model=model, preset=preset, url=url, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
@@ -131,12 +136,20 @@ def stream(
 
 
 @cli.command(cls=SectionedCommand)
+@with_excerpt_options
 @with_detection_options
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the results; s3://… too.")],
     *,
     format_: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the results.")] = "jsonl",
+    per_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Also in this format of detect, a result for each file in DEST/files; may be repeated.",
+        ),
+    ] = None,
     channel: Channel = "mix",
     workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: the cores, or the cluster's.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: auto, HOST:PORT or local.")] = None,
@@ -146,6 +159,7 @@ def batch(
     model: ModelFlag = None,
     preset: PresetFlag = None,
     options: dict[str, Any],
+    excerpts: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
     from app.cli.batch import BatchRequest, run
@@ -153,6 +167,7 @@ def batch(
     request = BatchRequest(
         source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
         ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model, preset=preset,
+        per_file=tuple(per_file or ()), excerpts=excerpts,
     )  # fmt: skip
     raise typer.Exit(run(request))
 

@@ -15,10 +15,10 @@ from app.audio.channel import Channel, parse_channel
 from app.cli.inputs import Input, find_inputs
 from app.cli.local import check_options, check_values, local_model
 from app.cli.output import Output, Passes, Tell, choose_format
-from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, run_command
+from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
 from app.config import Settings
 from app.formats.documents import DetectionDocument
-from app.formats.rendering import Lang
+from app.formats.rendering import Answering, ExcerptOptions, Lang
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry, installed
 from app.vad.chunks import Chunk
@@ -36,6 +36,8 @@ class DetectRequest:
     out: Path | None
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    excerpts: Mapping[str, Any]
+    """The same of `ExcerptOptions`."""
     channel: str
     lang: str
     jobs: int
@@ -55,14 +57,20 @@ def _run(request: DetectRequest, settings: Settings) -> int:
     registry = installed()
     channel, lang = parse_channel(request.channel), _lang(request.lang)
     form = choose_format(request.format, request.out, registry.formats)
+    excerpts = ExcerptOptions.parse(request.excerpts)
     if request.url is None:
         check_options(registry, settings, request.model, request.options, preset=request.preset)
     else:
         check_values(registry, request.options)
     with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
-        inputs = find_inputs(request.sources, Path(directory))
-        output = Output(form, request.out, lang, lambda path: _passes(settings, path), total=len(inputs))
-        return asyncio.run(_detect_all(request, settings, registry, channel, inputs, output))
+        found = find_inputs(request.sources, Path(directory))
+        for problem in found.problems:
+            failed(problem, SOME_FAILED)
+        rate = excerpts.excerpt_rate
+        answering = Answering(lang, excerpts=excerpts)
+        output = Output(form, request.out, answering, lambda path: _passes(settings, path, rate), found.inputs)
+        status = asyncio.run(_detect_all(request, settings, registry, channel, found.inputs, output))
+        return SOME_FAILED if found.problems else status
 
 
 def _lang(text: str) -> Lang:
@@ -71,11 +79,11 @@ def _lang(text: str) -> Lang:
     return cast("Lang", text)
 
 
-def _passes(settings: Settings, path: Path) -> AbstractContextManager[Passes]:
+def _passes(settings: Settings, path: Path, sample_rate: int | None) -> AbstractContextManager[Passes]:
     from app.detection import SourcePasses
     from app.runtime import audio_policy
 
-    return cast("AbstractContextManager[Passes]", SourcePasses(path, audio_policy(settings)))
+    return cast("AbstractContextManager[Passes]", SourcePasses(path, audio_policy(settings), sample_rate))
 
 
 async def _detect_all(

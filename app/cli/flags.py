@@ -10,6 +10,7 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
+from app.formats.rendering import ExcerptOptions
 from app.presets import PRESETS
 from app.registry import installed
 from app.vad.chunks import ChunkOptions
@@ -37,6 +38,7 @@ PresetFlag = Annotated[
 ]
 Command = Callable[..., None]
 _ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
+_EXCERPTS = "Audio (--format wav and zip)"
 _IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
 
 
@@ -45,19 +47,24 @@ def with_detection_options(command: Command) -> Command:
     return _with_flags(command, [*_flags(installed().segmenters, USES), *_class_flags(ChunkOptions, _CHUNKS)])
 
 
+def with_excerpt_options(command: Command) -> Command:
+    """`command(..., excerpts=…)` with the flags of formats that hold audio."""
+    return _with_flags(command, list(_class_flags(ExcerptOptions, _EXCERPTS)), "excerpts")
+
+
 def with_live_options(command: Command) -> Command:
     """The same for live streams. What only files have is taken, to be refused with the reason, but not shown."""
     flags = [*_flags(installed().segmenters, ("live",)), *_class_flags(ChunkOptions, _CHUNKS, hidden=True)]
     return _with_flags(command, flags)
 
 
-def _with_flags(command: Command, flags: list[inspect.Parameter]) -> Command:
+def _with_flags(command: Command, flags: list[inspect.Parameter], gathered: str = "options") -> Command:
     signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != gathered]
 
     def run(**given: Any) -> None:
         options = {flag.name: given.pop(flag.name) for flag in flags}
-        command(**given, options={name: value for name, value in options.items() if value is not None})
+        command(**given, **{gathered: {name: value for name, value in options.items() if value is not None}})
 
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__

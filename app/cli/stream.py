@@ -25,6 +25,7 @@ from app.cli.terminal import (
     SOME_FAILED,
     WRONG_USAGE,
     UsageError,
+    counted,
     failed,
     note,
     run_command,
@@ -260,7 +261,9 @@ def summary(done: Message) -> str:
     duration_ms = done["duration_ms"]
     share = speech_ms / duration_ms if duration_ms else 0.0
     seconds = f"{speech_ms / 1000:.3f} s of {duration_ms / 1000:.3f} s"
-    return f"{len(done['segments'])} segments, {seconds} is speech ({share:.0%})"
+    if not done["segments"]:
+        return f"no speech in {duration_ms / 1000:.3f} s"
+    return f"{counted(len(done['segments']), 'segment')}, {seconds} is speech ({share:.0%})"
 
 
 def _segment_line(end: Message) -> str:

@@ -12,7 +12,7 @@ without gaps in the WAV's time. Starts are those of samples, so they do not drif
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,6 +90,14 @@ def time_map(report: Report, options: ExcerptOptions = AS_THEY_ARE) -> list[Mapp
 
 def _ms(frames: int, rate: int) -> float:
     return round(frames * 1000 / rate, 3)
+
+
+def with_time_map(report: Report, options: ExcerptOptions) -> Report:
+    """With what its WAV would be made of, if that was asked for."""
+    if not options.time_map or len(report.channels) > 1:
+        return report  # no WAV holds several channels' speech
+    mapped = [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
+    return replace(report, extras={**report.extras, "time_map": mapped})
 
 
 def stream_wav(report: Report, blocks: Iterable[Block], options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:

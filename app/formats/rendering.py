@@ -6,7 +6,7 @@ it is.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -113,7 +113,15 @@ class Format:
     needs_audio: bool = False
     """Whether the source is decoded again for it."""
     element: Callable[[Report], Any] | None = None
-    """A report's entry in the JSON array that answers several files; None for formats that take one file a call."""
+    """A report's entry in the JSON array that answers several files; None for formats that are no JSON."""
+    together: Callable[[Sequence[Report]], str] | None = None
+    """Several reports as one text. Formats without it and without `element` that need no audio and do not stream answer
+    several files with a zip of one each."""
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether it answers several files in one call."""
+        return not self.streams and not self.needs_audio
 
 
 class _Text(Renderer):
@@ -151,3 +159,13 @@ def json_bytes(value: Any, indent: int | None = None) -> bytes:
     """Compact, unless it is for people; UTF-8."""
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
+
+
+def joined(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
+    """Several reports, one after the other: for formats whose every line says which file it is about."""
+    return lambda reports: "".join(map(write, reports))
+
+
+def sorted_lines(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
+    """The same for formats that want their lines sorted."""
+    return lambda reports: "".join(sorted(line for each in reports for line in write(each).splitlines(keepends=True)))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from app.formats.report import Report
@@ -18,6 +19,18 @@ def csv_text(report: Report) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(segment_columns(report))
     writer.writerows(segment_rows(report))
+    return out.getvalue()
+
+
+def csv_of_several(reports: Sequence[Report]) -> str:
+    """The same of several files, with a column for each one's name before the others; `label` where any can differ."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    labelled = [report for report in reports if report.labels]
+    columns = segment_columns((labelled or reports)[0]) if reports else []
+    writer.writerow(["name", *columns])
+    for report in reports:
+        writer.writerows([report.name, *row] for row in segment_rows(report))
     return out.getvalue()
 
 
