@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     tmp_dir: Path | None = Field(None, description="Where uploads are kept while they are used; default: the system's.")
     tmp_budget_mb: int = Field(0, ge=0, description="MiB. Disk that all uploads together may take; 0: no limit.")
     ffmpeg: str | None = Field(None, description="The ffmpeg to use; default: the bundled one, else the PATH's.")
+    preset: str = Field(
+        "",
+        description="The preset of requests that name none (asr, subtitles, commands, telephone, noisy, labelling): "
+        "its options, under VAD_DEFAULT_OPTIONS, and its model where VAD_MODEL is not set.",
+    )
     default_options: dict[str, Any] = Field(
         default_factory=dict, description="JSON. Detection options where a request gives none."
     )

@@ -19,6 +19,7 @@ from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
+from app.audio.resample import Resampler
 from app.audio.source import AudioSource, open_audio
 from app.engine.backend import Cost
 from app.engine.engine import Engine
@@ -26,6 +27,7 @@ from app.engine.walk import RowEvents, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
 from app.serving import Model
+from app.vad.chunks import Chunk, Chunker, new_chunker
 from app.vad.errors import InvalidOption
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of
@@ -64,6 +66,8 @@ class Progress:
     segments: list[Segment]
     done_ms: int
     expected_ms: int | None
+    chunks: list[Chunk] = field(default_factory=list)
+    """Where chunks are asked for; the last ones are known in the end, and in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,9 @@ class AudioPolicy:
 @dataclass(slots=True)
 class _Row:
     channel: int | None
+    chunker: Chunker | None
     segments: list[Segment] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
     frames: int = 0
     posteriors: list[Posteriors] = field(default_factory=list)
     reached: dict[str, int] = field(default_factory=dict)
@@ -134,6 +140,9 @@ class Run:
         async with aclosing(found):
             async for step in found:
                 yield self._take(step, source)
+        for row in self._rows:
+            if row.chunker is not None:
+                row.chunks.extend(row.chunker.finish(source.duration_ms))
         self._report = self._made(source)
         observer = self._detector.observer
         observer.file_done(model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
@@ -199,10 +208,16 @@ class Run:
 
     def _take(self, step: RowEvents, source: AudioSource) -> Progress:
         while step.row >= len(self._rows):
-            self._rows.append(_Row(self._channel_of(len(self._rows))))
+            chunker = new_chunker(self._job.segmentation.chunks, self._frame_ms)
+            self._rows.append(_Row(self._channel_of(len(self._rows)), chunker))
         row = self._rows[step.row]
         segments = segments_of(step.events)
         row.segments.extend(segments)
+        chunks: list[Chunk] = []
+        if row.chunker is not None:
+            spoken = [segment for segment in segments if segment.is_speech]
+            chunks = row.chunker.accept(spoken, step.posteriors.speech, step.settled_ms)
+            row.chunks.extend(chunks)
         row.frames += len(step.posteriors)
         for column, label in enumerate(self._job.model.grid.labels):
             frames = step.posteriors.column(column).speech >= self._job.segmentation.threshold(label)
@@ -211,7 +226,7 @@ class Run:
             self._keep(row, step.posteriors)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
-        return Progress(row.channel, segments, row.frames * self._frame_ms, expected_ms)
+        return Progress(row.channel, segments, row.frames * self._frame_ms, expected_ms, chunks)
 
     def _channel_of(self, row: int) -> int | None:
         channel = self._job.channel
@@ -229,7 +244,8 @@ class Run:
         labels = self._job.model.grid.labels
         ratios = {label: round(row.reached.get(label, 0) / row.frames, 3) if row.frames else 0.0 for label in labels}
         segments = tuple(sorted(row.segments, key=lambda segment: segment.start_ms))
-        found = ChannelSegments(row.channel, segments, ratios=ratios if labels else None)
+        chunks = None if row.chunker is None else tuple(row.chunks)
+        found = ChannelSegments(row.channel, segments, ratios=ratios if labels else None, chunks=chunks)
         if not self._job.probabilities:
             return found
         heard = row.joined()
@@ -256,16 +272,20 @@ class Run:
 class SourcePasses:
     """Fresh passes over a file's decoded samples at its own rate; leaving the context ends all of them."""
 
-    def __init__(self, source: AudioInput, audio: AudioPolicy) -> None:
-        self._source, self._audio = source, audio
+    def __init__(self, source: AudioInput, audio: AudioPolicy, sample_rate: int | None = None) -> None:
+        """`sample_rate`: of the passes, where it is not to be the file's own."""
+        self._source, self._audio, self._sample_rate = source, audio, sample_rate
         self._decoders: list[Decoder] = []
 
     def blocks(self) -> Iterator[Block]:
         """Float32 [n, channels], from the beginning; blocking."""
         decoder = open_decoder(self._source, self._audio.limits, self._audio.ffmpeg)
         self._decoders.append(decoder)
+        rate = decoder.info.sample_rate
+        resampler = Resampler(rate, self._sample_rate or rate, decoder.info.channels)
         while len(block := decoder.read(_PASS_FRAMES)):
-            yield block
+            yield resampler.process(block)
+        yield resampler.flush()
         decoder.close()
 
     def __enter__(self) -> Self:

@@ -22,6 +22,7 @@ MEANINGS: Mapping[str, str] = {
     "8 kHz may hear it better.",
     "forced_cuts": "Segments end where the longest allowed duration cut them, maybe in mid-word, not at a pause.",
     "fallback_model": "No model was asked for, and another one answers than the service is set to.",
+    "preset_model": "The preset's model is not here, and another one answers with the rest of the preset.",
     "degraded": "The device ran out of memory and the CPU stood in for it: the same segments, later.",
 }
 """Codes, for programs, and what they mean; a code stays what it is."""

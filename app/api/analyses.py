@@ -12,6 +12,7 @@ from app.api.parameters import documented_parameters, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
+from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format
 from app.formats.report import Report
 from app.registry import Registry
@@ -48,8 +49,10 @@ async def segments(request: Request, identifier: str) -> Response:
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
-    segmentation = analysis.model.segmentation(parameters.segmenter)
+    preset = parameters.answer.preset
+    segmentation = models.with_preset(analysis.model, preset).segmentation(parameters.segmenter)
     report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
+    report = with_time_map(report, parameters.answer)
     content = await service.threads.run(_rendered, form, Answering(parameters.answer.lang), report)
     headers = {"Content-Disposition": disposition("inline", report, form), **warning_header(report.warnings)}
     return Response(content, media_type=form.media_type, headers=headers)

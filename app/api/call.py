@@ -15,10 +15,8 @@ from app.audio.input import AudioInput
 from app.detection import Detector, Job
 from app.formats.rendering import Format
 from app.formats.report import safe_name
-from app.models import Models
-from app.serving import Model
+from app.models import Chosen, Models
 from app.vad.errors import InvalidOption
-from app.warnings import AnswerWarning
 
 NameModel = Callable[[Models, str | None], str | None]
 """Which of the models a request means by what it calls its model."""
@@ -55,22 +53,22 @@ async def open_call(
     runtime = service.ready()
     fixed = fixed or {}
 
-    async def model_of(parameters: Parameters) -> Model:
-        return await runtime.models.get(name_model(runtime.models, parameters.answer.model))
+    async def chosen_by(parameters: Parameters) -> Chosen:
+        named = name_model(runtime.models, parameters.answer.model)
+        return await runtime.models.choose(named, parameters.answer.preset)
 
     early = read_parameters(request, {})
-    (await model_of(early)).segmentation({**fixed, **early.segmenter})
+    (await chosen_by(early)).segmentation({**fixed, **early.segmenter})
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(service.uploads.receive(request))
         resources.callback(runtime.engine.cleanup)
         parameters = read_parameters(request, upload.fields)
-        model = await model_of(parameters)
+        chosen = await chosen_by(parameters)
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
-        if len(upload.files) > 1 and form.element is None:
+        if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        warnings = runtime.models.warnings_for(parameters.answer.model)
-        jobs = _jobs(request, upload, parameters, model, fixed, warnings)
+        jobs = _jobs(request, upload, parameters, chosen, fixed)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
@@ -78,22 +76,21 @@ def _jobs(
     request: Request,
     upload: Upload,
     parameters: Parameters,
-    model: Model,
+    chosen: Chosen,
     fixed: Mapping[str, str],
-    warnings: tuple[AnswerWarning, ...],
 ) -> list[Job]:
-    segmentation = model.segmentation({**fixed, **parameters.segmenter})
+    segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
     return [
         Job(
             source=AudioInput(file.path),
             name=safe_name(file.filename),
             request_id=request_id_of(request.scope),
-            model=model,
+            model=chosen.model,
             segmentation=segmentation,
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
-            warnings=warnings,
+            warnings=chosen.warnings,
             keep_for=client_of(request.scope) if parameters.answer.keep else None,
         )
         for file in upload.files

@@ -63,6 +63,11 @@ def failed(error: Exception | str, status: int) -> int:
     return status
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def note(text: str) -> None:
     """Say something that a person should know, and that ends nothing."""
     STDERR.print(text, style="yellow", markup=False, soft_wrap=True)

@@ -35,6 +35,8 @@ class RowEvents:
     events: list[Event]
     posteriors: Posteriors
     """Those behind these events."""
+    settled_ms: int
+    """No later event is about a segment that begins before this."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ async def _commit(item: _Pending, streams: list[Stream]) -> RowEvents:
     events = stream.commit_scores(
         [None if future is None else await future for future in item.scoring], final=item.final
     )
-    return RowEvents(item.row, events, stream.heard)
+    return RowEvents(item.row, events, stream.heard, stream.settled_ms)
 
 
 async def _read(source: SampleSource, readers: Threads) -> AsyncGenerator[_MarkedBlock, None]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.report import AudioSummary, ChannelSegments, Report
+from app.formats.report import AudioSummary, ChannelSegments, Piece, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 from app.warnings import MEANINGS, AnswerWarning
@@ -102,6 +102,32 @@ class SegmentDocument(SegmentTimes, _Numbered):
         if segment.label is not None:
             members["label"] = segment.label
         return cls.of(segment, index=index, **members)
+
+
+class ChunkDocument(Document):
+    """A piece of the audio for a recogniser: segments and the pauses between them."""
+
+    index: int = Field(description="From 1, by start.")
+    start_ms: int
+    end_ms: int
+    duration_ms: int
+    segments: list[int] = Field(
+        description="Indexes of the segments in it. One that is longer than a chunk is in several."
+    )
+    channel: int | None = Field(None, description="With `channel=split` or a number.")
+
+    @classmethod
+    def of(cls, piece: Piece) -> "ChunkDocument":
+        """For answers."""
+        members: dict[str, Any] = {} if piece.channel is None else {"channel": piece.channel}
+        return cls.model_construct(
+            index=piece.index,
+            start_ms=piece.start_ms,
+            end_ms=piece.end_ms,
+            duration_ms=piece.duration_ms,
+            segments=list(piece.segments),
+            **members,
+        )
 
 
 class ProbabilitiesDocument(Document):
@@ -227,6 +253,12 @@ class DetectionDocument(Document):
     options: dict[str, Any] = Field(description="The mode and its options in force.")
     timing: TimingDocument
     warnings: list[WarningDocument] = Field(description="What was odd, though the audio was answered; often nothing.")
+    chunks: list[ChunkDocument] | None = Field(None, description="With `max_chunk_s`.")
+    time_map: list[tuple[float, float, float]] | None = Field(
+        None,
+        description="With `time_map=true`, of the WAV that `format=wav` gives under the same options: [its own time, "
+        "the source's, length], ms.",
+    )
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
     events: dict[str, float] | None = Field(
@@ -240,6 +272,8 @@ class DetectionDocument(Document):
     def of(cls, report: Report) -> "DetectionDocument":
         """Everything known about a detection; times in integer ms. `segments` has those of all channels by start."""
         members: dict[str, Any] = dict(report.extras)
+        if report.has_chunks:
+            members["chunks"] = [ChunkDocument.of(piece) for piece in report.chunks()]
         if len(report.channels) > 1:
             members["channels"] = [_channel(entry, report) for entry in report.channels]
         elif report.channels:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from app.vad.chunks import Chunk
 from app.vad.grid import FRAME_MS
 from app.vad.models.family import ModelInfo
-from app.vad.segment import Segment
+from app.vad.segment import SPEECH, Segment
 from app.warnings import AnswerWarning
 
-SPEECH = "speech"
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -64,11 +64,13 @@ class ChannelSegments:
     """The same of each of a model's members, or for each of its labels, by name, when asked for."""
     ratios: Mapping[str, float] | None = None
     """Of a model with labels: the share of frames that reach each label's threshold, 0-1."""
+    chunks: tuple[Chunk, ...] | None = None
+    """For a recogniser, where they are asked for; their segments are places among those that are speech."""
 
     @property
     def speech_ms(self) -> int:
         """Sum of the speech segments' lengths; they do not overlap."""
-        return sum(segment.duration_ms for segment in self.segments if segment.label in (None, SPEECH))
+        return sum(segment.duration_ms for segment in self.segments if segment.is_speech)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,24 @@ class Track:
     def name(self) -> str:
         """`speech`, `speech_ch0`, `music`, `music_ch0`."""
         return track_name(self.channel, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of audio for a recogniser: a chunk where chunks are asked for, else a segment of speech."""
+
+    index: int
+    """From 1, by start, over all channels; a segment's is that of the segment."""
+    channel: int | None
+    start_ms: int
+    end_ms: int
+    segments: tuple[int, ...]
+    """Indexes of the segments in it, or in part in it."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in milliseconds."""
+        return self.end_ms - self.start_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,36 @@ class Report:
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
 
+    @property
+    def has_chunks(self) -> bool:
+        """Whether they were asked for."""
+        return any(entry.chunks is not None for entry in self.channels)
+
+    def chunks(self) -> list[Piece]:
+        """Those of all channels, by start."""
+        spoken: dict[int | None, list[int]] = {entry.channel: [] for entry in self.channels}
+        for index, (channel, segment) in enumerate(self.in_order(), 1):
+            if segment.is_speech:
+                spoken[channel].append(index)
+        found = [(entry.channel, chunk) for entry in self.channels for chunk in entry.chunks or ()]
+        found.sort(key=lambda pair: (pair[1].start_ms, pair[0] or 0))
+        return [
+            Piece(
+                index, channel, chunk.start_ms, chunk.end_ms, tuple(spoken[channel][place] for place in chunk.segments)
+            )
+            for index, (channel, chunk) in enumerate(found, 1)
+        ]
+
+    def pieces(self) -> list[Piece]:
+        """What a recogniser is handed, by start."""
+        if self.has_chunks:
+            return self.chunks()
+        return [
+            Piece(index, channel, segment.start_ms, segment.end_ms, (index,))
+            for index, (channel, segment) in enumerate(self.in_order(), 1)
+            if segment.is_speech
+        ]
+
     def tracks(self) -> Iterator[Track]:
         """Every channel's, label by label."""
         for entry in self.channels:
@@ -126,7 +176,7 @@ class Report:
         """Time in which any channel speaks."""
         total = reached = 0
         for _, segment in self.in_order():
-            if segment.label not in (None, SPEECH):
+            if not segment.is_speech:
                 continue
             total += max(0, segment.end_ms - max(reached, segment.start_ms))
             reached = max(reached, segment.end_ms)
