@@ -5,8 +5,8 @@ audio (blocks at the model's rate) -> model (events) -> report (what every outpu
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,9 +19,12 @@ from app.audio.choose import open_decoder
 from app.audio.decode import Block, Decoder
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
+from app.audio.stop import Stop
 from app.engine.backend import Cost
 from app.engine.engine import Engine
-from app.engine.walk import RowEvents, walk
+from app.engine.gate import Gate, Shares
+from app.engine.turnstile import Turnstile
+from app.engine.walk import RowEvents, blocks_in_flight, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
 from app.observe import Observer
 from app.serving import Model
@@ -49,6 +52,10 @@ class Job:
     """With `probabilities`: those of each member, or for each label, too."""
     keep_for: str | None = None
     """Who may use the posteriors afterwards; None: they are not kept."""
+    client: str = ""
+    """Whose share of the memory it takes."""
+    allowance: "ProbabilityAllowance | None" = None
+    """What it shares with the other files of its request; None: it is alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,27 @@ class AudioPolicy:
     ffmpeg: Path | None
     block_seconds: float
     max_probability_s: float
+    """Audio whose probabilities one request may have, all its files and channels together."""
+    decoded_bytes: int
+    """Memory for samples on their way from decoders to scores, of all runs together."""
+    kept_bytes: int
+    """Memory for posteriors that are to be kept, of all runs together while they are found."""
+    patience_s: float
+    """How long a run waits for memory."""
+
+
+class ProbabilityAllowance:
+    """How much of a request's probabilities may still be told: they are held in memory until its answer is made."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = self._left_s = limit_s
+
+    def take(self, seconds: float) -> None:
+        """So much more. Raises `InvalidOption` when it is too much."""
+        self._left_s -= seconds
+        if self._left_s < 0:
+            limit = f"{self._limit_s / 60:g} minutes"
+            raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
 
 
 @dataclass(slots=True)
@@ -93,6 +121,16 @@ class Detector:
         self.engine = engine
         self.audio = audio
         self.observer = observer
+        # One budget over all runs, in fair shares: so many blocks of so many channels are what memory goes into.
+        self.memory = Turnstile(
+            Gate(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
+            "too much audio is being decoded; please try again in a moment",
+        )
+        self.kept = Shares(audio.kept_bytes)
+
+    def new_allowance(self) -> ProbabilityAllowance:
+        """What the files of one request share."""
+        return ProbabilityAllowance(self.audio.max_probability_s)
 
     def start(self, job: Job) -> "Run":
         """A run that is driven by iterating it."""
@@ -120,19 +158,39 @@ class Run:
         self._cost = Cost()
         self._rows: list[_Row] = []
         self._source: AudioSource | None = None
+        self._stop = Stop()
+        self._allowance = job.allowance or detector.new_allowance()
+        self._kept_bytes: int | None = None if job.keep_for is None else 0
+        """Counted in `Detector.kept`; None when the posteriors are not to be kept, or not any more."""
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
         model, segmentation = self._job.model, self._job.segmentation
         source = self._source = await self._open()
-        found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
-        async with aclosing(found):
-            async for step in found:
-                yield self._take(step, source)
+        async with self._memory(source):
+            found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
+            async with aclosing(found):
+                async for step in found:
+                    yield self._take(step, source)
         self._detector.observer.file_done(
             model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms
         )
+
+    @asynccontextmanager
+    async def _memory(self, source: AudioSource) -> AsyncIterator[None]:
+        """Room for what this run has in memory while it runs. Closes the source when there is none in time."""
+        held = source.bytes_held(blocks_in_flight(self._job.model.backends[0]))
+        try:
+            room = await self._detector.memory.enter(self._job.client, held)
+        except BaseException:
+            source.close()
+            raise
+        try:
+            yield
+        finally:
+            self._detector.memory.leave(room)
+            self._give_back_kept()
 
     def report(self) -> Report:
         """The whole answer; after `steps` has ended."""
@@ -176,6 +234,8 @@ class Run:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
+            # A decoder may hang before it tells what the file is, and its thread with it.
+            self._stop.stop()
             opening.add_done_callback(_close_opened)
             raise
 
@@ -188,6 +248,7 @@ class Run:
             block_seconds=audio.block_seconds,
             limits=audio.limits,
             ffmpeg=audio.ffmpeg,
+            stop=self._stop,
         )
 
     def _take(self, step: RowEvents, source: AudioSource) -> Progress:
@@ -213,10 +274,29 @@ class Run:
         return row if channel == "split" else None
 
     def _keep(self, row: _Row, posteriors: Posteriors) -> None:
-        limit_s = self._detector.audio.max_probability_s
-        if self._job.probabilities and row.frames * self._frame_ms > limit_s * 1000:
-            raise InvalidOption("probabilities", f"can be had for audio of up to {limit_s / 60:g} minutes")
+        """Keep the posteriors of a step, as long as that is within bounds: nobody knows how long the audio is."""
+        if self._job.probabilities:
+            self._allowance.take(len(posteriors) * self._frame_ms / 1000)
+        elif self._kept_bytes is None:
+            return
         row.posteriors.append(posteriors)
+        if self._kept_bytes is None:
+            return
+        if self._detector.kept.fits(self._job.client, posteriors.nbytes):
+            self._detector.kept.take(self._job.client, posteriors.nbytes)
+            self._kept_bytes += posteriors.nbytes
+            return
+        # More than may be kept: the answer will say that nothing is.
+        self._give_back_kept()
+        self._kept_bytes = None
+        if not self._job.probabilities:
+            for each in self._rows:
+                each.posteriors.clear()
+
+    def _give_back_kept(self) -> None:
+        if self._kept_bytes:
+            self._detector.kept.give_back(self._job.client, self._kept_bytes)
+            self._kept_bytes = 0
 
     def _channel(self, row: _Row) -> ChannelSegments:
         labels = self._job.model.grid.labels
@@ -240,8 +320,11 @@ class Run:
         columns = heard.members if heard.members is not None else heard.speech[:, None]
         return {name: _rounded(columns[:, index]) for index, name in enumerate(names)}
 
-    def analysis(self) -> Analysis:
-        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them."""
+    def analysis(self) -> Analysis | None:
+        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them. None when they
+        have become too many."""
+        if self._kept_bytes is None:
+            return None
         rows = tuple((row.channel, row.joined()) for row in self._rows)
         return Analysis(self.report(), rows, self._job.model)
 

@@ -63,7 +63,9 @@ def _report(call: Call, job: Job, run: Run) -> Report:
     report = run.report()
     if job.keep_for is None:
         return report
-    return replace(report, extras={"analysis_id": call.service.analyses.keep(run.analysis(), job.keep_for)})
+    analysis = run.analysis()
+    kept = None if analysis is None else call.service.analyses.keep(analysis, job.keep_for)
+    return replace(report, extras={"analysis_id": kept})
 
 
 async def _streamed_answer(call: Call) -> Response:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
-from app.detection import Detector, Job
+from app.detection import Detector, Job, ProbabilityAllowance
 from app.formats.rendering import Format
 from app.formats.report import safe_name
 from app.models import Models
@@ -45,7 +46,7 @@ class Call:
 async def open_call(
     request: Request, fixed: Mapping[str, str] | None = None, name_model: NameModel = as_called
 ) -> AsyncIterator[Call]:
-    """Receive the body and check every option, the query's before the body.
+    """Receive the body, check every option, the query's before the body, and wait for a place to compute.
 
     `fixed`: options that stand under the request's own. Raises what can be wrong with any of it.
     """
@@ -67,14 +68,22 @@ async def open_call(
         if len(upload.files) > 1 and form.element is None:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        jobs = _jobs(request, upload, parameters, model, fixed)
+        allowance = runtime.detector.new_allowance()
+        jobs = _jobs(request, upload, parameters, model, fixed, allowance)
+        await take_place(request)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
 def _jobs(
-    request: Request, upload: Upload, parameters: Parameters, model: Model, fixed: Mapping[str, str]
+    request: Request,
+    upload: Upload,
+    parameters: Parameters,
+    model: Model,
+    fixed: Mapping[str, str],
+    allowance: ProbabilityAllowance,
 ) -> list[Job]:
     segmentation = model.segmentation({**fixed, **parameters.segmenter})
+    client = client_of(request.scope)
     return [
         Job(
             path=file.path,
@@ -85,7 +94,9 @@ def _jobs(
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
-            keep_for=client_of(request.scope) if parameters.answer.keep else None,
+            keep_for=client if parameters.answer.keep else None,
+            client=client,
+            allowance=allowance,
         )
         for file in upload.files
     ]

@@ -1,6 +1,8 @@
 """A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
 
+import io
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 _SHELL = "/bin/sh"
 # The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
@@ -21,17 +24,30 @@ shift 2; exec "$@"
 _LINE_BYTES = 4 << 10
 _MAX_LINES = 64
 _PATIENCE_S = 5
+_RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
+_RUNNING_LOCK = threading.Lock()
+
+
+def stop_children() -> None:
+    """Kill every child of this process, for its end: whoever reads from one comes to its end then, too."""
+    with _RUNNING_LOCK:
+        children = list(_RUNNING)
+    for child in children:
+        child.kill()
 
 
 class ConfinedChild:
     """A running program: no input, no environment, an empty directory, limits. One thread reads; any may close."""
 
-    def __init__(self, command: list[str], *, memory_mb: int, cpu_s: int, directory_beside: Path) -> None:
+    def __init__(
+        self, command: list[str], *, memory_mb: int, cpu_s: int, silence_s: float, directory_beside: Path
+    ) -> None:
         """Start it.
 
-        memory_mb: address space; cpu_s: processor time; `directory_beside`: a file whose folder takes the child's
-        directory, if it can be written.
+        memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
+        while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written.
         """
+        self._silence_s = silence_s
         self._directory: Path | None = _empty_directory(directory_beside.parent)
         try:
             self._process = subprocess.Popen(
@@ -43,15 +59,19 @@ class ConfinedChild:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                 start_new_session=True,
                 close_fds=True,
+                bufsize=0,
             )
         except BaseException:
             self.drop_directory()
             raise
-        self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
+        self._stdout = _opened(self._process.stdout)
+        self._stderr = io.BufferedReader(_opened(self._process.stderr))
         self._lines: list[str] = []
         self._reading = threading.Lock()
         self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
         self._drain.start()
+        with _RUNNING_LOCK:
+            _RUNNING.add(self)
 
     @property
     def pid(self) -> int:
@@ -59,13 +79,31 @@ class ConfinedChild:
         return self._process.pid
 
     def read(self, size: int) -> bytes:
-        """`size` bytes of its output; fewer at the end, none after `close`."""
-        with self._reading:
-            return b"" if self._stdout.closed else self._stdout.read(size)
+        """`size` bytes of its output; fewer at the end, none after `close`. One that falls silent is killed: that is
+        its end."""
+        with self._reading, memoryview(bytearray(size)) as output:
+            done = 0 if self._stdout.closed else self._read_into(output)
+            return bytes(output[:done])
+
+    def _read_into(self, output: memoryview) -> int:
+        done, pipe = 0, select.poll()
+        pipe.register(self._stdout, select.POLLIN)
+        while done < len(output):
+            if not pipe.poll(self._silence_s * 1000):
+                self.kill()
+            found = self._stdout.readinto(output[done:])
+            if not found:
+                break
+            done += found
+        return done
 
     def finish(self) -> tuple[int, list[str]]:
         """After its output has ended: exit status (negative: the signal that killed it), first lines of complaint."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(self._silence_s)
+        except subprocess.TimeoutExpired:  # it has closed its output, and stays
+            self.kill()
+            status = self._process.wait()
         self._drain.join(timeout=_PATIENCE_S)
         return status, self._lines
 
@@ -75,11 +113,17 @@ class ConfinedChild:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def close(self) -> None:
-        """Kill it if it runs, and give everything back."""
+    def kill(self) -> None:
+        """End it if it runs; from any thread, as often as one likes. `close` has still to be called."""
         if self._process.poll() is None:
             _kill_group(self._process.pid)
+
+    def close(self) -> None:
+        """Kill it if it runs, and give everything back."""
+        self.kill()
         self._process.wait()
+        with _RUNNING_LOCK:
+            _RUNNING.discard(self)
         self._drain.join(timeout=_PATIENCE_S)
         with self._reading:
             self._stdout.close()
@@ -100,9 +144,9 @@ def _empty_directory(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="decode-"))
 
 
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise RuntimeError("the child was started without a pipe")
+def _opened(pipe: IO[bytes] | None) -> io.FileIO:
+    if not isinstance(pipe, io.FileIO):
+        raise TypeError("the child was started without a pipe, or with a buffered one")
     return pipe
 
 

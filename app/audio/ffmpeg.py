@@ -16,6 +16,7 @@ import numpy as np
 from app.audio.child import ConfinedChild
 from app.audio.decode import AudioInfo, Block, Decoder
 from app.audio.limits import AudioLimits
+from app.audio.stop import Stop
 from app.audio.xing import mp3_is_cut_short
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 
@@ -86,15 +87,18 @@ class FfmpegDecoder(Decoder):
 
     name = "ffmpeg"
 
-    def __init__(self, path: Path, container: str, limits: AudioLimits, ffmpeg: Path) -> None:
+    def __init__(self, path: Path, container: str, limits: AudioLimits, ffmpeg: Path, stop: Stop | None = None) -> None:
         self._container = container
         path = path.resolve()
         self._child = ConfinedChild(
             arguments(ffmpeg, path, limits),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
+            silence_s=limits.child_silence_s,
             directory_beside=path,
         )
+        if stop is not None:
+            stop.when_stopped(self._child.kill)
         try:
             self._short = container == "MP3" and mp3_is_cut_short(path)
             info = self._read_head()
