@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.call import Call
 from app.api.connection import while_connected
 from app.api.errors import problem_of
-from app.detection import Job, Progress, Run, SourcePasses
+from app.audio.passes import SourcePasses
+from app.detection import Job, Progress, Run
 from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format, Renderer
 from app.formats.report import Report
@@ -105,7 +106,8 @@ def _report(call: Call, job: Job, run: Run) -> Report:
     """With the id under which the posteriors are kept, if that was asked for; null when there is no room for them."""
     report, extras = run.report(), dict[str, Any]()
     if job.keep_for is not None:
-        extras["analysis_id"] = call.service.analyses.keep(run.analysis(), job.keep_for)
+        analysis = run.analysis()
+        extras["analysis_id"] = None if analysis is None else call.service.analyses.keep(analysis, job.keep_for)
     return with_time_map(replace(report, extras=extras), call.answer)
 
 

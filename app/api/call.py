@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
 from app.audio.input import AudioInput
-from app.detection import Detector, Job
+from app.detection import Detector, Job, ProbabilityAllowance
 from app.formats.rendering import Format
 from app.formats.report import safe_name
 from app.models import Chosen, Models
@@ -45,7 +46,7 @@ class Call:
 async def open_call(
     request: Request, fixed: Mapping[str, str] | None = None, name_model: NameModel = as_called
 ) -> AsyncIterator[Call]:
-    """Receive the body and check every option, the query's before the body.
+    """Receive the body, check every option, the query's before the body, and wait for a place to compute.
 
     `fixed`: options that stand under the request's own. Raises what can be wrong with any of it.
     """
@@ -68,7 +69,9 @@ async def open_call(
         if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        jobs = _jobs(request, upload, parameters, chosen, fixed)
+        allowance = runtime.detector.new_allowance()
+        jobs = _jobs(request, upload, parameters, chosen, fixed, allowance)
+        await take_place(request)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
@@ -78,8 +81,10 @@ def _jobs(
     parameters: Parameters,
     chosen: Chosen,
     fixed: Mapping[str, str],
+    allowance: ProbabilityAllowance,
 ) -> list[Job]:
     segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
+    client = client_of(request.scope)
     return [
         Job(
             source=AudioInput(file.path),
@@ -91,7 +96,9 @@ def _jobs(
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
             warnings=chosen.warnings,
-            keep_for=client_of(request.scope) if parameters.answer.keep else None,
+            keep_for=client if parameters.answer.keep else None,
+            client=client,
+            allowance=allowance,
         )
         for file in upload.files
     ]

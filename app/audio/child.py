@@ -1,5 +1,6 @@
 """A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
 
+import io
 import os
 import select
 import shutil
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 _SHELL = "/bin/sh"
 # The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
@@ -25,6 +27,16 @@ _LINE_BYTES = 4 << 10
 _STDERR_BYTES = 64 << 10
 """As much as a pipe holds on Linux."""
 _PATIENCE_S = 5
+_RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
+_RUNNING_LOCK = threading.Lock()
+
+
+def stop_children() -> None:
+    """Kill every child of this process, for its end: whoever reads from one comes to its end then, too."""
+    with _RUNNING_LOCK:
+        children = list(_RUNNING)
+    for child in children:
+        child.kill()
 
 
 class ConfinedChild:
@@ -36,15 +48,17 @@ class ConfinedChild:
         *,
         memory_mb: int,
         cpu_s: int,
+        silence_s: float,
         directory_beside: Path,
         listen: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Start it.
 
-        memory_mb: address space; cpu_s: processor time; `directory_beside`: a file whose folder takes the child's
-        directory, if it can be written; `listen`: told every line of its stderr in lower case, one at a time.
+        memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
+        while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written;
+        `listen`: told every line of its stderr in lower case, one at a time.
         """
-        self._listen = listen
+        self._silence_s, self._listen = silence_s, listen
         self._directory: Path | None = _empty_directory(directory_beside.parent)
         try:
             self._process = subprocess.Popen(
@@ -56,6 +70,7 @@ class ConfinedChild:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                 start_new_session=True,
                 close_fds=True,
+                bufsize=0,
             )
         except BaseException:
             self.drop_directory()
@@ -66,6 +81,8 @@ class ConfinedChild:
         self._reading = threading.Lock()
         self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
         self._drain.start()
+        with _RUNNING_LOCK:
+            _RUNNING.add(self)
 
     @property
     def pid(self) -> int:
@@ -73,9 +90,23 @@ class ConfinedChild:
         return self._process.pid
 
     def read(self, size: int) -> bytes:
-        """`size` bytes of its output; fewer at the end, none after `close`."""
-        with self._reading:
-            return b"" if self._stdout.closed else self._stdout.read(size)
+        """`size` bytes of its output; fewer at the end, none after `close`. One that falls silent is killed: that is
+        its end."""
+        with self._reading, memoryview(bytearray(size)) as output:
+            done = 0 if self._stdout.closed else self._read_into(output)
+            return bytes(output[:done])
+
+    def _read_into(self, output: memoryview) -> int:
+        done, pipe = 0, select.poll()
+        pipe.register(self._stdout, select.POLLIN)
+        while done < len(output):
+            if not pipe.poll(self._silence_s * 1000):
+                self.kill()
+            found = self._stdout.readinto(output[done:])
+            if not found:
+                break
+            done += found
+        return done
 
     def catch_up(self) -> None:
         """Return when all has been heard that it had said when this was called."""
@@ -84,7 +115,11 @@ class ConfinedChild:
 
     def finish(self) -> int:
         """After its output has ended: exit status (negative: the signal that killed it); all it said has been heard."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(self._silence_s)
+        except subprocess.TimeoutExpired:  # it has closed its output, and stays
+            self.kill()
+            status = self._process.wait()
         self._drain.join(timeout=_PATIENCE_S)
         return status
 
@@ -94,11 +129,17 @@ class ConfinedChild:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def close(self) -> None:
-        """Kill it if it runs, and give everything back."""
+    def kill(self) -> None:
+        """End it if it runs; from any thread, as often as one likes. `close` has still to be called."""
         if self._process.poll() is None:
             _kill_group(self._process.pid)
+
+    def close(self) -> None:
+        """Kill it if it runs, and give everything back."""
+        self.kill()
         self._process.wait()
+        with _RUNNING_LOCK:
+            _RUNNING.discard(self)
         self._drain.join(timeout=_PATIENCE_S)
         with self._reading:
             self._stdout.close()
@@ -113,10 +154,10 @@ class ConfinedChild:
     def _hear(self, *, wait: bool) -> bool:
         """Hear what it has said; False when that is nothing, and, for one who waits, only at the end."""
         # One who waits does so without the lock: somebody else may want to hear what has just come.
-        if not select.select([self._stderr], [], [], None if wait else 0)[0]:
+        if not _readable(self._stderr, wait=wait):
             return False
         with self._hearing:
-            if not select.select([self._stderr], [], [], 0)[0]:
+            if not _readable(self._stderr, wait=False):
                 return wait
             data = os.read(self._stderr.fileno(), _STDERR_BYTES)
             *lines, rest = (self._said + data).split(b"\n")
@@ -126,6 +167,13 @@ class ConfinedChild:
         return bool(data)
 
 
+def _readable(pipe: io.FileIO, *, wait: bool) -> bool:
+    # Not select.select, which knows no descriptor beyond 1,023.
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(None if wait else 0))
+
+
 def _empty_directory(parent: Path) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="decode-", dir=parent))
@@ -133,9 +181,9 @@ def _empty_directory(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="decode-"))
 
 
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise RuntimeError("the child was started without a pipe")
+def _opened(pipe: IO[bytes] | None) -> io.FileIO:
+    if not isinstance(pipe, io.FileIO):
+        raise TypeError("the child was started without a pipe, or with a buffered one")
     return pipe
 
 

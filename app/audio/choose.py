@@ -9,6 +9,7 @@ from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.raw import RawDecoder
 from app.audio.sniff import HEAD_BYTES, advice, mpeg_audio_after_junk, sniff
+from app.audio.stop import Stop
 from app.audio.structure import Structure, look
 from app.audio.wav_flac import CannotRead, SoundfileDecoder
 from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
@@ -17,11 +18,12 @@ _NOT_FOR_LIBSNDFILE = (0x50, 0x55)
 """MPEG audio in WAV, layers II and III: it takes the header's estimate for the number of frames."""
 
 
-def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None) -> Decoder:
+def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, stop: Stop | None = None) -> Decoder:
     """Open a file by its content, or as it is said to be. Raises `NoAudio`, `UnsupportedAudio`, `InvalidAudio`, and
     `InvalidOption` where what is said is not so.
 
-    `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read.
+    `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read. `stop`: ends the opening from
+    another thread.
     """
     with source.path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -33,16 +35,16 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None) -
             raise InvalidOption("track", "raw samples have one, number 0")
         return RawDecoder(source.path, source.raw, limits)
     if source.demuxer is not None:
-        return _by_ffmpeg(source, source.demuxer.upper(), limits, ffmpeg, demuxer=source.demuxer)
+        return _by_ffmpeg(source, source.demuxer.upper(), limits, ffmpeg, demuxer=source.demuxer, stop=stop)
     if container is None:
         if mpeg_audio_after_junk(head) is None:
             raise UnsupportedAudio(advice(head))
-        return _by_ffmpeg(source, "MP3", limits, ffmpeg, demuxer="mp3")
+        return _by_ffmpeg(source, "MP3", limits, ffmpeg, demuxer="mp3", stop=stop)
     structure = look(source.path, container)
     decoder = _in_process(source, container, structure, limits, ffmpeg)
     known = BY_NAME[container]
     demuxer = known.demuxers[0] if known.forced else None
-    return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, demuxer=demuxer)
+    return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, demuxer=demuxer, stop=stop)
 
 
 def _contradicts(source: AudioInput, container: str) -> bool:
@@ -96,10 +98,11 @@ def _by_ffmpeg(
     *,
     structure: Structure | None = None,
     demuxer: str | None = None,
+    stop: Stop | None = None,
 ) -> Decoder:
     if ffmpeg is None:
         raise UnsupportedAudio(f"{container} needs ffmpeg, which is not installed here; WAV and FLAC can be read")
     return open_with_ffmpeg(
         source.path, container, limits, ffmpeg, structure=structure, track=source.track, clock=source.clock,
-        demuxer=demuxer,
+        demuxer=demuxer, stop=stop,
     )  # fmt: skip

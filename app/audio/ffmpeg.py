@@ -26,6 +26,7 @@ from app.audio.containers import BY_NAME, DECODERS, DEMUXERS
 from app.audio.decode import AudioInfo, Block, Decoder
 from app.audio.ffmpeg_log import LEAPS, FfmpegLog, Track
 from app.audio.limits import AudioLimits
+from app.audio.stop import Stop
 from app.audio.structure import Structure
 from app.vad.errors import AudioError, InvalidAudio, InvalidOption, UnsupportedAudio
 from app.warnings import AnswerWarning
@@ -103,6 +104,7 @@ def open_with_ffmpeg(
     track: int | None = None,
     clock: Clock = "samples",
     demuxer: str | None = None,
+    stop: Stop | None = None,
 ) -> "FfmpegDecoder":
     """The sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
 
@@ -111,7 +113,7 @@ def open_with_ffmpeg(
 
     def opened(number: int) -> FfmpegDecoder:
         return FfmpegDecoder(
-            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, demuxer=demuxer
+            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, demuxer=demuxer, stop=stop
         )
 
     if track and not (container in BY_NAME and BY_NAME[container].tracks):
@@ -169,6 +171,7 @@ class FfmpegDecoder(Decoder):
         track: int = 0,
         clock: Clock = "samples",
         demuxer: str | None = None,
+        stop: Stop | None = None,
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
         self._container, self.track, self._clock = container, track, clock
@@ -178,9 +181,12 @@ class FfmpegDecoder(Decoder):
             arguments(ffmpeg, path, limits, track=track, demuxer=demuxer),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
+            silence_s=limits.child_silence_s,
             directory_beside=path,
             listen=self._log.hear,
         )
+        if stop is not None:
+            stop.when_stopped(self._child.kill)
         try:
             info = self._read_head()
             super().__init__(info, limits, None, structure)

@@ -16,6 +16,7 @@ from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.resample import Resampler
 from app.audio.signal import Bandwidth
+from app.audio.stop import Stop
 from app.vad.errors import InvalidOption
 from app.warnings import AnswerWarning
 
@@ -32,10 +33,14 @@ def open_audio(
     block_seconds: float,
     limits: AudioLimits,
     ffmpeg: Path | None,
+    stop: Stop | None = None,
 ) -> "AudioSource":
-    """Open a file. Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have,
-    and for a raw form that it contradicts."""
-    decoder = open_decoder(source, limits, ffmpeg)
+    """Open a file; `stop` ends that from another thread.
+
+    Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have, and for a raw
+    form that it contradicts.
+    """
+    decoder = open_decoder(source, limits, ffmpeg, stop)
     if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
         raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
@@ -100,6 +105,11 @@ class AudioSource:
         """After the last block: what is odd about the file, and what its samples have shown."""
         return (*self._decoder.warnings(), *self._bandwidth.warnings())
 
+    def bytes_held(self, blocks: int) -> int:
+        """Memory that samples take while they are read and so many blocks of each row are in use."""
+        # A piece as decoded, and as resampled.
+        return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._rows * self._block_samples)
+
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""
         pending: list[Block] = []
@@ -126,16 +136,23 @@ class AudioSource:
 
     def _pieces(self) -> Iterator[Block]:
         """Decoded pieces, chosen channels, at the target rate."""
-        info = self.info
-        rows = info.channels if self._channel == "split" else 1
-        resampler = Resampler(info.sample_rate, self.sample_rate, rows)
-        wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
-        if info.sample_rate == self.sample_rate:
-            wanted = self._block_samples
-        frames = max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
+        resampler = Resampler(self.info.sample_rate, self.sample_rate, self._rows)
+        frames = self._piece_frames
         while len(block := self._decoder.read(frames)):
             yield resampler.process(self._choose(block))
         yield resampler.flush()
+
+    @property
+    def _rows(self) -> int:
+        return self.info.channels if self._channel == "split" else 1
+
+    @property
+    def _piece_frames(self) -> int:
+        """At the source's rate: a block's, or as many as may be decoded in one piece."""
+        info, wanted = self.info, self._block_samples
+        if info.sample_rate != self.sample_rate:
+            wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
+        return max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
 
     def _choose(self, block: Block) -> Block:
         if self._channel == "split" or (block.shape[1] == 1):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from app.audio.channel import Channel
 from app.audio.input import AudioInput
+from app.audio.passes import SourcePasses
 from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
 from app.batch.problems import reason_of
@@ -16,7 +17,7 @@ from app.batch.rows import FAILED, UNREADABLE, Row, failed_row, found_row, row_o
 from app.batch.source import Source
 from app.batch.store import Store
 from app.batch.writers import FORMATS
-from app.detection import Detector, Job, SourcePasses
+from app.detection import Detector, Job
 from app.formats.rendering import Answering, ExcerptOptions
 from app.formats.report import Report, safe_name
 from app.models import Models

@@ -81,7 +81,7 @@ def _lang(text: str) -> Lang:
 
 
 def _passes(settings: Settings, path: Path, sample_rate: int | None) -> AbstractContextManager[Passes]:
-    from app.detection import SourcePasses
+    from app.audio.passes import SourcePasses
     from app.runtime import audio_policy
 
     return cast("AbstractContextManager[Passes]", SourcePasses(AudioInput(path), audio_policy(settings), sample_rate))

@@ -43,8 +43,10 @@ OUTBOX_LIMIT = 1_000
 """Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
 HISTORY = 256
 """Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
-_TAKE_S = 1.0
-"""Audio in a block at most: a client that is far behind does not hold up the others."""
+_TAKE_S = 5.0
+"""Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
+_BACKLOG_S = 1.0
+"""Audio that waits, of a client that sends faster than it is scored or catches up."""
 DONE = "done"
 
 
@@ -100,6 +102,7 @@ class LiveSession:
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
         bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
         self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
+        self._backlog_bytes = int(_BACKLOG_S * bytes_per_s)
 
     # ---- from the client
 
@@ -121,6 +124,11 @@ class LiveSession:
     def has_work(self) -> bool:
         """Whether `next_block` has something to do."""
         return bool(self._inbox) and self.ended is None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether so much waits that waiting for more, to score it together with others', gains nothing."""
+        return self.has_work and (self.is_full or self._waiting_bytes >= self._backlog_bytes)
 
     @property
     def received_ms(self) -> int:

@@ -46,7 +46,7 @@ def seen_inside(folder: Path, limits: AudioLimits, script: str) -> str:
     """What a child prints to its pipe."""
     child = ConfinedChild(
         [str(program(folder, script))], memory_mb=limits.child_memory_mb, cpu_s=limits.child_cpu_s,
-        directory_beside=folder / "any",
+        silence_s=limits.child_silence_s, directory_beside=folder / "any",
     )  # fmt: skip
     try:
         return child.read(1 << 16).decode()
