@@ -85,6 +85,20 @@ class _Row:
         return join_posteriors(self.posteriors)
 
 
+class ProbabilityAllowance:
+    """How much of a request's probabilities may still be told: they are held in memory until its answer is made."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = self._left_s = limit_s
+
+    def take(self, seconds: float) -> None:
+        """So much more. Raises `InvalidOption` when it is too much."""
+        self._left_s -= seconds
+        if self._left_s < 0:
+            limit = f"{self._limit_s / 60:g} minutes"
+            raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
+
+
 class Detector:
     """The engine, and a way to read files for it."""
 
