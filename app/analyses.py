@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.formats.report import ChannelSegments, Report, Timing
+from app.formats.report import ChannelSegments, Report, Timing, forced_cuts
 from app.serving import Model
+from app.vad.chunks import Chunk, new_chunker
 from app.vad.errors import VadError
 from app.vad.posteriors import Posteriors
-from app.vad.segment import segments_of
+from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation
 
 
@@ -53,6 +54,8 @@ class Analysis:
             channels=channels,
             options=segmentation.document(),
             extras={"analysis_id": identifier},
+            # What is odd about the audio stays so; which segments were cut does not.
+            warnings=(*(each for each in self.report.warnings if each.code != "forced_cuts"), *forced_cuts(channels)),
             timing=Timing(queue_ms=0, decode_ms=0, inference_ms=0, total_ms=took),
         )
 
@@ -65,7 +68,18 @@ class Analysis:
             if len(posteriors)
         }
         in_order = tuple(sorted(found, key=lambda segment: segment.start_ms))
-        return ChannelSegments(channel, in_order, ratios=ratios if grid.labels else None)
+        chunks = self._chunks(in_order, posteriors, segmentation)
+        return ChannelSegments(channel, in_order, ratios=ratios if grid.labels else None, chunks=chunks)
+
+    def _chunks(
+        self, segments: tuple[Segment, ...], posteriors: Posteriors, segmentation: Segmentation
+    ) -> tuple[Chunk, ...] | None:
+        chunker = new_chunker(segmentation.chunks, self.model.grid.frame_ms)
+        if chunker is None:
+            return None
+        spoken = [segment for segment in segments if segment.is_speech]
+        decided = chunker.accept(spoken, posteriors.speech, settled_ms=0)
+        return (*decided, *chunker.finish(self.report.audio.duration_ms))
 
     def curve(self, start_ms: int, end_ms: int, points: int) -> "Curve":
         """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""

@@ -13,12 +13,14 @@ import structlog
 
 from app.engine.engine import Engine
 from app.observe import Observer
+from app.presets import Preset, preset_of
 from app.serving import FusedModel, Load, LoadedModel, Model, build_model
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.models import fusion
 from app.vad.models.family import KnownModel, ModelSpec
 from app.vad.models.registry import Catalogue, name_of
-from app.vad.segmenters.registry import Segmenters
+from app.vad.segmenters.registry import Segmentation, Segmenters
+from app.warnings import AnswerWarning
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,27 @@ class Choice:
     """Options where a request gives none."""
     fallback: ModelSpec | None = None
     """Serves where the default can be neither found nor downloaded."""
+    preset: Preset | None = None
+    """Of requests that name none."""
+    preset_model: bool = True
+    """Whether that preset's model answers requests that name none: not where the settings name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The model of a request, and what its preset lays under its options."""
+
+    model: Model
+    warnings: tuple[AnswerWarning, ...] = ()
+    """What the request has to be told of the model that answers."""
+    preset: Preset | None = None
+    of_server: bool = False
+    """Whether it is the service's preset: the service's own options then win over it."""
+
+    def segmentation(self, given: Mapping[str, Any], *, live: bool = False) -> Segmentation:
+        """The segmenter and its options in force. Raises `InvalidOption`."""
+        preset = {} if self.preset is None else self.preset.values
+        return self.model.segmentation(given, live=live, preset=preset, preset_first=self.of_server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +171,36 @@ class Models:
         if key not in self._sums:
             self._sums[key] = FusedModel(members, self.segmenters, self.choice.server_options)
         return self._sums[key]
+
+    async def choose(self, asked: str | None, preset: str | None = None, *, live: bool = False) -> Chosen:
+        """The model and preset of a request that names these. Raises `InvalidOption`."""
+        of_server = preset is None
+        wanted = self.choice.preset if of_server else preset_of(preset)
+        get = self.get_live if live else self.get
+        if wanted is None:
+            return Chosen(await get(asked), self.warnings_for(asked))
+        if asked is not None or (of_server and not self.choice.preset_model):
+            return Chosen(await get(asked), self.warnings_for(asked), wanted, of_server)
+        name = wanted.live_model if live else wanted.model
+        try:
+            return Chosen(await get(name), (), wanted, of_server)
+        except InvalidOption as error:
+            model = await get(None)
+            told = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
+            told += f"{model.info.name} answers with the rest of it"
+            warnings = (*self.warnings_for(None), AnswerWarning("preset_model", told))
+            return Chosen(model, warnings, wanted, of_server)
+
+    def with_preset(self, model: Model, preset: str | None) -> Chosen:
+        """A model that is settled, such as that of a kept analysis. Raises `InvalidOption` for an unknown preset."""
+        of_server = preset is None
+        return Chosen(model, (), self.choice.preset if of_server else preset_of(preset), of_server)
+
+    def warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
+        """What a request that names its model so has to be told of the one that answers."""
+        if asked is not None or self.fallback is None:
+            return ()
+        return (AnswerWarning("fallback_model", self.fallback),)
 
     async def get_live(self, asked: str | None) -> Model:
         """The model of this name for a live stream: itself, or what takes its place there. Raises `InvalidOption`."""

@@ -1,6 +1,8 @@
 """What a running service has to tell of itself, in one place: engine, detection, live streams and doors call it, and
 whoever counts (`app.api.metrics`) fills it in. Times are seconds unless a name says otherwise."""
 
+from collections.abc import Iterable
+
 from app.vad.models.family import ModelInfo
 
 
@@ -18,6 +20,9 @@ class Observer:
 
     def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
         """A file has been detected to its end."""
+
+    def warned(self, codes: Iterable[str]) -> None:
+        """An answer, or a live stream that has ended, carries these warnings."""
 
     def rejected(self, reason: str) -> None:
         """A request was refused before any work was done for it."""

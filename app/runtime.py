@@ -9,12 +9,14 @@ import structlog
 
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
+from app.audio.passes import AudioPolicy
 from app.config import Settings
-from app.detection import AudioPolicy, Detector
+from app.detection import Detector
 from app.engine.device import DeviceMemory, choose_device, prepare_process, quickest
 from app.engine.engine import Engine
 from app.models import Choice, Models
 from app.observe import Observer
+from app.presets import preset_of
 from app.registry import Registry, installed
 from app.serving import Load, LoadedModel
 from app.vad.blocks import Block
@@ -137,7 +139,12 @@ async def start_runtime(
     audio = audio_policy(settings)
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
     loader = ModelLoader(settings, registry)
-    engine = Engine(workers=settings.workers, memory=DeviceMemory(settings.memory_cleanup))
+    engine = Engine(
+        workers=settings.workers,
+        # One for each run: a decoder that stands still holds its thread, and must not hold anybody else's.
+        readers=settings.requests_inside,
+        memory=DeviceMemory(settings.memory_cleanup),
+    )
     models = Models(
         engine,
         load or loader.load,
@@ -167,6 +174,8 @@ def _choice(settings: Settings, loader: ModelLoader, only: str | None) -> Choice
         auto=settings.automatic and only is None,
         server_options=settings.default_options,
         fallback=loader.spec(settings.fallback_model) if may_fall_back else None,
+        preset=preset_of(settings.preset),
+        preset_model="model" not in settings.model_fields_set,
     )
 
 
@@ -177,4 +186,8 @@ def audio_policy(settings: Settings) -> AudioPolicy:
         ffmpeg=find_ffmpeg(settings.ffmpeg),
         block_seconds=settings.block_seconds,
         max_probability_s=settings.max_probability_minutes * 60,
+        decoded_bytes=settings.decoded_bytes,
+        # So that one client, who has half of it, can fill the place in which analyses are kept.
+        kept_bytes=2 * settings.analyses_mb << 20,
+        patience_s=settings.request_timeout_s,
     )

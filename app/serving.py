@@ -15,6 +15,8 @@ from app.vad.models.family import Accuracy, KnownModel, ModelFamily, ModelInfo, 
 from app.vad.segmenters.registry import MODE, Segmentation, Segmenters, Use
 from app.vad.stream import FusedStream, Stream, VadStream
 
+NOTHING: Mapping[str, Any] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -69,15 +71,24 @@ class Model:
         """Of a model that is not made of several."""
         return self.backends[0]
 
-    def segmentation(self, given: Mapping[str, Any], *, live: bool = False) -> Segmentation:
-        """The segmenter and its options in force for a request, or a live stream, that sets these. Raises
-        `InvalidOption`."""
+    def segmentation(
+        self,
+        given: Mapping[str, Any],
+        *,
+        live: bool = False,
+        preset: Mapping[str, Any] = NOTHING,
+        preset_first: bool = False,
+    ) -> Segmentation:
+        """The segmenter and its options in force for a request, or a live stream, that sets these. `preset`: laid over
+        the server's options, or under them (`preset_first`). Raises `InvalidOption`."""
+        server = self._server_options
         return self._segmenters.resolve(
             given,
             default_mode=self.default_mode,
             model_defaults=self.option_defaults,
-            server_defaults=self._server_options,
+            server_defaults={**preset, **server} if preset_first else {**server, **preset},
             use=self.use(live=live),
+            live=live,
         )
 
     def use(self, *, live: bool = False) -> Use:

@@ -23,6 +23,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+from app.warnings import MEANINGS  # noqa: E402
 from tests.server import RunningServer, local_server  # noqa: E402
 
 REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
@@ -37,6 +38,7 @@ _VOLATILE = [
     (r'"workers": ?\d+', '"workers": 2'),
     (r'"max_requests": ?\d+', '"max_requests": 16'),
     (r'"max_queue": ?\d+', '"max_queue": 32'),
+    (r'"max_uploads": ?\d+', '"max_uploads": 192'),
 ]
 
 
@@ -112,6 +114,15 @@ alone: **a URL is not fetched**, because a service that fetches what strangers n
 can reach.
 
 """
+WARNINGS = """## Warnings
+
+What was odd about the audio, or about how it was answered, though it was answered: `warnings` in JSON answers, in the
+ndjson summary, in live `done` and in batch rows, each with a `code` and a `detail`; the header `X-VAD-Warnings` with
+the codes on any answer of one piece; stderr on the command line; `vad_warnings_total` in the metrics.
+
+| code | meaning |
+| --- | --- |
+"""
 TAIL = """## The speech itself: `format=wav`, `format=zip`
 
 `wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
@@ -135,10 +146,12 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 400 | `no_audio` | no file, or an empty one |
 | 400 | `bad_request` | a malformed form |
 | 401 | `unauthorized` | keys are set (`VAD_API_KEYS`) and none, or a wrong one, was sent |
+| 403 | `foreign_origin` | a page of another origin opens a live stream (`VAD_CORS_ORIGINS`) |
 | 404 | `no_such_analysis`, `no_such_session` | a kept analysis, or a live session, is gone, or somebody else's |
-| 408 | `body_timeout` | the upload pauses or trickles |
+| 408 | `body_timeout`, `request_timeout` | the upload pauses, trickles or takes too long; so does a head |
 | 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
 | 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
+| 421 | `unknown_host` | the `Host` is none of `VAD_ALLOWED_HOSTS` |
 | 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
 | 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
 | 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
@@ -183,7 +196,8 @@ def api_page(server: RunningServer) -> str:
         words = f"{textwrap.fill(example.words, 120)}\n\n" if example.words else ""
         shown = answer(server, example)
         parts.append(f"## {example.title}\n\n{words}```sh\ncurl -s {example.curl}\n```\n\n```\n{shown}\n```\n\n")
-    return "".join(parts) + TAIL
+    warnings = "".join(f"| `{code}` | {meaning} |\n" for code, meaning in MEANINGS.items())
+    return "".join(parts) + WARNINGS + warnings + "\n" + TAIL
 
 
 _USES = {"file": "", "live": ", live and with `firered-stream`", "labelled": ", with `firered-aed`"}

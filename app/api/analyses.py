@@ -6,12 +6,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.access import client_of
-from app.api.answers import disposition
+from app.api.admission import take_place
+from app.api.answers import disposition, warning_header
 from app.api.detect import PROBLEMS, answer_forms
 from app.api.parameters import documented_parameters, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
+from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format
 from app.formats.report import Report
 from app.registry import Registry
@@ -48,10 +50,13 @@ async def segments(request: Request, identifier: str) -> Response:
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
-    segmentation = analysis.model.segmentation(parameters.segmenter)
+    preset = parameters.answer.preset
+    segmentation = models.with_preset(analysis.model, preset).segmentation(parameters.segmenter)
+    await take_place(request)
     report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
+    report = with_time_map(report, parameters.answer)
     content = await service.threads.run(_rendered, form, Answering(parameters.answer.lang), report)
-    headers = {"Content-Disposition": disposition("inline", report, form)}
+    headers = {"Content-Disposition": disposition("inline", report, form), **warning_header(report.warnings)}
     return Response(content, media_type=form.media_type, headers=headers)
 
 
@@ -72,6 +77,7 @@ async def curve(
         raise InvalidOption("points", f"1 to {_MAX_POINTS}")
     if not 0 <= start_ms < stop_ms:
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
+    await take_place(request)
     found = await service.threads.run(analysis.curve, start_ms, min(stop_ms, duration_ms), points)
     answer = CurveDocument.model_construct(
         frame_ms=analysis.model.grid.frame_ms,

@@ -1,8 +1,12 @@
 """Answers: whole, piece by piece while the detection runs, or made from the audio itself. What a format needs decides,
 not its name."""
 
+import io
+import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+import zipfile
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,11 +18,17 @@ from starlette.types import Receive, Scope, Send
 from app.api.call import Call
 from app.api.connection import while_connected
 from app.api.errors import problem_of
-from app.detection import Job, Progress, Run, SourcePasses
+from app.audio.passes import SourcePasses
+from app.detection import Job, Progress, Run
+from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format, Renderer
 from app.formats.report import Report
 from app.vad.errors import DeadlineExceeded, VadError
+from app.warnings import AnswerWarning, codes_of
 
+WARNINGS_HEADER = "X-VAD-Warnings"
+PROBLEMS_HEADER = "X-VAD-Problems"
+"""Of answers to several files that have no room for a problem: `name=code` of each that could not be answered."""
 _PROGRESS_EVERY_S = 1.0
 _PROGRESS_EVERY_SHARE = 0.05
 """A line of progress each second of the clock or each twentieth of the audio: enough for a bar that moves."""
@@ -35,12 +45,12 @@ async def answer(call: Call) -> Response:
 
 async def _whole_answer(call: Call) -> Response:
     if len(call.jobs) > 1:
-        return JSONResponse([await _one_of_many(call, job) for job in call.jobs])
+        return await _answer_to_many(call)
     run = await call.detector.run(call.jobs[0])
     report = _report(call, call.jobs[0], run)
     renderer = call.format.new(Answering(call.answer.lang))
     content = await call.service.threads.run(_joined, renderer, report)
-    headers = {"Content-Disposition": disposition("inline", report, call.format)}
+    headers = {"Content-Disposition": disposition("inline", report, call.format), **warning_header(report.warnings)}
     return Response(content, media_type=call.format.media_type, headers=headers)
 
 
@@ -48,22 +58,57 @@ def _joined(renderer: Renderer, report: Report) -> bytes:
     return b"".join(renderer.finish(report))
 
 
-async def _one_of_many(call: Call, job: Job) -> Any:
-    """One file's answer or problem: a bad file spoils nothing."""
-    try:
-        run = await call.detector.run(job)
-    except VadError as error:
-        return {"name": job.name, **problem_of(error, job.request_id)}
-    make = call.format.element
-    return make(_report(call, job, run)) if make is not None else None
+async def _answer_to_many(call: Call) -> Response:
+    """Each file's answer or problem: in an array, in one text, or in a zip. A bad file spoils nothing."""
+    reports: list[Report | Mapping[str, Any]] = []
+    warnings: list[AnswerWarning] = []
+    for job in call.jobs:
+        try:
+            report = _report(call, job, await call.detector.run(job))
+        except VadError as error:
+            reports.append({"name": job.name, **problem_of(error, job.request_id)})
+            continue
+        warnings += report.warnings
+        reports.append(report)
+    form, headers = call.format, warning_header(warnings)
+    if form.element is not None:
+        entries = [form.element(each) if isinstance(each, Report) else each for each in reports]
+        return JSONResponse(entries, headers=headers)
+    good = [each for each in reports if isinstance(each, Report)]
+    problems = [each for each in reports if not isinstance(each, Report)]
+    if problems:
+        headers[PROBLEMS_HEADER] = ", ".join(f"{quote(each['name'])}={each['code']}" for each in problems)
+    if form.together is not None:
+        content = (await call.service.threads.run(form.together, good)).encode()
+        return Response(content, media_type=form.media_type, headers=headers)
+    renderer = Answering(call.answer.lang)
+    content = await call.service.threads.run(_zip_of, form, renderer, good, problems)
+    return Response(content, media_type="application/zip", headers=headers)
+
+
+def _zip_of(
+    form: Format, answering: Answering, reports: Sequence[Report], problems: Sequence[Mapping[str, Any]]
+) -> bytes:
+    """A file for each report, numbered where names are alike, and the problems of the others."""
+    written, names = io.BytesIO(), Counter[str]()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for report in reports:
+            names[report.name] += 1
+            number = f"-{names[report.name]}" if names[report.name] > 1 else ""
+            content = _joined(form.new(answering), report)
+            archive.writestr(f"{report.name}{number}.{form.extension}", content)
+        if problems:
+            archive.writestr("problems.json", json.dumps(problems, ensure_ascii=False))
+    return written.getvalue()
 
 
 def _report(call: Call, job: Job, run: Run) -> Report:
     """With the id under which the posteriors are kept, if that was asked for; null when there is no room for them."""
-    report = run.report()
-    if job.keep_for is None:
-        return report
-    return replace(report, extras={"analysis_id": call.service.analyses.keep(run.analysis(), job.keep_for)})
+    report, extras = run.report(), dict[str, Any]()
+    if job.keep_for is not None:
+        analysis = run.analysis()
+        extras["analysis_id"] = None if analysis is None else call.service.analyses.keep(analysis, job.keep_for)
+    return with_time_map(replace(report, extras=extras), call.answer)
 
 
 async def _streamed_answer(call: Call) -> Response:
@@ -86,6 +131,8 @@ async def _pieces(
         while step is not None:
             for segment in step.segments:
                 yield renderer.segment(segment, step.channel)
+            for chunk in step.chunks:
+                yield renderer.chunk(chunk, step.channel)
             if pace.due(step):
                 yield renderer.progress(step.done_ms, step.expected_ms)
             if time.monotonic() > deadline:
@@ -118,11 +165,16 @@ async def _audio_answer(call: Call) -> Response:
     job, threads = call.jobs[0], call.service.threads
     run = await while_connected(call.request, call.detector.run(job), call.service.request_timeout_s)
     report = _report(call, job, run)
-    passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio))
-    renderer = call.format.new(Answering(call.answer.lang, passes.blocks))
+    rate = call.answer.excerpt_rate
+    passes = call.resources.enter_context(SourcePasses(job.source, call.detector.audio, rate))
+    renderer = call.format.new(Answering(call.answer.lang, passes.blocks, call.answer))
     pieces = await threads.run(renderer.finish, report)
     first = await threads.run(next, pieces, b"")
-    headers = {"Content-Disposition": disposition("attachment", report, call.format)}
+    headers = {
+        "Content-Disposition": disposition("attachment", report, call.format),
+        **warning_header(report.warnings),
+        **renderer.headers(report),
+    }
     content = _in_thread(call, first, pieces)
     return OwningResponse(content, call.format.media_type, call.resources.pop_all(), headers)
 
@@ -147,6 +199,12 @@ class OwningResponse(StreamingResponse):
         """ASGI."""
         async with self._stack:
             await super().__call__(scope, receive, send)
+
+
+def warning_header(warnings: Iterable[AnswerWarning]) -> dict[str, str]:
+    """The codes, for forms of answer that have no room for them; nothing where there are none."""
+    codes = codes_of(warnings)
+    return {WARNINGS_HEADER: ", ".join(codes)} if codes else {}
 
 
 def disposition(kind: str, report: Report, form: Format) -> str:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
-from app.detection import Detector, Job
+from app.audio.input import AudioInput
+from app.detection import Detector, Job, ProbabilityAllowance
 from app.formats.rendering import Format
 from app.formats.report import safe_name
-from app.models import Models
-from app.serving import Model
+from app.models import Chosen, Models
 from app.vad.errors import InvalidOption
 
 NameModel = Callable[[Models, str | None], str | None]
@@ -45,7 +46,7 @@ class Call:
 async def open_call(
     request: Request, fixed: Mapping[str, str] | None = None, name_model: NameModel = as_called
 ) -> AsyncIterator[Call]:
-    """Receive the body and check every option, the query's before the body.
+    """Receive the body, check every option, the query's before the body, and wait for a place to compute.
 
     `fixed`: options that stand under the request's own. Raises what can be wrong with any of it.
     """
@@ -53,39 +54,51 @@ async def open_call(
     runtime = service.ready()
     fixed = fixed or {}
 
-    async def model_of(parameters: Parameters) -> Model:
-        return await runtime.models.get(name_model(runtime.models, parameters.answer.model))
+    async def chosen_by(parameters: Parameters) -> Chosen:
+        named = name_model(runtime.models, parameters.answer.model)
+        return await runtime.models.choose(named, parameters.answer.preset)
 
     early = read_parameters(request, {})
-    (await model_of(early)).segmentation({**fixed, **early.segmenter})
+    (await chosen_by(early)).segmentation({**fixed, **early.segmenter})
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(service.uploads.receive(request))
         resources.callback(runtime.engine.cleanup)
         parameters = read_parameters(request, upload.fields)
-        model = await model_of(parameters)
+        chosen = await chosen_by(parameters)
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
-        if len(upload.files) > 1 and form.element is None:
+        if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        jobs = _jobs(request, upload, parameters, model, fixed)
+        allowance = runtime.detector.new_allowance()
+        jobs = _jobs(request, upload, parameters, chosen, fixed, allowance)
+        await take_place(request)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
 def _jobs(
-    request: Request, upload: Upload, parameters: Parameters, model: Model, fixed: Mapping[str, str]
+    request: Request,
+    upload: Upload,
+    parameters: Parameters,
+    chosen: Chosen,
+    fixed: Mapping[str, str],
+    allowance: ProbabilityAllowance,
 ) -> list[Job]:
-    segmentation = model.segmentation({**fixed, **parameters.segmenter})
+    segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
+    client = client_of(request.scope)
     return [
         Job(
-            path=file.path,
+            source=AudioInput(file.path),
             name=safe_name(file.filename),
             request_id=request_id_of(request.scope),
-            model=model,
+            model=chosen.model,
             segmentation=segmentation,
             channel=parameters.answer.channel_choice,
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
-            keep_for=client_of(request.scope) if parameters.answer.keep else None,
+            warnings=chosen.warnings,
+            keep_for=client if parameters.answer.keep else None,
+            client=client,
+            allowance=allowance,
         )
         for file in upload.files
     ]

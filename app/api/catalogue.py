@@ -12,7 +12,9 @@ from app.api.parameters import option_schema
 from app.api.service import service_of
 from app.formats.documents import Document, Problem
 from app.models import Listed
+from app.presets import PRESETS
 from app.serving import Model
+from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
 from app.vad.models.family import Accuracy
 
@@ -80,10 +82,28 @@ class ModelOptionsDocument(Document):
     defaults: dict[str, dict[str, Any]] = Field(description="For each mode every option's value where none is given.")
 
 
+class PresetDocument(Document):
+    """A named set of settings."""
+
+    name: str = Field(description="As `preset=` takes it.")
+    title: str
+    model: str
+    live_model: str = Field(description="Of live streams.")
+    mode: str
+    options: dict[str, Any]
+    reasons: dict[str, str] = Field(description="Why the model, the mode and each option are so.")
+
+
 class OptionsDocument(Document):
     """Answer of `GET /options`."""
 
     modes: list[ModeDocument]
+    chunks: dict[str, dict[str, Any]] = Field(
+        description="The same of the options that pack a file's segments into chunks, with any mode. One without a "
+        "default is not in force where it is not given."
+    )
+    presets: list[PresetDocument]
+    default_preset: str | None = Field(description="Of requests that name none.")
     models: dict[str, ModelOptionsDocument]
     default_model: str
     formats: list[str]
@@ -105,9 +125,12 @@ async def options(request: Request) -> JSONResponse:
     models, segmenters = service.ready().models, service.registry.segmenters
     answer = OptionsDocument.model_construct(
         modes=[
-            ModeDocument.model_construct(mode=kind.mode, use=use, title=kind.title, options=option_schema(kind))
+            ModeDocument.model_construct(mode=kind.mode, use=use, title=kind.title, options=option_schema(kind.options))
             for use, kind in segmenters.variants()
         ],
+        chunks=option_schema(ChunkOptions),
+        presets=[PresetDocument.model_construct(**asdict(preset)) for preset in PRESETS],
+        default_preset=models.choice.preset.name if models.choice.preset is not None else None,
         models={
             model.info.name: ModelOptionsDocument.model_construct(
                 default_mode=model.segmentation({}).kind.mode,

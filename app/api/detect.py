@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.answers import answer
+from app.api.answers import answer, warning_header
 from app.api.call import open_call
 from app.api.connection import while_connected
 from app.api.parameters import documented_body, documented_parameters
@@ -87,7 +87,7 @@ async def timestamps(request: Request) -> Response:
         work = call.detector.detect(call.jobs[0])
         report = await while_connected(request, work, call.service.request_timeout_s)
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
-        return JSONResponse([timestamp.dump() for timestamp in found])
+        return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_header(report.warnings))
 
 
 def _by_foreign_name(models: Models, asked: str | None) -> str | None:

@@ -100,10 +100,10 @@ class LiveConnection:
         client = client_of(self._websocket.scope)
         if parameters.session:
             return self._hub.resume(client, parameters, self)
-        model = await self._service.ready().models.get_live(parameters.model)
+        chosen = await self._service.ready().models.choose(parameters.model, parameters.preset, live=True)
         given = {name: value for name, value in rest.items() if name != "api_key"}
-        segmentation = model.segmentation(given, live=True)
-        return self._hub.open(client, parameters, model, segmentation, self)
+        segmentation = chosen.segmentation(given, live=True)
+        return self._hub.open(client, parameters, chosen.model, segmentation, self, chosen.warnings)
 
     async def run(self, seat: Seat) -> None:
         """Until either side has enough."""

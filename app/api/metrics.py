@@ -1,6 +1,7 @@
 """Prometheus metrics, in a registry of their own: one for each application."""
 
 import time
+from collections.abc import Iterable
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -30,8 +31,9 @@ class Metrics(Observer):
         self.duration = Histogram(
             "http_request_duration_seconds", "Request time.", ["method", "path"], buckets=_SECONDS, registry=registry
         )
-        self.inflight = Gauge("vad_inflight", "Requests inside.", registry=registry)
-        self.queue_depth = Gauge("vad_queue_depth", "Requests waiting to get in.", registry=registry)
+        self.uploads = Gauge("vad_uploads", "Requests whose body is being received.", registry=registry)
+        self.inflight = Gauge("vad_inflight", "Requests that have a place for computing.", registry=registry)
+        self.queue_depth = Gauge("vad_queue_depth", "Requests waiting for a place.", registry=registry)
         self.queue_wait = Histogram(
             "vad_queue_wait_seconds", "A block's wait for a thread.", buckets=_SHORT_SECONDS, registry=registry
         )
@@ -42,6 +44,9 @@ class Metrics(Observer):
             "vad_inference_seconds", "Scoring a block.", ["model"], buckets=_SHORT_SECONDS, registry=registry
         )
         self.audio = Counter("vad_audio_seconds_total", "Audio scored.", ["model"], registry=registry)
+        self.warnings = Counter(
+            "vad_warnings_total", "Warnings in answers and ended live streams.", ["code"], registry=registry
+        )
         self.rejections = Counter("vad_rejections_total", "Requests refused.", ["reason"], registry=registry)
         self.oom = Counter("vad_oom_total", "Rungs taken when device memory ran out.", ["action"], registry=registry)
         self.model_info = Gauge(
@@ -79,6 +84,11 @@ class Metrics(Observer):
         """As `Observer`."""
         self.decode.labels(decoder).observe(decode_s)
         self.audio.labels(model).inc(audio_ms / 1000)
+
+    def warned(self, codes: Iterable[str]) -> None:
+        """As `Observer`."""
+        for code in codes:
+            self.warnings.labels(code).inc()
 
     def rejected(self, reason: str) -> None:
         """As `Observer`."""

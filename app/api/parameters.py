@@ -5,25 +5,32 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from starlette.requests import Request
 
 from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
+from app.formats.rendering import ExcerptOptions
+from app.presets import NONE, PRESET, PRESETS
 from app.registry import Registry
-from app.vad.errors import InvalidOption
-from app.vad.segmenters.registry import MODE, SegmenterKind, Segmenters
+from app.vad.chunks import ChunkOptions
+from app.vad.options import Options
+from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.registry import MODE, Segmenters
 
 
-class RequestOptions(BaseModel):
+class RequestOptions(ExcerptOptions):
     """Options that say what to answer, beside those that shape the segments."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str | None = Field(
         None, description="Form of the answer; without it the `Accept` header decides, else `json`."
     )
     model: str | None = Field(
         None, description="Which model detects; `GET /models` lists them. Without it the service's default one."
+    )
+    preset: str | None = Field(
+        None,
+        description="A named set of model, mode and options, under those that the request sets itself; `GET /options` "
+        "tells each. `none`: not the service's either.",
     )
     channel: str = Field(
         "mix",
@@ -40,6 +47,12 @@ class RequestOptions(BaseModel):
     )
     lang: Literal["zh", "en"] = Field("zh", description="Language of the headings of `format=md`.")
     keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Every option's name: those of all formats, then those of excerpts."""
+        shared = ExcerptOptions.model_fields
+        return [*(name for name in cls.model_fields if name not in shared), *shared]
 
     @property
     def channel_choice(self) -> Channel:
@@ -68,29 +81,27 @@ def read_parameters(request: Request, fields: Mapping[str, str]) -> Parameters:
 
 def read_answer_options(given: Mapping[str, str]) -> RequestOptions:
     """From raw values. Raises `InvalidOption`."""
-    try:
-        return RequestOptions.model_validate(given)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        raise InvalidOption(str(problem["loc"][0]), problem["msg"][:1].lower() + problem["msg"][1:]) from None
+    return RequestOptions.parse(given)
 
 
-def option_schema(kind: SegmenterKind[Any]) -> dict[str, dict[str, Any]]:
-    """JSON Schema of every option of a mode: type, default, range, `unit`, description."""
-    properties = kind.options.model_json_schema()["properties"]
-    return {name: _plain(schema) for name, schema in properties.items()}
+def option_schema(options: type[Options]) -> dict[str, dict[str, Any]]:
+    """JSON Schema of every option of a class: type, default, range, `unit`, description."""
+    properties = options.model_json_schema()["properties"]
+    return {name: _plain(properties[name]) for name in options.names()}
 
 
 def documented_parameters(registry: Registry, only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
-    answer = RequestOptions.model_json_schema()["properties"]
-    schemas = {name: _plain(schema) for name, schema in answer.items()}
+    schemas = option_schema(RequestOptions)
     schemas["format"]["enum"] = registry.formats.names
+    schemas[PRESET]["enum"] = [*(preset.name for preset in PRESETS), NONE]
     schemas[MODE] = _mode_schema(registry.segmenters)
     for _, kind in registry.segmenters.variants():
-        for name, schema in option_schema(kind).items():
-            told = f"`mode={kind.mode}`. {schema['description']}"
+        for name, schema in option_schema(kind.options).items():
+            everywhere = name in SegmenterOptions.model_fields
+            told = schema["description"] if everywhere else f"`mode={kind.mode}`. {schema['description']}"
             schemas.setdefault(name, {**schema, "description": told})
+    schemas |= option_schema(ChunkOptions)
     return [
         {"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema}
         for name, schema in schemas.items()
@@ -122,9 +133,18 @@ def _mode_schema(segmenters: Segmenters) -> dict[str, Any]:
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     schema = {name: value for name, value in schema.items() if name != "title"}
+    if schema.get("default", 0) is None:
+        schema = _without_null(schema)
     if schema.get("default") not in (math.inf, "inf"):
         return schema
     # JSON has no infinity; the option takes it as text.
     plain: dict[str, Any] = {name: schema[name] for name in ("description", "unit") if name in schema}
     plain["anyOf"] = [{"type": "number", "minimum": schema["minimum"]}, {"const": "inf"}]
     return {**plain, "default": "inf"}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """What is not set is left out of a query; none sends a null."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**kinds[0], **rest} if len(kinds) == 1 else schema

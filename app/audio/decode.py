@@ -5,13 +5,18 @@ process. Which one is decided by the file's first bytes alone.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.audio.clock import ClockFacts
 from app.audio.limits import AudioLimits
+from app.audio.signal import Levels
+from app.audio.structure import Structure
 from app.vad.errors import AudioTooLong, InvalidAudio
+from app.warnings import AnswerWarning
 
 Block = NDArray[np.float32]
 
@@ -33,16 +38,23 @@ class Decoder(ABC):
     """An open file. One thread reads; any thread may close."""
 
     name: str
+    track = 0
+    """Which sound of the file is read."""
     closed = False
     """Whether somebody has asked it to stop."""
 
-    def __init__(self, info: AudioInfo, limits: AudioLimits, frames: int | None) -> None:
+    def __init__(
+        self, info: AudioInfo, limits: AudioLimits, frames: int | None, structure: Structure | None = None
+    ) -> None:
         self.info = check_info(info, limits)
         self.frames = frames
         """Frames as the header has it: a hint, never a promise."""
         self.decoded_frames = 0
-        self.truncated = False
-        """After the last block: whether the file ends before its header says, or in damage."""
+        self.levels = Levels()
+        """Of what has been read so far."""
+        self.cut = structure.cut if structure is not None else None
+        """After the last block: how the file ends before its own structure says; None: it does not."""
+        self._repaired = structure.repaired if structure is not None else None
         self._limits = limits
 
     def read(self, frames: int) -> Block:
@@ -59,9 +71,35 @@ class Decoder(ABC):
             raise InvalidAudio("the file holds no audio")
         if self.decoded_frames > self._limits.max_seconds * self.info.sample_rate:
             raise AudioTooLong(f"the audio is longer than {self._limits.max_seconds / 3600:g} h")
-        if len(block) and not max(float(block.max()), -float(block.min())) <= self._limits.max_magnitude:
-            raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+        if len(block):
+            peak = max(float(block.max()), -float(block.min()))
+            if not peak <= self._limits.max_magnitude:
+                raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+            self.levels.add(block, peak)
         return block
+
+    @property
+    def truncated(self) -> bool:
+        """After the last block: whether the file ends before its own structure says."""
+        return self.cut is not None
+
+    @property
+    def track_count(self) -> int:
+        """How many sounds the file has."""
+        return 1
+
+    @property
+    def clock_facts(self) -> ClockFacts:
+        """How the container's clock differs from the count of samples read so far."""
+        return ClockFacts()
+
+    def warnings(self) -> Iterator[AnswerWarning]:
+        """After the last block: what is odd about the file."""
+        if self.cut is not None:
+            yield AnswerWarning("truncated", f"what is there was decoded: {self.cut}")
+        if self._repaired is not None:
+            yield AnswerWarning("header_repaired", self._repaired)
+        yield from self.levels.warnings()
 
     @abstractmethod
     def _read(self, frames: int) -> Block: ...

@@ -8,6 +8,8 @@ from app.batch.problems import WrongPlace
 from app.batch.store import Store
 
 DONE = "_done"
+PER_FILE = "files"
+"""Where the formats that are written for each file go, below the destination."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What a destination holds: options, model and files; results of two kinds never come to lie in one place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from app.batch.ledger import DONE
+from app.batch.ledger import DONE, PER_FILE
 from app.batch.listing import Cut
 from app.batch.problems import OtherRun
 from app.batch.store import Store
@@ -28,6 +28,8 @@ class Manifest:
     shards: Mapping[str, Any]
     """How many there are, the bounds that were asked for, and those by which they were cut."""
     max_audio_hours: float
+    per_file: Sequence[str] = ()
+    """Formats written for each file, and how."""
 
 
 def begun_cut(store: Store) -> Cut | None:
@@ -58,6 +60,7 @@ def open_destination(store: Store, manifest: Manifest, source: str, *, overwrite
 
 def clear(store: Store) -> None:
     """Remove what this command writes. The manifest goes last: until then the place is known for what it is."""
+    store.remove_folder(PER_FILE)
     for pattern in (f"{DONE}/*.json", "segments-*.jsonl", "segments-*.parquet", NAME):
         store.remove(pattern)
 

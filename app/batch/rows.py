@@ -5,7 +5,7 @@ from typing import Any
 
 from app.batch.listing import Entry
 from app.batch.problems import reason_of
-from app.formats.documents import SegmentDocument
+from app.formats.documents import ChunkDocument, SegmentDocument, WarningDocument
 from app.formats.report import Report
 from app.vad.errors import AudioError, InvalidOption
 
@@ -33,7 +33,11 @@ class Row:
     format: str | None = None
     truncated: bool | None = None
     speech_ms: int | None = None
+    warnings: tuple[dict[str, Any], ...] = ()
+    """What was odd, `code` and `detail` of each."""
     segments: tuple[dict[str, Any], ...] = ()
+    chunks: tuple[dict[str, Any], ...] = ()
+    """With `max_chunk_s`."""
 
     @property
     def may_succeed_later(self) -> bool:
@@ -43,7 +47,8 @@ class Row:
     def document(self) -> dict[str, Any]:
         """For JSON and Parquet; every member is always there."""
         members = {name: getattr(self, name) for name in self.__slots__}
-        return {**members, "segments": list(self.segments)}
+        lists = {name: list(getattr(self, name)) for name in ("warnings", "segments", "chunks")}
+        return {**members, **lists}
 
 
 def found_row(entry: Entry, report: Report) -> Row:
@@ -60,11 +65,13 @@ def found_row(entry: Entry, report: Report) -> Row:
         format=audio.format,
         truncated=audio.truncated,
         speech_ms=report.speech_ms,
+        warnings=tuple(warning.dump() for warning in WarningDocument.all_of(report.warnings)),
         # Unlike in an answer, members that were not set are there too: a table has the same columns in every row.
         segments=tuple(
             SegmentDocument.numbered(index, segment, channel).model_dump(mode="json")
             for index, (channel, segment) in enumerate(report.in_order(), 1)
         ),
+        chunks=tuple(ChunkDocument.of(piece).model_dump(mode="json") for piece in report.chunks()),
     )
 
 

@@ -7,7 +7,7 @@ where the last one stopped; one that finds another ends before it has touched an
 (`prepare`) between the listing, which may find nothing to do, and the manifest, which names it.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from app.batch.problems import MissingPackage
 from app.batch.source import Source
 from app.batch.store import Store
 from app.vad.models.family import ModelInfo
+from app.warnings import AnswerWarning
 
 if TYPE_CHECKING:
     from app.batch.worker import Build, Task
@@ -47,6 +48,12 @@ class BatchRun:
     channel: str
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    preset: str | None
+    """Laid under them."""
+    per_file: tuple[str, ...]
+    """Formats in which each file's answer is written beside the rows."""
+    excerpts: Mapping[str, Any]
+    """How those of audio are cut."""
     shard_files: int
     shard_mb: int
     """MiB."""
@@ -72,10 +79,16 @@ class Prepared:
     """How many; None: as many as the Ray cluster has CPUs."""
     gpus: int
     """Of each worker on Ray."""
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Of the model, for every row."""
 
 
 class Observer(Protocol):
     """Is told how far a run is."""
+
+    def skipped(self, names: Sequence[str]) -> None:
+        """These lie there too, and are no audio by their names."""
+        ...
 
     def listed(self, files: int, before: Totals) -> None:
         """So many files there are; `before`: what earlier runs did."""
@@ -110,7 +123,8 @@ def run(asked: BatchRun, prepare: Callable[[], Prepared], observer: Observer) ->
     """Do what is left of the collection. Raises `WrongPlace`, `OtherRun`, `WorkerLost`, `InvalidOption` for the
     channel, what `prepare` raises, and ConnectionError without a Ray cluster."""
     parse_channel(asked.channel)
-    entries = Source(asked.source).list(asked.suffixes)
+    entries, skipped = Source(asked.source).list(asked.suffixes)
+    observer.skipped([entry.shown for entry in skipped])
     store = Store(asked.destination)
     prepared = prepare()
     widest = Cut(asked.shard_files, asked.shard_mb << 20)
@@ -156,6 +170,7 @@ def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], cut: Cu
             "cut_bytes": cut.max_bytes,
         },
         max_audio_hours=asked.max_audio_hours,
+        per_file=[*asked.per_file, *(f"{name}={value}" for name, value in sorted(asked.excerpts.items()))],
     )
 
 
@@ -181,7 +196,11 @@ def _task(asked: BatchRun, prepared: Prepared) -> "Task":
         destination=asked.destination,
         format=asked.format,
         options=asked.options,
+        preset=asked.preset,
+        per_file=asked.per_file,
+        excerpts=asked.excerpts,
         channel=parse_channel(asked.channel),
         scratch=asked.scratch,
         build=prepared.build,
+        warnings=prepared.warnings,
     )

@@ -24,8 +24,9 @@ class Source:
         self._fs, self._path = open_url(url)
         self._root = self._find_root()
 
-    def list(self, suffixes: frozenset[str]) -> list[Entry]:
-        """Its audio files, deep, by path; `suffixes` are lower case. A file that is named is taken whatever its suffix.
+    def list(self, suffixes: frozenset[str]) -> "tuple[list[Entry], list[Entry]]":
+        """Its audio files, deep, by path, and the files that by their names are none; `suffixes` are lower case. A file
+        that is named is taken whatever its suffix.
 
         Raises `WrongPlace` when there is none, and for a place that cannot be read.
         """
@@ -34,14 +35,15 @@ class Source:
         except (OSError, ValueError) as error:
             raise WrongPlace(f"{self.url}: {error}") from None
         only = self._path in found
-        entries = in_order(
-            Entry(self._below_root(path), int(info.get("size") or 0))
-            for path, info in found.items()
-            if (only or PurePosixPath(path).suffix.lower() in suffixes) and self._is_file(path, info)
-        )
-        if not entries:
+        taken: list[Entry] = []
+        skipped: list[Entry] = []
+        for path, info in found.items():
+            if self._is_file(path, info):
+                is_audio = only or PurePosixPath(path).suffix.lower() in suffixes
+                (taken if is_audio else skipped).append(Entry(self._below_root(path), int(info.get("size") or 0)))
+        if not taken:
             raise WrongPlace(f"{self.url}: there are no audio files here")
-        return entries
+        return in_order(taken), in_order(skipped)
 
     @contextmanager
     def on_disk(self, entry: Entry, scratch: Path | None) -> Iterator[Path]:

@@ -56,6 +56,12 @@ class Store:
         paths = [path for path in self._fs.ls(f"{self._root}/{folder}", detail=False) if path.endswith(".json")]
         return [_document(self.url, path, content) for path, content in self._fs.cat(paths).items()] if paths else []
 
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder and all in it, where there is one."""
+        self._fs.invalidate_cache()
+        if self._fs.isdir(f"{self._root}/{name}"):
+            self._fs.rm(f"{self._root}/{name}", recursive=True)
+
     def remove(self, pattern: str) -> None:
         """Remove the files of these names; `*` stands for anything but `/`."""
         for path in self._fs.glob(f"{self._root}/{pattern}"):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.audio.channel import Channel
-from app.batch.ledger import Outcome, mark_done, output_name
+from app.audio.input import AudioInput
+from app.audio.passes import SourcePasses
+from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
 from app.batch.problems import reason_of
 from app.batch.rows import FAILED, UNREADABLE, Row, failed_row, found_row, row_of_error
@@ -16,8 +18,11 @@ from app.batch.source import Source
 from app.batch.store import Store
 from app.batch.writers import FORMATS
 from app.detection import Detector, Job
-from app.formats.report import safe_name
+from app.formats.rendering import Answering, ExcerptOptions
+from app.formats.report import Report, safe_name
 from app.models import Models
+from app.registry import installed
+from app.warnings import AnswerWarning
 
 FILES_AT_ONCE = 4
 """While one is scored, the others are fetched and decoded."""
@@ -54,10 +59,18 @@ class Task:
     format: str
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    preset: str | None
+    """Laid under them."""
+    per_file: tuple[str, ...]
+    """Formats in which each file's answer is written beside the rows."""
+    excerpts: Mapping[str, Any]
+    """How those of audio are cut."""
     channel: Channel
     scratch: Path | None
     """Where copies of remote files are kept while they are used; None: the system's place."""
     build: Build
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Of the model, for every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +108,13 @@ class ShardWorker:
         """Loads the model. Raises what `task.build` raises, `WrongPlace`, `InvalidOption`."""
         self._task = task
         self._source, self._store = Source(task.source), Store(task.destination)
+        formats = installed().formats
+        self._forms = [formats[name] for name in task.per_file]
+        self._excerpts = ExcerptOptions.parse(task.excerpts)
         self._loop = asyncio.new_event_loop()
         self._runtime = self._loop.run_until_complete(_built(task.build))
-        self._segmentation = self._runtime.models.default.segmentation(task.options)
+        models = self._runtime.models
+        self._segmentation = models.with_preset(models.default, task.preset).segmentation(task.options)
 
     def run(self, order: Order, tell: Tell = lambda step: None) -> Outcome:
         """Do a shard. What is wrong with a file becomes its row; raises what the destination raises."""
@@ -136,18 +153,30 @@ class ShardWorker:
             except Exception as error:  # noqa: BLE001 - each storage has errors of its own
                 return failed_row(entry, UNREADABLE, reason_of(error))
             try:
-                return found_row(entry, await detector.detect(self._job(entry, path)))
+                report = await detector.detect(self._job(entry, path))
+                if self._forms:
+                    await detector.engine.readers.run(self._write_forms, entry, path, report)
+                return found_row(entry, report)
             except Exception as error:  # noqa: BLE001 - one file never ends the run
                 return row_of_error(entry, error)
 
+    def _write_forms(self, entry: Entry, path: Path, report: Report) -> None:
+        """The file's answer in each format, under its own name: two files that differ in their suffix alone keep apart,
+        whichever shards they are in."""
+        with SourcePasses(AudioInput(path), self._runtime.detector.audio, self._excerpts.excerpt_rate) as passes:
+            for form in self._forms:
+                renderer = form.new(Answering(blocks=passes.blocks, excerpts=self._excerpts))
+                self._store.write(f"{PER_FILE}/{entry.path}.{form.extension}", b"".join(renderer.finish(report)))
+
     def _job(self, entry: Entry, path: Path) -> Job:
         return Job(
-            path=path,
+            source=AudioInput(path),
             name=safe_name(entry.path),
             request_id="batch",
             model=self._runtime.models.default,
             segmentation=self._segmentation,
             channel=self._task.channel,
+            warnings=self._task.warnings,
         )
 
 

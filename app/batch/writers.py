@@ -3,11 +3,11 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from types import NoneType
-from typing import get_args
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 from app.batch.rows import Row
-from app.formats.documents import SegmentDocument
+from app.formats.documents import ChunkDocument, Document, SegmentDocument, WarningDocument
 
 Encode = Callable[[Sequence[Row]], bytes]
 
@@ -18,11 +18,12 @@ def jsonl(rows: Sequence[Row]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def segment_columns() -> dict[str, tuple[type, bool]]:
-    """Name of each member of a segment, with its type and whether it may be null."""
-    columns = {}
-    for name, field in SegmentDocument.model_fields.items():
-        kinds = get_args(field.annotation) or (field.annotation,)
+def columns_of(document: type[Document]) -> dict[str, tuple[Any, bool]]:
+    """Name of each member of a wire model, with its type and whether it may be null."""
+    columns: dict[str, tuple[Any, bool]] = {}
+    for name, field in document.model_fields.items():
+        union = isinstance(field.annotation, UnionType)
+        kinds = get_args(field.annotation) if union else (field.annotation,)
         [kind] = [each for each in kinds if each is not NoneType]
         columns[name] = (kind, NoneType in kinds)
     return columns
@@ -33,10 +34,14 @@ def parquet(rows: Sequence[Row]) -> bytes:
     import pyarrow as pa  # noqa: PLC0415 - of the extra [batch]; JSONL does without
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    types = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
-    segment = pa.struct(
-        [pa.field(name, types[kind], nullable=nullable) for name, (kind, nullable) in segment_columns().items()]
-    )
+    types = {
+        int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string(), list[int]: pa.list_(pa.int64()),
+    }  # fmt: skip
+
+    def struct(document: type[Document]) -> Any:
+        columns = columns_of(document).items()
+        return pa.struct([pa.field(name, types[kind], nullable=nullable) for name, (kind, nullable) in columns])
+
     schema = pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -51,7 +56,9 @@ def parquet(rows: Sequence[Row]) -> bytes:
             pa.field("format", pa.string()),
             pa.field("truncated", pa.bool_()),
             pa.field("speech_ms", pa.int64()),
-            pa.field("segments", pa.list_(segment), nullable=False),
+            pa.field("warnings", pa.list_(struct(WarningDocument)), nullable=False),
+            pa.field("segments", pa.list_(struct(SegmentDocument)), nullable=False),
+            pa.field("chunks", pa.list_(struct(ChunkDocument)), nullable=False),
         ]
     )
     written = io.BytesIO()

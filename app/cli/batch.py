@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,20 @@ from app.batch.problems import BatchError, WorkerLost
 from app.batch.run import Account, BatchRun, Prepared, check_packages
 from app.batch.run import run as run_batch
 from app.cli.inputs import AUDIO_SUFFIXES
-from app.cli.local import check_options, local_runtime, quiet_logs
-from app.cli.terminal import ALL_WELL, INTERRUPTED, SOME_FAILED, STDERR, WRONG_USAGE, UsageError, failed, run_command
+from app.cli.local import check_options, local_model, quiet_logs
+from app.cli.terminal import (
+    ALL_WELL,
+    INTERRUPTED,
+    SOME_FAILED,
+    STDERR,
+    WRONG_USAGE,
+    UsageError,
+    counted,
+    failed,
+    run_command,
+)
 from app.config import Settings
+from app.formats.rendering import ExcerptOptions
 from app.registry import installed
 from app.vad.errors import InvalidModel
 
@@ -32,6 +43,8 @@ if TYPE_CHECKING:
 _MS_PER_H = 3_600_000
 _LINE_EVERY_S = 10.0
 """Often enough to see that it goes on, in a log that is kept."""
+_NAMED = 20
+"""Of the files that are skipped so many are named."""
 _GO_ON = "The same command goes on"
 
 
@@ -51,6 +64,9 @@ class BatchRequest:
     shard_mb: int
     overwrite: bool
     model: str | None
+    preset: str | None
+    per_file: tuple[str, ...]
+    excerpts: Mapping[str, Any]
 
 
 def run(request: BatchRequest) -> int:
@@ -71,8 +87,11 @@ def _run(request: BatchRequest, settings: Settings) -> int:
 
 def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
     check_packages(request.format, request.ray)
+    ExcerptOptions.parse(request.excerpts)
+    for name in request.per_file:
+        installed().formats[name]
     parse_channel(request.channel)
-    check_options(installed(), settings, request.model, request.options)
+    check_options(installed(), settings, request.model, request.options, preset=request.preset)
     asked = BatchRun(
         source=request.source,
         destination=request.destination,
@@ -83,6 +102,9 @@ def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
         shard_files=request.shard_files,
         shard_mb=request.shard_mb,
         overwrite=request.overwrite,
+        preset=request.preset,
+        per_file=request.per_file,
+        excerpts=request.excerpts,
         max_audio_hours=settings.max_audio_hours,
         scratch=settings.tmp_dir,
         ray=request.ray,
@@ -99,11 +121,11 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
     """Load the model once before the workers do, to know that it is there and which one it is."""
     # On the CPU: the workers will want the device's memory.
     mine = settings.model_copy(update={"device": "cpu"})
-    async with local_runtime(mine, installed(), request.model) as runtime:
-        model = runtime.models.default
-        fell_back = runtime.models.fallback is not None
-        name = settings.fallback_model if fell_back else request.model or settings.model
-        options = dict(model.segmentation(request.options).document())
+    async with local_model(mine, installed(), request.model, request.preset) as local:
+        chosen, model = local.chosen, local.chosen.model
+        fell_back = local.runtime.models.fallback is not None
+        name = settings.fallback_model if fell_back else local.name
+        options = dict(chosen.segmentation(request.options).document())
         return Prepared(
             info=model.info,
             dtype=settings.dtype,
@@ -111,6 +133,7 @@ async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
             build=partial(start_worker_runtime, _of_worker(settings, name), model.info.fingerprint),
             workers=request.workers if request.ray else _local_workers(request, settings),
             gpus=int(settings.device.startswith("cuda")),
+            warnings=chosen.warnings,
         )
 
 
@@ -158,6 +181,7 @@ class BatchView:
         self._bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
         self._task: TaskID | None = None
         self._files, self._before = 0, Totals()
+        self._skipped: list[str] = []
         self._started = self._told = 0.0
 
     def say(self, message: str) -> None:
@@ -170,10 +194,17 @@ class BatchView:
         with self._bars:
             yield
 
+    def skipped(self, names: Sequence[str]) -> None:
+        """As `Observer`."""
+        self._skipped = list(names)
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            self.say(f"Skipped {counted(len(names), 'file')}, no audio by name: {', '.join(names[:_NAMED])}{more}.")
+
     def listed(self, files: int, before: Totals) -> None:
         """As `Observer`."""
         self._files, self._before, self._started = files, before, time.monotonic()
-        self.say(f"{files} files, {before.files} of them done before.")
+        self.say(f"{counted(files, 'file')}, {before.files} of them done before.")
         self._task = self._bars.add_task("files", total=files, completed=before.files)
 
     def advanced(self, now: Totals) -> None:
@@ -195,12 +226,14 @@ class BatchView:
         if not sys.stdout.isatty():
             sys.stdout.write(json.dumps({
                 "files": total.files, "failed": total.failed, "segments": total.segments, "hours": round(hours, 4),
+                "skipped": {"files": len(self._skipped), "names": self._skipped[:_NAMED]},
                 "speech_hours": round(total.speech_ms / _MS_PER_H, 4),
                 "this_run": {"files": now.files, "hours": round(mine, 4), "seconds": round(seconds, 2),
                              "hours_per_second": round(speed, 4)},
             }) + "\n")  # fmt: skip
             return
         Console(highlight=False).print(
-            f"{total.files} files, {total.failed} failed, {total.segments} segments, {hours:.2f} h of audio. "
-            f"This run: {now.files} files in {seconds:.1f} s, {speed:.3f} h of audio a second."
+            f"{counted(total.files, 'file')}, {total.failed} failed, {len(self._skipped)} skipped, "
+            f"{counted(total.segments, 'segment')}, {hours:.2f} h of audio. "
+            f"This run: {counted(now.files, 'file')} in {seconds:.1f} s, {speed:.3f} h of audio a second."
         )

@@ -6,16 +6,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import ModelFlag, with_detection_options
+from app.cli.flags import ModelFlag, PresetFlag, with_detection_options, with_excerpt_options, with_live_options
+from app.cli.help import CONTEXT, SectionedCommand
 
 cli = typer.Typer(
     name="fsmn-vad",
     help="Voice activity detection with DAMO's FSMN-VAD and others: audio in, speech segments out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
 )
-model_cli = typer.Typer(help="List, find, download, check or bundle models.", no_args_is_help=True)
+model_cli = typer.Typer(
+    help="List, find, download, check or bundle models.", no_args_is_help=True, rich_markup_mode=None
+)
 cli.add_typer(model_cli, name="model")
 Speed = Literal["realtime", "full"]
 
@@ -38,7 +42,7 @@ def _root(
 ) -> None: ...
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (VAD_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one (VAD_PORT).")] = None,
@@ -60,7 +64,7 @@ def serve(
     raise typer.Exit(command.run({name: value for name, value in given.items() if value is not None}))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 def health(
     url: Annotated[str | None, typer.Option(help="Base URL; default: VAD_HOST and VAD_PORT here.")] = None,
 ) -> None:
@@ -70,33 +74,39 @@ def health(
     raise typer.Exit(terminal.health(url))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
+@with_excerpt_options
 @with_detection_options
 def detect(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
     *,
     format_: Annotated[str | None, typer.Option("--format", "-f", help="table, json, ndjson, csv, srt, …")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for one result file per input.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for one result file per input, in the tree of the inputs."),
+    ] = None,
     channel: Channel = "mix",
     lang: Annotated[str, typer.Option(help="zh or en, for --format md.")] = "zh",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 2,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     url: Annotated[str | None, typer.Option(help="Use the server at this URL instead of this machine.")] = None,
     key: Key = None,
     options: dict[str, Any],
+    excerpts: dict[str, Any],
 ) -> None:
     """Find speech in audio files. Exit status: 0 all well, 1 some file failed, 2 wrong usage, 3 no model."""
     from app.cli.detect import DetectRequest, run
 
     request = DetectRequest(
-        sources=sources, format=format_, out=out, options=options, channel=channel, lang=lang, jobs=jobs, model=model,
-        url=url, key=key,
+        sources=sources, format=format_, out=out, options=options, excerpts=excerpts, channel=channel,
+        lang=lang, jobs=jobs, model=model, preset=preset, url=url, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
 
-@cli.command()
-@with_detection_options
+@cli.command(cls=SectionedCommand)
+@with_live_options
 def stream(
     source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file, or - for raw PCM on stdin.")] = None,
     *,
@@ -111,6 +121,7 @@ def stream(
     json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     options: dict[str, Any],
 ) -> None:
     """Tell where speech begins and ends while it is heard, on this machine or a server. Exit status as of detect."""
@@ -118,18 +129,27 @@ def stream(
 
     request = StreamRequest(
         source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate, chunk_ms=chunk_ms,
-        speed=speed, json=json_, probabilities=probabilities, model=model, url=url, service=service, key=key,
+        speed=speed, json=json_, probabilities=probabilities, model=model, preset=preset, url=url,
+        service=service, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
+@with_excerpt_options
 @with_detection_options
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the results; s3://… too.")],
     *,
     format_: Annotated[Literal["jsonl", "parquet"], typer.Option("--format", "-f", help="Of the results.")] = "jsonl",
+    per_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Also in this format of detect, a result for each file in DEST/files; may be repeated.",
+        ),
+    ] = None,
     channel: Channel = "mix",
     workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: the cores, or the cluster's.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: auto, HOST:PORT or local.")] = None,
@@ -137,19 +157,22 @@ def batch(
     shard_mb: Annotated[int, typer.Option(min=1, help="MiB. Most audio, as stored, for one result file.")] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the results that are in DEST.")] = False,
     model: ModelFlag = None,
+    preset: PresetFlag = None,
     options: dict[str, Any],
+    excerpts: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
     from app.cli.batch import BatchRequest, run
 
     request = BatchRequest(
         source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
-        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model,
+        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model, preset=preset,
+        per_file=tuple(per_file or ()), excerpts=excerpts,
     )  # fmt: skip
     raise typer.Exit(run(request))
 
 
-@model_cli.command("list")
+@model_cli.command("list", cls=SectionedCommand)
 def model_list() -> None:
     """Show every model that has a name here, and whether it is at hand without a download."""
     from app.cli import model as command
@@ -157,7 +180,7 @@ def model_list() -> None:
     raise typer.Exit(command.list_models())
 
 
-@model_cli.command("path")
+@model_cli.command("path", cls=SectionedCommand)
 def model_path(name: ModelName = None) -> None:
     """Print where the model's files are, if they are here."""
     from app.cli import model as command
@@ -165,7 +188,7 @@ def model_path(name: ModelName = None) -> None:
     raise typer.Exit(command.path(name))
 
 
-@model_cli.command("download")
+@model_cli.command("download", cls=SectionedCommand)
 def model_download(name: ModelName = None) -> None:
     """Download the model into MODELSCOPE_CACHE, if it is not there yet."""
     from app.cli import model as command
@@ -173,7 +196,7 @@ def model_download(name: ModelName = None) -> None:
     raise typer.Exit(command.download(name))
 
 
-@model_cli.command("verify")
+@model_cli.command("verify", cls=SectionedCommand)
 def model_verify(name: ModelName = None) -> None:
     """Check the model's files, shapes and fingerprint."""
     from app.cli import model as command
@@ -181,7 +204,7 @@ def model_verify(name: ModelName = None) -> None:
     raise typer.Exit(command.verify(name))
 
 
-@model_cli.command("export")
+@model_cli.command("export", cls=SectionedCommand)
 def model_export(
     target: Annotated[
         list[str], typer.Argument(metavar="[NAME] DIR", help="Which model, and where; VAD_MODEL can then name DIR.")

@@ -12,15 +12,17 @@ import httpx
 from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
+from app.audio.input import AudioInput
 from app.cli.inputs import Input, find_inputs
-from app.cli.local import check_options, check_values, local_runtime
+from app.cli.local import check_options, check_values, local_model
 from app.cli.output import Output, Passes, Tell, choose_format
-from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, run_command
+from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
 from app.config import Settings
 from app.formats.documents import DetectionDocument
-from app.formats.rendering import Lang
-from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_name
+from app.formats.rendering import Answering, ExcerptOptions, Lang
+from app.formats.report import ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry, installed
+from app.vad.chunks import Chunk
 from app.vad.errors import VadError
 
 FileDetector = Callable[[Input, Tell], Awaitable[Report]]
@@ -35,10 +37,13 @@ class DetectRequest:
     out: Path | None
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
+    excerpts: Mapping[str, Any]
+    """The same of `ExcerptOptions`."""
     channel: str
     lang: str
     jobs: int
     model: str | None
+    preset: str | None
     url: str | None
     key: str | None
 
@@ -53,14 +58,20 @@ def _run(request: DetectRequest, settings: Settings) -> int:
     registry = installed()
     channel, lang = parse_channel(request.channel), _lang(request.lang)
     form = choose_format(request.format, request.out, registry.formats)
+    excerpts = ExcerptOptions.parse(request.excerpts)
     if request.url is None:
-        check_options(registry, settings, request.model, request.options)
+        check_options(registry, settings, request.model, request.options, preset=request.preset)
     else:
         check_values(registry, request.options)
     with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
-        inputs = find_inputs(request.sources, Path(directory))
-        output = Output(form, request.out, lang, lambda path: _passes(settings, path), total=len(inputs))
-        return asyncio.run(_detect_all(request, settings, registry, channel, inputs, output))
+        found = find_inputs(request.sources, Path(directory))
+        for problem in found.problems:
+            failed(problem, SOME_FAILED)
+        rate = excerpts.excerpt_rate
+        answering = Answering(lang, excerpts=excerpts)
+        output = Output(form, request.out, answering, lambda path: _passes(settings, path, rate), found.inputs)
+        status = asyncio.run(_detect_all(request, settings, registry, channel, found.inputs, output))
+        return SOME_FAILED if found.problems else status
 
 
 def _lang(text: str) -> Lang:
@@ -69,11 +80,11 @@ def _lang(text: str) -> Lang:
     return cast("Lang", text)
 
 
-def _passes(settings: Settings, path: Path) -> AbstractContextManager[Passes]:
-    from app.detection import SourcePasses
+def _passes(settings: Settings, path: Path, sample_rate: int | None) -> AbstractContextManager[Passes]:
+    from app.audio.passes import SourcePasses
     from app.runtime import audio_policy
 
-    return cast("AbstractContextManager[Passes]", SourcePasses(path, audio_policy(settings)))
+    return cast("AbstractContextManager[Passes]", SourcePasses(AudioInput(path), audio_policy(settings), sample_rate))
 
 
 async def _detect_all(
@@ -115,12 +126,14 @@ async def local_detector(
     """The engine in this process. Raises what starting it raises."""
     from app.detection import Job
 
-    async with local_runtime(settings, registry, request.model) as runtime:
-        model = runtime.models.default
-        segmentation = model.segmentation(request.options)
+    async with local_model(settings, registry, request.model, request.preset) as local:
+        runtime, chosen = local.runtime, local.chosen
+        model, warnings = chosen.model, chosen.warnings
+        segmentation = chosen.segmentation(request.options)
 
         async def detect(item: Input, tell: Tell) -> Report:
-            job = Job(item.path, safe_name(item.path.name), "cli", model, segmentation, channel)
+            name = safe_name(item.path.name)
+            job = Job(AudioInput(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
             return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
 
         yield detect
@@ -133,6 +146,8 @@ async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float)
     fields = {**request.options, "channel": request.channel, "format": "json"}
     if request.model is not None:
         fields["model"] = request.model
+    if request.preset is not None:
+        fields["preset"] = request.preset
     async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s) as client:
 
         async def detect(item: Input, tell: Tell) -> Report:
@@ -168,10 +183,11 @@ def report_of(document: DetectionDocument) -> Report:
         model=document.model.info(),
         device=document.device,
         degraded=document.degraded,
-        audio=AudioSummary(**document.audio.model_dump()),
+        audio=document.audio.summary(),
         channels=_channels(document),
         options=document.options,
         timing=Timing(timing.queue_ms, timing.decode_ms, timing.inference_ms, timing.total_ms),
+        warnings=tuple(warning.warning() for warning in document.warnings),
     )
 
 
@@ -179,7 +195,17 @@ def _channels(document: DetectionDocument) -> tuple[ChannelSegments, ...]:
     """With `channel=split` the answer lists its channels, those without speech too; else it is one channel's."""
     listed = [entry.channel for entry in document.channels or ()]
     numbers = dict.fromkeys([*listed, *(segment.channel for segment in document.segments)])
-    return tuple(
-        ChannelSegments(number, tuple(each.segment() for each in document.segments if each.channel == number))
-        for number in numbers or (None,)
+    return tuple(_channel(document, number) for number in numbers or (None,))
+
+
+def _channel(document: DetectionDocument, number: int | None) -> ChannelSegments:
+    mine = [each for each in document.segments if each.channel == number]
+    if document.chunks is None:
+        return ChannelSegments(number, tuple(each.segment() for each in mine))
+    spoken = [each.index for each in mine if each.segment().is_speech]
+    chunks = tuple(
+        Chunk(each.start_ms, each.end_ms, tuple(map(spoken.index, each.segments)))
+        for each in document.chunks
+        if each.channel == number
     )
+    return ChannelSegments(number, tuple(each.segment() for each in mine), chunks=chunks)

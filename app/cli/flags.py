@@ -1,37 +1,70 @@
-"""A flag for every detection option of every mode, made from the segmenters' option classes: one place knows names,
-ranges and meanings."""
+"""A flag for every detection option of every mode, made from the options' own classes: one place knows names, ranges,
+defaults and meanings."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, get_args
 
+import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
+from app.formats.rendering import ExcerptOptions
+from app.presets import PRESETS
 from app.registry import installed
-from app.vad.segmenters.registry import MODE, Segmenters
+from app.vad.chunks import ChunkOptions
+from app.vad.options import Options
+from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.registry import MODE, USES, SegmenterKind, Segmenters, Use, variant
 
 ModelFlag = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="NAME",
-        help="A known name (fsmn, silero …), a ModelScope id, a directory, or NAME=DIRECTORY; with --url the server's "
-        "name for it. Default: VAD_MODEL, or the server's.",
+        help="A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
+        "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
+    ),
+]
+PresetFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help=f"Model, mode and options for a purpose, under those that are set here. "
+        f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET.",
     ),
 ]
 Command = Callable[..., None]
+_ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
+_EXCERPTS = "Audio (--format wav and zip)"
+_IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
 
 
 def with_detection_options(command: Command) -> Command:
     """`command(..., options=…)` with the options as flags; it is given those that a person set, as raw values."""
+    return _with_flags(command, [*_flags(installed().segmenters, USES), *_class_flags(ChunkOptions, _CHUNKS)])
+
+
+def with_excerpt_options(command: Command) -> Command:
+    """`command(..., excerpts=…)` with the flags of formats that hold audio."""
+    return _with_flags(command, list(_class_flags(ExcerptOptions, _EXCERPTS)), "excerpts")
+
+
+def with_live_options(command: Command) -> Command:
+    """The same for live streams. What only files have is taken, to be refused with the reason, but not shown."""
+    flags = [*_flags(installed().segmenters, ("live",)), *_class_flags(ChunkOptions, _CHUNKS, hidden=True)]
+    return _with_flags(command, flags)
+
+
+def _with_flags(command: Command, flags: list[inspect.Parameter], gathered: str = "options") -> Command:
     signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
-    flags = list(_flags(installed().segmenters))
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != gathered]
 
     def run(**given: Any) -> None:
         options = {flag.name: given.pop(flag.name) for flag in flags}
-        command(**given, options={name: value for name, value in options.items() if value is not None})
+        command(**given, **{gathered: {name: value for name, value in options.items() if value is not None}})
 
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__
@@ -39,33 +72,88 @@ def with_detection_options(command: Command) -> Command:
     return run
 
 
-def _flags(segmenters: Segmenters) -> Iterator[inspect.Parameter]:
-    """`--mode`, then one for each name; a name that several modes have stands with the first of them."""
+def _flags(segmenters: Segmenters, uses: tuple[Use, ...]) -> Iterator[inspect.Parameter]:
+    """`--mode`, then one for each name; a name that several modes have stands with the first of them. `uses`: those
+    whose options are shown."""
     titles = " ".join(f"{kind.mode}: {kind.title}" for kind in segmenters)
     told = f"How segments are made. Default: the model's own way. {titles}"
-    yield _flag(MODE, str, told, metavar="|".join(segmenters.modes), panel="Segmentation")
-    seen: set[str] = set()
-    for _, kind in segmenters.variants():
-        for name, field in kind.options.model_fields.items():
-            if name not in seen:
-                seen.add(name)
-                yield _option_flag(name, field, segmenters.modes_with(name))
+    yield _flag(MODE, str, told, metavar="|".join(segmenters.modes), panel=_SEGMENTATION)
+    yield from _class_flags(SegmenterOptions, _ANY_MODE)
+    seen = set(SegmenterOptions.model_fields)
+    for kind in segmenters:
+        for options in dict.fromkeys(variant(kind, use).options for use in (*uses, *USES)):
+            for name in options.names():
+                if name not in seen:
+                    seen.add(name)
+                    yield _option_flag(segmenters, name, options.model_fields[name], uses)
 
 
-def _option_flag(name: str, field: FieldInfo, modes: list[str]) -> inspect.Parameter:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}
-    unit = f" {extra['unit']}" if "unit" in extra else ""
-    also = "".join(f" Also of mode {mode}." for mode in modes[1:])
+def _class_flags(options: type[Options], panel: str, *, hidden: bool = False) -> Iterator[inspect.Parameter]:
+    for name, field in options.model_fields.items():
+        told = f"{field.description} Default: {_plain(field.default)}{_unit(field, field.default)}{_range(field)}."
+        kind = bool if field.annotation is bool else str
+        yield _flag(name, kind, told, metavar=_metavar(field.annotation), panel=panel, hidden=hidden)
+
+
+def _option_flag(segmenters: Segmenters, name: str, field: FieldInfo, uses: tuple[Use, ...]) -> inspect.Parameter:
+    modes = [kind.mode for kind in segmenters if _has(kind, name, uses)]
+    shown = modes or segmenters.modes_with(name)
+    also = "".join(f" Also of mode {mode}." for mode in shown[1:])
     # The default is the segmenter's: a model's own may differ, and `GET /options` tells them.
-    told = f"{field.description}{also} Default: {field.default}{unit}."
+    told = f"{field.description}{also} Default: {_defaults(segmenters, shown[0], name, uses)}{_range(field)}."
     kind = bool if field.annotation is bool else str
-    return _flag(name, kind, told, metavar=_metavar(field.annotation), panel=f"Options of --mode {modes[0]}")
+    panel = f"With --mode {shown[0]}"
+    return _flag(name, kind, told, metavar=_metavar(field.annotation), panel=panel, hidden=not modes)
 
 
-def _flag(name: str, kind: type, told: str, *, metavar: str | None, panel: str) -> inspect.Parameter:
+def _has(kind: SegmenterKind[Any], name: str, uses: tuple[Use, ...]) -> bool:
+    return any(name in variant(kind, use).options.model_fields for use in uses)
+
+
+def _defaults(segmenters: Segmenters, mode: str, name: str, uses: tuple[Use, ...]) -> str:
+    """What holds where nothing is set; for each kind of use, where they differ or not all have the option."""
+    kind = segmenters.kind(mode)
+    fields = {use: variant(kind, use).options.model_fields.get(name) for use in uses}
+    values = {use: f"{_plain(field.default)}{_unit(field, field.default)}" for use, field in fields.items() if field}
+    if len(set(values.values())) == 1 and len(values) == len(uses):
+        return next(iter(values.values()))
+    return ", ".join(f"{value} for {_IN_USE[use]}" for use, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value}"
+
+
+def _unit(field: FieldInfo, value: Any) -> str:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}
+    return f" {extra['unit']}" if "unit" in extra and value not in (None, math.inf) else ""
+
+
+def _range(field: FieldInfo) -> str:
+    """`; 200 to 10000`: what is taken."""
+    low: Any = None
+    high: Any = None
+    above = ""
+    for limit in field.metadata:
+        if isinstance(limit, annotated_types.Ge):
+            low = limit.ge
+        elif isinstance(limit, annotated_types.Gt):
+            low, above = limit.gt, "above "
+        elif isinstance(limit, annotated_types.Le):
+            high = limit.le
+    if low is None:
+        return ""
+    return f"; {above}{low:g} or more" if high is None else f"; {above}{low} to {high}"
+
+
+def _flag(
+    name: str, kind: type, told: str, *, metavar: str | None, panel: str, hidden: bool = False
+) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    option = typer.Option(declared, help=told, metavar=metavar, rich_help_panel=panel)
+    option = typer.Option(declared, help=told.replace("`", ""), metavar=metavar, rich_help_panel=panel, hidden=hidden)
     # Raw text: the options' own class reads it, and says what is wrong with it.
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
@@ -73,8 +161,8 @@ def _flag(name: str, kind: type, told: str, *, metavar: str | None, panel: str) 
 
 
 def _metavar(annotation: Any) -> str | None:
-    choices = get_args(annotation)
-    if choices:
+    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    if choices and not any(isinstance(choice, type) for choice in choices):
         return "|".join(str(choice) for choice in choices)
     names: Mapping[Any, str] = {int: "INTEGER", float: "NUMBER"}
-    return names.get(annotation)
+    return names.get(choices[0] if choices else annotation)

@@ -6,32 +6,49 @@ Nothing here imports torch before a model is wanted: what is wrong with a comman
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.cli.terminal import UsageError, note
 from app.config import Settings
 from app.logs import configure_logging
+from app.presets import Preset, preset_of
 from app.registry import Registry
 from app.vad.models import fusion
 from app.vad.segmenters.registry import MODE, USES, Use
+from app.warnings import AnswerWarning
 
 if TYPE_CHECKING:
+    from app.models import Chosen
     from app.runtime import Runtime
 
 
 def check_options(
-    registry: Registry, settings: Settings, model: str | None, given: Mapping[str, Any], uses: Sequence[Use] = USES
+    registry: Registry,
+    settings: Settings,
+    model: str | None,
+    given: Mapping[str, Any],
+    uses: Sequence[Use] = USES,
+    preset: str | None = None,
 ) -> None:
     """As much of what is wrong with detection options as can be known before the model is. `uses`: what the posteriors
     may come from. Raises `InvalidOption`."""
+    wanted = wanted_preset(settings, preset)
     modes = _default_modes(registry, settings, model)
-    if len(modes) == 1:
-        defaults = settings.default_options
+    if len(modes) == 1 or wanted is not None:
+        values = {} if wanted is None else wanted.values
+        defaults = {**values, **settings.default_options} if preset is None else {**settings.default_options, **values}
         mode = str(defaults.get(MODE) or modes.pop())
-        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults, uses=uses)
+        live = tuple(uses) == ("live",)
+        registry.segmenters.check_given(given, default_mode=mode, server_defaults=defaults, uses=uses, live=live)
     else:
         # Which mode is in force shows when it is known whether the fallback serves.
         check_values(registry, given)
+
+
+def wanted_preset(settings: Settings, preset: str | None) -> Preset | None:
+    """The one of this name, or the settings'. Raises `InvalidOption`."""
+    return preset_of(settings.preset if preset is None else preset)
 
 
 def check_values(registry: Registry, given: Mapping[str, Any]) -> None:
@@ -84,3 +101,43 @@ async def local_runtime(settings: Settings, registry: Registry, model: str | Non
         yield runtime
     finally:
         await asyncio.to_thread(runtime.close)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """What answers on this machine."""
+
+    runtime: "Runtime"
+    name: str
+    """What it was asked for by: a known name, a ModelScope id, a directory."""
+    chosen: "Chosen"
+
+
+@asynccontextmanager
+async def local_model(
+    settings: Settings, registry: Registry, model: str | None, preset: str | None, *, live: bool = False
+) -> AsyncIterator[LocalModel]:
+    """As `local_runtime`, with what a request of these would be answered by: a preset's model where it is at hand."""
+    name, warnings = _of_preset(settings, registry, model, preset, live=live)
+    if name is None and live:
+        name = live_name(registry, settings.model)
+    async with local_runtime(settings, registry, name) as runtime:
+        chosen = runtime.models.with_preset(runtime.models.default, preset)
+        chosen = replace(chosen, warnings=(*warnings, *runtime.models.warnings_for(name)))
+        yield LocalModel(runtime, name or settings.model, chosen)
+
+
+def _of_preset(
+    settings: Settings, registry: Registry, model: str | None, preset: str | None, *, live: bool
+) -> tuple[str | None, tuple[AnswerWarning, ...]]:
+    wanted = wanted_preset(settings, preset)
+    if wanted is None or model is not None or (preset is None and "model" in settings.model_fields_set):
+        return model, ()
+    from app.runtime import ModelLoader
+
+    loader, name = ModelLoader(settings, registry), wanted.live_model if live else wanted.model
+    missing = [str(spec.source) for spec in loader.specs(name) if not loader.is_at_hand(spec)]
+    if not missing:
+        return name, ()
+    told = f"preset {wanted.name} is made for {name}, and there is no {' or '.join(missing)} here; "
+    return None, (AnswerWarning("preset_model", f"{told}{settings.model} answers with the rest of it"),)

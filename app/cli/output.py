@@ -1,20 +1,25 @@
 """What `detect` shows: results on stdout or in files, progress and errors on stderr."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from typing_extensions import Self
 
-from app.cli.inputs import Input
-from app.cli.terminal import STDERR, UsageError, failed
+from app.cli.inputs import Input, result_places
+from app.cli.terminal import STDERR, UsageError, counted, failed, note
+from app.formats.excerpts import with_time_map
 from app.formats.registry import Formats
-from app.formats.rendering import Answering, Format, Lang, SourceBlocks
+from app.formats.rendering import Answering, Format, SourceBlocks
 from app.formats.report import Report
 
 TABLE = "table"
@@ -55,11 +60,17 @@ class Output:
     """One run's output; used as a context while files are worked on."""
 
     def __init__(
-        self, form: Format | None, folder: Path | None, lang: Lang, open_passes: OpenPasses, *, total: int
+        self,
+        form: Format | None,
+        folder: Path | None,
+        answering: Answering,
+        open_passes: OpenPasses,
+        inputs: Sequence[Input],
     ) -> None:
-        """`form`: of `choose_format`. `total`: how many files. `open_passes`: how audio is read for excerpts."""
-        self._form, self._folder, self._lang, self._open_passes = form, folder, lang, open_passes
-        self._indent = None if total > 1 else _JSON_INDENT
+        """`form`: of `choose_format`. `answering`: how it is written. `open_passes`: how audio is read for excerpts."""
+        self._form, self._folder, self._open_passes = form, folder, open_passes
+        self._answering = replace(answering, indent=None if len(inputs) > 1 else _JSON_INDENT)
+        self._places = {} if form is None else result_places(inputs, form.extension)
         self._stdout = Console(highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal)
@@ -84,60 +95,96 @@ class Output:
 
     def failed(self, shown: str, reason: str) -> None:
         """One file could not be detected."""
-        failed(f"{shown}: {reason}", 1)
+        with self._without_bars():
+            failed(f"{shown}: {reason}", 1)
+
+    @contextmanager
+    def _without_bars(self) -> Iterator[None]:
+        """What is printed meanwhile stands alone: bars would be left half over it, on a terminal that shows both."""
+        if self._bars.disable:
+            yield
+            return
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def result(self, item: Input, report: Report) -> None:
         """One file's report. Raises `InvalidOption` where the format cannot hold it, OSError."""
-        form = self._form
-        if form is None:
-            self._stdout.print(_table(item.shown, report))
-        elif self._folder is None:
-            # A terminal's prompt, or the next document, begins on a line of its own.
-            content = b"".join(self._renderer(form, Answering().blocks, report))
-            sys.stdout.buffer.write(_whole_lines(content))
-            sys.stdout.buffer.flush()
-        else:
-            path = self._write(item, form, report, self._folder)
-            STDERR.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
+        with self._without_bars():
+            for warning in report.warnings:
+                note(f"{item.shown}: {warning.code}: {warning.detail}")
+            if self._form is None:
+                self._stdout.print(_table(item.shown, report))
+            elif self._folder is None:
+                # A terminal's prompt, or the next document, begins on a line of its own.
+                content = b"".join(self._pieces(self._form, with_time_map(report, self._answering.excerpts)))
+                sys.stdout.buffer.write(_whole_lines(content))
+                sys.stdout.buffer.flush()
+            else:
+                path = self._folder / self._places[item]
+                self._write(item, self._form, report, path)
+                STDERR.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
 
-    def _write(self, item: Input, form: Format, report: Report, folder: Path) -> Path:
-        path = _unused(folder, report.name, form)
+    def _write(self, item: Input, form: Format, report: Report, path: Path) -> None:
+        told = with_time_map(report, self._answering.excerpts)
         if not form.needs_audio:
-            path.write_bytes(_whole_lines(b"".join(self._renderer(form, Answering().blocks, report))))
-            return path
+            _replace(path, iter([_whole_lines(b"".join(self._pieces(form, told)))]))
+            return
         with self._open_passes(item.path) as passes:
-            pieces = self._renderer(form, passes.blocks, report)
+            pieces = self._pieces(form, report, passes.blocks)
             first = next(pieces, b"")  # what cannot be written is refused here, before there is a file
-            with path.open("wb") as file:
-                file.write(first)
-                file.writelines(pieces)
-        return path
+            _replace(path, chain([first], pieces))
+        if "time_map" in told.extras and form.name == "wav":
+            # The service has a header for it.
+            _replace(path.with_name(f"{path.name}.map.json"), iter([json.dumps(told.extras["time_map"]).encode()]))
 
-    def _renderer(self, form: Format, blocks: SourceBlocks, report: Report) -> Iterator[bytes]:
-        return form.new(Answering(self._lang, blocks, self._indent)).finish(report)
+    def _pieces(self, form: Format, report: Report, blocks: SourceBlocks | None = None) -> Iterator[bytes]:
+        answering = self._answering if blocks is None else replace(self._answering, blocks=blocks)
+        return form.new(answering).finish(report)
+
+
+def _replace(path: Path, pieces: Iterator[bytes]) -> None:
+    """Write a file beside its place and move it there: what is broken off leaves what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.writelines(pieces)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _whole_lines(content: bytes) -> bytes:
     return content if content.endswith(b"\n") else content + b"\n"
 
 
-def _table(shown: str, report: Report) -> Table:
+def _table(shown: str, report: Report) -> Table | str:
     seconds = report.audio.duration_ms / 1000
-    caption = (
-        f"{len(list(report.in_order()))} segments, {report.speech_ms / 1000:.3f} s of {seconds:.3f} s is speech "
-        f"({report.speech_ratio:.0%}); took {report.timing.total_ms / 1000:.2f} s on {report.device}"
-    )
-    table = Table("#", "start", "end", "duration", "probability", title=shown, caption=caption)
+    took = f"took {report.timing.total_ms / 1000:.2f} s on {report.device}"
+    count = len(list(report.in_order()))
+    if count == 0:
+        return escape(f"{shown}: no speech in {seconds:.3f} s; {took}.")
+    caption = f"{counted(count, 'segment')}, {report.speech_ms / 1000:.3f} s of {seconds:.3f} s is speech "
+    caption += f"({report.speech_ratio:.0%})"
+    if report.has_chunks:
+        caption += f", in {counted(len(report.chunks()), 'chunk')}"
+    titles = ("#", "start", "end", "duration", "probability", *(["chunk"] if report.has_chunks else []))
+    table = Table(*titles, title=escape(shown), caption=f"{caption}; {took}")
     for column in table.columns:
         column.justify = "right"
+    chunks_of: dict[int, list[int]] = {}
+    for chunk in report.chunks():
+        for index in chunk.segments:
+            chunks_of.setdefault(index, []).append(chunk.index)
     for index, (channel, segment) in enumerate(report.in_order(), 1):
         label = str(index) if channel is None else f"{index} (ch {channel})"
         times = (segment.start_ms, segment.end_ms, segment.duration_ms)
-        table.add_row(label, *(f"{time / 1000:.3f}s" for time in times), f"{segment.speech_probability:.2f}")
+        row = [label, *(f"{time / 1000:.3f}s" for time in times), f"{segment.speech_probability:.2f}"]
+        if report.has_chunks:
+            row.append(", ".join(map(str, chunks_of.get(index, []))))
+        table.add_row(*row)
     return table
-
-
-def _unused(folder: Path, name: str, form: Format) -> Path:
-    """A path that no other result of this run, or earlier one, has: nothing is overwritten."""
-    candidates = [f"{name}.{form.extension}", *(f"{name}-{number}.{form.extension}" for number in range(2, 10_000))]
-    return next(path for path in (folder / candidate for candidate in candidates) if not path.exists())

@@ -25,6 +25,7 @@ from app.cli.terminal import (
     SOME_FAILED,
     WRONG_USAGE,
     UsageError,
+    counted,
     failed,
     note,
     run_command,
@@ -57,6 +58,7 @@ class StreamRequest:
     json: bool
     probabilities: bool
     model: str | None
+    preset: str | None
     url: str | None
     service: bool
     """Use the service of the settings' host and port."""
@@ -85,10 +87,11 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
     """All that can be wrong with the command line is found before a model is loaded or a server asked."""
     url = _url(request, settings)
     if url is None:
-        check_options(installed(), settings, request.model, request.options, uses=("live",))
+        check_options(installed(), settings, request.model, request.options, ("live",), request.preset)
     else:
         check_values(installed(), request.options)
     asked = {"encoding": request.encoding, "sample_rate": str(request.sample_rate), "model": request.model}
+    asked["preset"] = request.preset
     parameters, _ = StreamParameters.parse(asked)
     source = _open_source(request, settings, parameters)
     view = _view(request, source)
@@ -258,7 +261,9 @@ def summary(done: Message) -> str:
     duration_ms = done["duration_ms"]
     share = speech_ms / duration_ms if duration_ms else 0.0
     seconds = f"{speech_ms / 1000:.3f} s of {duration_ms / 1000:.3f} s"
-    return f"{len(done['segments'])} segments, {seconds} is speech ({share:.0%})"
+    if not done["segments"]:
+        return f"no speech in {duration_ms / 1000:.3f} s"
+    return f"{counted(len(done['segments']), 'segment')}, {seconds} is speech ({share:.0%})"
 
 
 def _segment_line(end: Message) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from app.cli.local import live_name, local_runtime
+from app.cli.local import live_name, local_model, wanted_preset
 from app.cli.stream_sources import Feed, Tape
 from app.cli.terminal import UsageError, note
 from app.config import Settings
@@ -117,19 +117,21 @@ async def local_link(
     """A stream in this process. Raises what starting the model raises, `InvalidOption`."""
     from app.live.hub import Hub, LiveLimits
 
-    asked = parameters.model or settings.model
-    name = live_name(registry, asked)
-    if name != asked:
-        note(f"{asked} cannot follow a live stream; {name} does so in its place")
-    async with local_runtime(settings, registry, name) as runtime:
-        model = runtime.models.default
-        segmentation = model.segmentation(given, live=True)
+    asked, name = parameters.model, None
+    if asked is not None or wanted_preset(settings, parameters.preset) is None:
+        name = live_name(registry, asked or settings.model)
+        if name != (asked or settings.model):
+            note(f"{asked or settings.model} cannot follow a live stream; {name} does so in its place")
+    async with local_model(settings, registry, name, parameters.preset, live=True) as local:
+        runtime, chosen = local.runtime, local.chosen
+        model, warnings = chosen.model, chosen.warnings
+        segmentation = chosen.segmentation(given, live=True)
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )
         # Nobody else's chunks could be gathered with these, so none are waited for.
         hub = Hub(runtime.engine, limits, batch_delay_s=0)
-        link = LocalLink(hub, lambda connection: hub.open("cli", parameters, model, segmentation, connection))
+        link = LocalLink(hub, lambda connection: hub.open("cli", parameters, model, segmentation, connection, warnings))
         hub.start()
         try:
             yield link

@@ -19,6 +19,7 @@ from typing import Any
 from typing_extensions import Self
 
 from app.audio.ffmpeg import find_ffmpeg
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
 from app.cli.terminal import UsageError
@@ -61,7 +62,7 @@ def open_file(name: str, settings: Settings, chunk_ms: int) -> Source:
     if not path.is_file():
         raise UsageError(f"{name}: there is no such file")
     audio = open_audio(
-        path,
+        AudioInput(path),
         sample_rate=_FILE_RATE,
         channel="mix",
         block_seconds=chunk_ms / 1000,

@@ -11,7 +11,7 @@ from rich.console import Console
 from app.config import Settings, variable_name
 from app.vad.errors import InvalidOption, ModelError
 
-ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL = 0, 1, 2, 3
+ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL, NO_ADDRESS = 0, 1, 2, 3, 4
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 STDERR = Console(stderr=True, highlight=False)
@@ -61,6 +61,11 @@ def failed(error: Exception | str, status: int) -> int:
     """Say what went wrong; `status`, for the caller to return."""
     STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
     return status
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 segment`, `2 segments`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def note(text: str) -> None:

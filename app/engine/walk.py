@@ -35,6 +35,8 @@ class RowEvents:
     events: list[Event]
     posteriors: Posteriors
     """Those behind these events."""
+    settled_ms: int
+    """No later event is about a segment that begins before this."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,12 @@ async def walk(
                     future.cancel()
 
 
+def blocks_in_flight(backend: Backend) -> int:
+    """Blocks of each row that a walk has in memory at most: one read ahead, one held back until it is known whether it
+    is the last, one being cut, and those that are scored or wait for it."""
+    return 3 + backend.engine.workers * backend.batch + 1
+
+
 def _begin(backend: Backend, block: Block[Any] | None, turn: Turn, cost: Cost) -> "asyncio.Future[Scored[Any]] | None":
     return None if block is None else asyncio.ensure_future(backend.score_file_block(block, turn, cost))
 
@@ -92,7 +100,7 @@ async def _commit(item: _Pending, streams: list[Stream]) -> RowEvents:
     events = stream.commit_scores(
         [None if future is None else await future for future in item.scoring], final=item.final
     )
-    return RowEvents(item.row, events, stream.heard)
+    return RowEvents(item.row, events, stream.heard, stream.settled_ms)
 
 
 async def _read(source: SampleSource, readers: Threads) -> AsyncGenerator[_MarkedBlock, None]:

@@ -1,6 +1,7 @@
 """Annotations for audio tools: Audacity labels, RTTM, Praat's TextGrid."""
 
-from app.formats.report import SPEECH, Report, Track, track_name
+from app.formats.report import Report, Track, track_name
+from app.vad.segment import SPEECH
 
 _MIN_TEXTGRID_MS = 1
 """Praat knows no interval without length, even for a file of a few samples."""

@@ -3,15 +3,16 @@
 A member that an answer does not have is left out, not null: it is only dumped when it was set (`dump`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.report import ChannelSegments, Report
+from app.formats.report import AudioSummary, ChannelSegments, Piece, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
+from app.warnings import MEANINGS, AnswerWarning
 
 
 class Document(BaseModel):
@@ -103,6 +104,32 @@ class SegmentDocument(SegmentTimes, _Numbered):
         return cls.of(segment, index=index, **members)
 
 
+class ChunkDocument(Document):
+    """A piece of the audio for a recogniser: segments and the pauses between them."""
+
+    index: int = Field(description="From 1, by start.")
+    start_ms: int
+    end_ms: int
+    duration_ms: int
+    segments: list[int] = Field(
+        description="Indexes of the segments in it. One that is longer than a chunk is in several."
+    )
+    channel: int | None = Field(None, description="With `channel=split` or a number.")
+
+    @classmethod
+    def of(cls, piece: Piece) -> "ChunkDocument":
+        """For answers."""
+        members: dict[str, Any] = {} if piece.channel is None else {"channel": piece.channel}
+        return cls.model_construct(
+            index=piece.index,
+            start_ms=piece.start_ms,
+            end_ms=piece.end_ms,
+            duration_ms=piece.duration_ms,
+            segments=list(piece.segments),
+            **members,
+        )
+
+
 class ProbabilitiesDocument(Document):
     """With `probabilities=true`: the speech probability of every frame."""
 
@@ -124,6 +151,13 @@ class ChannelDocument(Document):
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
 
 
+class TimeGapDocument(Document):
+    """A pause in a file's time stamps."""
+
+    at_ms: int = Field(description="Where, in the times of the answer.")
+    duration_ms: int
+
+
 class AudioDocument(Document):
     """What was sent."""
 
@@ -133,6 +167,65 @@ class AudioDocument(Document):
     format: str
     subtype: str
     truncated: bool
+    track: int | None = Field(None, description="Of a file with several sounds: which one was heard, from 0.")
+    tracks: int | None = Field(None, description="How many there are, where there are several.")
+    late_start_ms: int | None = Field(
+        None, description="How long after the file's beginning, by its own clock, the sound begins, where it does."
+    )
+    time_gap_ms: int | None = Field(None, description="Sum of the pauses in the file's time stamps, where there are.")
+    time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred of them.")
+
+    @classmethod
+    def of(cls, audio: AudioSummary) -> "AudioDocument":
+        """For answers; what is usual is left out."""
+        members: dict[str, Any] = {}
+        if audio.tracks > 1:
+            members |= {"track": audio.track, "tracks": audio.tracks}
+        if audio.late_start_ms:
+            members["late_start_ms"] = audio.late_start_ms
+        if audio.time_gap_ms:
+            gaps = [TimeGapDocument.model_construct(at_ms=at, duration_ms=length) for at, length in audio.time_gaps]
+            members |= {"time_gap_ms": audio.time_gap_ms, "time_gaps": gaps}
+        return cls.model_construct(
+            duration_ms=audio.duration_ms,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            format=audio.format,
+            subtype=audio.subtype,
+            truncated=audio.truncated,
+            **members,
+        )
+
+    def summary(self) -> AudioSummary:
+        """The inverse of `of`."""
+        members = self.model_dump(exclude_none=True, exclude={"time_gaps"})
+        gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
+        return AudioSummary(**members, time_gaps=gaps)
+
+
+class WarningDocument(Document):
+    """Something odd about the audio, or about how it was answered, though it was answered."""
+
+    code: str = Field(
+        description="Stable, for programs; there may be new ones. "
+        + " ".join(f"`{code}`: {meaning}" for code, meaning in MEANINGS.items()),
+        json_schema_extra={"examples": list(MEANINGS)},
+    )
+    detail: str = Field(description="What was found, with figures.")
+
+    @classmethod
+    def of(cls, warning: AnswerWarning) -> "WarningDocument":
+        """For answers."""
+        return cls.model_construct(code=warning.code, detail=warning.detail)
+
+    def warning(self) -> AnswerWarning:
+        """The inverse of `of`."""
+        return AnswerWarning(self.code, self.detail)
+
+    @classmethod
+    def all_of(cls, warnings: Iterable[AnswerWarning]) -> "list[WarningDocument]":
+        """For answers; often none."""
+        return [cls.of(warning) for warning in warnings]
 
 
 class TimingDocument(Document):
@@ -159,6 +252,13 @@ class DetectionDocument(Document):
     speech_ratio: float
     options: dict[str, Any] = Field(description="The mode and its options in force.")
     timing: TimingDocument
+    warnings: list[WarningDocument] = Field(description="What was odd, though the audio was answered; often nothing.")
+    chunks: list[ChunkDocument] | None = Field(None, description="With `max_chunk_s`.")
+    time_map: list[tuple[float, float, float]] | None = Field(
+        None,
+        description="With `time_map=true`, of the WAV that `format=wav` gives under the same options: [its own time, "
+        "the source's, length], ms.",
+    )
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
     events: dict[str, float] | None = Field(
@@ -172,25 +272,20 @@ class DetectionDocument(Document):
     def of(cls, report: Report) -> "DetectionDocument":
         """Everything known about a detection; times in integer ms. `segments` has those of all channels by start."""
         members: dict[str, Any] = dict(report.extras)
+        if report.has_chunks:
+            members["chunks"] = [ChunkDocument.of(piece) for piece in report.chunks()]
         if len(report.channels) > 1:
             members["channels"] = [_channel(entry, report) for entry in report.channels]
         elif report.channels:
             members |= _frame_members(report.channels[0], report)
-        audio, timing = report.audio, report.timing
+        timing = report.timing
         return cls.model_construct(
             request_id=report.request_id,
             name=report.name,
             model=ModelDocument.of(report.model),
             device=report.device,
             degraded=report.degraded,
-            audio=AudioDocument.model_construct(
-                duration_ms=audio.duration_ms,
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                format=audio.format,
-                subtype=audio.subtype,
-                truncated=audio.truncated,
-            ),
+            audio=AudioDocument.of(report.audio),
             segments=[
                 SegmentDocument.numbered(index, segment, channel)
                 for index, (channel, segment) in enumerate(report.in_order(), 1)
@@ -205,6 +300,7 @@ class DetectionDocument(Document):
                 total_ms=timing.total_ms,
                 rtf=report.real_time_factor,
             ),
+            warnings=WarningDocument.all_of(report.warnings),
             **members,
         )
 

@@ -1,182 +1,317 @@
-"""The speech itself, cut out of the source at its own rate and channels: one WAV, or a zip of WAVs with a manifest.
+"""The speech itself, cut out of the source: one WAV, or a zip of WAVs with a manifest. What is cut out are chunks where
+they are asked for, else segments.
 
-The source is decoded a second time and passes by block by block; nothing longer than a block is ever held. A segment
-covers the samples `start_ms * rate // 1000` up to `end_ms * rate // 1000`.
+The source is decoded a second time and passes by block by block; nothing longer than a block is ever held. Where
+another rate is asked for, it has that rate when it passes, so a stretch covers the samples `start_ms * rate // 1000` up
+to `end_ms * rate // 1000` whatever the rate is.
+
+A time map tells where a WAV's time comes from: stretches (its own start, the source's start, length), in ms, in order,
+without gaps in the WAV's time. Starts are those of samples, so they do not drift however many stretches there are.
 """
 
-import struct
+import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from zipstream import ZIP_STORED, ZipStream
 
-from app.formats.rendering import Answering, Renderer, SourceBlocks
-from app.formats.report import SPEECH, Report
-from app.formats.tables import csv_text
+from app.formats.rendering import Answering, ExcerptOptions, Renderer, SourceBlocks
+from app.formats.report import Piece, Report
+from app.formats.tables import segment_columns, segment_rows
+from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
 
-Block = NDArray[np.float32]
-_MAX_WAV_BYTES = 0xFFFFFFFF - 64
-_PCM, _FLOAT = 1, 3
+_SILENCE_FRAMES = 1 << 16
+"""Zeros in one piece."""
+TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
+_HEADER_BYTES = 3_000
+"""Proxies take all headers together in 4 KiB, some of them."""
+
+
+AS_THEY_ARE = ExcerptOptions()
+
+
+class Stretch(Protocol):
+    """Of the source's time: a segment or a chunk."""
+
+    @property
+    def start_ms(self) -> int: ...
+
+    @property
+    def end_ms(self) -> int: ...
+
+    @property
+    def duration_ms(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class WavForm:
-    """How samples are written."""
+class Mapped:
+    """A stretch of a time map; ms."""
 
-    sample_rate: int
-    channels: int
-    bits: int
-
-    @classmethod
-    def like(cls, sample_rate: int, channels: int, subtype: str) -> "WavForm":
-        """The form that loses nothing of a source subtype; 16 bits where the source has no more."""
-        bits = {"PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 32}.get(subtype, 16)
-        return cls(sample_rate, channels, bits)
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
-        return self.channels * self.bits // 8
-
-    def header(self, frames: int) -> bytes:
-        """RIFF header for so many frames. Raises `InvalidOption` past what a WAV can hold."""
-        size = frames * self.frame_bytes
-        if size > _MAX_WAV_BYTES:
-            raise InvalidOption("format", "one WAV holds at most 4 GiB; use zip, with shorter segments")
-        code = _FLOAT if self.bits == 32 else _PCM
-        rate, width = self.sample_rate, self.frame_bytes
-        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, self.channels, rate, rate * width, width, self.bits)
-        return b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVE" + form + b"data" + struct.pack("<I", size)
-
-    def padding(self, frames: int) -> bytes:
-        """What follows the samples: RIFF chunks have an even length."""
-        return bytes(frames * self.frame_bytes % 2)
-
-    def encode(self, block: Block) -> bytes:
-        """Samples in [-1, 1], [n, channels], as the data chunk has them; 32 bits are floats."""
-        if self.bits == 32:
-            return block.astype("<f4").tobytes()
-        full = 1 << (self.bits - 1)
-        whole = np.clip(np.rint(block.astype(np.float64) * full), -full, full - 1).astype("<i4")
-        if self.bits == 16:
-            return whole.astype("<i2").tobytes()
-        return whole.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    start_ms: float
+    """In the WAV."""
+    source_ms: float
+    """The same moment in the source."""
+    duration_ms: float
 
 
-def wav_form(report: Report, channels: int) -> WavForm:
-    """How the report's audio is written."""
-    return WavForm.like(report.audio.sample_rate, channels, report.audio.subtype)
+def wav_form(report: Report, channel: int | None, options: ExcerptOptions = AS_THEY_ARE) -> WavForm:
+    """How the report's audio is written, or one channel of it."""
+    alone = channel is not None or options.excerpt_channels == 1
+    rate = options.excerpt_rate or report.audio.sample_rate
+    return WavForm.like(rate, 1 if alone else report.audio.channels, report.audio.subtype)
 
 
-def stream_wav(report: Report, blocks: Iterable[Block]) -> Iterator[bytes]:
-    """All speech, one segment after the other, as one WAV; `blocks`: the decoded source, float32 [n, channels]."""
+def kept(pieces: Iterable[Piece], options: ExcerptOptions) -> list[Piece]:
+    """Those that are long enough."""
+    return [piece for piece in pieces if _is_kept(piece, options)]
+
+
+def _is_kept(stretch: Stretch, options: ExcerptOptions) -> bool:
+    return stretch.duration_ms >= options.min_excerpt_s * 1000
+
+
+def time_map(report: Report, options: ExcerptOptions = AS_THEY_ARE) -> list[Mapped]:
+    """Of `format=wav` under these options."""
+    if options.silence == "zero":
+        return [Mapped(0.0, 0.0, float(report.audio.duration_ms))]
+    rate = options.excerpt_rate or report.audio.sample_rate
+    mapped, at = [], 0
+    for piece in kept(report.pieces(), options):
+        first, frames = piece.start_ms * rate // 1000, _length(piece, rate)
+        mapped.append(Mapped(_ms(at, rate), _ms(first, rate), _ms(frames, rate)))
+        at += frames
+    return mapped
+
+
+def _ms(frames: int, rate: int) -> float:
+    return round(frames * 1000 / rate, 3)
+
+
+def with_time_map(report: Report, options: ExcerptOptions) -> Report:
+    """With what its WAV would be made of, if that was asked for."""
+    if not options.time_map or len(report.channels) > 1:
+        return report  # no WAV holds several channels' speech
+    mapped = [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
+    return replace(report, extras={**report.extras, "time_map": mapped})
+
+
+def stream_wav(report: Report, blocks: Iterable[Block], options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:
+    """All speech as one WAV: one stretch after the other, or each in its place with silence between; `blocks`: the
+    decoded source at the rate of the excerpt, float32 [n, channels]."""
     if len(report.channels) > 1:
         raise InvalidOption("format", "wav holds one voice track; use zip with channel=split")
-    segments = [segment for _, segment in report.in_order() if segment.label in (None, SPEECH)]
+    pieces = kept(report.pieces(), options)
     channel = report.channels[0].channel if report.channels else None
-    form = wav_form(report, report.audio.channels if channel is None else 1)
-    yield from _wav_of(segments, form, _Passing(blocks, channel))
-
-
-def stream_zip(report: Report, open_blocks: SourceBlocks) -> Iterator[bytes]:
-    """A WAV for each segment, stored, and `manifest.csv`; the source is opened once for each
-    channel and label.
-
-    A WAV's name carries its segment's index in the manifest, which goes by start over all channels. Raises
-    `InvalidOption` before the first piece for a segment that no WAV can hold.
-    """
-    _refuse_what_no_wav_holds(report)
-    archive = ZipStream(compress_type=ZIP_STORED)
-    index_of = {
-        (channel, segment.label, segment.start_ms): index
-        for index, (channel, segment) in enumerate(report.in_order(), 1)
-    }
-    for track in report.tracks():
-        form = wav_form(report, report.audio.channels if track.channel is None else 1)
-        passing = _Passing(open_blocks(), track.channel)
-        for segment in track.segments:
-            index = index_of[track.channel, track.label, segment.start_ms]
-            archive.add(_wav_of([segment], form, passing), _entry_name(report, index, segment, track.channel))
-            yield from archive.all_files()
-    archive.add(csv_text(report).encode(), "manifest.csv")
-    yield from archive.finalize()
-
-
-def _refuse_what_no_wav_holds(report: Report) -> None:
-    # Found where the segment is written, this would break off an answer whose status has long been sent.
-    for entry in report.channels:
-        form = wav_form(report, report.audio.channels if entry.channel is None else 1)
-        for segment in entry.segments:
-            form.header(_length(segment, form.sample_rate))
-
-
-def _entry_name(report: Report, index: int, segment: Segment, channel: int | None) -> str:
-    track = ("" if channel is None else f"_ch{channel}") + (f"_{segment.label}" if segment.label else "")
-    return f"{report.name}{track}_{index:04d}_{segment.start_ms:06d}-{segment.end_ms:06d}.wav"
-
-
-def _wav_of(segments: Sequence[Segment], form: WavForm, passing: "_Passing") -> Iterator[bytes]:
-    frames = sum(_length(segment, form.sample_rate) for segment in segments)
+    form, passing = wav_form(report, channel, options), _Passing(blocks, channel, options)
+    if options.silence == "cut":
+        yield from _wav_of(pieces, form, passing)
+        return
+    frames = report.audio.duration_ms * form.sample_rate // 1000
     yield form.header(frames)
-    for block in passing.cut(segments, form.sample_rate):
+    for block in passing.cut_with_silence(pieces, form, frames):
         yield form.encode(block)
     if padding := form.padding(frames):
         yield padding
 
 
-def _length(segment: Segment, rate: int) -> int:
-    return segment.end_ms * rate // 1000 - segment.start_ms * rate // 1000
+def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:
+    """A WAV for each chunk or segment, stored, and `manifest.csv`; the source is opened once for each channel and
+    label.
+
+    A WAV's name carries its index in the manifest, which goes by start over all channels. Raises `InvalidOption` before
+    the first piece for a stretch that no WAV can hold.
+    """
+    tracks = _chunk_tracks(report) if report.has_chunks else _segment_tracks(report)
+    tracks = [
+        (channel, [entry for entry in entries if _is_kept(entry.stretch, options)]) for channel, entries in tracks
+    ]
+    _refuse_what_no_wav_holds(report, tracks, options)
+    archive = ZipStream(compress_type=ZIP_STORED)
+    for channel, entries in tracks:
+        form, passing = wav_form(report, channel, options), _Passing(open_blocks(), channel, options)
+        for entry in entries:
+            archive.add(_wav_of([entry.stretch], form, passing), entry.name)
+            yield from archive.all_files()
+    names = {entry.index: entry.name for _, entries in tracks for entry in entries}
+    archive.add(_manifest(report, names, options).encode(), "manifest.csv")
+    yield from archive.finalize()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A file of the archive."""
+
+    index: int
+    stretch: Stretch
+    name: str
+
+
+_Track = tuple[int | None, list[_Entry]]
+
+
+def _chunk_tracks(report: Report) -> list[_Track]:
+    chunks = report.chunks()
+    return [
+        (
+            entry.channel,
+            [
+                _Entry(chunk.index, chunk, _entry_name(report, chunk.index, chunk, _suffix(chunk.channel, None)))
+                for chunk in chunks
+                if chunk.channel == entry.channel
+            ],
+        )
+        for entry in report.channels
+    ]
+
+
+def _segment_tracks(report: Report) -> list[_Track]:
+    index_of = {
+        (channel, segment.label, segment.start_ms): index
+        for index, (channel, segment) in enumerate(report.in_order(), 1)
+    }
+
+    def entry(channel: int | None, segment: Segment) -> _Entry:
+        index = index_of[channel, segment.label, segment.start_ms]
+        return _Entry(index, segment, _entry_name(report, index, segment, _suffix(channel, segment.label)))
+
+    return [(track.channel, [entry(track.channel, each) for each in track.segments]) for track in report.tracks()]
+
+
+def _suffix(channel: int | None, label: str | None) -> str:
+    return ("" if channel is None else f"_ch{channel}") + (f"_{label}" if label else "")
+
+
+def _entry_name(report: Report, index: int, stretch: Stretch, suffix: str) -> str:
+    return f"{report.name}{suffix}_{index:04d}_{stretch.start_ms:06d}-{stretch.end_ms:06d}.wav"
+
+
+def _manifest(report: Report, names: dict[int, str], options: ExcerptOptions) -> str:
+    """A line for each chunk, or each segment as `format=csv` has it, and which file holds it: none where it is too
+    short. With `time_map` also the source's time of the file's first sample."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    mapped = ["source_ms"] if options.time_map else []
+    rate = options.excerpt_rate or report.audio.sample_rate
+    rows: list[list[Any]]
+    if report.has_chunks:
+        columns = ["index", "start_ms", "end_ms", "duration_ms", "channel", "segments"]
+        rows = [
+            [each.index, each.start_ms, each.end_ms, each.duration_ms, "" if each.channel is None else each.channel,
+             " ".join(map(str, each.segments))]
+            for each in report.chunks()
+        ]  # fmt: skip
+    else:
+        columns, rows = segment_columns(report), segment_rows(report)
+    writer.writerow([*columns, "file", *mapped])
+    for row in rows:
+        source_ms = [_ms(row[1] * rate // 1000, rate)] if options.time_map else []
+        writer.writerow([*row, names.get(row[0], ""), *source_ms])
+    return out.getvalue()
+
+
+def _refuse_what_no_wav_holds(report: Report, tracks: Iterable[_Track], options: ExcerptOptions) -> None:
+    # Found where the stretch is written, this would break off an answer whose status has long been sent.
+    for channel, entries in tracks:
+        form = wav_form(report, channel, options)
+        for entry in entries:
+            form.header(_length(entry.stretch, form.sample_rate))
+
+
+def _wav_of(stretches: Sequence[Stretch], form: WavForm, passing: "_Passing") -> Iterator[bytes]:
+    frames = sum(_length(stretch, form.sample_rate) for stretch in stretches)
+    yield form.header(frames)
+    for block in passing.cut(stretches, form.sample_rate):
+        yield form.encode(block)
+    if padding := form.padding(frames):
+        yield padding
+
+
+def _length(stretch: Stretch, rate: int) -> int:
+    return stretch.end_ms * rate // 1000 - stretch.start_ms * rate // 1000
 
 
 class _Passing:
-    """One pass over the source, from which segments are cut in order."""
+    """One pass over the source, from which stretches are cut in order."""
 
-    def __init__(self, blocks: Iterable[Block], channel: int | None) -> None:
+    def __init__(self, blocks: Iterable[Block], channel: int | None, options: ExcerptOptions) -> None:
         self._blocks = iter(blocks)
-        self._channel = channel
+        self._channel, self._mono = channel, options.excerpt_channels == 1
         self._block: Block = np.zeros((0, 1), dtype=np.float32)
         self._first = 0
 
-    def cut(self, segments: Iterable[Segment], rate: int) -> Iterator[Block]:
-        """The samples of each segment, in pieces; silence where the source turns out shorter."""
-        for segment in segments:
-            start, stop = segment.start_ms * rate // 1000, segment.end_ms * rate // 1000
-            while start < stop:
-                piece = self._piece(start, stop)
-                yield piece
-                start += len(piece)
+    def cut(self, stretches: Iterable[Stretch], rate: int) -> Iterator[Block]:
+        """The samples of each stretch, in pieces; silence where the source turns out shorter."""
+        for stretch in stretches:
+            yield from self._between(stretch.start_ms * rate // 1000, stretch.end_ms * rate // 1000)
+
+    def cut_with_silence(self, stretches: Iterable[Stretch], form: WavForm, frames: int) -> Iterator[Block]:
+        """So many samples: those of the stretches in their places, and zeros."""
+        at = 0
+        for stretch in stretches:
+            start = min(frames, max(at, stretch.start_ms * form.sample_rate // 1000))
+            stop = min(frames, stretch.end_ms * form.sample_rate // 1000)
+            yield from _silence(start - at, form.channels)
+            yield from self._between(start, stop)
+            at = max(start, stop)
+        yield from _silence(frames - at, form.channels)
+
+    def _between(self, start: int, stop: int) -> Iterator[Block]:
+        while start < stop:
+            piece = self._piece(start, stop)
+            yield piece
+            start += len(piece)
 
     def _piece(self, start: int, stop: int) -> Block:
         while start >= self._first + len(self._block):
             following = next(self._blocks, None)
             if following is None:
-                return np.zeros((min(stop - start, 1 << 16), max(1, self._block.shape[1])), dtype=np.float32)
+                return np.zeros((min(stop - start, _SILENCE_FRAMES), max(1, self._block.shape[1])), dtype=np.float32)
             self._first += len(self._block)
-            self._block = following if self._channel is None else following[:, [self._channel]]
+            self._block = self._chosen(following)
         return self._block[start - self._first : stop - self._first]
+
+    def _chosen(self, block: Block) -> Block:
+        if self._channel is not None:
+            return block[:, [self._channel]]
+        return block.mean(axis=1, keepdims=True, dtype=np.float32) if self._mono else block
+
+
+def _silence(frames: int, channels: int) -> Iterator[Block]:
+    for start in range(0, frames, _SILENCE_FRAMES):
+        yield np.zeros((min(_SILENCE_FRAMES, frames - start), channels), dtype=np.float32)
 
 
 class WavRenderer(Renderer):
     """`format=wav`."""
 
     def __init__(self, answering: Answering) -> None:
-        self._blocks = answering.blocks
+        self._blocks, self._options = answering.blocks, answering.excerpts
 
     def finish(self, report: Report) -> Iterator[bytes]:
         """As `stream_wav`."""
-        return stream_wav(report, self._blocks())
+        return stream_wav(report, self._blocks(), self._options)
+
+    def headers(self, report: Report) -> dict[str, str]:
+        """With `time_map` the map, where it is short enough for a header, and always how many stretches it has."""
+        if not self._options.time_map:
+            return {}
+        mapped = time_map(report, self._options)
+        told = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
+        headers = {TIME_MAP_COUNT: str(len(mapped))}
+        return headers | {TIME_MAP: told} if len(told) <= _HEADER_BYTES else headers
 
 
 class ZipRenderer(Renderer):
     """`format=zip`."""
 
     def __init__(self, answering: Answering) -> None:
-        self._blocks = answering.blocks
+        self._blocks, self._options = answering.blocks, answering.excerpts
 
     def finish(self, report: Report) -> Iterator[bytes]:
         """As `stream_zip`."""
-        return stream_zip(report, self._blocks)
+        return stream_zip(report, self._blocks, self._options)

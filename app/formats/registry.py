@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from app.formats import annotations, subtitles, tables
+from app.formats import annotations, pipeline, subtitles, tables
 from app.formats.excerpts import WavRenderer, ZipRenderer
 from app.formats.ndjson import NdjsonRenderer
-from app.formats.rendering import Format, document, text, text_in
+from app.formats.rendering import Format, document, joined, sorted_lines, text, text_in
 from app.formats.structured import funasr_documents, json_document
 from app.vad.errors import InvalidOption
 
@@ -25,15 +25,28 @@ FORMATS: tuple[Format, ...] = (
         "funasr", "application/json", "funasr.json", document(funasr_documents),
         element=lambda report: funasr_documents(report)[0],
     ),
-    Format("csv", "text/csv; charset=utf-8", "csv", text(tables.csv_text), ("text/csv",)),
+    Format("csv", "text/csv; charset=utf-8", "csv", text(tables.csv_text), ("text/csv",),
+           together=tables.csv_of_several),
     Format("audacity", "text/plain; charset=utf-8", "labels.txt", text(annotations.audacity_text), ("text/plain",)),
-    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", text(annotations.rttm_text), ("text/x-rttm",)),
+    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", text(annotations.rttm_text), ("text/x-rttm",),
+           together=joined(annotations.rttm_text)),
     Format("srt", "application/x-subrip; charset=utf-8", "srt", text(subtitles.srt_text), ("application/x-subrip",)),
     Format("vtt", "text/vtt; charset=utf-8", "vtt", text(subtitles.vtt_text), ("text/vtt",)),
     Format(
         "textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", text(annotations.textgrid_text),
         ("text/x-textgrid",),
     ),
+    Format("clips", "application/json", "clips.json", document(pipeline.clip_timestamps),
+           element=pipeline.clip_timestamps),
+    Format("whisperx", "application/json", "whisperx.json", document(pipeline.whisperx_chunks),
+           element=pipeline.whisperx_chunks),
+    Format("kaldi", "text/plain; charset=utf-8", "segments", text(pipeline.kaldi_text),
+           together=sorted_lines(pipeline.kaldi_text)),
+    Format("lhotse", "application/x-ndjson", "supervisions.jsonl", text(pipeline.lhotse_lines),
+           together=joined(pipeline.lhotse_lines)),
+    Format("labelstudio", "application/json", "labelstudio.json", document(pipeline.labelstudio_task),
+           element=lambda report: pipeline.labelstudio_task(report)[0]),
+    Format("eaf", "application/xml; charset=utf-8", "eaf", text(pipeline.eaf_text)),
     Format("md", "text/markdown; charset=utf-8", "md", text_in(tables.markdown_text), ("text/markdown",)),
     Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True),
     Format("zip", "application/zip", "zip", ZipRenderer, ("application/zip",), needs_audio=True),
@@ -64,7 +77,7 @@ class Formats:
     @property
     def for_several_files(self) -> list[str]:
         """Those that answer several files at once."""
-        return [form.name for form in self if form.element is not None]
+        return [form.name for form in self if form.takes_several]
 
     def choose(self, name: str | None, accept: str | None) -> Format:
         """The format named, else the best that `accept` names, else the first. Raises `InvalidOption` for an unknown

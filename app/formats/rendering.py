@@ -6,19 +6,55 @@ it is.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from app.formats.report import Report
+from app.vad.chunks import Chunk
+from app.vad.options import Options
 from app.vad.segment import Segment
 
 Lang = Literal["zh", "en"]
 SourceBlocks = Callable[[], Iterable[NDArray[np.float32]]]
-"""Begins a fresh pass over the decoded source, at its own rate: float32 [n, channels]."""
+"""Begins a fresh pass over the decoded source, at the rate of the excerpts: float32 [n, channels]."""
+
+
+class ExcerptOptions(Options):
+    """How `format=wav` and `format=zip` cut the audio."""
+
+    silence: Literal["cut", "zero"] = Field(
+        "cut",
+        description="`format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros "
+        "where nobody speaks.",
+    )
+    time_map: bool = Field(
+        False,
+        description="Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with "
+        "`format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`.",
+    )
+    excerpt_rate: int | None = Field(
+        None,
+        ge=8_000,
+        le=48_000,
+        description="Sample rate of `format=wav` and `format=zip`; without it the source's.",
+        json_schema_extra={"unit": "Hz"},
+    )
+    excerpt_channels: int | None = Field(
+        None, ge=1, le=1, description="1: the mean of the source's channels; without it all of them."
+    )
+    min_excerpt_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Shorter pieces are left out of `format=wav` and `format=zip`.",
+        json_schema_extra={"unit": "s"},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +64,8 @@ class Answering:
     lang: Lang = "zh"
     blocks: SourceBlocks = lambda: ()
     """Given to formats that need the audio."""
+    excerpts: ExcerptOptions = field(default_factory=ExcerptOptions)
+    """For the same."""
     indent: int | None = None
     """For people who read JSON at a terminal."""
 
@@ -39,6 +77,10 @@ class Renderer:
         """A segment, complete."""
         return b""
 
+    def chunk(self, chunk: Chunk, channel: int | None) -> bytes:
+        """A chunk, complete, after the segments in it."""
+        return b""
+
     def progress(self, done_ms: int, expected_ms: int | None) -> bytes:
         """How much audio has been looked at; `expected_ms` is what the file's header says, if it says."""
         return b""
@@ -46,6 +88,10 @@ class Renderer:
     def finish(self, report: Report) -> Iterator[bytes]:
         """The answer, or what is left of it. Raises `InvalidOption` before the first piece."""
         raise NotImplementedError
+
+    def headers(self, report: Report) -> dict[str, str]:
+        """What the answer's head says beside the format."""
+        return {}
 
     def failed(self, problem: Mapping[str, Any]) -> bytes:
         """What went wrong after pieces had been given; the last piece."""
@@ -67,7 +113,15 @@ class Format:
     needs_audio: bool = False
     """Whether the source is decoded again for it."""
     element: Callable[[Report], Any] | None = None
-    """A report's entry in the JSON array that answers several files; None for formats that take one file a call."""
+    """A report's entry in the JSON array that answers several files; None for formats that are no JSON."""
+    together: Callable[[Sequence[Report]], str] | None = None
+    """Several reports as one text. Formats without it and without `element` that need no audio and do not stream answer
+    several files with a zip of one each."""
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether it answers several files in one call."""
+        return not self.streams and not self.needs_audio
 
 
 class _Text(Renderer):
@@ -105,3 +159,13 @@ def json_bytes(value: Any, indent: int | None = None) -> bytes:
     """Compact, unless it is for people; UTF-8."""
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
+
+
+def joined(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
+    """Several reports, one after the other: for formats whose every line says which file it is about."""
+    return lambda reports: "".join(map(write, reports))
+
+
+def sorted_lines(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
+    """The same for formats that want their lines sorted."""
+    return lambda reports: "".join(sorted(line for each in reports for line in write(each).splitlines(keepends=True)))

@@ -2,16 +2,17 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from app.vad.chunks import Chunk
 from app.vad.grid import FRAME_MS
 from app.vad.models.family import ModelInfo
-from app.vad.segment import Segment
+from app.vad.segment import SPEECH, Segment
+from app.warnings import AnswerWarning
 
-SPEECH = "speech"
 _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -28,6 +29,16 @@ class AudioSummary:
     format: str
     subtype: str
     truncated: bool
+    track: int = 0
+    """Which of the file's sounds was heard, from 0."""
+    tracks: int = 1
+    """How many it has."""
+    late_start_ms: int = 0
+    """How long after the file's beginning, by its own clock, the sound begins."""
+    time_gap_ms: int = 0
+    """Time that the file's clock has in pauses and the samples have not."""
+    time_gaps: tuple[tuple[int, int], ...] = ()
+    """(at_ms, duration_ms) of the first pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +64,13 @@ class ChannelSegments:
     """The same of each of a model's members, or for each of its labels, by name, when asked for."""
     ratios: Mapping[str, float] | None = None
     """Of a model with labels: the share of frames that reach each label's threshold, 0-1."""
+    chunks: tuple[Chunk, ...] | None = None
+    """For a recogniser, where they are asked for; their segments are places among those that are speech."""
 
     @property
     def speech_ms(self) -> int:
         """Sum of the speech segments' lengths; they do not overlap."""
-        return sum(segment.duration_ms for segment in self.segments if segment.label in (None, SPEECH))
+        return sum(segment.duration_ms for segment in self.segments if segment.is_speech)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,24 @@ class Track:
     def name(self) -> str:
         """`speech`, `speech_ch0`, `music`, `music_ch0`."""
         return track_name(self.channel, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of audio for a recogniser: a chunk where chunks are asked for, else a segment of speech."""
+
+    index: int
+    """From 1, by start, over all channels; a segment's is that of the segment."""
+    channel: int | None
+    start_ms: int
+    end_ms: int
+    segments: tuple[int, ...]
+    """Indexes of the segments in it, or in part in it."""
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in milliseconds."""
+        return self.end_ms - self.start_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +125,43 @@ class Report:
     """Distance of two frames, of the probabilities."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Members that the door adds to documents."""
+    warnings: tuple[AnswerWarning, ...] = ()
+    """Everything that was odd."""
 
     def in_order(self) -> Iterator[tuple[int | None, Segment]]:
         """(channel, segment) of all channels, by start."""
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
+
+    @property
+    def has_chunks(self) -> bool:
+        """Whether they were asked for."""
+        return any(entry.chunks is not None for entry in self.channels)
+
+    def chunks(self) -> list[Piece]:
+        """Those of all channels, by start."""
+        spoken: dict[int | None, list[int]] = {entry.channel: [] for entry in self.channels}
+        for index, (channel, segment) in enumerate(self.in_order(), 1):
+            if segment.is_speech:
+                spoken[channel].append(index)
+        found = [(entry.channel, chunk) for entry in self.channels for chunk in entry.chunks or ()]
+        found.sort(key=lambda pair: (pair[1].start_ms, pair[0] or 0))
+        return [
+            Piece(
+                index, channel, chunk.start_ms, chunk.end_ms, tuple(spoken[channel][place] for place in chunk.segments)
+            )
+            for index, (channel, chunk) in enumerate(found, 1)
+        ]
+
+    def pieces(self) -> list[Piece]:
+        """What a recogniser is handed, by start."""
+        if self.has_chunks:
+            return self.chunks()
+        return [
+            Piece(index, channel, segment.start_ms, segment.end_ms, (index,))
+            for index, (channel, segment) in enumerate(self.in_order(), 1)
+            if segment.is_speech
+        ]
 
     def tracks(self) -> Iterator[Track]:
         """Every channel's, label by label."""
@@ -113,7 +176,7 @@ class Report:
         """Time in which any channel speaks."""
         total = reached = 0
         for _, segment in self.in_order():
-            if segment.label not in (None, SPEECH):
+            if not segment.is_speech:
                 continue
             total += max(0, segment.end_ms - max(reached, segment.start_ms))
             reached = max(reached, segment.end_ms)
@@ -128,6 +191,16 @@ class Report:
     def real_time_factor(self) -> float:
         """Time taken over the duration."""
         return round(self.timing.total_ms / self.audio.duration_ms, 6) if self.audio.duration_ms else 0.0
+
+
+def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
+    """The warning that some of their segments were cut, if any were."""
+    starts = sorted(segment.start_ms for entry in channels for segment in entry.segments if segment.forced_end)
+    if starts:
+        what = "1 segment was" if len(starts) == 1 else f"{len(starts)} segments were"
+        yield AnswerWarning(
+            "forced_cuts", f"{what} cut at the longest allowed duration; the first begins at {starts[0]} ms"
+        )
 
 
 def track_name(channel: int | None, label: str | None) -> str:

@@ -1,6 +1,7 @@
 """Subtitles: SubRip and WebVTT, one numbered cue a segment."""
 
-from app.formats.report import SPEECH, Report
+from app.formats.report import Report
+from app.vad.segment import SPEECH
 
 
 def srt_text(report: Report) -> str:

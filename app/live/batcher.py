@@ -73,7 +73,8 @@ class Batcher:
         """Until cancelled."""
         while True:
             await self._something.wait()
-            await asyncio.sleep(self._delay_s)
+            if not any(seat.session.has_backlog for seat in self._waiting):
+                await asyncio.sleep(self._delay_s)
             while len(self._batches) > self._workers:
                 await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
             self._something.clear()
@@ -173,7 +174,12 @@ async def _score(items: list[_Item]) -> list[Scored[Any]]:
     def keep(found: list[Scored[Any]]) -> list[Scored[Any]]:
         return _in_pool(items, found)
 
-    return await _backend(items[0]).score([_block(item) for item in items], Turn(), Cost(), keep)
+    cost = Cost()
+    found = await _backend(items[0]).score([_block(item) for item in items], Turn(), cost, keep)
+    if cost.degraded:
+        for work, _ in items:
+            work.seat.session.degraded = True
+    return found
 
 
 async def _score_one(item: _Item) -> Scored[Any] | Exception:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from app.serving import Model
 from app.vad.errors import InvalidOption, Overloaded, VadError
 from app.vad.models.family import Pool
 from app.vad.segmenters.registry import Segmentation
+from app.warnings import AnswerWarning, codes_of
 
 _SWEEP_S = 1.0
 """Limits are in seconds; to look at every seat that often costs nothing."""
@@ -97,6 +98,7 @@ class Hub:
         model: Model,
         segmentation: Segmentation,
         connection: Connection,
+        warnings: Sequence[AnswerWarning] = (),
     ) -> Seat:
         """A new session. Raises `Overloaded`, `InvalidOption` for a model that cannot go live."""
         if not model.live:
@@ -112,6 +114,7 @@ class Hub:
             model.new_stream(segmentation),
             model.grid,
             buffer_s=self.limits.buffer_s,
+            warnings=warnings,
         )
         now = self.clock()
         rows = [PoolRow(pool, -1 if pool is None else pool.open()) for pool in map(self._pool_of, model.backends)]
@@ -139,6 +142,9 @@ class Hub:
         ended = seat.session.ended
         if ended is not None and ended != DONE:
             self._observer.live_dropped(ended)
+        if ended == DONE and not seat.warned:
+            seat.warned = True
+            self._observer.warned(codes_of(seat.session.warnings))
         if not _has_more(seat.session) or self.limits.session_ttl_s == 0:
             self._forget(seat)
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from app.formats.documents import SegmentTimes
+from app.formats.documents import SegmentTimes, WarningDocument
 from app.vad.segment import Segment
+from app.warnings import AnswerWarning
 
 Json = Any
 
@@ -18,7 +19,9 @@ class Protocols(Protocol):
     def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Json: ...
     def flushed(self, at_ms: int) -> Json: ...
     def reset(self) -> Json: ...
-    def done(self, segments: Sequence[Segment], counters: dict[str, int]) -> Json: ...
+    def done(
+        self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: dict[str, int]
+    ) -> Json: ...
 
 
 class VadProtocol:
@@ -44,9 +47,10 @@ class VadProtocol:
         """A `reset` has been carried out; time begins again at 0."""
         return {"type": "reset"}
 
-    def done(self, segments: Sequence[Segment], counters: dict[str, int]) -> Json:
+    def done(self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: dict[str, int]) -> Json:
         """The end."""
-        return {"type": "done", "segments": [described(segment) for segment in segments], **counters}
+        told = [WarningDocument.of(warning).dump() for warning in warnings]
+        return {"type": "done", "segments": [described(segment) for segment in segments], "warnings": told, **counters}
 
 
 class FunasrProtocol:
@@ -72,7 +76,7 @@ class FunasrProtocol:
         """Has no form there."""
         return None
 
-    def done(self, segments: Sequence[Segment], counters: dict[str, int]) -> Json:
+    def done(self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: dict[str, int]) -> Json:
         """The runtime's last message for an utterance, with the segments in place of a text."""
         pairs = [[segment.start_ms, segment.end_ms] for segment in segments]
         return {"mode": "vad", "is_final": True, "text": "", "value": pairs}

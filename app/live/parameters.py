@@ -29,6 +29,7 @@ class StreamParameters(BaseModel):
         100, ge=FRAME_MS, le=10_000, multiple_of=FRAME_MS, description="ms. One mean speech probability for each."
     )
     model: str | None = Field(None, max_length=200, description="Which model; without it the default one.")
+    preset: str | None = Field(None, max_length=64, description="A named set of model, mode and options.")
     session: str = Field("", max_length=64, description="A session to go on with, as `ready` named it.")
     after: int | None = Field(
         None, ge=0, description="With `session`: the last `seq` that arrived. Later messages are sent again."

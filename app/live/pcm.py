@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from app.audio.limits import MAX_MAGNITUDE
 from app.audio.resample import Resampler
 from app.vad.errors import InvalidAudio
 from app.vad.posteriors import FloatArray
@@ -52,6 +53,7 @@ class PcmReader:
         self._rest = b""
 
     def _checked(self, raw: np.ndarray) -> FloatArray:
-        if not np.isfinite(raw).all():
-            raise InvalidAudio("a chunk holds samples that are not finite")
+        # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
+        if len(raw) and not max(float(raw.max()), -float(raw.min())) <= MAX_MAGNITUDE:
+            raise InvalidAudio("a chunk holds samples that are not finite numbers of a sane size")
         return raw.astype(np.float32)

@@ -61,5 +61,7 @@ class Seat:
     connection: Connection = field(default=NOBODY)
     left: float | None = None
     """When its client went; None while it is there."""
+    warned: bool = False
+    """Whether its warnings have been counted."""
     scoring: bool = False
     """Whether a block of its stream is under way."""

@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.audio.signal import Bandwidth, Levels
+from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
 from app.live.messages import PROTOCOLS, Json, encode
@@ -31,6 +33,7 @@ from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import Stream
+from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
 
@@ -40,8 +43,10 @@ OUTBOX_LIMIT = 1_000
 """Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
 HISTORY = 256
 """Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
-_TAKE_S = 1.0
-"""Audio in a block at most: a client that is far behind does not hold up the others."""
+_TAKE_S = 5.0
+"""Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
+_BACKLOG_S = 1.0
+"""Audio that waits, of a client that sends faster than it is scored or catches up."""
 DONE = "done"
 
 
@@ -66,10 +71,15 @@ class LiveSession:
         grid: Grid,
         *,
         buffer_s: float,
+        warnings: Sequence[AnswerWarning] = (),
     ) -> None:
+        """`warnings`: what is to be told of how the stream was opened."""
         self.segmentation, self.stream = segmentation, stream
         self.ended: str | None = None
         """Why the stream is over: `done`, or an error's code. Messages may still wait then."""
+        self.degraded = False
+        """Whether the CPU had to stand in for the device."""
+        self._given_warnings, self._levels, self._bandwidth = tuple(warnings), Levels(), Bandwidth(grid.sample_rate)
         self._say = PROTOCOLS[parameters.protocol]
         self._grid, self._buffer_s = grid, buffer_s
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
@@ -92,6 +102,7 @@ class LiveSession:
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
         bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
         self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
+        self._backlog_bytes = int(_BACKLOG_S * bytes_per_s)
 
     # ---- from the client
 
@@ -113,6 +124,11 @@ class LiveSession:
     def has_work(self) -> bool:
         """Whether `next_block` has something to do."""
         return bool(self._inbox) and self.ended is None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether so much waits that waiting for more, to score it together with others', gains nothing."""
+        return self.has_work and (self.is_full or self._waiting_bytes >= self._backlog_bytes)
 
     @property
     def received_ms(self) -> int:
@@ -175,8 +191,16 @@ class LiveSession:
             self._begin_utterance(self._arrivals.received_ms)
         elif pending.command == "end":
             counters = {"duration_ms": self._arrivals.received_ms, "chunks": self._chunks}
-            self._emit(self._say.done(self._segments, counters))
+            self._emit(self._say.done(self._segments, self.warnings, counters))
             self.ended = DONE
+
+    @property
+    def warnings(self) -> tuple[AnswerWarning, ...]:
+        """What has been odd about the stream so far."""
+        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self.degraded else []
+        heard = (*self._levels.warnings(), *self._bandwidth.warnings())
+        cut = forced_cuts([ChannelSegments(None, tuple(self._segments))])
+        return (*self._given_warnings, *heard, *degraded, *cut)
 
     # ---- to the client
 
@@ -231,7 +255,11 @@ class LiveSession:
             self._arrivals.add(self._pcm.source_samples, len(samples))
             self._received.append(received)
             taken.append(samples)
-        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+        whole = taken[0] if len(taken) == 1 else np.concatenate(taken)
+        if len(whole):
+            self._levels.add(whole, max(float(whole.max()), -float(whole.min())))
+            self._bandwidth.add(whole)
+        return whole
 
     def _tell(self, event: Event, *, final: bool) -> None:
         at_ms = self._arrivals.received_ms if final else self._arrivals.known_at_ms(event.at_ms)
@@ -269,6 +297,7 @@ class LiveSession:
         self._pcm.flush()
         self._pcm.source_samples = self._arrivals.source_samples = 0
         self._segments.clear()
+        self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
         self._begin_utterance(0)
         self._emit(self._say.reset())
 

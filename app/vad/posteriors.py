@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,3 +91,18 @@ class Segmenter(Protocol):
     def reset(self) -> None:
         """Forget everything: the next frame is frame 0 of a new stream."""
         ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A `Segmenter` that also says how far back it may still reach."""
+
+    @property
+    def settled_ms(self) -> int:
+        """No segment that has not been given out whole begins before this."""
+        ...
+
+
+def settled_ms(segmenter: Segmenter) -> int:
+    """Of a segmenter; 0 of one that does not say: whoever packs its segments then waits for the next, or the end."""
+    return segmenter.settled_ms if isinstance(segmenter, Settles) else 0

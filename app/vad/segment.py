@@ -5,6 +5,9 @@ All times are integer milliseconds from the start of the stream.
 
 from dataclasses import dataclass
 
+SPEECH = "speech"
+"""The label of speech, among others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -23,6 +26,11 @@ class Segment:
     def duration_ms(self) -> int:
         """Length in milliseconds."""
         return self.end_ms - self.start_ms
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether it is what recognisers are for."""
+        return self.label in (None, SPEECH)
 
 
 @dataclass(frozen=True, slots=True)

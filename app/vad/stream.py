@@ -17,7 +17,7 @@ import numpy as np
 from app.vad.blocks import Block, BlockCutter, Scored
 from app.vad.grid import Grid
 from app.vad.models.fusion import Mixer, common_grid
-from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter
+from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, settled_ms
 from app.vad.segment import Event
 
 NO_SAMPLES: FloatArray = np.zeros(0, dtype=np.float32)
@@ -86,6 +86,11 @@ class VadStream:
         self.heard = replace(posteriors, short_ms=self._short_ms()) if final else posteriors
         return self._segmenter.accept(self.heard, final=final)
 
+    @property
+    def settled_ms(self) -> int:
+        """No segment that has not been given out whole begins before this."""
+        return settled_ms(self._segmenter)
+
     # The same for one member of many: what walks files and live streams need not know which of both it has.
 
     @property
@@ -147,6 +152,11 @@ class FusedStream:
         for member in self.members:
             member.reset()
         self._begin()
+
+    @property
+    def settled_ms(self) -> int:
+        """As `VadStream.settled_ms`."""
+        return settled_ms(self._segmenter)
 
     def accept_waveform(self, samples: FloatArray) -> list[Event]:
         """As `VadStream.accept_waveform`, at the rate of the common grid."""

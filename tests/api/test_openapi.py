@@ -8,6 +8,7 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
+from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import SEGMENTERS
 from tests.server import RunningServer
 
@@ -34,7 +35,8 @@ def test_the_paths() -> None:
 def test_every_option_is_documented_with_mode_default_range_unit_and_meaning(mode: str, name: str) -> None:
     (parameter,) = [entry for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"] if entry["name"] == name]
     schema = parameter["schema"]
-    assert parameter["description"].startswith(f"`mode={mode}`. ")
+    if name not in SegmenterOptions.model_fields:
+        assert parameter["description"].startswith(f"`mode={mode}`. ")
     assert "default" in schema
     assert len(parameter["description"]) > 20
     if schema.get("type") in ("integer", "number") and name != "detect_mode":

@@ -19,7 +19,7 @@ def main(model: str, clips: str, destination: str) -> None:
     """Print files, failed and segments."""
     build = partial(build_crashing, Path(model))
     task = Task(clips, destination, "jsonl", {}, "mix", scratch=None, build=build)
-    shards = list(cut_shards(Source(clips).list(frozenset({".wav"})), Cut(4, 1 << 30)))
+    shards = list(cut_shards(Source(clips).list(frozenset({".wav"}))[0], Cut(4, 1 << 30)))
     totals = Totals.of(run_on_ray(task, shards, address="local", workers=2, gpus=0))
     print(totals.files, totals.failed, totals.segments)
 

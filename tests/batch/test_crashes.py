@@ -42,7 +42,7 @@ def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
 
 
 def shards(clips: Path, files: int = 4) -> list[Shard]:
-    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"})), Cut(files, 1 << 30)))
+    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"}))[0], Cut(files, 1 << 30)))
 
 
 def workers_now() -> set[int]:

@@ -60,7 +60,7 @@ def make_files(folder: Path, *names: str) -> None:
 
 
 def listed(url: str | Path) -> list[str]:
-    return [entry.path for entry in Source(str(url)).list(SUFFIXES)]
+    return [entry.path for entry in Source(str(url)).list(SUFFIXES)[0]]
 
 
 def test_folders_globs_and_single_files(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_links_are_followed_to_files(tmp_path: Path) -> None:
     (tmp_path / "here/a.wav").symlink_to(tmp_path / "elsewhere/x.bin")
     (tmp_path / "here/gone.wav").symlink_to(tmp_path / "elsewhere/y.bin")
     (tmp_path / "here/folder.wav").symlink_to(tmp_path / "elsewhere")
-    found = Source(str(tmp_path / "here")).list(SUFFIXES)
+    found, _ = Source(str(tmp_path / "here")).list(SUFFIXES)
     assert [(entry.path, entry.size_bytes) for entry in found] == [("a.wav", 5), ("b.wav", 5)]
 
 
 def test_ids_are_of_the_collection_and_not_of_its_place(tmp_path: Path) -> None:
     make_files(tmp_path, "here/a/x.wav", "there/deeper/a/x.wav")
-    one, two = (Source(str(tmp_path / place)).list(SUFFIXES)[0] for place in ("here", "there/deeper"))
+    one, two = (Source(str(tmp_path / place)).list(SUFFIXES)[0][0] for place in ("here", "there/deeper"))
     assert one.row_id == two.row_id
     assert len(one.row_id) == 32
 
@@ -91,7 +91,7 @@ def test_ids_are_of_the_collection_and_not_of_its_place(tmp_path: Path) -> None:
 def test_a_name_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"12345")
     source = Source(str(tmp_path))
-    (entry,) = source.list(SUFFIXES)
+    (entry,), _ = source.list(SUFFIXES)
     assert entry.shown == "caf\ufffd.wav"
     with source.on_disk(entry, None) as path:
         assert path.read_bytes() == b"12345"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,26 @@ def test_wrong_usage(arguments: list[str], status: int, told: str, small_model: 
     assert ended.returncode == status
     assert told in ended.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_skipped_is_counted_and_every_format_can_be_had_for_each_file(
+    small_model: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    for name in ("a/x.wav", "a/x.flac", "y.wav", "a/notes.txt", "cover.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(speech_like.read_bytes())
+    out = tmp_path / "out"
+    forms = ("--per-file", "srt", "--per-file", "zip", "--max-chunk-s", "3", "--excerpt-rate", "8000")
+    ended = run(small_model, tmp_path / "in", out, *forms, "--workers", "1")
+    assert ended.returncode == 0
+    assert account(ended)["skipped"] == {"files": 2, "names": ["a/notes.txt", "cover.jpg"]}
+    assert "Skipped 2 files, no audio by name: a/notes.txt, cover.jpg." in ended.stderr
+    written = sorted(str(path.relative_to(out / "files")) for path in (out / "files").rglob("*.*"))
+    names = ("a/x.flac", "a/x.wav", "y.wav")
+    assert written == sorted(f"{name}.{kind}" for name in names for kind in ("srt", "zip"))
+    (row, *_), chunks = read_jsonl(out), [chunk for row in read_jsonl(out) for chunk in row["chunks"]]
+    assert {chunk["duration_ms"] <= 3_000 for chunk in chunks} == {True}
+    with zipfile.ZipFile(out / "files" / f"{row['path']}.zip") as held:
+        assert len(held.namelist()) == len(row["chunks"]) + 1
+    refused = run(small_model, tmp_path / "in", out, "--per-file", "doc")
+    assert (refused.returncode, "there is no such format" in refused.stderr) == (2, True)

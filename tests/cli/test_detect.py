@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -91,10 +92,10 @@ def test_options_are_flags(small_model: Path, speech_like: Path) -> None:
 def test_every_mode_has_its_options_as_flags(small_model: Path) -> None:
     told = call(small_model, "detect", "--help", COLUMNS="200").stdout
     for _, kind in installed().segmenters.variants():
-        assert f"Options of --mode {kind.mode}" in told
+        assert f"With --mode {kind.mode}:" in told
         for name in kind.options.names():
             assert f"--{name.replace('_', '-')}" in told
-    assert "Default: 800 ms." in told
+    assert "Default: 800 ms; 200 to 10000." in " ".join(told.split())
 
 
 def test_a_mode_is_chosen_by_a_flag(small_model: Path, speech_like: Path) -> None:
@@ -158,14 +159,87 @@ def test_a_servers_model_is_chosen_by_name(small_model: Path, speech_like: Path,
         assert "other" in refused.stderr
 
 
-def test_results_in_a_folder_never_overwrite(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        assert call(small_model, "detect", speech_like, "--format", "srt", "--out", tmp_path).returncode == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bursts-2.srt", "bursts.srt"]
+def names_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_results_in_a_folder_are_replaced_by_a_second_run(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    for end_silence in ("800", "2500"):
+        arguments = ("detect", speech_like, "--max-end-silence-time", end_silence, "--format", "srt", "--out", tmp_path)
+        assert call(small_model, *arguments).returncode == 0
+    assert names_in(tmp_path) == ["bursts.srt"]
+    assert (tmp_path / "bursts.srt").read_text().count("-->") == 1
     assert call(small_model, "detect", speech_like, "--format", "zip", "--out", tmp_path).returncode == 0
     assert len(zipfile.ZipFile(tmp_path / "bursts.zip").namelist()) == 3
-    assert call(small_model, "detect", speech_like, "--format", "wav", "--out", tmp_path).returncode == 0
-    assert soundfile.info(tmp_path / "bursts.speech.wav").samplerate == 16_000
+    wav = ("--format", "wav", "--excerpt-rate", "8000", "--time_map", "--out", tmp_path)
+    assert call(small_model, "detect", speech_like, *wav).returncode == 0
+    written = soundfile.info(tmp_path / "bursts.speech.wav")
+    assert written.samplerate == 8_000
+    mapped = json.loads((tmp_path / "bursts.speech.wav.map.json").read_text())
+    assert mapped[-1][0] + mapped[-1][2] == pytest.approx(written.duration * 1000, abs=0.2)
+
+
+def test_results_mirror_the_tree_and_keep_what_tells_them_apart(
+    small_model: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    for name in ("x.wav", "x.flac", "y.wav", "deep/x.wav", "deep/er/z.wav"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(speech_like.read_bytes())
+    expected = ["deep/er/z.csv", "deep/x.csv", "x.flac.csv", "x.wav.csv", "y.csv"]
+    for source in (str(tree), f"{tree}/**/*.*"):
+        ended = call(small_model, "detect", source, "--format", "csv", "--jobs", "3", "--out", out)
+        assert ended.returncode == 0
+        assert names_in(out) == expected
+    # Named alone, from two folders: the second of them has a number, whichever is done first.
+    named = (tree / "x.wav", tree / "deep/x.wav", tree / "x.wav")
+    assert call(small_model, "detect", *named, "--format", "csv", "--out", tmp_path / "two").returncode == 0
+    assert names_in(tmp_path / "two") == ["x.wav-2.csv", "x.wav.csv"]
+
+
+def test_one_mistyped_name_stops_no_other(small_model: Path, speech_like: Path) -> None:
+    ended = call(small_model, "detect", "nowhere.wav", speech_like, "*.nothing")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == ["nowhere.wav: there is no such file", "*.nothing: nothing matches"]
+    assert len(json.loads(ended.stdout)["segments"]) == 2
+
+
+def test_the_apis_spelling_is_taken(small_model: Path, speech_like: Path) -> None:
+    ended = call(small_model, "detect", speech_like, "--max_end_silence_time", "2500", "--no-do_extend")
+    options = json.loads(ended.stdout)["options"]
+    assert (options["max_end_silence_time"], options["do_extend"]) == (2500, False)
+
+
+def test_numbers_and_no_speech_in_words(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    one = call(small_model, "detect", speech_like, "--max-end-silence-time", "2500", "--format", "table").stdout
+    assert "1 segment, " in one
+    silent = tmp_path / "[mic].wav"
+    soundfile.write(silent, np.zeros(32_000), 16_000)
+    told = call(small_model, "detect", silent, "--format", "table").stdout
+    assert "[mic].wav: no speech in 2.000 s" in told.replace("\n", "")
+
+
+def test_presets_and_chunks(small_model: Path, speech_like: Path) -> None:
+    ended = call(small_model, "detect", speech_like, "--preset", "commands", "--max-chunk-s", "5")
+    document = json.loads(ended.stdout)
+    assert (document["options"]["mode"], document["options"]["min_silence_duration_ms"]) == ("tight", 400)
+    assert len(document["chunks"]) >= 1
+    told = call(small_model, "detect", speech_like, "--preset", "asr", "--format", "table").stdout
+    assert "in 1 chunk; " in " ".join(told.split())
+    refused = call(small_model, "detect", speech_like, "--preset", "all")
+    assert (refused.returncode, "asr, subtitles" in refused.stderr) == (2, True)
+    live = call(small_model, "stream", speech_like, "--max-chunk-s", "5")
+    assert (live.returncode, "a live stream has no chunks" in live.stderr) == (2, True)
+
+
+def test_a_servers_chunks_are_all_there(server: RunningServer, speech_like: Path, tmp_path: Path) -> None:
+    arguments = ("detect", speech_like, "--max-chunk-s", "3", "--channel", "split")
+    here = json.loads(call(tmp_path, *arguments, "--url", server.url).stdout)
+    with server.client() as client:
+        params = {"max_chunk_s": "3", "channel": "split"}
+        there = client.post("/vad", params=params, files={"file": speech_like.read_bytes()}).json()
+    assert here["chunks"] == there["chunks"]
+    assert len(here["chunks"]) >= 2
 
 
 def test_a_form_that_cannot_hold_a_result_leaves_no_file(small_model: Path, tmp_path: Path) -> None:
@@ -264,11 +338,25 @@ def test_health_command(small_model: Path, server: RunningServer) -> None:
     assert "no answer" in ended.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["detect"], ["model"], ["model", "export"], ["health"], ["batch"]])
-def test_help(small_model: Path, command: list[str]) -> None:
-    ended = call(small_model, *command, "--help")
-    assert ended.returncode == 0
-    assert "Usage" in ended.stdout
+HELPS = Path(__file__).parent / "help"
+COMMANDS = [
+    "", "serve", "health", "detect", "stream", "batch", "model", "model list", "model path", "model download",
+    "model verify", "model export",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_whole_on_80_columns(small_model: Path, command: str) -> None:
+    """As kept in a file; `VAD_WRITE_HELP=1` writes it anew."""
+    told = call(small_model, *command.split(), "--help", COLUMNS="80").stdout
+    kept = HELPS / f"{command.replace(' ', '-') or 'fsmn-vad'}.txt"
+    if os.environ.get("VAD_WRITE_HELP"):
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(told)
+    assert told == kept.read_text()
+    assert max(map(len, told.splitlines())) <= 80
+    # No name is cut: each stands alone or has its meaning beside it.
+    assert not re.search(r"--[\w-]*…", told)
 
 
 def test_settings_are_listed(small_model: Path) -> None:

@@ -15,7 +15,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.formats.excerpts import Block, WavForm, stream_wav, stream_zip
+from app.formats.excerpts import stream_wav, stream_zip
+from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
 from tests.formats.reports import Times, report_of, tracks
 

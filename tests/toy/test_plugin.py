@@ -44,7 +44,7 @@ def test_over_http(toy_server: RunningServer, speech_like: Path) -> None:
         answer = client.post("/vad", params={"model": "toy"}, content=speech_like.read_bytes()).json()
         assert [[s["start_ms"], s["end_ms"]] for s in answer["segments"]] == SPANS
         assert answer["model"] == {"name": "toy", "id": "toy", "revision": "1.0", "fingerprint": "0" * 64}
-        assert answer["options"] == {"mode": "runs", "level": 0.25}
+        assert answer["options"] == {"mode": "runs", "level": 0.25, "merge_gap_ms": 0}
         lines = client.post("/vad?model=toy&format=lines", content=speech_like.read_bytes())
         assert lines.text == LINES
         assert lines.headers["content-type"] == "text/x-lines; charset=utf-8"
@@ -59,7 +59,7 @@ def test_any_segmenter_on_any_model(toy_server: RunningServer, speech_like: Path
     with toy_server.client() as client:
         theirs = client.post("/vad", params={"mode": "runs", "level": "0.9"}, content=speech_like.read_bytes()).json()
         assert len(theirs["segments"]) == 2
-        assert theirs["options"] == {"mode": "runs", "level": 0.9}
+        assert theirs["options"] == {"mode": "runs", "level": 0.9, "merge_gap_ms": 0}
         ours = client.post("/vad", params={"model": "toy", "mode": "tight"}, content=speech_like.read_bytes()).json()
         assert len(ours["segments"]) == 2
         assert ours["options"]["threshold"] == 0.3
@@ -86,7 +86,7 @@ def test_live(toy_server: RunningServer) -> None:
     heard = converse(toy_server, cut(pcm, 3_200), model="toy")
     assert heard.pairs == SPANS
     assert heard.messages[0]["model"]["name"] == "toy"
-    assert heard.messages[0]["options"] == {"mode": "runs", "level": 0.25}
+    assert heard.messages[0]["options"] == {"mode": "runs", "level": 0.25, "merge_gap_ms": 0}
 
 
 def test_what_there_is(toy_server: RunningServer) -> None:
@@ -99,7 +99,7 @@ def test_what_there_is(toy_server: RunningServer) -> None:
         [runs] = [mode for mode in options["modes"] if mode["mode"] == "runs"]
         assert runs["options"]["level"]["maximum"] == 1
         assert options["models"]["toy"]["default_mode"] == "runs"
-        assert options["models"]["toy"]["defaults"]["runs"] == {"mode": "runs", "level": 0.25}
+        assert options["models"]["toy"]["defaults"]["runs"] == {"mode": "runs", "level": 0.25, "merge_gap_ms": 0}
         assert "vad_model_info{" in client.get("/metrics").text
         assert "toy" in client.get("/health").json()["models"]
 

@@ -16,6 +16,11 @@ export interface Segment {
 export type Value = string | number | boolean;
 export type OptionValues = Record<string, Value>;
 
+export interface Warning {
+  code: string;
+  detail: string;
+}
+
 /** Which model answered. */
 export interface Model {
   name: string;
@@ -34,6 +39,8 @@ export interface Summary {
   /** The mode, and its options in force. */
   options: OptionValues;
   timing: { total_ms: number; rtf: number };
+  /** What was odd, though it was answered. */
+  warnings: Warning[];
   analysis_id?: string | null;
 }
 

@@ -18,6 +18,7 @@ import { thresholdsOf } from './thresholds';
 import { clock } from './time';
 import { Toolbar } from './toolbar';
 import { View } from './view';
+import { WarningList } from './warnings';
 
 const COMPARE = 'M4 4h12v3H4zM4 10.5h16v3H4zM4 17h9v3H4z';
 const REMOVE = 'M6.4 5 12 10.6 17.6 5 19 6.4 13.4 12l5.6 5.6-1.4 1.4-5.6-5.6L6.4 19 5 17.6 10.6 12 5 6.4z';
@@ -42,6 +43,7 @@ export class Card {
   private readonly madeBy = h('span', { class: 'made-by' });
   private readonly compare = h('button', { type: 'button', class: 'quiet compare', hidden: true, tLabel: 'compare', onclick: () => this.host.compare(this) });
   private readonly body = h('div', { class: 'card-body', hidden: true });
+  private readonly warnings = new WarningList();
   private readonly summary = new SummaryLine();
   private readonly table: SegmentTable;
   private readonly toolbar: Toolbar;
@@ -76,7 +78,7 @@ export class Card {
       fit: () => this.view?.fit(),
     });
     this.element = h('article', { class: 'card', 'aria-label': label });
-    this.element.append(this.header(number), this.progress.element, this.problem.element, this.notice.element, this.notKept.element, this.body);
+    this.element.append(this.header(number), this.progress.element, this.problem.element, this.notice.element, this.notKept.element, this.warnings.element, this.body);
     this.element.addEventListener('keydown', (event) => this.key(event));
   }
 
@@ -213,21 +215,20 @@ export class Card {
     };
   }
 
-  private describe({ audio, timing, degraded }: Detection): void {
+  private describe({ audio, timing }: Detection): void {
     const format = [audio.format, audio.subtype].filter(Boolean).join(' ');
     this.meta.replaceChildren(
       this.madeBy,
       h('span', { t: ['meta', { format, rate: audio.sample_rate, channels: audio.channels }] }),
       h('span', { t: ['timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) }] }),
     );
-    if (degraded) this.meta.append(h('span', { class: 'badge', t: 'degraded' }));
-    if (audio.truncated) this.meta.append(h('span', { class: 'badge', t: 'truncated' }));
   }
 
   private showSegments(answer: Detection): void {
     this.answer = answer;
     this.current = -1;
     this.learn(answer);
+    this.warnings.show(answer.warnings);
     this.summary.show(answer.segments.length, answer.speech_ms, answer.audio.duration_ms);
     this.table.select(-1);
     this.table.show(answer.segments);

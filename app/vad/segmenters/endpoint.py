@@ -19,10 +19,15 @@ Theory of operation, after FunASR's FSMN-VAD (FunASR 1.4; Deep-FSMN, arXiv 1803.
 
 `floor` is the first frame no segment may reach back to; it only grows. Invariant: events do not depend on how the
 frames were grouped into calls.
+
+Too long, the reference ends a segment right there, in mid-word, one frame past the limit (`split=hard`). With
+`split=pause` it ends before its least speech-like frame of the last `split_window_ms` (at most half the limit), never
+past the limit, and the next segment begins at that frame: what was heard since the cut is lost to neither. Only where
+nothing since the cut was speech, and the window has turned silent, does none begin before speech comes back.
 """
 
 from collections import deque
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -64,6 +69,18 @@ class EndpointOptions(SegmenterOptions):
         ge=1_000,
         le=3_600_000,
         description="Longer segments are cut (`forced_end` is true).",
+        json_schema_extra={"unit": "ms"},
+    )
+    split: Literal["hard", "pause"] = Field(
+        "hard",
+        description="Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its "
+        "least speech-like frame of the last `split_window_ms`.",
+    )
+    split_window_ms: int = Field(
+        2_000,
+        ge=10,
+        le=60_000,
+        description="How far before the limit `split=pause` looks for a place to cut; at most half the limit is used.",
         json_schema_extra={"unit": "ms"},
     )
     window_size_ms: int = Field(
@@ -137,6 +154,11 @@ class EndpointOptions(SegmenterOptions):
     speech_2_noise_ratio: float = Field(
         1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
     )
+
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_single_segment_time
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -214,26 +236,43 @@ class EndPointer:
             self._latency += options.lookback_time_start_point // FRAME_MS
             self._trailing_frames = options.lookahead_time_end_point // FRAME_MS
             self._end_back = max(0, self._end_back - self._trailing_frames - 1)
+        self._in_pause = options.split == "pause"
+        self._most_frames = options.max_single_segment_time // FRAME_MS
+        self._split_frames = max(1, min(options.split_window_ms // FRAME_MS, self._most_frames // 2))
+        # A segment may open so late that it is too long at once: then the place to cut lies that far back, too.
+        self._split_reach = self._split_frames + self._latency + 2 if self._in_pause else 0
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is frame 0 of a new stream."""
         self._decider = FrameDecider(self._options)
-        self._mean = SpeechMean(reach=self._latency + self._end_back + 2)
+        self._mean = SpeechMean(reach=max(self._latency + self._end_back + 2, self._split_reach + 1))
+        self._recent: deque[tuple[float, bool]] = deque(maxlen=self._split_reach)
+        """Of the last frames, the present one included: speech probability, and whether it was taken for speech."""
         self._frame = 0
         self._floor = 0
         self._over = False
         self._wait()
 
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start >= 0:
+            return self._start * FRAME_MS
+        return max(self._floor, self._frame - self._latency) * FRAME_MS
+
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        self._mean.extend(posteriors.speech)
+        speech = posteriors.speech
+        self._mean.extend(speech)
         events: list[Event] = []
         decisions = self._decider.decide(posteriors)
         last = self._frame + len(decisions) - 1 if final else -1
-        for decision in decisions:
+        for probability, decision in zip(speech.tolist(), decisions, strict=True):
             if self._over:
                 break
+            if self._in_pause:
+                self._recent.append((probability, decision))
             self._step(decision, last, events)
             self._frame += 1
         if final and self._start >= 0:
@@ -277,9 +316,9 @@ class EndPointer:
 
     def _continue_speech(self, last: int, events: list[Event]) -> None:
         t = self._frame
-        if self._too_long():
-            self._end(t, t, events, forced=True)
-        elif t == last:
+        if self._too_long() and not self._goes_on_after_cut(events):
+            return
+        if t == last:
             self._end(t, t, events, forced=False)
         else:
             self._use(t)
@@ -288,8 +327,8 @@ class EndPointer:
         t = self._frame
         if self._silent_frames * FRAME_MS >= self._end_silence_ms:
             self._end(t - self._end_back, t, events, forced=False)
-        elif self._too_long():
-            self._end(t, t, events, forced=True)
+        elif self._too_long() and not self._goes_on_after_cut(events):
+            return
         elif t == last:
             self._end(t, t, events, forced=False)
         elif self._silent_frames <= self._trailing_frames:
@@ -303,6 +342,35 @@ class EndPointer:
 
     def _too_long(self) -> bool:
         return (self._frame - self._start + 1) * FRAME_MS > self._options.max_single_segment_time
+
+    def _goes_on_after_cut(self, events: list[Event]) -> bool:
+        """End the segment by force; whether another one is open now, which the present frame belongs to."""
+        if not self._in_pause:
+            self._end(self._frame, self._frame, events, forced=True)
+            return False
+        while self._start >= 0 and self._too_long():
+            self._cut_in_pause(events)
+        return self._start >= 0
+
+    def _cut_in_pause(self, events: list[Event]) -> None:
+        t, recent = self._frame, list(self._recent)
+        oldest = t - len(recent) + 1
+        limit = self._start + self._most_frames
+        first = max(oldest, limit - self._split_frames + 1)
+        # The last of several: the segment is the longer for it.
+        cut = min(range(first, min(t, limit) + 1), key=lambda frame: (recent[frame - oldest][0], -frame))
+        segment = Segment(self._start * FRAME_MS, cut * FRAME_MS, True, self._mean.close(cut))
+        events.append(SpeechEnd(segment, (t + 1) * FRAME_MS))
+        self._floor = cut
+        self._over = self._options.detect_mode == 0
+        if self._over or not (self._window_speaks or any(speech for _, speech in recent[cut - oldest :])):
+            self._start = self._last_used = -1
+            return
+        self._start, self._last_used = cut, t
+        # Silence is counted anew: else an end could come to lie before the cut.
+        self._silent_frames = 0
+        self._mean.open(cut)
+        events.append(SpeechStart(cut * FRAME_MS, (t + 1) * FRAME_MS))
 
     def _use(self, frame: int) -> None:
         self._last_used = frame

@@ -80,6 +80,11 @@ class TightOptions(SegmenterOptions):
         json_schema_extra={"unit": "s"},
     )
 
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`; padding included."""
+        return self.max_speech_duration_s * 1000
+
     @field_serializer("max_speech_duration_s", when_used="json")
     def _inf_as_text(self, value: float) -> float | str:
         return "inf" if math.isinf(value) else value
@@ -144,6 +149,13 @@ class Hysteresis:
         self._closed: float = _NONE
         """End of an announced segment whose padding is not settled."""
         self._closed_by_force = False
+
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._closed >= 0 or (self._start >= 0 and self._announced):
+            return self._segment_start
+        return max(0, (self._now if self._start < 0 else self._start) - self._pad)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""

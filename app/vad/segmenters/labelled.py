@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.vad.posteriors import Posteriors, Segmenter
+from app.vad.posteriors import Posteriors, Segmenter, settled_ms
 from app.vad.segment import Event, SpeechEnd
 
 
@@ -18,6 +18,11 @@ class Labelled:
         """Forget everything: the next frame is frame 0 of a new stream."""
         for segmenter in self._segmenters.values():
             segmenter.reset()
+
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`: of the label that is farthest behind."""
+        return min(map(settled_ms, self._segmenters.values()), default=0)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide, each segment with its label."""

@@ -1,61 +1,40 @@
-"""What every segmenter's options have in common: read from raw text, checked, told, described as JSON Schema.
+"""What every segmenter's options have in common. An instance belongs to one stream."""
 
-A segmenter's options class is the single place that knows their names, defaults, units, ranges and meanings: HTTP
-parameters, the command line, the page and the documents are drawn from it. An instance is frozen and belongs to one
-stream.
-"""
-
-from collections.abc import Mapping
+import math
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from typing_extensions import Self
+from pydantic import Field
 
-from app.vad.errors import InvalidOption
+from app.vad.options import Options
 
 
-class SegmenterOptions(BaseModel):
-    """Base. Raises `InvalidOption` through `parse`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+class SegmenterOptions(Options):
+    """Base."""
 
     mode: ClassVar[str]
     """What `mode=` calls the segmenter."""
 
-    @classmethod
-    def parse(cls, *layers: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Self:
-        """Options from layers of raw values (strings allowed), the later ones winning, and `given` over them all: what
-        somebody set on purpose.
+    merge_gap_ms: int = Field(
+        0,
+        ge=0,
+        le=60_000,
+        description="Segments this close to each other, or closer, become one: never over a forced cut, never past the "
+        "longest duration. 0: none do.",
+        json_schema_extra={"unit": "ms"},
+    )
 
-        Raises `InvalidOption` naming the first option that is unknown, of the wrong type, out of range, or in
-        contradiction with another.
-        """
-        given = given or {}
-        merged = {name: value for layer in (*layers, given) for name, value in layer.items()}
-        try:
-            return cls.model_validate(cls.settle(merged, given))
-        except ValidationError as error:
-            raise _first_problem(error, cls) from None
-
-    @classmethod
-    def settle(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Let defaults follow what was set on purpose, where they would contradict it."""
-        return merged
+    @property
+    def limit_ms(self) -> float:
+        """Longest segment that these options allow, ms; infinite where there is no limit."""
+        return math.inf
 
     @classmethod
     def names(cls) -> list[str]:
-        """Every option's name."""
-        return list(cls.model_fields)
+        """Every option's name: the mode's own by weight, then what all modes have."""
+        shared = SegmenterOptions.model_fields
+        return [*(name for name in cls.model_fields if name not in shared), *shared]
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
-        return {"mode": self.mode, **self.model_dump(mode="json")}
-
-
-def _first_problem(error: ValidationError, options: type[SegmenterOptions]) -> InvalidOption:
-    problem = error.errors(include_url=False)[0]
-    name = str(problem["loc"][0]) if problem["loc"] else "options"
-    if problem["type"] == "extra_forbidden":
-        return InvalidOption(name[:64], f"there is no such option; there are: {', '.join(options.names())}")
-    reason = problem["msg"]
-    return InvalidOption(name, reason[:1].lower() + reason[1:])
+        values = self.model_dump(mode="json")
+        return {"mode": self.mode, **{name: values[name] for name in self.names()}}

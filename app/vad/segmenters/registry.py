@@ -2,19 +2,23 @@
 
 A request's options come in layers, the later ones winning: the segmenter's own defaults, the model's, the server's, the
 request's. Only the request is held to the mode in force: an option of another mode is refused there, and says which
-mode has it; a server's default for it lies in wait until that mode is asked for.
+mode has it; a server's default for it lies in wait until that mode is asked for. Options of chunks stand beside those
+of the segmenter, on the wire as here: files of any mode have them, live streams have none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from app.vad.chunks import NO_CHUNKS, ChunkOptions
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
+from app.vad.segment import SPEECH
 from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
 from app.vad.segmenters.labelled import Labelled
+from app.vad.segmenters.merging import Merging
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.smoothed import EventOptions, SmoothedOptions, new_event_machine, new_smoothed
 from app.vad.segmenters.streaming import StreamingOptions, new_streaming
@@ -22,7 +26,6 @@ from app.vad.segmenters.streaming import StreamingOptions, new_streaming
 OptionsT = TypeVar("OptionsT", bound=SegmenterOptions)
 MODE = "mode"
 """The option that picks the segmenter."""
-SPEECH = "speech"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +92,19 @@ class Segmentation:
 
     kind: SegmenterKind[Any]
     options: SegmenterOptions
+    chunks: ChunkOptions = NO_CHUNKS
+    """How its segments are packed."""
 
     def new_segmenter(self, grid: Grid) -> Segmenter:
         """A fresh one, for one stream of posteriors."""
         if not grid.labels:
-            return self.kind.new(self.options, grid)
+            return self._merging(self.kind.new(self.options, grid), grid)
         make = self.kind.new_for or (lambda options, grid, label: self.kind.new(options, grid))
-        return Labelled({label: make(self.options, grid, label) for label in grid.labels})
+        return Labelled({label: self._merging(make(self.options, grid, label), grid) for label in grid.labels})
+
+    def _merging(self, segmenter: Segmenter, grid: Grid) -> Segmenter:
+        gap_ms = self.options.merge_gap_ms
+        return Merging(segmenter, gap_ms, self.options.limit_ms, grid.frame_ms) if gap_ms else segmenter
 
     def threshold(self, label: str) -> float:
         """From which probability on a frame counts as a label's, before any smoothing."""
@@ -105,7 +114,7 @@ class Segmentation:
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
-        return self.options.document()
+        return self.options.document() | self.chunks.document()
 
 
 class Segmenters:
@@ -151,27 +160,38 @@ class Segmenters:
         model_defaults: Mapping[str, Mapping[str, Any]],
         server_defaults: Mapping[str, Any],
         use: Use = "file",
+        live: bool = False,
     ) -> Segmentation:
         """The segmenter and the options in force for a request. Raises `InvalidOption`.
 
-        `given`: the request's own; `model_defaults`: by mode; `use`: which of a mode's machines.
+        `given`: the request's own; `model_defaults`: by mode; `use`: which of a mode's machines; `live`: of a stream,
+        which has no chunks.
         """
         mode = str(given.get(MODE) or server_defaults.get(MODE) or default_mode)
         kind = variant(self.kind(mode), use)
         mine = {name: value for name, value in given.items() if name != MODE}
+        of_chunks = {} if live else ChunkOptions.those_of(mine)
         for name in mine:
+            if name in of_chunks:
+                continue
+            if name in ChunkOptions.model_fields:
+                raise InvalidOption(name, "is an option of files: a live stream has no chunks")
             if name not in kind.options.model_fields:
                 raise self._misplaced(name, mode, use)
-        layers = (_those_of(kind, model_defaults.get(mode, {})), _those_of(kind, server_defaults))
-        return Segmentation(kind, kind.options.parse(*layers, given=mine))
+        of = kind.options.those_of
+        options = kind.options.parse(of(model_defaults.get(mode, {})), of(server_defaults), given=of(mine))
+        if live:
+            return Segmentation(kind, options)
+        return Segmentation(kind, options, ChunkOptions.parse(ChunkOptions.those_of(server_defaults), given=of_chunks))
 
     def check_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Raises `InvalidOption` for a server's default that no mode has, or that is out of its range."""
         for name in defaults:
-            if name != MODE and not self.places_of(name):
+            if name != MODE and name not in ChunkOptions.model_fields and not self.places_of(name):
                 raise self._misplaced(name, "any", "file")
         for _, kind in self.variants():
-            kind.options.parse(_those_of(kind, defaults))
+            kind.options.parse(kind.options.those_of(defaults))
+        ChunkOptions.parse(ChunkOptions.those_of(defaults))
         if MODE in defaults:
             self.kind(str(defaults[MODE]))
 
@@ -182,6 +202,7 @@ class Segmenters:
         default_mode: str,
         server_defaults: Mapping[str, Any],
         uses: Sequence[Use] = USES,
+        live: bool = False,
     ) -> None:
         """`resolve` as far as it goes without knowing the model: names, types, ranges. `uses`: which may come about; it
         is enough that one of them takes the options. Raises `InvalidOption`."""
@@ -189,7 +210,12 @@ class Segmenters:
         def refusal(use: Use) -> InvalidOption | None:
             try:
                 self.resolve(
-                    given, default_mode=default_mode, model_defaults={}, server_defaults=server_defaults, use=use
+                    given,
+                    default_mode=default_mode,
+                    model_defaults={},
+                    server_defaults=server_defaults,
+                    use=use,
+                    live=live,
                 )
             except InvalidOption as error:
                 return error
@@ -209,14 +235,11 @@ class Segmenters:
             uses = " and ".join(_TOLD[each] for _, each in places)
             return InvalidOption(name, f"is an option of mode={mode} {uses}, and not {_TOLD[use]}")
         known = dict.fromkeys(option for _, kind in self.variants() for option in kind.options.names())
-        return InvalidOption(name[:64], f"there is no such option; there are: {', '.join([MODE, *known])}")
+        names = [MODE, *known, *ChunkOptions.names()]
+        return InvalidOption(name[:64], f"there is no such option; there are: {', '.join(names)}")
 
 
 def variant(kind: SegmenterKind[Any], use: Use) -> SegmenterKind[Any]:
     """The machine of a mode for a use."""
     others: Mapping[Use, SegmenterKind[Any] | None] = {"live": kind.live, "labelled": kind.labelled}
     return others.get(use) or kind
-
-
-def _those_of(kind: SegmenterKind[Any], layer: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in layer.items() if name in kind.options.model_fields}

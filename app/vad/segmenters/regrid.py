@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.vad.grid import FRAME_MS
-from app.vad.posteriors import NO_POSTERIORS, Posteriors, Segmenter, join_posteriors
+from app.vad.posteriors import NO_POSTERIORS, Posteriors, Segmenter, join_posteriors, settled_ms
 from app.vad.segment import Event
 
 
@@ -30,6 +30,11 @@ class OnTenMs:
         """Number of the model's frame that `_last` holds, or that comes next."""
         self._given = 0
         """10 ms frames handed on."""
+
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`."""
+        return settled_ms(self._inner)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""

@@ -54,6 +54,11 @@ class SmoothedOptions(SegmenterOptions):
     merge_silence_frame: int = Field(0, ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **FRAMES)
     extend_speech_frame: int = Field(0, ge=0, le=1_000, description="Added to a segment at both sides.", **FRAMES)
 
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_speech_frame * FRAME_MS
+
 
 class EventOptions(SegmenterOptions):
     """Of the machine for whole audio, for a model that tells speech, singing and music apart."""
@@ -79,6 +84,11 @@ class EventOptions(SegmenterOptions):
     )
     merge_silence_frame: int = Field(0, ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **FRAMES)
     extend_speech_frame: int = Field(0, ge=0, le=1_000, description="Added to a segment at both sides.", **FRAMES)
+
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_event_frame * FRAME_MS
 
     def threshold(self, label: str) -> float:
         """Of one label; half where there is no option for it."""
@@ -165,6 +175,14 @@ class SmoothedMachine:
         self._kept: list[float] = []
         """Raw probabilities, from frame `_kept_from` on."""
         self._kept_from = 0
+
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start >= 0:
+            return self._start * FRAME_MS
+        first = self._maybe_at if self._state == "maybe speech" else self._frame
+        return max(0, first - self._lead) * FRAME_MS
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows."""

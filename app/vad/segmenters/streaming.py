@@ -41,6 +41,11 @@ class StreamingOptions(SegmenterOptions):
         20, ge=0, le=10_000, description="Silence that ends a segment, and stays in it.", **FRAMES
     )
 
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_speech_frame * FRAME_MS
+
 
 def new_streaming(options: StreamingOptions, grid: Grid) -> Segmenter:
     """The machine for streams, for posteriors on a grid."""
@@ -69,6 +74,16 @@ class StreamingMachine:
         """Whether the next frame begins a segment: the one before it was cut."""
         self._start = 0
         """First frame of the segment under way; 0 when there is none."""
+
+    @property
+    def settled_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start:
+            return (self._start - 1) * FRAME_MS
+        if self._goes_on:
+            return self._n * FRAME_MS
+        first = self._n + 1 - (self._speech if self._state == "maybe speech" else 0)
+        return max(0, first - self._pad - 1) * FRAME_MS
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""

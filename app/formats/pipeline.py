@@ -1,0 +1,176 @@
+"""What the next tool reads: the stretches of audio that a recogniser is handed, chunks where they are asked for, else
+segments of speech, in the form of the tool that takes them.
+
+- `clips`: faster-whisper's `clip_timestamps`, a list of start, end, start, end … in seconds.
+- `whisperx`: what whisperX's `merge_chunks` gives and its `transcribe` goes through: `start`, `end` (s), and in each
+  the (start, end) of its `segments`.
+- `kaldi`: the `segments` file of a data directory: utterance, recording, start and end in seconds.
+- `lhotse`: a manifest of `SupervisionSegment`s, a line of JSON each; `recording_id` is the file's name.
+- `labelstudio`: a task with a prediction for Label Studio's audio labels.
+- `eaf`: an ELAN document with a tier for each channel and label.
+"""
+
+import json
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+from xml.sax.saxutils import escape, quoteattr
+
+from app.formats.report import Piece, Report, track_name
+from app.vad.segment import SPEECH
+
+_REGION_FROM, _REGION_TO = "label", "audio"
+"""Names of the control and object tags in Label Studio's own template for audio regions."""
+
+
+def clip_timestamps(report: Report) -> list[float]:
+    """As faster-whisper's `transcribe(…, clip_timestamps=…)` takes them."""
+    return [_s(edge) for piece in report.pieces() for edge in (piece.start_ms, piece.end_ms)]
+
+
+def whisperx_chunks(report: Report) -> list[dict[str, Any]]:
+    """As whisperX's voice activity detection hands them to its recogniser."""
+    times = {
+        index: (_s(segment.start_ms), _s(segment.end_ms)) for index, (_, segment) in enumerate(report.in_order(), 1)
+    }
+    return [
+        {
+            "start": _s(piece.start_ms),
+            "end": _s(piece.end_ms),
+            "segments": [list(times[index]) for index in piece.segments],
+        }
+        for piece in report.pieces()
+    ]
+
+
+def kaldi_text(report: Report) -> str:
+    """A line for each: `talk-ch0-00000820-00002340 talk-ch0 0.820 2.340`, sorted as Kaldi wants. Each channel is
+    a recording of its own."""
+    lines = []
+    for piece in report.pieces():
+        times = f"{piece.start_ms / 1000:.3f} {piece.end_ms / 1000:.3f}"
+        lines.append(f"{_utterance(report, piece)} {_recording(report, piece)} {times}\n")
+    return "".join(sorted(lines))
+
+
+def lhotse_lines(report: Report) -> str:
+    """A supervision on a line; without text, which is what is to come."""
+    return "".join(
+        json.dumps(
+            {
+                "id": _utterance(report, piece),
+                "recording_id": report.name,
+                "start": _s(piece.start_ms),
+                "duration": _s(piece.duration_ms),
+                "channel": piece.channel or 0,
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+        for piece in report.pieces()
+    )
+
+
+def labelstudio_task(report: Report) -> list[dict[str, Any]]:
+    """A list of one task, to be imported. Where the audio lies is the importer's to say: `data.audio` has the name."""
+    model = f"{report.model.name}-{report.options.get('mode', '')}".strip("-")
+    regions = [
+        _region(report, index, start_ms, end_ms, label, channel, score)
+        for index, (start_ms, end_ms, label, channel, score) in enumerate(_regions(report), 1)
+    ]
+    prediction = {"model_version": model, "result": regions}
+    return [{"data": {"audio": report.name}, "predictions": [prediction]}]
+
+
+def _regions(report: Report) -> list[tuple[int, int, str, int | None, float | None]]:
+    if report.has_chunks:
+        return [(piece.start_ms, piece.end_ms, SPEECH, piece.channel, None) for piece in report.pieces()]
+    return [
+        (segment.start_ms, segment.end_ms, segment.label or SPEECH, channel, round(segment.speech_probability, 4))
+        for channel, segment in report.in_order()
+    ]
+
+
+def _region(
+    report: Report, index: int, start_ms: int, end_ms: int, label: str, channel: int | None, score: float | None
+) -> dict[str, Any]:
+    value: dict[str, Any] = {"start": _s(start_ms), "end": _s(end_ms), "labels": [label]}
+    if channel is not None:
+        value["channel"] = channel
+    region = {
+        "id": f"{report.name}-{index}",
+        "from_name": _REGION_FROM,
+        "to_name": _REGION_TO,
+        "type": "labels",
+        "original_length": _s(report.audio.duration_ms),
+        "value": value,
+    }
+    return region if score is None else {**region, "score": score}
+
+
+def eaf_text(report: Report) -> str:
+    """ELAN's annotation format 3.0; every edge has a time slot of its own, as ELAN writes them."""
+    tiers: list[str] = []
+    slots: list[int] = []
+    count = 0
+    for name, spans in _tiers(report):
+        tiers.append(f'    <TIER DEFAULT_LOCALE="en" LINGUISTIC_TYPE_REF="default-lt" TIER_ID={quoteattr(name)}>\n')
+        for start_ms, end_ms, text in spans:
+            count += 1
+            slots += [start_ms, end_ms]
+            first = len(slots) - 1
+            tiers.append(
+                f'        <ANNOTATION>\n            <ALIGNABLE_ANNOTATION ANNOTATION_ID="a{count}" '
+                f'TIME_SLOT_REF1="ts{first}" TIME_SLOT_REF2="ts{first + 1}">\n'
+                f"                <ANNOTATION_VALUE>{escape(text)}</ANNOTATION_VALUE>\n"
+                "            </ALIGNABLE_ANNOTATION>\n        </ANNOTATION>\n"
+            )
+        tiers.append("    </TIER>\n")
+    order = "".join(
+        f'        <TIME_SLOT TIME_SLOT_ID="ts{number}" TIME_VALUE="{value}"/>\n'
+        for number, value in enumerate(slots, 1)
+    )
+    urn = uuid5(NAMESPACE_URL, f"{report.name}/{report.model.fingerprint}")
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<ANNOTATION_DOCUMENT AUTHOR="" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">\n'
+        '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">\n'
+        f'        <PROPERTY NAME="URN">urn:nl-mpi-tools-elan-eaf:{urn}</PROPERTY>\n'
+        f'        <PROPERTY NAME="lastUsedAnnotationId">{count}</PROPERTY>\n'
+        f"    </HEADER>\n    <TIME_ORDER>\n{order}    </TIME_ORDER>\n"
+        f"{''.join(tiers)}"
+        '    <LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt" TIME_ALIGNABLE="true"/>\n'
+        '    <LOCALE COUNTRY_CODE="US" LANGUAGE_CODE="en"/>\n'
+        "</ANNOTATION_DOCUMENT>\n"
+    )
+
+
+def _tiers(report: Report) -> list[tuple[str, list[tuple[int, int, str]]]]:
+    """Segments, label by label, and the chunks below them where there are any."""
+    tiers = [
+        (track.name, [(each.start_ms, each.end_ms, track.label or SPEECH) for each in track.segments])
+        for track in report.tracks()
+    ]
+    if report.has_chunks:
+        for entry in report.channels:
+            spans = [
+                (chunk.start_ms, chunk.end_ms, f"chunk {chunk.index}")
+                for chunk in report.chunks()
+                if chunk.channel == entry.channel
+            ]
+            tiers.append((track_name(entry.channel, "chunks"), spans))
+    return tiers
+
+
+def _recording(report: Report, piece: Piece) -> str:
+    return report.name + ("" if piece.channel is None else f"-ch{piece.channel}")
+
+
+def _utterance(report: Report, piece: Piece) -> str:
+    # Of one length, so that the order of text is that of time, up to a day and more.
+    return f"{_recording(report, piece)}-{piece.start_ms:08d}-{piece.end_ms:08d}"
+
+
+def _s(time_ms: int) -> float:
+    return time_ms / 1000
