@@ -189,4 +189,5 @@ def test_other_texts_of_several_files_come_in_a_zip(client: httpx.Client, speech
 def test_json_of_several_files_is_an_array(client: httpx.Client, speech_like: Path, form: str) -> None:
     entries = several(client, speech_like, form).json()
     assert len(entries) == 3
-    assert entries[0] != [] and entries[1]["code"] == "unsupported_audio"
+    assert entries[0] != []
+    assert entries[1]["code"] == "unsupported_audio"
