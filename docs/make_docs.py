@@ -107,7 +107,7 @@ Made by `make docs`: every answer below was given by the service to the request 
 timings replaced by fixed ones.
 
 `POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
-own answer or problem) or as the body itself, and [options](options.md) as query parameters or form fields, the form
+own answer or problem, in texts one after the other or a zip: [chunks.md](chunks.md#forms-for-the-next-tool)) or as the body itself, and [options](options.md) as query parameters or form fields, the form
 winning. An answer's form is chosen by `format=`, else by `Accept`, else it is JSON. Audio is taken from the request
 alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it
 can reach.
@@ -125,7 +125,8 @@ the codes on any answer of one piece; stderr on the command line; `vad_warnings_
 TAIL = """## The speech itself: `format=wav`, `format=zip`
 
 `wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
-Both stream from disk: their size is bounded by nothing here.
+With `max_chunk_s` they hold chunks. Both stream from disk: their size is bounded by nothing here. `silence=zero`,
+`excerpt_rate`, `excerpt_channels`, `min_excerpt_s` and `time_map` are told in [chunks.md](chunks.md).
 
 ```sh
 curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
@@ -204,10 +205,13 @@ def option_tables(server: RunningServer) -> str:
     """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
     with server.client() as client:
         told = client.get("/options").json()
-    return "\n\n".join(
+    modes = [
         f"### `mode={mode['mode']}`{_USES[mode['use']]}\n\n{mode['title']}\n\n{_table(mode, told)}"
         for mode in told["modes"]
-    )
+    ]
+    chunks = {"mode": "", "use": None, "options": told["chunks"]}
+    title = "### Chunks, with any mode, of files\n\n[Chunks](chunks.md) says how they are made."
+    return "\n\n".join([*modes, f"{title}\n\n{_table(chunks, told)}"])
 
 
 def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
@@ -216,8 +220,9 @@ def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
     }
     lines = ["| option | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |"]
     for name, schema in mode["options"].items():
-        values = {model: str(defaults.get(name, schema["default"])).lower() for model, defaults in models.items()}
-        usual = values.get(told["default_model"], str(schema["default"]).lower())
+        plain = schema.get("default", "none")
+        values = {model: str(defaults.get(name, plain)).lower() for model, defaults in models.items()}
+        usual = values.get(told["default_model"], str(plain).lower())
         default = ", ".join([usual, *(f"`{model}` {value}" for model, value in values.items() if value != usual)])
         unit = schema.get("unit", "")
         lines.append(f"| `{name}` | {default} | {_range(schema)} | {unit} | {schema['description']} |")
@@ -227,6 +232,8 @@ def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
 def _range(schema: dict[str, Any]) -> str:
     if schema.get("type") == "boolean":
         return "true, false"
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
     number = next((part for part in schema.get("anyOf", []) if "minimum" in part), schema)
     low = number.get("minimum", number.get("exclusiveMinimum"))
     high = number.get("maximum", number.get("exclusiveMaximum"))
