@@ -107,7 +107,8 @@ Made by `make docs`: every answer below was given by the service to the request 
 timings replaced by fixed ones.
 
 `POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
-own answer or problem, in texts one after the other or a zip: [chunks.md](chunks.md#forms-for-the-next-tool)) or as the body itself, and [options](options.md) as query parameters or form fields, the form
+own answer or problem; of texts [one after the other or a zip](chunks.md#forms-for-the-next-tool)) or as the body
+itself, and [options](options.md) as query parameters or form fields, the form
 winning. An answer's form is chosen by `format=`, else by `Accept`, else it is JSON. Audio is taken from the request
 alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it
 can reach.
