@@ -98,6 +98,7 @@ class Merging:
             self._hold(event, events)
 
     def _hold(self, event: SpeechEnd, events: list[Event]) -> None:
+        self._held = None
         if event.segment.forced_end:
             self._give(event, events)
         else:
