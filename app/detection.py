@@ -26,6 +26,7 @@ from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, fo
 from app.observe import Observer
 from app.serving import Model
 from app.vad.chunks import Chunk, Chunker, new_chunker
+from app.vad.errors import InvalidOption
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation

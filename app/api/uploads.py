@@ -58,6 +58,8 @@ class UploadedFile:
     path: Path
     filename: str | None
     """As the client named it: never to be trusted, never used in a path."""
+    content_type: str | None = None
+    """Of its part of a form; None for a body that is the file."""
     size: int = 0
 
 
@@ -274,11 +276,11 @@ class _Sink:
             self._store.account(-file.size)
         self._paths.clear()
 
-    def _begin_file(self, filename: str | None) -> None:
+    def _begin_file(self, filename: str | None, content_type: str | None = None) -> None:
         if len(self._paths) >= self._store.max_files:
             raise UploadTooLarge(f"more than {self._store.max_files} files in one request")
         path, self._open = self._store.create()
-        file = UploadedFile(path, filename)
+        file = UploadedFile(path, filename, content_type)
         self._paths.append(file)
         self.upload.files.append(file)
 
@@ -318,7 +320,8 @@ class _Sink:
         name = parameters.get(b"name", b"").decode(errors="replace")
         filename = parameters.get(b"filename")
         if name == "file":
-            self._begin_file(None if filename is None else filename.decode(errors="replace"))
+            content_type = self._headers.get(b"content-type", b"").decode("latin-1")
+            self._begin_file(None if filename is None else filename.decode(errors="replace"), content_type)
         elif filename is not None:
             raise InvalidOption(name[:64] or "file", "files are sent in the form field 'file'")
         elif len(self.upload.fields) >= _MAX_FIELDS:

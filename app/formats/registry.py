@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.formats import annotations, pipeline, subtitles, tables
+from app.formats.channel_wavs import ChannelWavsRenderer
 from app.formats.excerpts import WavRenderer, ZipRenderer
 from app.formats.ndjson import NdjsonRenderer
 from app.formats.rendering import Format, document, joined, sorted_lines, text, text_in
@@ -48,7 +49,8 @@ FORMATS: tuple[Format, ...] = (
            element=lambda report: pipeline.labelstudio_task(report)[0]),
     Format("eaf", "application/xml; charset=utf-8", "eaf", text(pipeline.eaf_text)),
     Format("md", "text/markdown; charset=utf-8", "md", text_in(tables.markdown_text), ("text/markdown",)),
-    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True),
+    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True,
+           split=Format("wav", "application/zip", "speech.zip", ChannelWavsRenderer, needs_audio=True)),
     Format("zip", "application/zip", "zip", ZipRenderer, ("application/zip",), needs_audio=True),
 )  # fmt: skip
 """In the order they are told; the first one answers where none is asked for."""

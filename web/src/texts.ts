@@ -57,6 +57,7 @@ export const TEXTS = {
   warn_other_tracks: ['文件有多条音轨，只检测了其中一条', 'Several sound tracks; one was heard'],
   warn_late_start: ['声音晚于文件开头开始', 'The sound begins later than the file'],
   warn_time_gap: ['时间戳中有停顿（丢包？）', 'Pauses in the time stamps (lost packets?)'],
+  warn_channels_cancel: ['各声道反相，混合后几乎抵消', 'The channels cancel each other out when mixed'],
   warn_very_quiet: ['声音极小，可能漏检', 'Very quiet: speech may be missed'],
   warn_clipped: ['录音过载，已削波', 'Recorded too loud: clipped'],
   warn_band_limited: ['只有电话频带（4 kHz 以下）', 'Telephone bandwidth: nothing above 4 kHz'],
