@@ -89,7 +89,7 @@ def _jobs(
     return [
         Job(
             source=parameters.answer.source(file.path, file.content_type or request.headers.get("content-type", "")),
-            name=safe_name(file.filename),
+            name=safe_name(file.filename or request.path_params.get("filename")),
             request_id=request_id_of(request.scope),
             model=chosen.model,
             segmentation=segmentation,
