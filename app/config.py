@@ -76,15 +76,33 @@ class Settings(BaseSettings):
     gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most that the GPU allocator may take.")
     gpu_batch: int = Field(16, ge=1, le=1024, description="Blocks scored together on a GPU.")
 
-    max_requests: int = Field(0, ge=0, description="Requests inside at a time; 0: 8 x workers.")
-    max_queue: int = Field(0, ge=0, description="Requests waiting to get in; 0: 2 x max_requests.")
+    max_requests: int = Field(0, ge=0, description="Requests that are computed at a time; 0: 8 x workers.")
+    max_queue: int = Field(
+        0, ge=0, description="Requests whose upload is whole and that wait to be computed; 0: 2 x VAD_MAX_REQUESTS."
+    )
+    queue_timeout_s: float = Field(30, gt=0, description="s. Longest wait to be computed.")
+    max_uploads: int = Field(
+        0, ge=0, description="Uploads under way; 0: 4 x (VAD_MAX_REQUESTS + VAD_MAX_QUEUE). One client gets half."
+    )
     request_timeout_s: float = Field(600, gt=0, description="s. Longest that one request may take.")
     body_idle_timeout_s: float = Field(15, gt=0, description="s. Longest pause in an upload.")
     body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Least mean rate of an upload; 0: any.")
+    body_timeout_s: float = Field(
+        3600, gt=0, description="s. Longest upload; less where its length over VAD_BODY_MIN_RATE_KBPS is less."
+    )
+    linger_s: float = Field(
+        10, ge=0, description="s. How long the rest of a refused upload is read, so that its client sees the answer."
+    )
+    linger_mb: int = Field(1024, ge=0, description="MiB. How much of it is read.")
     max_upload_mb: int = Field(2048, ge=1, description="MiB. Largest upload.")
     max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, counted in decoded samples.")
+    decoded_mb: int = Field(
+        0, ge=0, description="MiB. Memory for decoded audio of all requests together; 0: 64 x workers."
+    )
     max_files: int = Field(64, ge=1, description="Files in one request.")
-    max_probability_minutes: float = Field(60, gt=0, description="min. Longest audio with `probabilities=true`.")
+    max_probability_minutes: float = Field(
+        60, gt=0, description="min. Longest audio of a request with `probabilities=true`."
+    )
     tmp_dir: Path | None = Field(None, description="Where uploads are kept while they are used; default: the system's.")
     tmp_budget_mb: int = Field(0, ge=0, description="MiB. Disk that all uploads together may take; 0: no limit.")
     ffmpeg: str | None = Field(None, description="The ffmpeg to use; default: the bundled one, else the PATH's.")
@@ -106,7 +124,12 @@ class Settings(BaseSettings):
     session_ttl_s: float = Field(30, ge=0, description="s. A live session waits so long for its client to come back.")
 
     api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
-    cors_origins: CommaList = Field(default_factory=list, description="Origins allowed by CORS, comma-separated.")
+    cors_origins: CommaList = Field(
+        default_factory=list, description="Origins allowed by CORS, and to open live streams, comma-separated."
+    )
+    allowed_hosts: CommaList = Field(
+        default_factory=list, description="Names it answers to, such as vad.example.com,*.example.org; empty: any."
+    )
     ui: bool = Field(True, description="Whether the page is served.")
     rate_limit: str = Field("", description="Requests of one client, such as 60/minute; empty: no limit.")
     guard_metrics: bool = Field(False, description="Whether /metrics asks for a key too.")
@@ -149,6 +172,16 @@ class Settings(BaseSettings):
     def requests_queued(self) -> int:
         """`max_queue` with its default filled in."""
         return self.max_queue or 2 * self.requests_inside
+
+    @property
+    def decoded_bytes(self) -> int:
+        """`decoded_mb` with its default filled in, in bytes."""
+        return (self.decoded_mb or 64 * self.workers) << 20
+
+    @property
+    def uploads_at_a_time(self) -> int:
+        """`max_uploads` with its default filled in."""
+        return self.max_uploads or 4 * (self.requests_inside + self.requests_queued)
 
 
 def variable_name(field: str) -> str:

@@ -5,24 +5,23 @@ audio (blocks at the model's rate) -> model (events) -> report (what every outpu
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
-from typing_extensions import Self
 
 from app.analyses import Analysis
 from app.audio.channel import Channel
-from app.audio.choose import open_decoder
-from app.audio.decode import Block, Decoder
-from app.audio.limits import AudioLimits
-from app.audio.resample import Resampler
+from app.audio.input import AudioInput
+from app.audio.passes import AudioPolicy
 from app.audio.source import AudioSource, open_audio
+from app.audio.stop import Stop
 from app.engine.backend import Cost
 from app.engine.engine import Engine
-from app.engine.walk import RowEvents, walk
+from app.engine.gate import Gate, Shares
+from app.engine.turnstile import Turnstile
+from app.engine.walk import RowEvents, blocks_in_flight, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
 from app.serving import Model
@@ -33,14 +32,12 @@ from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation
 from app.warnings import AnswerWarning, codes_of
 
-_PASS_FRAMES = 1 << 16
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is asked of one file."""
 
-    path: Path
+    source: AudioInput
     name: str
     """For the report; already harmless."""
     request_id: str
@@ -54,6 +51,10 @@ class Job:
     """What the door has to tell of the request."""
     keep_for: str | None = None
     """Who may use the posteriors afterwards; None: they are not kept."""
+    client: str = ""
+    """Whose share of the memory it takes."""
+    allowance: "ProbabilityAllowance | None" = None
+    """What it shares with the other files of its request; None: it is alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,6 @@ class Progress:
     expected_ms: int | None
     chunks: list[Chunk] = field(default_factory=list)
     """Where chunks are asked for; the last ones are known in the end, and in the report."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioPolicy:
-    """How audio files are read."""
-
-    limits: AudioLimits
-    ffmpeg: Path | None
-    block_seconds: float
-    max_probability_s: float
 
 
 @dataclass(slots=True)
@@ -95,6 +86,20 @@ class _Row:
         return join_posteriors(self.posteriors)
 
 
+class ProbabilityAllowance:
+    """How much of a request's probabilities may still be told: they are held in memory until its answer is made."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = self._left_s = limit_s
+
+    def take(self, seconds: float) -> None:
+        """So much more. Raises `InvalidOption` when it is too much."""
+        self._left_s -= seconds
+        if self._left_s < 0:
+            limit = f"{self._limit_s / 60:g} minutes"
+            raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
+
+
 class Detector:
     """The engine, and a way to read files for it."""
 
@@ -102,6 +107,16 @@ class Detector:
         self.engine = engine
         self.audio = audio
         self.observer = observer
+        # One budget over all runs, in fair shares: so many blocks of so many channels are what memory goes into.
+        self.memory = Turnstile(
+            Gate(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
+            "too much audio is being decoded; please try again in a moment",
+        )
+        self.kept = Shares(audio.kept_bytes)
+
+    def new_allowance(self) -> ProbabilityAllowance:
+        """What the files of one request share."""
+        return ProbabilityAllowance(self.audio.max_probability_s)
 
     def start(self, job: Job) -> "Run":
         """A run that is driven by iterating it."""
@@ -129,16 +144,21 @@ class Run:
         self._cost = Cost()
         self._rows: list[_Row] = []
         self._report: Report | None = None
+        self._stop = Stop()
+        self._allowance = job.allowance or detector.new_allowance()
+        self._kept_bytes: int | None = None if job.keep_for is None else 0
+        """Counted in `Detector.kept`; None when the posteriors are not to be kept, or not any more."""
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Found segments and progress, block by block. Closing it stops the work within one block."""
         model, segmentation = self._job.model, self._job.segmentation
         source = await self._open()
-        found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
-        async with aclosing(found):
-            async for step in found:
-                yield self._take(step, source)
+        async with self._memory(source):
+            found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=True), self._cost)
+            async with aclosing(found):
+                async for step in found:
+                    yield self._take(step, source)
         for row in self._rows:
             if row.chunker is not None:
                 row.chunks.extend(row.chunker.finish(source.duration_ms))
@@ -147,6 +167,21 @@ class Run:
         observer.file_done(model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
 
+    @asynccontextmanager
+    async def _memory(self, source: AudioSource) -> AsyncIterator[None]:
+        """Room for what this run has in memory while it runs. Closes the source when there is none in time."""
+        held = source.bytes_held(blocks_in_flight(self._job.model.backends[0]))
+        try:
+            room = await self._detector.memory.enter(self._job.client, held)
+        except BaseException:
+            source.close()
+            raise
+        try:
+            yield
+        finally:
+            self._detector.memory.leave(room)
+            self._give_back_kept()
+
     def report(self) -> Report:
         """The whole answer; after `steps` has ended."""
         if self._report is None:
@@ -154,7 +189,7 @@ class Run:
         return self._report
 
     def _made(self, source: AudioSource) -> Report:
-        info, model = source.info, self._job.model
+        model = self._job.model
         device = "cpu" if self._cost.degraded else model.device
         channels = tuple(self._channel(row) for row in self._rows)
         return Report(
@@ -163,14 +198,7 @@ class Run:
             model=model.info,
             device=device,
             degraded=self._cost.degraded,
-            audio=AudioSummary(
-                duration_ms=source.duration_ms,
-                sample_rate=info.sample_rate,
-                channels=info.channels,
-                format=info.format,
-                subtype=info.subtype,
-                truncated=source.truncated,
-            ),
+            audio=_summary(source),
             channels=channels,
             options=self._job.segmentation.document(),
             timing=Timing(
@@ -198,18 +226,21 @@ class Run:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
+            # A decoder may hang before it tells what the file is, and its thread with it.
+            self._stop.stop()
             opening.add_done_callback(_close_opened)
             raise
 
     def _open_in_thread(self) -> AudioSource:
         audio, grid = self._detector.audio, self._job.model.grid
         return open_audio(
-            self._job.path,
+            self._job.source,
             sample_rate=grid.sample_rate,
             channel=self._job.channel,
             block_seconds=audio.block_seconds,
             limits=audio.limits,
             ffmpeg=audio.ffmpeg,
+            stop=self._stop,
         )
 
     def _take(self, step: RowEvents, source: AudioSource) -> Progress:
@@ -241,10 +272,29 @@ class Run:
         return row if channel == "split" else None
 
     def _keep(self, row: _Row, posteriors: Posteriors) -> None:
-        limit_s = self._detector.audio.max_probability_s
-        if self._job.probabilities and row.frames * self._frame_ms > limit_s * 1000:
-            raise InvalidOption("probabilities", f"can be had for audio of up to {limit_s / 60:g} minutes")
+        """Keep the posteriors of a step, as long as that is within bounds: nobody knows how long the audio is."""
+        if self._job.probabilities:
+            self._allowance.take(len(posteriors) * self._frame_ms / 1000)
+        elif self._kept_bytes is None:
+            return
         row.posteriors.append(posteriors)
+        if self._kept_bytes is None:
+            return
+        if self._detector.kept.fits(self._job.client, posteriors.nbytes):
+            self._detector.kept.take(self._job.client, posteriors.nbytes)
+            self._kept_bytes += posteriors.nbytes
+            return
+        # More than may be kept: the answer will say that nothing is.
+        self._give_back_kept()
+        self._kept_bytes = None
+        if not self._job.probabilities:
+            for each in self._rows:
+                each.posteriors.clear()
+
+    def _give_back_kept(self) -> None:
+        if self._kept_bytes:
+            self._detector.kept.give_back(self._job.client, self._kept_bytes)
+            self._kept_bytes = 0
 
     def _channel(self, row: _Row) -> ChannelSegments:
         labels = self._job.model.grid.labels
@@ -269,37 +319,30 @@ class Run:
         columns = heard.members if heard.members is not None else heard.speech[:, None]
         return {name: _rounded(columns[:, index]) for index, name in enumerate(names)}
 
-    def analysis(self) -> Analysis:
-        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them."""
+    def analysis(self) -> Analysis | None:
+        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them. None when they
+        have become too many."""
+        if self._kept_bytes is None:
+            return None
         rows = tuple((row.channel, row.joined()) for row in self._rows)
         return Analysis(self.report(), rows, self._job.model)
 
 
-class SourcePasses:
-    """Fresh passes over a file's decoded samples at its own rate; leaving the context ends all of them."""
-
-    def __init__(self, path: Path, audio: AudioPolicy, sample_rate: int | None = None) -> None:
-        """`sample_rate`: of the passes, where it is not to be the file's own."""
-        self._path, self._audio, self._sample_rate = path, audio, sample_rate
-        self._decoders: list[Decoder] = []
-
-    def blocks(self) -> Iterator[Block]:
-        """Float32 [n, channels], from the beginning; blocking."""
-        decoder = open_decoder(self._path, self._audio.limits, self._audio.ffmpeg)
-        self._decoders.append(decoder)
-        rate = decoder.info.sample_rate
-        resampler = Resampler(rate, self._sample_rate or rate, decoder.info.channels)
-        while len(block := decoder.read(_PASS_FRAMES)):
-            yield resampler.process(block)
-        yield resampler.flush()
-        decoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for decoder in self._decoders:
-            decoder.close()
+def _summary(source: AudioSource) -> AudioSummary:
+    info, clock, (track, tracks) = source.info, source.clock_facts, source.track
+    return AudioSummary(
+        duration_ms=source.duration_ms,
+        sample_rate=info.sample_rate,
+        channels=info.channels,
+        format=info.format,
+        subtype=info.subtype,
+        truncated=source.truncated,
+        track=track,
+        tracks=tracks,
+        late_start_ms=clock.late_start_ms,
+        time_gap_ms=clock.gap_ms,
+        time_gaps=tuple((gap.at_ms, gap.duration_ms) for gap in clock.gaps),
+    )
 
 
 def _rounded(values: "np.ndarray") -> list[float]:

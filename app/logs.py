@@ -40,6 +40,10 @@ def configure_logging(form: Literal["auto", "json", "console"], level: str) -> N
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # What libraries say when they are debugged is the traffic itself: heads with keys, bodies, form fields.
+    if level == "debug":
+        root.setLevel(logging.INFO)
+        logging.getLogger("app").setLevel(logging.DEBUG)
     server = logging.getLogger("uvicorn.error")
     server.name = "uvicorn"
     server.addFilter(_says_nothing_of_sockets)

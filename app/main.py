@@ -20,11 +20,14 @@ from app.analyses import AnalysisStore
 from app.api import analyses, catalogue, detect, errors, live, ops, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
-from app.api.admission import AdmissionMiddleware, Gate
+from app.api.admission import Admission, AdmissionLimits, AdmissionMiddleware
 from app.api.answers import WARNINGS_HEADER
+from app.api.hosts import HostMiddleware
+from app.api.linger import LingerLimits, LingerMiddleware
 from app.api.metrics import Metrics
 from app.api.observe import ObserveMiddleware
 from app.api.request_id import RequestIdMiddleware
+from app.api.safe_headers import SafeHeadersMiddleware
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
@@ -72,7 +75,7 @@ def create_app(
     service = Service(
         version=__version__,
         registry=registry,
-        gate=Gate(settings.requests_inside, settings.requests_queued, metrics),
+        admission=Admission(_admission_limits(settings), metrics),
         analyses=AnalysisStore(settings.max_analyses, settings.analyses_mb * _MIB, settings.analysis_ttl_s),
         metrics=metrics,
         request_timeout_s=settings.request_timeout_s,
@@ -86,6 +89,7 @@ def create_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, service, load, on_failed_start),
+        redirect_slashes=False,  # they would lead to whatever host the request names
     )
     app.state.service = service
     errors.install(app)
@@ -105,12 +109,13 @@ def _harmless(settings: Settings) -> dict[str, float]:
         "max_audio_hours": settings.max_audio_hours,
         "max_requests": settings.requests_inside,
         "max_queue": settings.requests_queued,
+        "max_uploads": settings.uploads_at_a_time,
     }
 
 
 def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
     """Innermost first: who is let in is decided before whether there is room."""
-    app.add_middleware(AdmissionMiddleware, gate=service.gate)
+    app.add_middleware(AdmissionMiddleware, admission=service.admission)
     app.add_middleware(
         AccessMiddleware,
         keys=settings.api_keys,
@@ -122,12 +127,15 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["Authorization", "Content-Disposition", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER],
         )
+    app.add_middleware(HostMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins)
     app.add_middleware(ObserveMiddleware, metrics=service.metrics)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(SafeHeadersMiddleware)
+    app.add_middleware(LingerMiddleware, limits=LingerLimits(settings.linger_s, settings.linger_mb * _MIB))
     if traces.asked_for():
         app.add_middleware(traces.TraceMiddleware)
 
@@ -165,7 +173,10 @@ async def _start_or_tell(
 
 async def _start(settings: Settings, service: Service, load: Load | None) -> None:
     """Load the models off the event loop, so that `/health/live` answers meanwhile."""
-    await asyncio.to_thread(service.uploads.prepare)
+    try:
+        await asyncio.to_thread(service.uploads.prepare)
+    except OSError as error:
+        raise OSError(f"VAD_TMP_DIR: uploads cannot be kept below {service.uploads.place}: {error.strerror}") from None
     connect_gauges(service)
     runtime = await start_runtime(settings, service.registry, service.metrics, load)
     service.hub = Hub(runtime.engine, _live_limits(settings), settings.live_batch_ms / 1000, service.metrics)
@@ -176,12 +187,22 @@ async def _start(settings: Settings, service: Service, load: Load | None) -> Non
     log.info("ready", model=default.info.id, models=names, device=default.device)
 
 
+def _admission_limits(settings: Settings) -> AdmissionLimits:
+    return AdmissionLimits(
+        uploads=settings.uploads_at_a_time,
+        requests=settings.requests_inside,
+        queue=settings.requests_queued,
+        queue_timeout_s=settings.queue_timeout_s,
+    )
+
+
 def _upload_limits(settings: Settings) -> UploadLimits:
     return UploadLimits(
         max_bytes=settings.max_upload_mb * _MIB,
         max_files=settings.max_files,
         idle_timeout_s=settings.body_idle_timeout_s,
         min_bytes_per_s=settings.body_min_rate_kbps * 1000,
+        timeout_s=settings.body_timeout_s,
         budget_bytes=settings.tmp_budget_mb * _MIB,
     )
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.limits import AudioLimits
+from app.audio.passes import AudioPolicy
 from app.config import Settings
-from app.detection import AudioPolicy, Detector
+from app.detection import Detector
 from app.engine.device import DeviceMemory, choose_device, choose_dtype, prepare_process
 from app.engine.engine import Engine
 from app.models import Choice, Models
@@ -116,7 +117,12 @@ async def start_runtime(
     audio = audio_policy(settings)
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
     loader = ModelLoader(settings, registry)
-    engine = Engine(workers=settings.workers, memory=DeviceMemory(settings.memory_cleanup))
+    engine = Engine(
+        workers=settings.workers,
+        # One for each run: a decoder that stands still holds its thread, and must not hold anybody else's.
+        readers=settings.requests_inside,
+        memory=DeviceMemory(settings.memory_cleanup),
+    )
     models = Models(
         engine,
         load or loader.load,
@@ -158,4 +164,8 @@ def audio_policy(settings: Settings) -> AudioPolicy:
         ffmpeg=find_ffmpeg(settings.ffmpeg),
         block_seconds=settings.block_seconds,
         max_probability_s=settings.max_probability_minutes * 60,
+        decoded_bytes=settings.decoded_bytes,
+        # So that one client, who has half of it, can fill the place in which analyses are kept.
+        kept_bytes=2 * settings.analyses_mb << 20,
+        patience_s=settings.request_timeout_s,
     )

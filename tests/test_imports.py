@@ -52,7 +52,8 @@ KNOWN_BY_THE_LIST_ALONE = {
     "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py", "app/vad/segmenters/streaming.py"),
     "app.vad.segmenters.streaming": ("app/vad/segmenters/registry.py",),
     "app.formats.annotations": ("app/formats/*",),
-    "app.formats.excerpts": ("app/formats/*",),
+    # Beside the formats: who answers adds its time map to any form.
+    "app.formats.excerpts": ("app/formats/*", "app/api/*", "app/cli/output.py"),
     "app.formats.ndjson": ("app/formats/*",),
     "app.formats.subtitles": ("app/formats/*",),
     "app.formats.tables": ("app/formats/*",),

@@ -1,7 +1,8 @@
 """Who may come in, as pure ASGI: API keys, and how often one client may ask.
 
 Keys are compared in constant time. `Authorization: Bearer KEY` or `X-API-Key: KEY`; a WebSocket, for which browsers
-send no headers, may carry it as `api_key` in the query.
+send no headers, may carry it as `api_key` in the query. Where several are sent, as by clients behind a proxy that has
+one of its own, one right key is enough.
 """
 
 import hashlib
@@ -15,14 +16,14 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.errors import TooManyRequests, Unauthorized, problem_of, problem_response
+from app.api.errors import TooManyRequests, Unauthorized, refuse
 from app.api.paths import treatment_of
-from app.api.request_id import request_id_of
 from app.observe import Observer
 from app.vad.errors import VadError
 
 _CLIENT_KEY = "vad.client"
-_WS_POLICY_VIOLATION = 1008
+_MOST_KEYS = 8
+"""Of one request that are looked at."""
 
 
 def client_of(scope: Scope) -> str:
@@ -56,7 +57,7 @@ class AccessMiddleware:
             try:
                 self._check(scope)
             except VadError as error:
-                await _refuse(error, scope, receive, send)
+                await refuse(error, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -65,12 +66,13 @@ class AccessMiddleware:
 
     def _check(self, scope: Scope) -> None:
         if self._digests:
-            given = _digest(_given_key(scope))
-            # Every key is compared, so that time does not tell which one matched.
-            if sum(hmac.compare_digest(given, digest) for digest in self._digests) == 0:
+            given = [_digest(key) for key in _given_keys(scope)]
+            # All are compared with all, so that time does not tell which one matched.
+            right = [each for each in given if sum(hmac.compare_digest(each, digest) for digest in self._digests)]
+            if not right:
                 self._observer.rejected("unauthorized")
                 raise Unauthorized("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-            scope[_CLIENT_KEY] = given[:16]
+            scope[_CLIENT_KEY] = right[0][:16]
         if self._limit is not None and not self._limiter.hit(self._limit, client_of(scope)):
             self._observer.rejected("rate_limited")
             raise TooManyRequests(f"more than {self._limit}")
@@ -80,29 +82,17 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _given_key(scope: Scope) -> str:
+def _given_keys(scope: Scope) -> list[str]:
     headers = Headers(scope=scope)
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer":
-        return token.strip()
-    if "x-api-key" in headers:
-        return headers["x-api-key"]
+    schemes = [value.partition(" ") for value in headers.getlist("authorization")]
+    keys = [token.strip() for scheme, _, token in schemes if scheme.lower() == "bearer"]
+    keys += headers.getlist("x-api-key")
     if scope["type"] == "websocket":
         query: str = scope.get("query_string", b"").decode(errors="replace")
-        return parse_qs(query).get("api_key", [""])[0]
-    return ""
+        keys += parse_qs(query).get("api_key", [])
+    return keys[:_MOST_KEYS]
 
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
-
-
-async def _refuse(error: VadError, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
-            return
-    response = problem_response(problem_of(error, request_id_of(scope)), {"Connection": "close"})
-    await response(scope, receive, send)

@@ -1,61 +1,151 @@
 """Admission, as pure ASGI: whether there is room is decided before a byte of the body is read.
 
-At most `inside` requests run and `queued` wait. The next one is answered 503 with `Retry-After` and `Connection: close`
-at once, so that its client does not send a large body first.
+Two gates, because the two things that a request needs are so different. Room for uploads is cheap, and there is much of
+it: a slow body costs a descriptor and a little disk. Places for computing are few. So a request has room for its upload
+until its body is whole, then waits in line for a place, for so long and no longer, and has the place until its answer
+has been sent. Slow uploads thus keep nobody from computing. Both gates deal fair shares (`app.engine.gate`) to clients,
+each of which is its key, else its address.
+
+`AdmissionMiddleware` owns what a request holds, from its arrival to the end of its answer; routes say when they need
+the place (`take_place`).
 """
 
-import asyncio
-import random
+from dataclasses import dataclass
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.errors import problem_of, problem_response
+from app.api.access import client_of
+from app.api.connection import while_connected
+from app.api.errors import refuse
 from app.api.paths import costs
-from app.api.request_id import request_id_of
+from app.engine.gate import Gate, State, Ticket
+from app.engine.turnstile import Turnstile
 from app.observe import Observer
 from app.vad.errors import NotReady, Overloaded, VadError
 
+_FULL = "the service is full; please try again in a moment"
+_VISIT_KEY = "vad.visit"
+_MARGIN_S = 5
+"""Over the time that a request may wait: the line itself ends the wait, with the better words."""
 
-class Gate:
-    """Counts who is inside and who waits. One per application."""
 
-    def __init__(self, inside: int, queued: int, observer: Observer | None = None) -> None:
-        self.inside_limit = inside
-        self.queue_limit = queued
-        self.inside = 0
-        self.queued = 0
+@dataclass(frozen=True, slots=True)
+class AdmissionLimits:
+    """How many requests, of all clients together."""
+
+    uploads: int
+    """Bodies being received."""
+    requests: int
+    """Being computed and answered."""
+    queue: int
+    """Received, and waiting for a place."""
+    queue_timeout_s: float
+    """The longest wait for a place."""
+
+
+class Admission:
+    """Both gates. One per application."""
+
+    def __init__(self, limits: AdmissionLimits, observer: Observer | None = None) -> None:
+        self.limits = limits
         self.closed = False
         self._observer = observer or Observer()
-        self._permits = asyncio.Semaphore(inside)
+        self._uploads = Gate(limits.uploads)
+        places = Gate(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
+        self._places = Turnstile(places, _FULL)
 
-    async def enter(self) -> None:
-        """Wait for room inside. Raises `Overloaded` when too many wait already, `NotReady` when closed."""
+    @property
+    def uploads(self) -> int:
+        """Requests whose body is being received."""
+        return self._uploads.shares.taken
+
+    @property
+    def inside(self) -> int:
+        """Requests that have a place."""
+        return self._places.gate.shares.taken
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for one."""
+        return self._places.gate.waiting
+
+    def arrive(self, client: str) -> "Visit":
+        """A request begins. Raises `Overloaded` when there is no room for its upload, or would be no place in the line
+        after it, and `NotReady` when the service shuts down."""
         if self.closed:
             self._observer.rejected("not_ready")
             raise NotReady("the service is shutting down")
-        if self._permits.locked() and self.queued >= self.queue_limit:
-            self._observer.rejected("overloaded")
-            raise Overloaded("the service is full; please try again in a moment")
-        self.queued += 1
-        try:
-            await self._permits.acquire()
-        finally:
-            self.queued -= 1
-        self.inside += 1
+        # A line that is full is full of whole uploads, which no slow client can do: the body would come for nothing.
+        if self._places.gate.would_refuse(client):
+            raise self.refused()
+        room = self._uploads.arrive(client, 0.0)
+        if room.state is not State.ADMITTED:
+            raise self.refused()
+        return Visit(self, client, room)
 
-    def leave(self) -> None:
-        """Give the room back."""
-        self.inside -= 1
-        self._permits.release()
+    def refused(self) -> Overloaded:
+        """Count a refusal; the error to tell it with."""
+        self._observer.rejected("overloaded")
+        return Overloaded(_FULL)
+
+    async def enter(self, client: str) -> Ticket:
+        """Wait for a place. Raises `Overloaded`."""
+        try:
+            return await self._places.enter(client)
+        except Overloaded:
+            raise self.refused() from None
+
+    def give_back_room(self, room: Ticket) -> None:
+        """Of an upload; more than once is as good as once."""
+        self._uploads.leave(room)
+
+    def give_back_place(self, place: Ticket) -> None:
+        """The next in line has it at once."""
+        self._places.leave(place)
+
+
+class Visit:
+    """What one request holds."""
+
+    def __init__(self, admission: Admission, client: str, room: Ticket) -> None:
+        self._admission, self._client, self._room = admission, client, room
+        self._place: Ticket | None = None
+
+    async def take_place(self) -> None:
+        """The body is whole: wait for a place. Raises `Overloaded`."""
+        self._admission.give_back_room(self._room)
+        if self._place is None:
+            self._place = await self._admission.enter(self._client)
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How long `take_place` may take."""
+        return self._admission.limits.queue_timeout_s
+
+    def end(self) -> None:
+        """Give everything back."""
+        self._admission.give_back_room(self._room)
+        if self._place is not None:
+            self._admission.give_back_place(self._place)
+
+
+async def take_place(request: Request) -> None:
+    """Wait until the request may compute, unless its client goes away. To be called when its body has been read.
+
+    Raises `Overloaded` when the line is full or the wait too long, and `ClientDisconnect`.
+    """
+    visit: Visit = request.scope[_VISIT_KEY]
+    await while_connected(request, visit.take_place(), visit.longest_wait_s + _MARGIN_S)
 
 
 class AdmissionMiddleware:
-    """Lets requests that cost something through the gate, one by one. Probes, metrics and the documentation answer when
-    the service is full."""
+    """Lets requests that cost something through the gates, one by one. Probes, metrics and the documentation answer
+    when the service is full."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app
-        self._gate = gate
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -63,16 +153,12 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            await self._gate.enter()
+            visit = self._admission.arrive(client_of(scope))
         except VadError as error:
-            await self._refuse(error, scope, receive, send)
+            await refuse(error, scope, receive, send)
             return
+        scope[_VISIT_KEY] = visit
         try:
             await self._app(scope, receive, send)
         finally:
-            self._gate.leave()
-
-    async def _refuse(self, error: VadError, scope: Scope, receive: Receive, send: Send) -> None:
-        # Spread over some seconds, so that the refused do not all come back at once.
-        headers = {"Retry-After": str(random.randint(1, 5)), "Connection": "close"}  # noqa: S311
-        await problem_response(problem_of(error, request_id_of(scope)), headers)(scope, receive, send)
+            visit.end()

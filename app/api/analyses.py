@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.answers import disposition, warning_header
 from app.api.detect import PROBLEMS, answer_forms
 from app.api.parameters import documented_parameters, read_parameters
@@ -51,6 +52,7 @@ async def segments(request: Request, identifier: str) -> Response:
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
     preset = parameters.answer.preset
     segmentation = models.with_preset(analysis.model, preset).segmentation(parameters.segmenter)
+    await take_place(request)
     report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
     report = with_time_map(report, parameters.answer)
     content = await service.threads.run(_rendered, form, Answering(parameters.answer.lang), report)
@@ -75,6 +77,7 @@ async def curve(
         raise InvalidOption("points", f"1 to {_MAX_POINTS}")
     if not 0 <= start_ms < stop_ms:
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
+    await take_place(request)
     found = await service.threads.run(analysis.curve, start_ms, min(stop_ms, duration_ms), points)
     answer = CurveDocument.model_construct(
         frame_ms=analysis.model.grid.frame_ms,

@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from app.api.call import Call
 from app.api.connection import while_connected
 from app.api.errors import problem_of
-from app.detection import Job, Progress, Run, SourcePasses
+from app.audio.passes import SourcePasses
+from app.detection import Job, Progress, Run
 from app.formats.rendering import Answering, Format, Renderer
 from app.formats.report import Report
 from app.formats.time_map import with_time_map
@@ -105,7 +106,8 @@ def _report(call: Call, job: Job, run: Run) -> Report:
     """With the id under which the posteriors are kept, if that was asked for; null when there is no room for them."""
     report, extras = run.report(), dict[str, Any]()
     if job.keep_for is not None:
-        extras["analysis_id"] = call.service.analyses.keep(run.analysis(), job.keep_for)
+        analysis = run.analysis()
+        extras["analysis_id"] = None if analysis is None else call.service.analyses.keep(analysis, job.keep_for)
     return with_time_map(replace(report, extras=extras), call.answer)
 
 
@@ -164,7 +166,7 @@ async def _audio_answer(call: Call) -> Response:
     run = await while_connected(call.request, call.detector.run(job), call.service.request_timeout_s)
     report = _report(call, job, run)
     rate = call.answer.excerpt_rate
-    passes = call.resources.enter_context(SourcePasses(job.path, call.detector.audio, rate))
+    passes = call.resources.enter_context(SourcePasses(job.source, call.detector.audio, rate))
     renderer = call.format.new(Answering(call.answer.lang, passes.blocks, call.answer))
     pieces = await threads.run(renderer.finish, report)
     first = await threads.run(next, pieces, b"")

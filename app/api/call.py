@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
-from app.detection import Detector, Job
+from app.detection import Detector, Job, ProbabilityAllowance
 from app.formats.rendering import Format
 from app.formats.report import safe_name
 from app.models import Chosen, Models
@@ -44,7 +45,7 @@ class Call:
 async def open_call(
     request: Request, fixed: Mapping[str, str] | None = None, name_model: NameModel = as_called
 ) -> AsyncIterator[Call]:
-    """Receive the body and check every option, the query's before the body.
+    """Receive the body, check every option, the query's before the body, and wait for a place to compute.
 
     `fixed`: options that stand under the request's own. Raises what can be wrong with any of it.
     """
@@ -64,10 +65,14 @@ async def open_call(
         parameters = read_parameters(request, upload.fields)
         chosen = await chosen_by(parameters)
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
+        if parameters.answer.channel_choice == "split":
+            form = form.split or form
         if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
-        jobs = _jobs(request, upload, parameters, chosen, fixed)
+        allowance = runtime.detector.new_allowance()
+        jobs = _jobs(request, upload, parameters, chosen, fixed, allowance)
+        await take_place(request)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
 
@@ -77,12 +82,14 @@ def _jobs(
     parameters: Parameters,
     chosen: Chosen,
     fixed: Mapping[str, str],
+    allowance: ProbabilityAllowance,
 ) -> list[Job]:
     segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
+    client = client_of(request.scope)
     return [
         Job(
-            path=file.path,
-            name=safe_name(file.filename),
+            source=parameters.answer.source(file.path, file.content_type or request.headers.get("content-type", "")),
+            name=safe_name(file.filename or request.path_params.get("filename")),
             request_id=request_id_of(request.scope),
             model=chosen.model,
             segmentation=segmentation,
@@ -90,7 +97,9 @@ def _jobs(
             probabilities=parameters.answer.probabilities,
             members=parameters.answer.members,
             warnings=chosen.warnings,
-            keep_for=client_of(request.scope) if parameters.answer.keep else None,
+            keep_for=client if parameters.answer.keep else None,
+            client=client,
+            allowance=allowance,
         )
         for file in upload.files
     ]

@@ -1,6 +1,7 @@
 """The one table from domain errors to HTTP statuses, and problem+json (RFC 9457) for every error, the framework's own
 included."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from app.analyses import NoSuchAnalysis
 from app.api.request_id import request_id_of
@@ -21,6 +23,7 @@ from app.vad import errors as domain
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
+_WS_POLICY_VIOLATION = 1008
 
 
 class UploadTooLarge(domain.VadError):
@@ -47,6 +50,18 @@ class Unauthorized(domain.VadError):
     code = "unauthorized"
 
 
+class ForeignOrigin(domain.VadError):
+    """A page of another origin opens a live stream."""
+
+    code = "foreign_origin"
+
+
+class UnknownHost(domain.VadError):
+    """The request is meant for a host of another name."""
+
+    code = "unknown_host"
+
+
 class TooManyRequests(domain.VadError):
     """This client asks too often."""
 
@@ -65,10 +80,13 @@ TABLE: Mapping[type[domain.VadError], Kind] = {
     domain.NoAudio: Kind(400, "No audio"),
     BadRequest: Kind(400, "Bad request"),
     Unauthorized: Kind(401, "Key missing or wrong"),
+    ForeignOrigin: Kind(403, "Foreign origin"),
     NoSuchSession: Kind(404, "No such session"),
     NoSuchAnalysis: Kind(404, "No such analysis"),
     BodyTimeout: Kind(408, "Upload too slow"),
     UploadTooLarge: Kind(413, "Upload too large"),
+    UnknownHost: Kind(421, "Unknown host"),
+    domain.NothingAcceptable: Kind(406, "Not acceptable"),
     domain.UnsupportedAudio: Kind(415, "Unsupported audio"),
     domain.InvalidAudio: Kind(422, "Invalid audio"),
     domain.AudioTooLong: Kind(422, "Audio too long"),
@@ -122,13 +140,26 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
     """The answer that carries a problem document."""
     status = int(document["status"])
     all_headers = dict(headers or {})
-    if status in (503, 429):
+    if status == 503:
+        # Spread over some seconds, so that the refused do not all come back at once.
+        all_headers.setdefault("Retry-After", str(random.randint(1, 5)))  # noqa: S311
+    if status == 429:
         all_headers.setdefault("Retry-After", "1")
     if status == 500:
         all_headers["Connection"] = "close"  # the server closes it after an exception; say so
     if status == 401:
         all_headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(dict(document), status, headers=all_headers, media_type=PROBLEM_JSON)
+
+
+async def refuse(error: domain.VadError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or a handshake, with an error, from a middleware."""
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
+            return
+    await problem_response(problem_of(error, request_id_of(scope)))(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -31,8 +31,9 @@ class Metrics(Observer):
         self.duration = Histogram(
             "http_request_duration_seconds", "Request time.", ["method", "path"], buckets=_SECONDS, registry=registry
         )
-        self.inflight = Gauge("vad_inflight", "Requests inside.", registry=registry)
-        self.queue_depth = Gauge("vad_queue_depth", "Requests waiting to get in.", registry=registry)
+        self.uploads = Gauge("vad_uploads", "Requests whose body is being received.", registry=registry)
+        self.inflight = Gauge("vad_inflight", "Requests that have a place for computing.", registry=registry)
+        self.queue_depth = Gauge("vad_queue_depth", "Requests waiting for a place.", registry=registry)
         self.queue_wait = Histogram(
             "vad_queue_wait_seconds", "A block's wait for a thread.", buckets=_SHORT_SECONDS, registry=registry
         )

@@ -16,7 +16,7 @@ router = APIRouter(tags=["operation"])
 class HealthDocument(Document):
     """State of the service."""
 
-    status: str = Field(description="ready, loading, draining or failed.")
+    status: str = Field(description="ready, loading, draining, failed, or unwritable: no upload can be kept.")
     version: str
     uptime_s: float
     model: ModelDocument | None = Field(description="The default one.")
@@ -24,8 +24,9 @@ class HealthDocument(Document):
     fallback: str | None = Field(description="Why another model serves than the one that was asked for; else null.")
     device: str | None
     workers: int | None
-    inflight: int = Field(description="Requests inside.")
-    queue: int = Field(description="Requests waiting to get in.")
+    uploads: int = Field(description="Requests whose body is being received.")
+    inflight: int = Field(description="Requests that have a place for computing.")
+    queue: int = Field(description="Requests waiting for a place.")
     limits: dict[str, Any]
 
 
@@ -51,8 +52,9 @@ async def health(request: Request) -> JSONResponse:
         fallback=None if models is None else models.fallback,
         device=None if default is None else default.device,
         workers=None if runtime is None else runtime.engine.workers,
-        inflight=service.gate.inside,
-        queue=service.gate.queued,
+        uploads=service.admission.uploads,
+        inflight=service.admission.inside,
+        queue=service.admission.queued,
         limits=dict(service.settings),
     )
     return JSONResponse(answer.dump(), 200 if state == "ready" else 503)

@@ -9,7 +9,7 @@ class Treatment:
 
     prefix: str
     costs: bool = False
-    """Whether a request passes admission: it brings a body, and work."""
+    """Whether a request passes admission: it brings a body, or work, or both."""
     needs_key: bool = False
     quiet: bool = False
     """Whether requests are left out of the log (but for debugging) and of traces: probes come all the time."""
@@ -18,8 +18,10 @@ class Treatment:
 TREATMENTS = (
     Treatment("/vad/stream", needs_key=True),
     Treatment("/vad", costs=True, needs_key=True),
+    Treatment("/vad/", costs=True, needs_key=True),  # with a file's name behind it, as `curl -T` sends it
     Treatment("/v1/audio/speech/timestamps", costs=True, needs_key=True),
     Treatment("/v1/", needs_key=True),
+    Treatment("/analyses/", costs=True, needs_key=True),
     Treatment("/analyses", needs_key=True),
     Treatment("/health", quiet=True),
     Treatment("/metrics", quiet=True),
@@ -34,8 +36,11 @@ def treatment_of(path: str) -> Treatment:
 
 
 def costs(path: str) -> bool:
-    """Whether it passes admission. By the whole path: what is only like one of ours is a cheap 404."""
-    return any(each.costs and path == each.prefix for each in TREATMENTS)
+    """Whether it passes admission. By the whole path, or the folder: what is only like one of ours is a cheap 404."""
+    return any(
+        each.costs and (path.startswith(each.prefix) if each.prefix.endswith("/") else path == each.prefix)
+        for each in TREATMENTS
+    )
 
 
 QUIET_PREFIXES = tuple(each.prefix for each in TREATMENTS if each.quiet)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 from pathlib import Path
 
 _LOCK = "lock"
@@ -21,6 +22,7 @@ class PrivateDirectory:
         self._base = parent / f"fsmn-vad-{os.getuid()}"
         self.path = self._base / secrets.token_hex(8)
         self._lock: int | None = None
+        self._restoring = threading.Lock()
 
     def open(self) -> None:
         """Make it, and sweep what killed processes left. Raises OSError when the place is not ours."""
@@ -35,9 +37,19 @@ class PrivateDirectory:
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
+    def restore(self) -> None:
+        """Make it again when somebody has removed it while it was in use; nothing otherwise. Raises OSError."""
+        with self._restoring:
+            if not self.path.is_dir():
+                self._release()
+                self.open()
+
     def close(self) -> None:
         """Remove it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

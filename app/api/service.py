@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 
 from app.analyses import AnalysisStore
-from app.api.admission import Gate
+from app.api.admission import Admission
 from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
 from app.engine.threads import Threads
@@ -23,7 +23,7 @@ class Service:
 
     version: str
     registry: Registry
-    gate: Gate
+    admission: Admission
     analyses: AnalysisStore
     metrics: Metrics
     request_timeout_s: float
@@ -44,16 +44,18 @@ class Service:
 
     @property
     def state(self) -> str:
-        """draining, failed, loading or ready."""
+        """draining, failed, loading, unwritable (no upload can be kept) or ready."""
         if self.draining:
             return "draining"
         if self.failure is not None:
             return "failed"
-        return "loading" if self.runtime is None else "ready"
+        if self.runtime is None:
+            return "loading"
+        return "ready" if self.uploads.is_usable() else "unwritable"
 
     def drain(self) -> None:
         """Take no new requests; those inside are finished."""
-        self.draining = self.gate.closed = True
+        self.draining = self.admission.closed = True
         if self.hub is not None:
             self.hub.drain()
 
@@ -86,8 +88,9 @@ def service_of(request: HTTPConnection) -> Service:
 def connect_gauges(service: Service) -> None:
     """Let metrics read the state of a service whenever somebody asks for them."""
     metrics = service.metrics
-    metrics.inflight.set_function(lambda: service.gate.inside)
-    metrics.queue_depth.set_function(lambda: service.gate.queued)
+    metrics.inflight.set_function(lambda: service.admission.inside)
+    metrics.queue_depth.set_function(lambda: service.admission.queued)
+    metrics.uploads.set_function(lambda: service.admission.uploads)
     metrics.analyses.set_function(lambda: len(service.analyses))
     metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held)
     metrics.streams.set_function(lambda: service.hub.connected if service.hub is not None else 0)

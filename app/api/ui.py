@@ -32,6 +32,12 @@ _NOT_BUILT = """<!doctype html>
 router = APIRouter(include_in_schema=False)
 
 
+@router.get("/ui")
+async def without_slash() -> Response:
+    """As people type it."""
+    return RedirectResponse("/ui/")
+
+
 @router.get("/")
 async def root(request: Request) -> Response:
     """Browsers go to the page; programs are told where things are."""

@@ -1,12 +1,14 @@
 """A request's body, to bounded temporary files.
 
-The body is counted as it streams, whatever its headers say, and must keep up a least rate. File parts (`file`, any
-number) and the raw bodies of `curl --data-binary` go to files with random names in a private directory; other form
-fields are few, small, and kept in memory.
+The body is counted as it streams, whatever its headers say. It must keep up a least rate, may pause for so long and no
+longer, and has to be whole in the time that its length takes at the least rate, or in an absolute one. File parts
+(`file`, any number) and the raw bodies of `curl --data-binary` go to files with random names in a private directory;
+other form fields are few, small, and kept in memory.
 """
 
 import asyncio
 import errno
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -29,6 +32,12 @@ _WRITE_BYTES = 1 << 20
 _MAX_FIELD_BYTES = 64 << 10
 _MAX_FIELDS = 64
 _MIB = 1 << 20
+_EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*\"?([A-Za-z0-9_-]*)'[^']*'([^;\"\s]+)", re.IGNORECASE)
+_CRUMB_BYTES = 4 << 10
+_FREE_CRUMBS = 64
+"""Small pieces that are taken as they come: the heads of a multipart body's parts are sent by themselves."""
+_CRUMB_PAUSE_S = 0.005
+"""After each further one: so many more gather meanwhile, and 200 turns a second cost the event loop nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class UploadLimits:
     max_files: int
     idle_timeout_s: float
     min_bytes_per_s: float
+    timeout_s: float
+    """For the whole of it."""
     budget_bytes: int
     """Disk for all uploads together; 0: no limit."""
 
@@ -50,6 +61,8 @@ class UploadedFile:
     path: Path
     filename: str | None
     """As the client named it: never to be trusted, never used in a path."""
+    content_type: str | None = None
+    """Of its part of a form; None for a body that is the file."""
     size: int = 0
 
 
@@ -65,6 +78,8 @@ class UploadStore:
     """Uploads on disk, in a private directory under `directory`. Blocking file work runs in `threads`."""
 
     def __init__(self, directory: Path, limits: UploadLimits, threads: Threads) -> None:
+        self.place = directory
+        """As it is set."""
         self._directory = PrivateDirectory(directory)
         self._limits = limits
         self._threads = threads
@@ -73,6 +88,15 @@ class UploadStore:
     def prepare(self) -> None:
         """Make this process's private directory, and remove those that killed processes left. Raises OSError."""
         self._directory.open()
+
+    def is_usable(self) -> bool:
+        """Whether files can be written; a directory that somebody has removed is made again. Blocking, for some
+        microseconds."""
+        try:
+            self._directory.restore()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Remove the directory."""
@@ -105,7 +129,9 @@ class UploadStore:
             raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not understood; send the file as it is")
         if int(request.headers.get("content-length") or 0) > self._limits.max_bytes:
             raise self.too_large()
-        feed = _multipart_feed(sink, request) or sink.raw_feed()
+        feed = _multipart_feed(sink, request) or sink.raw_feed(
+            file_name_of(request.headers.get("content-disposition", "").encode("latin-1"))
+        )
         chunks: list[bytes] = []
         size = 0
         async for chunk in self._chunks(request):
@@ -119,30 +145,40 @@ class UploadStore:
             raise NoAudio("no audio: send a file as form field 'file', or its bytes as the body")
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
-        limits, started, total = self._limits, time.monotonic(), 0
-        stream = request.stream().__aiter__()
+        clock = _BodyClock(self._limits, int(request.headers.get("content-length") or 0))
+        stream, total, crumbs = request.stream().__aiter__(), 0, 0
         while True:
             try:
-                chunk = await asyncio.wait_for(anext(stream), limits.idle_timeout_s)
+                chunk = await asyncio.wait_for(anext(stream), clock.patience_s())
             except StopAsyncIteration:
                 return
             except asyncio.TimeoutError:
-                raise BodyTimeout(f"no data came for {limits.idle_timeout_s:g} s") from None
+                raise clock.timeout() from None
             total += len(chunk)
-            if total > limits.max_bytes:
+            if total > self._limits.max_bytes:
                 raise self.too_large()
-            elapsed = time.monotonic() - started
-            if elapsed > limits.idle_timeout_s and total < limits.min_bytes_per_s * elapsed:
-                raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
+            clock.check(total)
             yield chunk
+            crumbs += len(chunk) < _CRUMB_BYTES
+            if crumbs > _FREE_CRUMBS:
+                await asyncio.sleep(_CRUMB_PAUSE_S)
 
     def too_large(self) -> UploadTooLarge:
         """The error for a body over the limit."""
         return UploadTooLarge(f"the upload is larger than {self._limits.max_bytes // _MIB} MiB")
 
-    def new_path(self) -> Path:
-        """A fresh random name."""
-        return self._directory.path / f"{secrets.token_hex(16)}.upload"
+    def create(self) -> tuple[Path, BinaryIO]:
+        """A new file under a random name, open to be written. The directory is made again when somebody has removed it,
+        as cleaners of /tmp do. Raises OSError."""
+        try:
+            return self._create()
+        except FileNotFoundError:
+            self._directory.restore()
+            return self._create()
+
+    def _create(self) -> tuple[Path, BinaryIO]:
+        path = self._directory.path / f"{secrets.token_hex(16)}.upload"
+        return path, path.open("xb")
 
     def account(self, size: int) -> None:
         """Count disk taken (or given back, when negative). Raises `Overloaded` past the budget."""
@@ -156,6 +192,37 @@ class UploadStore:
         return self._limits.max_files
 
 
+class _BodyClock:
+    """How long a body may take."""
+
+    def __init__(self, limits: UploadLimits, announced_bytes: int) -> None:
+        """`announced_bytes`: 0 where its length is not told."""
+        self._limits, self._started = limits, time.monotonic()
+        self._limit_s = limits.timeout_s
+        if announced_bytes and limits.min_bytes_per_s:
+            self._limit_s = min(self._limit_s, announced_bytes / limits.min_bytes_per_s + limits.idle_timeout_s)
+
+    def patience_s(self) -> float:
+        """How long to wait for the next piece."""
+        return max(0.0, min(self._limits.idle_timeout_s, self._limit_s - self._elapsed))
+
+    def check(self, received: int) -> None:
+        """Raise `BodyTimeout` when so few bytes are too few by now."""
+        elapsed, limits = self._elapsed, self._limits
+        if elapsed > limits.idle_timeout_s and received < limits.min_bytes_per_s * elapsed:
+            raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
+
+    def timeout(self) -> BodyTimeout:
+        """What `patience_s` came to its end for."""
+        if self._elapsed >= self._limit_s:
+            return BodyTimeout(f"the upload was not complete after {self._limit_s:g} s")
+        return BodyTimeout(f"no data came for {self._limits.idle_timeout_s:g} s")
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._started
+
+
 class _Sink:
     """Takes a body apart into an `Upload`. Its methods run in a thread, one at a time."""
 
@@ -165,13 +232,14 @@ class _Sink:
         self._open: BinaryIO | None = None
         self._paths: list[UploadedFile] = []
         self._field: tuple[str, bytearray] | None = None
+        self._parts = 0
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
         self._finished = True
 
-    def raw_feed(self) -> Callable[[bytes], None]:
+    def raw_feed(self, filename: str | None) -> Callable[[bytes], None]:
         """For a body that is the file itself."""
-        self._begin_file(None)
+        self._begin_file(filename)
         return self._write
 
     def multipart_feed(self, boundary: bytes) -> Callable[[bytes], None]:
@@ -213,11 +281,11 @@ class _Sink:
             self._store.account(-file.size)
         self._paths.clear()
 
-    def _begin_file(self, filename: str | None) -> None:
+    def _begin_file(self, filename: str | None, content_type: str | None = None) -> None:
         if len(self._paths) >= self._store.max_files:
             raise UploadTooLarge(f"more than {self._store.max_files} files in one request")
-        file = UploadedFile(self._store.new_path(), filename)
-        self._open = file.path.open("xb")
+        path, self._open = self._store.create()
+        file = UploadedFile(path, filename, content_type)
         self._paths.append(file)
         self.upload.files.append(file)
 
@@ -235,6 +303,10 @@ class _Sink:
                 file.close()
 
     def _on_part_begin(self) -> None:
+        # Parts are counted, not names: a million nameless ones are as much work.
+        self._parts += 1
+        if self._parts > _MAX_FIELDS + self._store.max_files:
+            raise BadRequest(f"more than {_MAX_FIELDS} form fields and {self._store.max_files} files")
         self._headers = {}
         self._header_name = self._header_value = b""
 
@@ -249,11 +321,12 @@ class _Sink:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, parameters = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = parameters.get(b"name", b"").decode(errors="replace")
-        filename = parameters.get(b"filename")
+        disposition = self._headers.get(b"content-disposition", b"")
+        name = parse_options_header(disposition)[1].get(b"name", b"").decode(errors="replace")
+        filename = file_name_of(disposition)
         if name == "file":
-            self._begin_file(None if filename is None else filename.decode(errors="replace"))
+            content_type = self._headers.get(b"content-type", b"").decode("latin-1")
+            self._begin_file(filename, content_type)
         elif filename is not None:
             raise InvalidOption(name[:64] or "file", "files are sent in the form field 'file'")
         elif len(self.upload.fields) >= _MAX_FIELDS:
@@ -278,6 +351,24 @@ class _Sink:
 
     def _on_end(self) -> None:
         self._finished = True
+
+
+def file_name_of(disposition: bytes) -> str | None:
+    """What a Content-Disposition calls a file: `filename*` (RFC 8187) before `filename`, as RFC 6266 has it; None where
+    it says nothing."""
+    extended = _EXTENDED_NAME.search(disposition)
+    if extended is not None:
+        return _decoded(unquote_to_bytes(extended[2]), extended[1].decode())
+    name = parse_options_header(disposition)[1].get(b"filename")
+    return None if name is None else _decoded(name)
+
+
+def _decoded(name: bytes, charset: str = "utf-8") -> str:
+    # Clients on Chinese Windows write their own code page, of which GB 18030 is the whole.
+    for encoding in (charset or "utf-8", "utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError, LookupError):
+            return name.decode(encoding)
+    return name.decode(errors="replace")
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
 
+import io
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+from weakref import WeakSet
 
 _SHELL = "/bin/sh"
 # The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
@@ -19,19 +23,42 @@ ulimit -n 32 2>/dev/null; ulimit -c 0 2>/dev/null; ulimit -f 0 2>/dev/null
 shift 2; exec "$@"
 """
 _LINE_BYTES = 4 << 10
-_MAX_LINES = 64
+"""What is heard of a line; no line that means something is longer."""
+_STDERR_BYTES = 64 << 10
+"""As much as a pipe holds on Linux."""
 _PATIENCE_S = 5
+_RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
+_RUNNING_LOCK = threading.Lock()
+
+
+def stop_children() -> None:
+    """Kill every child of this process, for its end: whoever reads from one comes to its end then, too."""
+    with _RUNNING_LOCK:
+        children = list(_RUNNING)
+    for child in children:
+        child.kill()
 
 
 class ConfinedChild:
     """A running program: no input, no environment, an empty directory, limits. One thread reads; any may close."""
 
-    def __init__(self, command: list[str], *, memory_mb: int, cpu_s: int, directory_beside: Path) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        memory_mb: int,
+        cpu_s: int,
+        silence_s: float,
+        directory_beside: Path,
+        listen: Callable[[str], None] = lambda line: None,
+    ) -> None:
         """Start it.
 
-        memory_mb: address space; cpu_s: processor time; `directory_beside`: a file whose folder takes the child's
-        directory, if it can be written.
+        memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
+        while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written;
+        `listen`: told every line of its stderr in lower case, one at a time.
         """
+        self._silence_s, self._listen = silence_s, listen
         self._directory: Path | None = _empty_directory(directory_beside.parent)
         try:
             self._process = subprocess.Popen(
@@ -43,15 +70,19 @@ class ConfinedChild:
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                 start_new_session=True,
                 close_fds=True,
+                bufsize=0,
             )
         except BaseException:
             self.drop_directory()
             raise
         self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
-        self._lines: list[str] = []
+        self._said = b""
+        self._hearing = threading.Lock()
         self._reading = threading.Lock()
         self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
         self._drain.start()
+        with _RUNNING_LOCK:
+            _RUNNING.add(self)
 
     @property
     def pid(self) -> int:
@@ -59,15 +90,38 @@ class ConfinedChild:
         return self._process.pid
 
     def read(self, size: int) -> bytes:
-        """`size` bytes of its output; fewer at the end, none after `close`."""
-        with self._reading:
-            return b"" if self._stdout.closed else self._stdout.read(size)
+        """`size` bytes of its output; fewer at the end, none after `close`. One that falls silent is killed: that is
+        its end."""
+        with self._reading, memoryview(bytearray(size)) as output:
+            done = 0 if self._stdout.closed else self._read_into(output)
+            return bytes(output[:done])
 
-    def finish(self) -> tuple[int, list[str]]:
-        """After its output has ended: exit status (negative: the signal that killed it), first lines of complaint."""
-        status = self._process.wait()
+    def _read_into(self, output: memoryview) -> int:
+        done, pipe = 0, select.poll()
+        pipe.register(self._stdout, select.POLLIN)
+        while done < len(output):
+            if not pipe.poll(self._silence_s * 1000):
+                self.kill()
+            found = self._stdout.readinto(output[done:])
+            if not found:
+                break
+            done += found
+        return done
+
+    def catch_up(self) -> None:
+        """Return when all has been heard that it had said when this was called."""
+        while self._hear(wait=False):
+            pass
+
+    def finish(self) -> int:
+        """After its output has ended: exit status (negative: the signal that killed it); all it said has been heard."""
+        try:
+            status = self._process.wait(self._silence_s)
+        except subprocess.TimeoutExpired:  # it has closed its output, and stays
+            self.kill()
+            status = self._process.wait()
         self._drain.join(timeout=_PATIENCE_S)
-        return status, self._lines
+        return status
 
     def drop_directory(self) -> None:
         """Remove its directory: a program that has started needs none, and then nothing at all is around it."""
@@ -75,11 +129,17 @@ class ConfinedChild:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
-    def close(self) -> None:
-        """Kill it if it runs, and give everything back."""
+    def kill(self) -> None:
+        """End it if it runs; from any thread, as often as one likes. `close` has still to be called."""
         if self._process.poll() is None:
             _kill_group(self._process.pid)
+
+    def close(self) -> None:
+        """Kill it if it runs, and give everything back."""
+        self.kill()
         self._process.wait()
+        with _RUNNING_LOCK:
+            _RUNNING.discard(self)
         self._drain.join(timeout=_PATIENCE_S)
         with self._reading:
             self._stdout.close()
@@ -87,10 +147,31 @@ class ConfinedChild:
         self.drop_directory()
 
     def _drain_stderr(self) -> None:
-        # Read to the end, or a talkative child would block; keep only the beginning.
-        while line := self._stderr.readline(_LINE_BYTES):
-            if len(self._lines) < _MAX_LINES:
-                self._lines.append(line.decode(errors="replace").strip().lower())
+        # Read to the end, or a talkative child would block.
+        while self._hear(wait=True):
+            pass
+
+    def _hear(self, *, wait: bool) -> bool:
+        """Hear what it has said; False when that is nothing, and, for one who waits, only at the end."""
+        # One who waits does so without the lock: somebody else may want to hear what has just come.
+        if not _readable(self._stderr, wait=wait):
+            return False
+        with self._hearing:
+            if not _readable(self._stderr, wait=False):
+                return wait
+            data = os.read(self._stderr.fileno(), _STDERR_BYTES)
+            *lines, rest = (self._said + data).split(b"\n")
+            self._said = rest[-_LINE_BYTES:]
+            for line in lines if data else [*lines, rest]:
+                self._listen(line[:_LINE_BYTES].decode(errors="replace").strip().lower())
+        return bool(data)
+
+
+def _readable(pipe: io.FileIO, *, wait: bool) -> bool:
+    # Not select.select, which knows no descriptor beyond 1,023.
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(None if wait else 0))
 
 
 def _empty_directory(parent: Path) -> Path:
@@ -100,9 +181,9 @@ def _empty_directory(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="decode-"))
 
 
-def _opened(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise RuntimeError("the child was started without a pipe")
+def _opened(pipe: IO[bytes] | None) -> io.FileIO:
+    if not isinstance(pipe, io.FileIO):
+        raise TypeError("the child was started without a pipe, or with a buffered one")
     return pipe
 
 

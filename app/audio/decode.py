@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from app.audio.clock import ClockFacts
 from app.audio.limits import AudioLimits
 from app.audio.signal import Levels
+from app.audio.structure import Structure
 from app.vad.errors import AudioTooLong, InvalidAudio
 from app.warnings import AnswerWarning
 
@@ -36,18 +38,23 @@ class Decoder(ABC):
     """An open file. One thread reads; any thread may close."""
 
     name: str
+    track = 0
+    """Which sound of the file is read."""
     closed = False
     """Whether somebody has asked it to stop."""
 
-    def __init__(self, info: AudioInfo, limits: AudioLimits, frames: int | None) -> None:
+    def __init__(
+        self, info: AudioInfo, limits: AudioLimits, frames: int | None, structure: Structure | None = None
+    ) -> None:
         self.info = check_info(info, limits)
         self.frames = frames
         """Frames as the header has it: a hint, never a promise."""
         self.decoded_frames = 0
         self.levels = Levels()
         """Of what has been read so far."""
-        self.truncated = False
-        """After the last block: whether the file ends before its header says, or in damage."""
+        self.cut = structure.cut if structure is not None else None
+        """After the last block: how the file ends before its own structure says; None: it does not."""
+        self._repaired = structure.repaired if structure is not None else None
         self._limits = limits
 
     def read(self, frames: int) -> Block:
@@ -71,10 +78,27 @@ class Decoder(ABC):
             self.levels.add(block, peak)
         return block
 
+    @property
+    def truncated(self) -> bool:
+        """After the last block: whether the file ends before its own structure says."""
+        return self.cut is not None
+
+    @property
+    def track_count(self) -> int:
+        """How many sounds the file has."""
+        return 1
+
+    @property
+    def clock_facts(self) -> ClockFacts:
+        """How the container's clock differs from the count of samples read so far."""
+        return ClockFacts()
+
     def warnings(self) -> Iterator[AnswerWarning]:
         """After the last block: what is odd about the file."""
-        if self.truncated:
-            yield AnswerWarning("truncated", "the file ends early; what is there was decoded")
+        if self.cut is not None:
+            yield AnswerWarning("truncated", f"what is there was decoded: {self.cut}")
+        if self._repaired is not None:
+            yield AnswerWarning("header_repaired", self._repaired)
         yield from self.levels.warnings()
 
     @abstractmethod

@@ -3,40 +3,42 @@
 The argument list is fixed. Only local files are opened, only audio containers and audio codecs are let in: without
 these lists a playlist named `a.wav` makes ffmpeg read other files, and a cover picture costs hundreds of megabytes.
 The child has no input, no environment, an empty directory of its own, and limits on memory, processor time, open
-files and written files. Its output is AU: a fixed small header gives rate and channels, then 32-bit floats follow.
+files and written files. Its output is AU: a fixed small header gives rate and channels, then 32-bit floats follow. What
+it writes on stderr beside that is `ffmpeg_log`'s matter.
+
+A file with several sounds is opened at the first one, which is nearly always the one that is wanted; the listing that
+comes with it says whether another one is, and then that one is opened in its place.
 """
 
+import contextlib
 import os
 import shutil
 import struct
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from app.audio.child import ConfinedChild
+from app.audio.clock import Clock, ClockFacts, ClockKeeper
+from app.audio.containers import BY_NAME, DECODERS, DEMUXERS
 from app.audio.decode import AudioInfo, Block, Decoder
+from app.audio.ffmpeg_log import LEAPS, FfmpegLog, Track
 from app.audio.limits import AudioLimits
-from app.audio.xing import mp3_is_cut_short
-from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
+from app.audio.stop import Stop
+from app.audio.structure import Structure
+from app.vad.errors import AudioError, InvalidAudio, InvalidOption, UnsupportedAudio
+from app.warnings import AnswerWarning
 
-CONTAINERS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,caf,eac3,flac,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,rf64,"
-    "tta,voc,w64,wav,wv"
-)
-CODECS = (
-    "aac,aac_fixed,aac_latm,ac3,ac3_fixed,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,adpcm_yamaha,alac,amrnb,amrwb,amr_nb,"
-    "amr_wb,ape,eac3,flac,gsm,gsm_ms,libgsm,libgsm_ms,libopencore_amrnb,libopencore_amrwb,libopus,libspeex,libvorbis,"
-    "mp1,mp1float,mp2,mp2float,mp3,mp3float,mp3adu,mp3adufloat,opus,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,"
-    "pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8,speex,tta,vorbis,wavpack,"
-    "wmav1,wmav2,wmapro,wmalossless,wmavoice"
-)
 _AU_HEAD = struct.Struct(">4s5I")
 _AU_FLOAT32 = 6
 _NOT_STARTED = (126, 127)
+_MOST_TRIED = 8
+"""Tracks of one file that are tried, one after the other: each costs a process."""
 # What ffmpeg says, of versions 5 to 9, in lower case.
 _NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
 _REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
-_HARMLESS_SIGNS = ("not on whitelist", "last message repeated", "not detecting")
 
 
 def find_ffmpeg(configured: str | None) -> Path | None:
@@ -67,52 +69,157 @@ def _bundled_ffmpeg() -> Path | None:
     return next((path for path in sorted(binaries.glob("ffmpeg*")) if os.access(path, os.X_OK)), None)
 
 
-def arguments(ffmpeg: Path, path: Path, limits: AudioLimits) -> list[str]:
-    """The fixed command line.
+def arguments(
+    ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, demuxer: str | None = None
+) -> list[str]:
+    """The fixed command line. `track`: which sound, from 0. `demuxer`: for a file that does not say what it is.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
+    forced = [] if demuxer is None else ["-f", demuxer]
     return [
-        str(ffmpeg), "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1",
-        "-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", CODECS,
-        "-i", f"file:{path}", "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1",
-        "-af", "asetpts=N/SR/TB", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
+        "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
+        *forced, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1",
+        "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
 
+class TrackUnreadable(Exception):
+    """This sound of the file cannot be decoded; others of it may."""
+
+    def __init__(self, error: AudioError, tracks: list[Track]) -> None:
+        super().__init__(str(error))
+        self.error, self.tracks = error, tracks
+
+
+def open_with_ffmpeg(
+    path: Path,
+    container: str,
+    limits: AudioLimits,
+    ffmpeg: Path,
+    *,
+    structure: Structure | None = None,
+    track: int | None = None,
+    clock: Clock = "samples",
+    demuxer: str | None = None,
+    stop: Stop | None = None,
+) -> "FfmpegDecoder":
+    """The sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
+
+    Raises the `AudioError`s, and `InvalidOption` for a track that the file does not have.
+    """
+
+    def opened(number: int) -> FfmpegDecoder:
+        return FfmpegDecoder(
+            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, demuxer=demuxer, stop=stop
+        )
+
+    if track and not (container in BY_NAME and BY_NAME[container].tracks):
+        raise InvalidOption("track", f"a {container} file has one, number 0")
+    try:
+        decoder = opened(track or 0)
+    except TrackUnreadable as unreadable:
+        tracks, error = unreadable.tracks, unreadable.error
+        if track is None and len(tracks) > 1:
+            return _first_readable(opened, [number for number in _in_order(tracks) if number != 0], error)
+        if track is not None and track >= len(tracks) > 0:
+            raise _no_such_track(tracks) from None
+        raise error from None
+    order = _in_order(decoder.tracks)
+    if track is None and order and order[0] != 0:
+        try:
+            better = opened(order[0])
+        except TrackUnreadable:
+            return decoder
+        decoder.close()
+        return better
+    return decoder
+
+
+def _in_order(tracks: list[Track]) -> list[int]:
+    """Numbers of tracks in the order in which they are wanted: the first default one, then as they come."""
+    numbers = list(range(len(tracks)))
+    return sorted(numbers, key=lambda number: not tracks[number].default)
+
+
+def _first_readable(opened: Callable[[int], "FfmpegDecoder"], numbers: list[int], error: AudioError) -> "FfmpegDecoder":
+    for number in numbers[:_MOST_TRIED]:
+        with contextlib.suppress(TrackUnreadable):
+            return opened(number)
+    raise error
+
+
+def _no_such_track(tracks: list[Track]) -> InvalidOption:
+    return InvalidOption("track", f"the file has {len(tracks)} sound tracks, counted from 0")
+
+
 class FfmpegDecoder(Decoder):
-    """See the module's head."""
+    """One sound of a file; see the module's head."""
 
     name = "ffmpeg"
 
-    def __init__(self, path: Path, container: str, limits: AudioLimits, ffmpeg: Path) -> None:
-        self._container = container
+    def __init__(
+        self,
+        path: Path,
+        container: str,
+        limits: AudioLimits,
+        ffmpeg: Path,
+        *,
+        structure: Structure | None = None,
+        track: int = 0,
+        clock: Clock = "samples",
+        demuxer: str | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
+        self._container, self.track, self._clock = container, track, clock
+        self._log = FfmpegLog()
         path = path.resolve()
         self._child = ConfinedChild(
-            arguments(ffmpeg, path, limits),
+            arguments(ffmpeg, path, limits, track=track, demuxer=demuxer),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
+            silence_s=limits.child_silence_s,
             directory_beside=path,
+            listen=self._log.hear,
         )
+        if stop is not None:
+            stop.when_stopped(self._child.kill)
         try:
-            self._short = container == "MP3" and mp3_is_cut_short(path)
             info = self._read_head()
-            super().__init__(info, limits, None)
+            super().__init__(info, limits, None, structure)
         except BaseException:
             self.close()
             raise
         self._child.drop_directory()
+        self._child.catch_up()
+        self.tracks = self._log.tracks
+        """All sounds of the file."""
+        self._keeper = ClockKeeper(clock, info.sample_rate)
+        self._pieces: deque[Block | int] = deque()
+        self._follows_clock = container in BY_NAME and BY_NAME[container].clock
 
     @property
     def pid(self) -> int:
         """The child's."""
         return self._child.pid
 
+    @property
+    def track_count(self) -> int:
+        """How many sounds the file has."""
+        return max(1, len(self.tracks))
+
+    @property
+    def clock_facts(self) -> ClockFacts:
+        """How the container's clock differs from the count of samples read so far."""
+        return self._keeper.facts()
+
     def _read_head(self) -> AudioInfo:
         head = self._child.read(_AU_HEAD.size)
         if len(head) < _AU_HEAD.size:
-            raise self._failure()
+            raise TrackUnreadable(self._failure(), self._log.tracks)
         magic, offset, _, encoding, rate, channels = _AU_HEAD.unpack(head)
         if magic != b".snd" or encoding != _AU_FLOAT32 or not _AU_HEAD.size <= offset <= 1 << 16:
             raise InvalidAudio("the decoder's output makes no sense")
@@ -120,6 +227,25 @@ class FfmpegDecoder(Decoder):
         return AudioInfo(rate, channels, self._container, "")
 
     def _read(self, frames: int) -> Block:
+        while not self._pieces:
+            block = self._read_child(frames)
+            if not len(block):
+                return block
+            if not self._follows_clock:
+                return block
+            # ffmpeg tells of a leap before it gives out the samples after it, so what has been read is complete.
+            self._child.catch_up()
+            self._pieces.extend(self._keeper.pieces(block, self._log.leaps))
+        piece = self._pieces.popleft()
+        if not isinstance(piece, int):
+            if len(piece) > frames:
+                self._pieces.appendleft(piece[frames:])
+            return piece[:frames]
+        if piece > frames:
+            self._pieces.appendleft(piece - frames)
+        return np.zeros((min(piece, frames), self.info.channels), dtype=np.float32)
+
+    def _read_child(self, frames: int) -> Block:
         width = 4 * self.info.channels
         data = self._child.read(frames * width)
         whole = len(data) // width
@@ -132,25 +258,42 @@ class FfmpegDecoder(Decoder):
         """At the end of the output: was it the end of the audio?"""
         if self.decoded_frames == 0:
             raise self._failure()
-        status, lines = self._child.finish()
+        status = self._child.finish()
         if _was_stopped(status) and not self.closed:
             raise self._failure()
-        self.truncated = status != 0 or any(map(_tells_of_damage, lines)) or self._short
+        if status != 0 and self.cut is None:
+            self.cut = "it is damaged, and could not be decoded to its end"
 
     def _failure(self) -> AudioError:
-        status, lines = self._child.finish()
+        status = self._child.finish()
         if _was_stopped(status):
             return InvalidAudio(f"the decoder broke down over the {self._container} file, or needed more than it may")
         if status in _NOT_STARTED:
             return UnsupportedAudio(f"{self._container} needs ffmpeg, which cannot be started here")
-        if _is_refusal(lines):
+        if _is_refusal(self._log.errors):
             return UnsupportedAudio(f"the {self._container} file holds no audio, or audio in a coding not known here")
         return InvalidAudio(f"the {self._container} file is damaged: nothing in it can be decoded")
+
+    def warnings(self) -> Iterator[AnswerWarning]:
+        """As `Decoder`; of tracks and of the clock too."""
+        yield from super().warnings()
+        if len(self.tracks) > 1:
+            others = ", ".join(
+                _described(number, each) for number, each in enumerate(self.tracks) if number != self.track
+            )
+            yield AnswerWarning(
+                "other_tracks", f"track {self.track} of {len(self.tracks)} was heard; there are: {others}"
+            )
+        yield from self.clock_facts.warnings(self._clock)
 
     def close(self) -> None:
         """Kill the child, if it runs."""
         self.closed = True
         self._child.close()
+
+
+def _described(number: int, track: Track) -> str:
+    return f"{number} ({track.coding}{', ' + track.language if track.language else ''})"
 
 
 def _was_stopped(status: int) -> bool:
@@ -162,8 +305,3 @@ def _is_refusal(lines: list[str]) -> bool:
     if any(sign in line for line in lines for sign in _NO_AUDIO_SIGNS):
         return True
     return all(any(sign in line for line in lines) for sign in _REFUSED_CODEC_SIGNS)
-
-
-def _tells_of_damage(line: str) -> bool:
-    """Not those about streams that are none of our business, such as a cover picture."""
-    return bool(line) and not any(sign in line for sign in _HARMLESS_SIGNS)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MAX_MAGNITUDE = 1e6
+"""Largest sample, in files and live; full scale is 1. Larger ones are damage, and NaN and infinity count as larger."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
@@ -14,12 +17,13 @@ class AudioLimits:
     max_rate: int = 384_000
     """Hz."""
     max_channels: int = 8
-    max_magnitude: float = 1e6
-    """Largest sample; full scale is 1. Larger ones are damage, and NaN and infinity count as larger."""
+    max_magnitude: float = MAX_MAGNITUDE
     child_memory_mb: int = 1_024
     """MiB of address space."""
     child_cpu_s_per_hour: int = 60
     """Processor seconds for each hour of audio that is allowed."""
+    child_silence_s: float = 30
+    """s. A child that gives nothing for so long hangs: none of the codecs thinks for a second before it goes on."""
     child_cpu_floor_s: int = 30
     """Processor seconds that are allowed however short the audio must be."""
 

@@ -30,8 +30,8 @@ _STRIDE = 8_000
 _LOW_BAND, _HIGH_BAND = (200, 3_600), (4_400, 7_400)
 """Hz. The telephone's band; what it lacks, clear of filters' slopes on either side."""
 _EMPTY_RATIO = 1e-6
-"""-60 dB. Of recordings at 16 kHz that were looked at, the least had -50, most -15 to -30; resampled from 8 kHz to 16 bits
-they had -63 to -93."""
+"""-60 dB. Of recordings at 16 kHz that were looked at, the least had -50, most -15 to -30; the same, resampled from
+8 kHz, had -63 to -93 with 16 bits."""
 _AUDIBLE_POWER = 1e-8
 """Mean power in the low band, -80 dBFS, below which nothing is said of the bandwidth."""
 

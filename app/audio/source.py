@@ -3,17 +3,20 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from app.audio.channel import Channel, ChannelChooser
 from app.audio.choose import open_decoder
+from app.audio.clock import ClockFacts
 from app.audio.decode import AudioInfo, Block, Decoder
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.resample import Resampler
 from app.audio.signal import Bandwidth
+from app.audio.stop import Stop
 from app.vad.errors import InvalidOption
 from app.warnings import AnswerWarning
 
@@ -23,16 +26,21 @@ _READ_BYTES = 4 << 20
 
 
 def open_audio(
-    path: Path,
+    source: AudioInput,
     *,
     sample_rate: int,
-    channel: int | Literal["mix", "split"],
+    channel: Channel,
     block_seconds: float,
     limits: AudioLimits,
     ffmpeg: Path | None,
+    stop: Stop | None = None,
 ) -> "AudioSource":
-    """Open a file. Raises the `AudioError`s, and `InvalidOption` for a channel that the file does not have."""
-    decoder = open_decoder(path, limits, ffmpeg)
+    """Open a file; `stop` ends that from another thread.
+
+    Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have, and for a raw
+    form that it contradicts.
+    """
+    decoder = open_decoder(source, limits, ffmpeg, stop)
     if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
         raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
@@ -43,17 +51,15 @@ class AudioSource:
     """Iterating gives float32 [rows, n] at `sample_rate`; all blocks but the last have the same n.
 
     There is one block at least; its n is 0 only for audio too short to make a sample at this rate.
-    Rows: 1 for `mix` (the mean of all channels) or one channel, one for each channel for `split`.
+    Rows: one for each channel for `split`, else 1.
     """
 
-    def __init__(
-        self, decoder: Decoder, sample_rate: int, channel: int | Literal["mix", "split"], block_samples: int
-    ) -> None:
+    def __init__(self, decoder: Decoder, sample_rate: int, channel: Channel, block_samples: int) -> None:
         self.sample_rate = sample_rate
         self.decode_seconds = 0.0
         """Spent reading, decoding and resampling so far."""
         self._decoder = decoder
-        self._channel = channel
+        self._chooser = ChannelChooser(channel, decoder.info.channels, decoder.info.sample_rate)
         self._block_samples = block_samples
         self._bandwidth = Bandwidth(sample_rate)
 
@@ -64,7 +70,7 @@ class AudioSource:
 
     @property
     def decoder_name(self) -> str:
-        """`soundfile` or `ffmpeg`."""
+        """`soundfile`, `raw` or `ffmpeg`."""
         return self._decoder.name
 
     @property
@@ -83,9 +89,24 @@ class AudioSource:
         """After the last block: whether the file ends before its header says, or in damage."""
         return self._decoder.truncated
 
+    @property
+    def clock_facts(self) -> ClockFacts:
+        """After the last block: how the container's clock differs from the count of samples."""
+        return self._decoder.clock_facts
+
+    @property
+    def track(self) -> tuple[int, int]:
+        """Which sound of the file is read, from 0, and how many it has."""
+        return self._decoder.track, self._decoder.track_count
+
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """After the last block: what is odd about the file, and what its samples have shown."""
-        return (*self._decoder.warnings(), *self._bandwidth.warnings())
+        return (*self._decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
+
+    def bytes_held(self, blocks: int) -> int:
+        """Memory that samples take while they are read and so many blocks of each row are in use."""
+        # A piece as decoded, and as resampled.
+        return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._rows * self._block_samples)
 
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""
@@ -113,23 +134,24 @@ class AudioSource:
 
     def _pieces(self) -> Iterator[Block]:
         """Decoded pieces, chosen channels, at the target rate."""
-        info = self.info
-        rows = info.channels if self._channel == "split" else 1
-        resampler = Resampler(info.sample_rate, self.sample_rate, rows)
-        wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
-        if info.sample_rate == self.sample_rate:
-            wanted = self._block_samples
-        frames = max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
+        resampler = Resampler(self.info.sample_rate, self.sample_rate, self._rows)
+        frames = self._piece_frames
         while len(block := self._decoder.read(frames)):
-            yield resampler.process(self._choose(block))
+            yield resampler.process(self._chooser.process(block))
+        yield resampler.process(self._chooser.flush())
         yield resampler.flush()
 
-    def _choose(self, block: Block) -> Block:
-        if self._channel == "split" or (block.shape[1] == 1):
-            return block
-        if self._channel == "mix":
-            return _mean(block)
-        return block[:, [self._channel]]
+    @property
+    def _rows(self) -> int:
+        return self._chooser.rows
+
+    @property
+    def _piece_frames(self) -> int:
+        """At the source's rate: a block's, or as many as may be decoded in one piece."""
+        info, wanted = self.info, self._block_samples
+        if info.sample_rate != self.sample_rate:
+            wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
+        return max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
 
     def close(self) -> None:
         """Stop reading; a read under way in another thread ends soon."""
@@ -140,12 +162,3 @@ class AudioSource:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _mean(block: Block) -> Block:
-    """Column by column: numpy's own mean along so short an axis takes five times as long."""
-    total: Block = block[:, :1].copy()
-    for column in range(1, block.shape[1]):
-        total += block[:, column : column + 1]
-    np.divide(total, np.float32(block.shape[1]), out=total)
-    return total

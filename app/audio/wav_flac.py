@@ -4,20 +4,17 @@ Never by its whole-file or block-iterator calls: these trust lengths that a head
 """
 
 import os
-import struct
 import threading
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
 from app.audio.decode import AudioInfo, Block, Decoder
 from app.audio.limits import AudioLimits
+from app.audio.structure import Structure
 
-_UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
 _MAX_PLAUSIBLE_FRAMES = 1 << 50
-_MAX_CHUNKS = 1_000
 
 
 class CannotRead(Exception):
@@ -29,7 +26,7 @@ class SoundfileDecoder(Decoder):
 
     name = "soundfile"
 
-    def __init__(self, path: Path, container: str, limits: AudioLimits) -> None:
+    def __init__(self, path: Path, container: str, limits: AudioLimits, structure: Structure | None = None) -> None:
         try:
             file = soundfile.SoundFile(os.fsencode(path))
         except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -38,8 +35,7 @@ class SoundfileDecoder(Decoder):
             if container == "FLAC" and not 0 < file.frames < _MAX_PLAUSIBLE_FRAMES:
                 raise CannotRead("its length is not in its header")
             info = AudioInfo(file.samplerate, file.channels, container, file.subtype)
-            super().__init__(info, limits, file.frames)
-            self._short = container == "WAV" and _wav_is_cut_short(path)
+            super().__init__(info, limits, file.frames, structure)
         except BaseException:
             file.close()
             raise
@@ -53,7 +49,7 @@ class SoundfileDecoder(Decoder):
                 return np.zeros((0, self.info.channels), dtype=np.float32)
             block = self._read_what_is_whole(frames)
         if len(block) == 0:
-            self.truncated = self._short or self.decoded_frames < (self.frames or 0)
+            self._compare_with_header()
         return block
 
     def _read_what_is_whole(self, frames: int) -> Block:
@@ -66,28 +62,14 @@ class SoundfileDecoder(Decoder):
             return out[: missing.argmax() if missing.any() else frames]
         return block
 
+    def _compare_with_header(self) -> None:
+        # FLAC counts its samples in front and has no other length; a WAV's has been compared with the file already.
+        missing = (self.frames or 0) - self.decoded_frames
+        if self.info.format == "FLAC" and missing > 0:
+            self.cut = f"{missing} of {self.frames} samples are missing, or damaged"
+
     def close(self) -> None:
         """Close the file."""
         self.closed = True
         with self._lock:
             self._file.close()
-
-
-def _wav_is_cut_short(path: Path) -> bool:
-    """Whether the file ends before its data chunk does. Lengths that mean "unknown" are not short."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        big = file.read(12)[:4] == b"RIFX"
-        return _data_chunk_passes(file, size, ">I" if big else "<I")
-
-
-def _data_chunk_passes(file: BinaryIO, size: int, length_form: str) -> bool:
-    for _ in range(_MAX_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8:
-            return False
-        (length,) = struct.unpack(length_form, head[4:])
-        if head[:4] == b"data":
-            return length not in _UNKNOWN_LENGTHS and file.tell() + length > size
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return False

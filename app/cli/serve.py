@@ -1,5 +1,7 @@
 """`fsmn-vad serve`: the application under uvicorn, from the settings to an exit status."""
 
+import contextlib
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -8,9 +10,10 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 from rich.table import Table
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.cli.terminal import ALL_WELL, NO_MODEL, SOME_FAILED, failed, run_command
+from app.audio.child import stop_children
+from app.cli.connections import HttpConnection, LiveConnection
+from app.cli.terminal import ALL_WELL, NO_ADDRESS, NO_MODEL, failed, run_command
 from app.config import Settings, variable_name
 from app.logs import configure_logging
 
@@ -20,8 +23,9 @@ _CHUNK_BYTES = 1 << 20
 """A WebSocket message: 32 s of 16-bit audio at 16 kHz, far more than live audio comes in."""
 _KEEP_ALIVE_S = 15
 """For the next request of a client that is busy with the answer to the last; proxies' own limits are above it."""
-_LINGER_S = 3.0
-"""For a peer to take the close frame, and to close in turn."""
+
+_DESCRIPTORS = 1 << 16
+"""More than a process of this kind can serve."""
 
 
 def run(overrides: Mapping[str, Any]) -> int:
@@ -45,10 +49,24 @@ def _serve(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises what it caught again when it has stopped: an orderly stop is status 0, not death by signal.
         signal.signal(number, lambda *_: None)
-    server.run()
-    if failures:
-        return _failed_start(failures[0])
-    return ALL_WELL if server.started else SOME_FAILED
+    _allow_many_descriptors()
+    try:
+        server.run()
+    except SystemExit:
+        # uvicorn's, which has logged the system's words. Not the status of a missing model: trying again may help.
+        return failed(f"VAD_HOST, VAD_PORT: {settings.host}:{settings.port} cannot be listened on", NO_ADDRESS)
+    finally:
+        stop_children()
+    return _failed_start(failures[0]) if failures else ALL_WELL
+
+
+def _allow_many_descriptors() -> None:
+    """Each connection is one; the usual limit of 1,024 is for programs that ask for more when they need it."""
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    if given != resource.RLIM_INFINITY and given < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _failed_start(error: Exception) -> int:
@@ -74,28 +92,14 @@ class Server(uvicorn.Server):
         self._on_stop()
 
 
-class LiveProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which waits for a peer that takes nothing any more only so long once the connection is to end."""
-
-    async def run_asgi(self) -> None:
-        """Until the application has done with the connection."""
-        await super().run_asgi()
-        self.loop.call_later(_LINGER_S, self.transport.abort)
-
-    def shutdown(self) -> None:
-        """The service stops."""
-        super().shutdown()
-        self.loop.call_later(_LINGER_S, self.transport.abort)
-
-
 def server_config(settings: Settings, app: object) -> uvicorn.Config:
-    """How uvicorn is run: h11, because it bounds the size of a request's head."""
+    """How uvicorn is run."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         host=settings.host,
         port=settings.port,
-        http="h11",
-        ws=LiveProtocol,
+        http=HttpConnection,
+        ws=LiveConnection,
         ws_max_size=_CHUNK_BYTES,
         ws_per_message_deflate=False,  # speech hardly shrinks, and unpacking is work that strangers would give us
         h11_max_incomplete_event_size=_HEAD_BYTES,

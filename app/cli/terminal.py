@@ -11,7 +11,7 @@ from rich.console import Console
 from app.config import Settings, variable_name
 from app.vad.errors import InvalidOption, ModelError
 
-ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL = 0, 1, 2, 3
+ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL, NO_ADDRESS = 0, 1, 2, 3, 4
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 STDERR = Console(stderr=True, highlight=False)

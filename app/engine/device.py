@@ -104,20 +104,17 @@ class DeviceMemory:
         """Models lie on it from now on."""
         self._devices.add(device)
 
-    @property
-    def cleanup_is_due(self) -> bool:
-        """Whether `cleanup` would do anything now."""
+    def cleanup_due_in_s(self) -> float | None:
+        """When `cleanup` would do something, s from now; None: never."""
         if self.mode != "always":
-            return False
+            return None
         # Looking through the whole heap takes milliseconds, which a burst of short clips should not pay each time.
-        return any(each.type == "cuda" for each in self._devices) or (
-            time.monotonic() - self._trimmed_at >= _TRIM_EVERY_S
-        )
+        if any(each.type == "cuda" for each in self._devices):
+            return 0.0
+        return max(0.0, self._trimmed_at + _TRIM_EVERY_S - time.monotonic())
 
     def cleanup(self) -> None:
-        """To be called after each call of the service."""
-        if not self.cleanup_is_due:
-            return
+        """To be called after each call of the service, when it is due."""
         self._trimmed_at = time.monotonic()
         for device in [each for each in self._devices if each.type == "cuda"]:
             free_memory(device)

@@ -60,11 +60,12 @@ class _Permit:
 class Engine:
     """One for a process, however many models there are; used from one event loop. `close` ends its threads."""
 
-    def __init__(self, *, workers: int, memory: DeviceMemory | None = None) -> None:
+    def __init__(self, *, workers: int, readers: int = 4, memory: DeviceMemory | None = None) -> None:
+        """`workers`: threads that score. `readers`: those that read; mostly they wait, for a child that decodes, for a
+        disk."""
         self.workers = workers
         self.memory = memory or DeviceMemory()
-        # Reading is mostly waiting: for a child that decodes, for a disk.
-        self.readers = Threads("read", max(4, 2 * workers))
+        self.readers = Threads("read", readers)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_yield_to_others)
         # One block more than threads: a thread that is done goes on at once, not when the event loop has time for it.
         self._permits = FairSemaphore(workers + 1)
@@ -73,6 +74,7 @@ class Engine:
         self._long_busy = 0
         self._busy = self._waiting = 0
         self._closed = False
+        self._cleaning: asyncio.TimerHandle | None = None
 
     def status(self) -> EngineStatus:
         """What is going on right now."""
@@ -88,8 +90,15 @@ class Engine:
         return Done(result, waited, took)
 
     def cleanup(self) -> None:
-        """Device cleanup after a call of the service, off the event loop."""
-        if not self._closed and self.memory.cleanup_is_due:
+        """Device cleanup after a call of the service, off the event loop: now, or as soon as it is due again. The last
+        call's memory is given back, too, when no other follows."""
+        wait_s = self.memory.cleanup_due_in_s()
+        if not self._closed and wait_s is not None and self._cleaning is None:
+            self._cleaning = asyncio.get_running_loop().call_later(wait_s, self._clean_up)
+
+    def _clean_up(self) -> None:
+        self._cleaning = None
+        if not self._closed:
             self.readers.submit(self.memory.cleanup)
 
     def close(self) -> None:

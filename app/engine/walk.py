@@ -79,6 +79,12 @@ async def walk(
                     future.cancel()
 
 
+def blocks_in_flight(backend: Backend) -> int:
+    """Blocks of each row that a walk has in memory at most: one read ahead, one held back until it is known whether it
+    is the last, one being cut, and those that are scored or wait for it."""
+    return 3 + backend.engine.workers * backend.batch + 1
+
+
 def _begin(backend: Backend, block: Block[Any] | None, turn: Turn, cost: Cost) -> "asyncio.Future[Scored[Any]] | None":
     return None if block is None else asyncio.ensure_future(backend.score_file_block(block, turn, cost))
 

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.report import ChannelSegments, Piece, Report
+from app.formats.conversation import Turns, conversation
+from app.formats.report import AudioSummary, ChannelSegments, Piece, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 from app.warnings import MEANINGS, AnswerWarning
@@ -147,8 +148,18 @@ class ChannelDocument(Document):
     segment_count: int
     speech_ms: int
     speech_ratio: float
+    silence_ms: int = Field(description="While this channel does not speak.")
+    overlap_ms: int = Field(description="While it speaks and another one does, too.")
+    interruptions: int = Field(description="Its segments that begin while another channel speaks already.")
     probabilities: ProbabilitiesDocument | None = None
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
+
+
+class TimeGapDocument(Document):
+    """A pause in a file's time stamps."""
+
+    at_ms: int = Field(description="Where, in the times of the answer.")
+    duration_ms: int
 
 
 class AudioDocument(Document):
@@ -160,6 +171,40 @@ class AudioDocument(Document):
     format: str
     subtype: str
     truncated: bool
+    track: int | None = Field(None, description="Of a file with several sounds: which one was heard, from 0.")
+    tracks: int | None = Field(None, description="How many there are, where there are several.")
+    late_start_ms: int | None = Field(
+        None, description="How long after the file's beginning, by its own clock, the sound begins, where it does."
+    )
+    time_gap_ms: int | None = Field(None, description="Sum of the pauses in the file's time stamps, where there are.")
+    time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred of them.")
+
+    @classmethod
+    def of(cls, audio: AudioSummary) -> "AudioDocument":
+        """For answers; what is usual is left out."""
+        members: dict[str, Any] = {}
+        if audio.tracks > 1:
+            members |= {"track": audio.track, "tracks": audio.tracks}
+        if audio.late_start_ms:
+            members["late_start_ms"] = audio.late_start_ms
+        if audio.time_gap_ms:
+            gaps = [TimeGapDocument.model_construct(at_ms=at, duration_ms=length) for at, length in audio.time_gaps]
+            members |= {"time_gap_ms": audio.time_gap_ms, "time_gaps": gaps}
+        return cls.model_construct(
+            duration_ms=audio.duration_ms,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            format=audio.format,
+            subtype=audio.subtype,
+            truncated=audio.truncated,
+            **members,
+        )
+
+    def summary(self) -> AudioSummary:
+        """The inverse of `of`."""
+        members = self.model_dump(exclude_none=True, exclude={"time_gaps"})
+        gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
+        return AudioSummary(**members, time_gaps=gaps)
 
 
 class WarningDocument(Document):
@@ -219,6 +264,9 @@ class DetectionDocument(Document):
         "the source's, length], ms.",
     )
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
+    silence_ms: int | None = Field(None, description="With `channel=split`: while nobody speaks.")
+    overlap_ms: int | None = Field(None, description="With `channel=split`: while more than one channel speaks.")
+    interruptions: int | None = Field(None, description="With `channel=split`: those of all channels.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
     events: dict[str, float] | None = Field(
         None, description="Of a model that tells more than speech: the share of frames that reach each threshold."
@@ -234,24 +282,17 @@ class DetectionDocument(Document):
         if report.has_chunks:
             members["chunks"] = [ChunkDocument.of(piece) for piece in report.chunks()]
         if len(report.channels) > 1:
-            members["channels"] = [_channel(entry, report) for entry in report.channels]
+            members |= _conversation(report)
         elif report.channels:
             members |= _frame_members(report.channels[0], report)
-        audio, timing = report.audio, report.timing
+        timing = report.timing
         return cls.model_construct(
             request_id=report.request_id,
             name=report.name,
             model=ModelDocument.of(report.model),
             device=report.device,
             degraded=report.degraded,
-            audio=AudioDocument.model_construct(
-                duration_ms=audio.duration_ms,
-                sample_rate=audio.sample_rate,
-                channels=audio.channels,
-                format=audio.format,
-                subtype=audio.subtype,
-                truncated=audio.truncated,
-            ),
+            audio=AudioDocument.of(report.audio),
             segments=[
                 SegmentDocument.numbered(index, segment, channel)
                 for index, (channel, segment) in enumerate(report.in_order(), 1)
@@ -311,7 +352,17 @@ def problem_members(problem: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in problem.items() if name != "type"}
 
 
-def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
+def _conversation(report: Report) -> dict[str, Any]:
+    found = conversation(report.channels, report.audio.duration_ms)
+    return {
+        "channels": [_channel(entry, report, found.sides[entry.channel]) for entry in report.channels],
+        "silence_ms": found.silence_ms,
+        "overlap_ms": found.overlap_ms,
+        "interruptions": found.interruptions,
+    }
+
+
+def _channel(entry: ChannelSegments, report: Report, turns: Turns) -> ChannelDocument:
     duration = report.audio.duration_ms
     members = _frame_members(entry, report)
     return ChannelDocument.model_construct(
@@ -319,6 +370,9 @@ def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
         segment_count=len(entry.segments),
         speech_ms=entry.speech_ms,
         speech_ratio=round(entry.speech_ms / duration, 4) if duration else 0.0,
+        silence_ms=turns.silence_ms,
+        overlap_ms=turns.overlap_ms,
+        interruptions=turns.interruptions,
         **members,
     )
 

@@ -60,12 +60,10 @@ def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOption
     """A WAV for each chunk or segment, stored, and `manifest.csv`; the source is opened once for each channel and
     label.
 
-    A WAV's name carries its index in the manifest, which goes by start over all channels. Raises `InvalidOption` before
-    the first piece for a stretch that no WAV can hold.
+    A WAV's name carries its index in the manifest, which goes by start over all channels.
     """
     tracks = _chunk_tracks(report) if report.has_chunks else _segment_tracks(report)
     tracks = [(channel, [entry for entry in entries if is_kept(entry.stretch, options)]) for channel, entries in tracks]
-    _refuse_what_no_wav_holds(report, tracks, options)
     archive = ZipStream(compress_type=ZIP_STORED)
     for channel, entries in tracks:
         form, passing = wav_form(report, channel, options), _Passing(open_blocks(), channel, options)
@@ -147,14 +145,6 @@ def _manifest(report: Report, names: dict[int, str], options: ExcerptOptions) ->
         source_ms = [ms_of(row[1] * rate // 1000, rate)] if options.time_map else []
         writer.writerow([*row, names.get(row[0], ""), *source_ms])
     return out.getvalue()
-
-
-def _refuse_what_no_wav_holds(report: Report, tracks: Iterable[_Track], options: ExcerptOptions) -> None:
-    # Found where the stretch is written, this would break off an answer whose status has long been sent.
-    for channel, entries in tracks:
-        form = wav_form(report, channel, options)
-        for entry in entries:
-            form.header(length(entry.stretch, form.sample_rate))
 
 
 def _wav_of(stretches: Sequence[Stretch], form: WavForm, passing: "_Passing") -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,6 +29,16 @@ class AudioSummary:
     format: str
     subtype: str
     truncated: bool
+    track: int = 0
+    """Which of the file's sounds was heard, from 0."""
+    tracks: int = 1
+    """How many it has."""
+    late_start_ms: int = 0
+    """How long after the file's beginning, by its own clock, the sound begins."""
+    time_gap_ms: int = 0
+    """Time that the file's clock has in pauses and the samples have not."""
+    time_gaps: tuple[tuple[int, int], ...] = ()
+    """(at_ms, duration_ms) of the first pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,11 @@ class Report:
         """(channel, segment) of all channels, by start."""
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
+
+    def apart(self) -> "Iterator[Report]":
+        """A report of each channel alone."""
+        for entry in self.channels:
+            yield replace(self, channels=(entry,))
 
     @property
     def has_chunks(self) -> bool:

@@ -73,7 +73,8 @@ class Batcher:
         """Until cancelled."""
         while True:
             await self._something.wait()
-            await asyncio.sleep(self._delay_s)
+            if not any(seat.session.has_backlog for seat in self._waiting):
+                await asyncio.sleep(self._delay_s)
             while len(self._batches) > self._workers:
                 await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
             self._something.clear()

@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.audio.channel import parse_channel
 from app.audio.signal import Bandwidth, Levels
+from app.audio.sniff import container_for_certain
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
@@ -27,7 +29,7 @@ from app.live.messages import PROTOCOLS, Json, encode
 from app.live.parameters import StreamParameters
 from app.live.pcm import PcmReader
 from app.vad.blocks import Block, Scored
-from app.vad.errors import InvalidOption
+from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.grid import Grid
 from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
@@ -43,8 +45,10 @@ OUTBOX_LIMIT = 1_000
 """Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
 HISTORY = 256
 """Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
-_TAKE_S = 1.0
-"""Audio in a block at most: a client that is far behind does not hold up the others."""
+_TAKE_S = 5.0
+"""Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
+_BACKLOG_S = 1.0
+"""Audio that waits, of a client that sends faster than it is scored or catches up."""
 DONE = "done"
 
 
@@ -96,10 +100,11 @@ class LiveSession:
 
     def _expect(self, parameters: StreamParameters) -> None:
         self.parameters = parameters
-        self._pcm = PcmReader(parameters.encoding, parameters.sample_rate, self._grid.sample_rate)
+        self._pcm = PcmReader(parameters.form, parse_channel(parameters.channel), self._grid.sample_rate)
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
         bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
         self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
+        self._backlog_bytes = int(_BACKLOG_S * bytes_per_s)
 
     # ---- from the client
 
@@ -123,6 +128,11 @@ class LiveSession:
         return bool(self._inbox) and self.ended is None
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether so much waits that waiting for more, to score it together with others', gains nothing."""
+        return self.has_work and (self.is_full or self._waiting_bytes >= self._backlog_bytes)
+
+    @property
     def received_ms(self) -> int:
         """Audio received, those chunks included that wait."""
         return self.received_samples * 1000 // self.parameters.sample_rate
@@ -135,6 +145,13 @@ class LiveSession:
     def receive_audio(self, chunk: bytes, now: float) -> None:
         """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
         self._chunks += 1
+        if self._chunks == 1 and (container := container_for_certain(chunk)) is not None:
+            self.fail(
+                UnsupportedAudio.code,
+                f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
+                "decode it, or send the whole file to POST /vad",
+            )
+            return
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
         self._waiting_bytes += len(chunk)

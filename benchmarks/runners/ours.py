@@ -14,6 +14,7 @@ given = arguments()
 
 def load() -> Detect:
     """The settings of a service on as many cores; a device other than the CPU by VAD_DEVICE."""
+    from app.audio.input import AudioInput
     from app.config import Settings
     from app.detection import Job
     from app.runtime import start_runtime
@@ -25,7 +26,7 @@ def load() -> Detect:
     model = runtime.models.default
 
     def detect(path: Path) -> int:
-        job = Job(path, path.name, "benchmark", model, model.segmentation({}))
+        job = Job(AudioInput(path), path.name, "benchmark", model, model.segmentation({}))
         report = loop.run_until_complete(runtime.detector.detect(job))
         return sum(len(channel.segments) for channel in report.channels)
 

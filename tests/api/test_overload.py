@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import re
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ import httpx
 import pytest
 import soundfile
 
+from tests.api.raw import answer_of, connect, occupied, slow_upload
 from tests.server import RunningServer, local_server, running_server, start_server, stop_server, wait_until_ready
 from tests.signals import bursts
 from tests.waiting import eventually
@@ -20,9 +19,10 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def tight(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Room for two, two may wait; uploads may pause for a second."""
+    """Two places, two may wait, room for sixteen uploads; uploads may pause for a second."""
     settings = {
-        "VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_BODY_IDLE_TIMEOUT_S": "1", "VAD_BODY_MIN_RATE_KBPS": "10",
+        "VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_BODY_IDLE_TIMEOUT_S": "1",
+        "VAD_BODY_MIN_RATE_KBPS": "10",
     }  # fmt: skip
     with local_server(small_model, tmp_path_factory.mktemp("tight"), settings) as server:
         yield server
@@ -36,44 +36,12 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def address(server: RunningServer) -> tuple[str, int]:
-    return "127.0.0.1", server.port
-
-
-def slow_upload(server: RunningServer) -> socket.socket:
-    """A request that is inside, and whose body does not come."""
-    connection = socket.create_connection(address(server), timeout=20)
-    connection.sendall(b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nRIFF")
-    return connection
-
-
-def answer_of(connection: socket.socket) -> bytes:
-    received = b""
-    while not _is_whole(received) and (piece := connection.recv(65_536)):
-        received += piece
-    return received
-
-
-def _is_whole(answer: bytes) -> bool:
-    head, found, body = answer.partition(b"\r\n\r\n")
-    size = re.search(rb"content-length: (\d+)", head.lower())
-    return bool(found) and (size is None or len(body) >= int(size[1]))
-
-
-def gauges(server: RunningServer) -> dict[str, float]:
-    text = server.get("/metrics", timeout=20).text
-    lines = (
-        line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(("vad_inflight ", "vad_queue_depth "))
-    )
-    return {name: float(value) for name, value in lines}
-
-
 def test_a_full_service_refuses_before_the_body_and_health_still_answers(
     tight: RunningServer, speech_like: Path
 ) -> None:
-    held = [slow_upload(tight) for _ in range(4)]
-    eventually(lambda: gauges(tight) == {"vad_inflight": 2, "vad_queue_depth": 2})
-    with socket.create_connection(address(tight), timeout=20) as connection:
+    held = [slow_upload(tight) for _ in range(8)]
+    eventually(lambda: occupied(tight) == (8, 0, 0))
+    with connect(tight) as connection:
         # The body is announced and never sent: the refusal does not wait for it.
         connection.sendall(b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 500000000\r\n\r\n")
         refusal = answer_of(connection).decode()
@@ -86,7 +54,7 @@ def test_a_full_service_refuses_before_the_body_and_health_still_answers(
         assert tight.get(path, timeout=5).status_code == 200
     for connection in held:
         connection.close()
-    eventually(lambda: gauges(tight) == {"vad_inflight": 0, "vad_queue_depth": 0})
+    eventually(lambda: occupied(tight) == (0, 0, 0))
     assert tight.post("/vad", content=speech_like.read_bytes()).status_code == 200
     assert tight.upload_files == []
 
@@ -120,7 +88,7 @@ def test_a_body_that_trickles_times_out(tight: RunningServer) -> None:
 
 
 def test_a_huge_head_is_refused(tight: RunningServer) -> None:
-    with socket.create_connection(address(tight), timeout=20) as connection:
+    with connect(tight) as connection:
         try:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * (4 << 20))
             answer = answer_of(connection)
@@ -143,15 +111,20 @@ def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: 
             assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         return answer.status_code
 
+    async def many(address: str) -> list[int]:
+        limits = httpx.Limits(max_connections=50, max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(local_address=address, limits=limits)
+        async with httpx.AsyncClient(base_url=tight.url, timeout=60, transport=transport) as client:
+            return list(await asyncio.gather(*(one(client) for _ in range(50))))
+
     async def storm() -> list[int]:
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=tight.url, timeout=60, limits=limits) as client:
-            return list(await asyncio.gather(*(one(client) for _ in range(200))))
+        clients = await asyncio.gather(*(many(f"127.0.0.{number}") for number in range(1, 5)))
+        return [status for statuses in clients for status in statuses]
 
     statuses = asyncio.run(storm())
     assert statuses.count(200) >= 4
     assert statuses.count(503) >= 1
-    eventually(lambda: gauges(tight) == {"vad_inflight": 0, "vad_queue_depth": 0})
+    eventually(lambda: occupied(tight) == (0, 0, 0))
 
 
 @pytest.mark.full
@@ -161,12 +134,12 @@ def test_a_thousand_aborted_uploads_leave_nothing(small_model: Path, speech_like
         server.post("/vad", content=speech_like.read_bytes())
         before = len(list(descriptors.iterdir()))
         for number in range(1_000):
-            with socket.create_connection(address(server), timeout=20) as connection:
+            with connect(server) as connection:
                 head = b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
                 connection.sendall(head + speech_like.read_bytes()[: number * 97 % 60_000])
             if number % 50 == 49:
-                gauges(server)  # so that the server, slower than this loop, is never far behind
-        eventually(lambda: gauges(server) == {"vad_inflight": 0, "vad_queue_depth": 0})
+                occupied(server)  # so that the server, slower than this loop, is never far behind
+        eventually(lambda: occupied(server) == (0, 0, 0))
         eventually(lambda: server.upload_files == [])
         eventually(lambda: len(list(descriptors.iterdir())) <= before + 4)
         assert server.post("/vad", content=speech_like.read_bytes()).status_code == 200
@@ -176,7 +149,7 @@ def test_a_client_that_leaves_stops_its_work(small_model: Path, long_file: Path,
     with local_server(small_model, tmp_path, {"VAD_WORKERS": "1"}) as server:
         with pytest.raises(httpx.ReadTimeout):
             server.post("/vad", content=long_file.read_bytes(), timeout=httpx.Timeout(20, read=0.05))
-        eventually(lambda: gauges(server)["vad_inflight"] == 0)
+        eventually(lambda: occupied(server) == (0, 0, 0))
         assert server.upload_files == []
         scored = "vad_audio_seconds_total{"
         assert scored not in server.get("/metrics").text, "the file was not scored to its end"
@@ -199,7 +172,7 @@ def test_sigterm_finishes_what_is_inside_and_exits_0(small_model: Path, long_fil
 
         thread = threading.Thread(target=send)
         thread.start()
-        eventually(lambda: gauges(server)["vad_inflight"] == 1)
+        eventually(lambda: occupied(server)[1] == 1)
         status = stop_server(server)
         thread.join()
     assert status == 0
@@ -211,7 +184,7 @@ def test_sigterm_finishes_what_is_inside_and_exits_0(small_model: Path, long_fil
 def test_a_second_signal_quits_at_once(small_model: Path, tmp_path: Path) -> None:
     with running_server(small_model, tmp_path) as server:
         held = slow_upload(server)
-        eventually(lambda: gauges(server)["vad_inflight"] == 1)
+        eventually(lambda: occupied(server) == (1, 0, 0))
         server.process.send_signal(signal.SIGTERM)
         with pytest.raises(Exception):  # noqa: B017, PT011 - it waits for the upload
             server.process.wait(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from app.vad.errors import AudioTooLong, InvalidAudio, NoAudio, UnsupportedAudio, VadError
+from app.vad.errors import AudioError, AudioTooLong, InvalidAudio, NoAudio, UnsupportedAudio, VadError
 from tests.attacks import bytes as made
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import voice
@@ -189,7 +189,11 @@ NOT_AUDIO = [
     Attack("empty", plain(b""), NoAudio),
     Attack("film without sound", _silent_film, UnsupportedAudio),
     Attack("unknown coding", changed(encoded(".m4a", "-c:a", "aac"), _unknown_coding), UnsupportedAudio),
-    Attack("avi in riff", plain(made.riff(made.chunk(b"LIST", bytes(400)), form=b"AVI ")), UnsupportedAudio),
+    Attack(
+        "avi without streams",
+        plain(made.riff(made.chunk(b"LIST", bytes(400)), form=b"AVI ")),
+        InvalidAudio,
+    ),
 ]
 READS_OTHER_FILES = [
     Attack("playlist", naming_canary(playlist, absolute=True, hidden=False), UnsupportedAudio),
@@ -212,7 +216,7 @@ LYING_HEADERS = [
     Attack("2000 channels", plain(_wav(channels=2_000, frames=100)), InvalidAudio),
     Attack("8 channels, 192 kHz", plain(_wav(channels=8, rate=192_000, frames=192_000)), None, seconds=1.0),
     Attack("wav without data", plain(made.riff(made.wave_format())), InvalidAudio),
-    Attack("wav of length 0", plain(_wav(length=0)), InvalidAudio),
+    Attack("wav of length 0", plain(_wav(length=0)), None, seconds=1.0),
     Attack("wav with an empty data chunk", plain(_wav(frames=0)), InvalidAudio),
     Attack("wav of unknown length", plain(_wav(length=2**32 - 1)), None, seconds=1.0),
     Attack("wav that promises more", plain(_wav(length=10**9)), None, seconds=1.0, truncated=True),
@@ -226,6 +230,45 @@ LYING_HEADERS = [
     Attack("mp3 that promises 2^32", changed(encoded(".mp3", "-c:a", "libmp3lame"), _lying_frame_count), None),
     Attack("tag of 256 MB", plain(b"ID3\x03\x00\x00\x7f\x7f\x7f\x7f" + bytes(2_000)), InvalidAudio),
 ]  # fmt: skip
+MAGIC = {
+    "avi": b"RIFF\xff\xff\x00\x00AVI LIST",
+    "flv": b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00",
+    "mpeg-ps": b"\x00\x00\x01\xba\x44\x00\x04\x00\x04\x01",
+    "mxf": b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02\x04\x00\x83\x00\x00\x78",
+    "rm": b".RMF\x00\x00\x00\x12\x00\x01",
+    "dts": b"\x7f\xfe\x80\x01",
+    "truehd": b"\x00\x00\x00\x00\xf8\x72\x6f\xba",
+    "latm": b"\x56\xe0\x02\x00\x00\x56\xe0\x02\x00\x00",
+    "riff wave": b"RIFF\xff\xff\x00\x00WAVEfmt ",
+    "ebml": b"\x1a\x45\xdf\xa3\x01\x00\x00\x00\x00\x00\x00\x1f matroska",
+}
+"""How files of these kinds begin; what follows is up to the attack."""
+
+
+def _behind(magic: bytes) -> list[tuple[str, Callable[[Path], Path]]]:
+    """Playlists, noise and nothing behind the first bytes of a container."""
+    noise = np.random.default_rng(5).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
+
+    def listing(folder: Path) -> Path:
+        path = naming_canary(playlist, absolute=True, hidden=False)(folder)
+        path.write_bytes(magic + b"\n" + path.read_bytes())
+        return path
+
+    return [("a playlist", listing), ("noise", plain(magic + noise)), ("zeros", plain(magic + bytes(5_000)))]
+
+
+def _transport_of(content: bytes) -> bytes:
+    """Transport packets that hold something else."""
+    return b"".join(b"\x47\x1f\xff\x10" + content[at : at + 184].ljust(184, b"\xff") for at in range(0, 9_200, 184))
+
+
+DISGUISED = [
+    Attack(f"{what} behind {name}", build, AudioError if what == "a playlist" else None)
+    for name, magic in MAGIC.items()
+    for what, build in _behind(magic)
+] + [Attack("a playlist in transport packets", plain(_transport_of(playlist("http://127.0.0.1:9/a.wav"))), AudioError)]
+"""Something else behind the first bytes of every container that ffmpeg opens: a playlist is an error whose kind is no
+matter, noise may be heard as noise."""
 DAMAGED = [
     Attack("wav cut", changed(sound("PCM_16"), lambda data: bytes(data[: 44 + 2 * RATE])), None,
            seconds=1.0, truncated=True),

@@ -1,5 +1,6 @@
 """Every hostile file against the decoders, with each ffmpeg at hand."""
 
+import contextlib
 import http.server
 import re
 import subprocess
@@ -12,13 +13,15 @@ import pytest
 
 from app.audio.choose import open_decoder
 from app.audio.decode import Decoder
-from app.audio.ffmpeg import FfmpegDecoder, arguments
+from app.audio.ffmpeg import arguments, open_with_ffmpeg
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
-from app.vad.errors import AudioTooLong, UnsupportedAudio
+from app.vad.errors import AudioError, AudioTooLong, UnsupportedAudio
 from tests.attacks.corpus import (
     BOMBS,
     CANARY_URL_FILE,
     CASES,
+    DISGUISED,
     LIMIT_S,
     READS_OTHER_FILES,
     Attack,
@@ -99,14 +102,25 @@ def test_what_becomes_of_it(attack: Attack, each_ffmpeg: Path, tmp_path: Path, h
     path = built(attack, tmp_path)
     if attack.expected is not None:
         with pytest.raises(attack.expected) as caught:
-            exhaust(open_decoder(path, LIMITS, each_ffmpeg))
+            exhaust(open_decoder(AudioInput(path), LIMITS, each_ffmpeg))
         assert type(caught.value) is attack.expected
     else:
-        decoder = open_decoder(path, LIMITS, each_ffmpeg)
+        decoder = open_decoder(AudioInput(path), LIMITS, each_ffmpeg)
         seconds = exhaust(decoder)
         assert decoder.truncated == attack.truncated
         assert seconds > 0
         assert attack.seconds is None or seconds == attack.seconds
+    assert hits == []
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == []
+
+
+@pytest.mark.parametrize("attack", DISGUISED, ids=str)
+def test_something_else_behind_the_first_bytes(
+    attack: Attack, each_ffmpeg: Path, tmp_path: Path, hits: list[str]
+) -> None:
+    expected = contextlib.suppress(AudioError) if attack.expected is None else pytest.raises(AudioError)
+    with expected:
+        exhaust(open_decoder(AudioInput(built(attack, tmp_path)), LIMITS, each_ffmpeg))
     assert hits == []
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == []
 
@@ -116,7 +130,7 @@ def test_the_child_refuses_what_the_first_bytes_would_have_stopped(
     attack: Attack, each_ffmpeg: Path, tmp_path: Path, hits: list[str]
 ) -> None:
     with pytest.raises(UnsupportedAudio):
-        FfmpegDecoder(built(attack, tmp_path), "WAV", LIMITS, each_ffmpeg)
+        open_with_ffmpeg(built(attack, tmp_path), "WAV", LIMITS, each_ffmpeg)
     assert hits == []
 
 
@@ -149,7 +163,7 @@ def test_the_network_canary_is_alive(tmp_path: Path, each_ffmpeg: Path, hits: li
 
 @pytest.mark.parametrize("attack", [attack for attack in BOMBS if attack.name != "flac of 11 minutes"], ids=str)
 def test_memory_stays_small(attack: Attack, each_ffmpeg: Path, tmp_path: Path) -> None:
-    decoder = FfmpegDecoder(built(attack, tmp_path), "OGG", LIMITS, each_ffmpeg)
+    decoder = open_with_ffmpeg(built(attack, tmp_path), "OGG", LIMITS, each_ffmpeg)
     try:
         for _ in range(20):
             assert len(decoder.read(1 << 14))
@@ -169,7 +183,7 @@ def test_the_list_of_codecs_is_what_keeps_it_small(each_ffmpeg: Path, tmp_path: 
 
 
 def test_a_bomb_is_stopped_at_the_limit(each_ffmpeg: Path, tmp_path: Path) -> None:
-    decoder = FfmpegDecoder(built(BOMBS[0], tmp_path), "OGG", LIMITS, each_ffmpeg)
+    decoder = open_with_ffmpeg(built(BOMBS[0], tmp_path), "OGG", LIMITS, each_ffmpeg)
     with pytest.raises(AudioTooLong):
         exhaust(decoder)
     assert LIMIT_S < decoder.decoded_frames / decoder.info.sample_rate <= LIMIT_S + 2

@@ -28,10 +28,10 @@ EACH = ("bundled", pytest.param("system", marks=pytest.mark.slow))
 
 
 @cache
-def encoders(ffmpeg: Path) -> frozenset[str]:
-    """What it can encode."""
+def encoders(ffmpeg: Path, kind: str = "A") -> frozenset[str]:
+    """What it can encode; `kind`: A for sound, V for pictures."""
     listing = subprocess.run([ffmpeg, "-hide_banner", "-encoders"], capture_output=True, text=True, check=True).stdout
-    return frozenset(line.split()[1] for line in listing.splitlines() if line.startswith(" A"))
+    return frozenset(line.split()[1] for line in listing.splitlines() if line.startswith(f" {kind}"))
 
 
 def encode(source: Path, target: Path, *options: str) -> Path:
@@ -42,6 +42,12 @@ def encode(source: Path, target: Path, *options: str) -> Path:
             run(ffmpeg, "-i", str(source), *options, str(target))
             return target
     raise LookupError(f"no ffmpeg here encodes {wanted}")
+
+
+def remux(source: Path, target: Path, *options: str) -> Path:
+    """Have the first binary copy what is in `source` into another file, with these options."""
+    run(next(iter(AVAILABLE.values())), "-i", str(source), *options, "-c", "copy", str(target))
+    return target
 
 
 def run(ffmpeg: Path, *arguments: str) -> None:

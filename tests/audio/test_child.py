@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from app.audio.child import ConfinedChild
-from app.audio.ffmpeg import CODECS, CONTAINERS, FfmpegDecoder, arguments, find_ffmpeg
+from app.audio.containers import DECODERS, DEMUXERS
+from app.audio.ffmpeg import arguments, find_ffmpeg, open_with_ffmpeg
 from app.audio.limits import AudioLimits
 from app.audio.wav_flac import SoundfileDecoder
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
@@ -34,7 +35,7 @@ def program(folder: Path, script: str) -> Path:
 
 def read_through(folder: Path, limits: AudioLimits, ffmpeg: Path) -> None:
     """Decode any file with it."""
-    decoder = FfmpegDecoder(folder / "any", "OGG", limits, ffmpeg)
+    decoder = open_with_ffmpeg(folder / "any", "OGG", limits, ffmpeg)
     try:
         decoded(decoder)
     finally:
@@ -45,7 +46,7 @@ def seen_inside(folder: Path, limits: AudioLimits, script: str) -> str:
     """What a child prints to its pipe."""
     child = ConfinedChild(
         [str(program(folder, script))], memory_mb=limits.child_memory_mb, cpu_s=limits.child_cpu_s,
-        directory_beside=folder / "any",
+        silence_s=limits.child_silence_s, directory_beside=folder / "any",
     )  # fmt: skip
     try:
         return child.read(1 << 16).decode()
@@ -99,7 +100,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_reading_to_the_end_and_closing(tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
     path = tmp_path / "a.aiff"
     run(each_ffmpeg, "-f", "lavfi", "-i", "sine=d=3:r=16000", "-c:a", "pcm_s16be", str(path))
-    decoder = FfmpegDecoder(path, "AIFF", limits, each_ffmpeg)
+    decoder = open_with_ffmpeg(path, "AIFF", limits, each_ffmpeg)
     assert decoder.pid in children()
     assert decoded(decoder).shape == (48_000, 1)
     decoder.close()
@@ -109,7 +110,7 @@ def test_reading_to_the_end_and_closing(tmp_path: Path, each_ffmpeg: Path, limit
 
 @pytest.mark.usefixtures("leaves_nothing")
 def test_closing_in_the_middle_kills_the_child(endless: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
-    decoder = FfmpegDecoder(endless, "AIFF", limits, each_ffmpeg)
+    decoder = open_with_ffmpeg(endless, "AIFF", limits, each_ffmpeg)
     assert len(decoder.read(100)) == 100
     assert decoder.pid in children()
     decoder.close()
@@ -121,7 +122,7 @@ def test_closing_in_the_middle_kills_the_child(endless: Path, each_ffmpeg: Path,
 @pytest.mark.usefixtures("leaves_nothing")
 def test_closing_from_another_thread_ends_a_read_under_way(tmp_path: Path, limits: AudioLimits) -> None:
     stuck = program(tmp_path, AU_HEAD + "exec sleep 600")
-    decoder = FfmpegDecoder(tmp_path / "any", "OGG", limits, stuck)
+    decoder = open_with_ffmpeg(tmp_path / "any", "OGG", limits, stuck)
     result: list[np.ndarray] = []
     reader = threading.Thread(target=lambda: result.append(decoder.read(1 << 20)))
     reader.start()
@@ -156,7 +157,7 @@ def test_a_file_that_cannot_be_opened(content: bytes, tmp_path: Path, each_ffmpe
     path.write_bytes(content)
     for _ in range(3):
         with pytest.raises(AudioError):
-            FfmpegDecoder(path, "OGG", limits, each_ffmpeg)
+            open_with_ffmpeg(path, "OGG", limits, each_ffmpeg)
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -164,7 +165,7 @@ def test_a_rate_out_of_range_found_by_the_child(tmp_path: Path, each_ffmpeg: Pat
     path = tmp_path / "a.aiff"
     run(each_ffmpeg, "-f", "lavfi", "-i", "sine=d=1:r=16000", "-c:a", "pcm_s16be", str(path))
     with pytest.raises(InvalidAudio, match="sample rate is 16000"):
-        FfmpegDecoder(path, "AIFF", AudioLimits(max_seconds=60, min_rate=20_000), each_ffmpeg)
+        open_with_ffmpeg(path, "AIFF", AudioLimits(max_seconds=60, min_rate=20_000), each_ffmpeg)
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -220,12 +221,12 @@ def test_the_command_line_is_fixed(tmp_path: Path) -> None:
     assert [given[given.index(option) + 1] for option in ("-protocol_whitelist", "-i", "-t", "-f")] == [
         "file", f"file:{tmp_path}/x", "8.000", "au"
     ]  # fmt: skip
-    for option, names in (("-format_whitelist", CONTAINERS), ("-codec_whitelist", CODECS)):
+    for option, names in (("-format_whitelist", DEMUXERS), ("-codec_whitelist", DECODERS)):
         assert given.index(option) < given.index("-i")
         assert given[given.index(option) + 1] == names
     forbidden = {"hls", "concat", "dash", "sdp", "rtsp", "image2", "tedcaptions", "webm_dash_manifest", "imf", "lavfi"}
-    assert not forbidden & set(CONTAINERS.split(","))
-    assert not {"png", "mjpeg", "h264", "webp", "gif", "hevc", "ass", "tiff", "exr"} & set(CODECS.split(","))
+    assert not forbidden & set(DEMUXERS.split(","))
+    assert not {"png", "mjpeg", "h264", "webp", "gif", "hevc", "ass", "tiff", "exr"} & set(DECODERS.split(","))
 
 
 def test_the_configured_ffmpeg_wins(tmp_path: Path, ffmpeg: Path) -> None:

@@ -10,6 +10,7 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
 from app.vad.errors import AudioTooLong, InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
@@ -30,7 +31,7 @@ def opened(
 ) -> AudioSource:
     limits = limits or AudioLimits(max_seconds=3600)
     return open_audio(
-        path, sample_rate=RATE, channel=channel, block_seconds=block_seconds, limits=limits, ffmpeg=ffmpeg
+        AudioInput(path), sample_rate=RATE, channel=channel, block_seconds=block_seconds, limits=limits, ffmpeg=ffmpeg
     )
 
 

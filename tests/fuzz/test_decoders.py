@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.audio.choose import open_decoder
-from app.audio.ffmpeg import FfmpegDecoder
+from app.audio.ffmpeg import open_with_ffmpeg
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.sniff import HEAD_BYTES, sniff
 from app.audio.source import open_audio
@@ -25,7 +26,12 @@ LIMITS = AudioLimits(max_seconds=20)
 RATE = 16_000
 IN_PROCESS = {"PCM_16": ".wav", "FLOAT": ".wav", "IMA_ADPCM": ".wav", "FLAC": ".flac"}
 BY_CHILD = {"libmp3lame": ".mp3", "aac": ".m4a", "libopus": ".ogg", "libvorbis": ".webm", "pcm_s16be": ".aiff",
-            "wmav2": ".wma", "pcm_s24le": ".caf"}  # fmt: skip
+            "wmav2": ".wma", "pcm_s24le": ".caf", "mp2": ".ts", "libspeex": ".flv", "pcm_s16le": ".avi", "ac3": ".mpg",
+            "dca": ".dts", "truehd": ".thd", "libgsm": ".gsm"}  # fmt: skip
+MORE = {
+    "dca": ("-strict", "-2", "-ar", "48000", "-ac", "2"), "truehd": ("-strict", "-2", "-ar", "48000", "-f", "truehd"),
+    "libgsm": ("-ar", "8000", "-f", "gsm"), "mp2": ("-ar", "48000"), "ac3": ("-ar", "48000"),
+}  # fmt: skip
 FUZZ = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -70,7 +76,8 @@ def good(folder: Path, coding: str) -> bytes:
     plain = folder / "plain.wav"
     soundfile.write(plain, voice(0.5, RATE, 1), RATE, subtype="PCM_16")
     if coding in BY_CHILD:
-        return encode(plain, folder / f"good{BY_CHILD[coding]}", "-c:a", coding).read_bytes()
+        options = MORE.get(coding, ())
+        return encode(plain, folder / f"good{BY_CHILD[coding]}", "-c:a", coding, *options).read_bytes()
     path = folder / f"good{IN_PROCESS[coding]}"
     soundfile.write(path, voice(0.5, RATE, 1), RATE, subtype="PCM_16" if coding == "FLAC" else coding)
     return path.read_bytes()
@@ -80,7 +87,7 @@ def eaten(path: Path, ffmpeg: Path | None) -> int | AudioError:
     """Samples in it, or what is wrong with it. Anything else that is raised comes out."""
     try:
         with open_audio(
-            path, sample_rate=RATE, channel="mix", block_seconds=0.3, limits=LIMITS, ffmpeg=ffmpeg
+            AudioInput(path), sample_rate=RATE, channel="mix", block_seconds=0.3, limits=LIMITS, ffmpeg=ffmpeg
         ) as source:
             blocks = list(source)
     except AudioError as error:
@@ -133,7 +140,7 @@ def test_any_bytes_by_the_child(content: bytes, folder: Path) -> None:
     if not AVAILABLE:
         pytest.skip("no ffmpeg is installed")
     with contextlib.suppress(AudioError):
-        decoder = FfmpegDecoder(fed(folder, content), "ANY", LIMITS, next(iter(AVAILABLE.values())))
+        decoder = open_with_ffmpeg(fed(folder, content), "ANY", LIMITS, next(iter(AVAILABLE.values())))
         with contextlib.closing(decoder):
             while len(decoder.read(10_000)):
                 pass
@@ -145,7 +152,7 @@ def test_the_files_that_are_mutated_are_good(coding: str, folder: Path) -> None:
     if not AVAILABLE:
         pytest.skip("no ffmpeg is installed")
     path = fed(folder, good(folder, coding))
-    decoder = open_decoder(path, LIMITS, next(iter(AVAILABLE.values())))
+    decoder = open_decoder(AudioInput(path), LIMITS, next(iter(AVAILABLE.values())))
     decoder.close()
     samples = eaten(path, next(iter(AVAILABLE.values())))
     assert isinstance(samples, int)

@@ -1,0 +1,99 @@
+"""What ffmpeg writes on stderr, sorted as it comes: errors, the listing of tracks, and leaps of the file's clock.
+
+Only two things in it are facts to build on, and both are ours to shape: the listing of streams, whose form is that of
+ffmpeg 5 to 9, and numbers that an expression of our own prints (`LEAPS`). Errors decide nothing but how a refusal is
+worded. Whatever a hostile file makes ffmpeg say, what is kept is bounded.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+_MOST_ERRORS = 64
+_MOST_TRACKS = 64
+_MOST_LEAPS = 10_000
+"""A recording that loses packets every second for three hours has as many."""
+LEAP_S = 0.1
+"""What a clock may drift before it is a leap: muxers round to milliseconds, live recorders jitter by tens of them."""
+
+# For each frame: how far its time stamp lies ahead of the samples before it (drift), printed with the number of those
+# samples whenever that has changed; then the time stamp that the samples alone give, which is what goes on.
+LEAPS = (
+    f"st(0,T-N/SR);if(gt(abs(ld(0)-ld(1)),{LEAP_S})*lt(ld(2),{_MOST_LEAPS}),"
+    "print(N);print(ld(0));st(1,ld(0));st(2,ld(2)+1));N/SR/TB"
+)
+"""The expression of an `asetpts` filter."""
+
+_STREAM = re.compile(
+    r"^(?:\[info\])?\s*stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[\w-]+)\))?: "
+    r"audio: (?P<coding>[\w.-]+)(?P<rest>.*)$"
+)
+_LISTING_ENDS = ("stream mapping:", "output #")
+_PRINTED = re.compile(r"^(?:\[eval @ [0-9a-fx]+\] )?\[info\] (-?\d+\.\d{6})$")
+"""Nothing else that stands alone on a line is a number; metadata is indented."""
+_ERROR = re.compile(r"\[(?:error|fatal|panic)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A sound of a file, as listed."""
+
+    coding: str
+    """ffmpeg's name, such as `aac`."""
+    language: str | None
+    default: bool
+    """Whether the container marks it as the one to play."""
+
+
+class Leap(NamedTuple):
+    """From a sample on, the container's clock runs otherwise against the count of samples."""
+
+    at: int
+    """The sample, counted from 0."""
+    drift_s: float
+    """How far the clock is ahead of the count from here on."""
+
+
+class FfmpegLog:
+    """Told line by line, in lower case."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.leaps: list[Leap] = []
+        self._tracks: dict[int, Track] = {}
+        self._listing = True
+        self._printed: float | None = None
+
+    @property
+    def tracks(self) -> list[Track]:
+        """In the container's order; empty while they have not been listed."""
+        return [self._tracks[index] for index in sorted(self._tracks)]
+
+    def hear(self, line: str) -> None:
+        """The next line."""
+        printed = _PRINTED.match(line)
+        if printed is not None:
+            self._hear_number(float(printed[1]))
+        elif _ERROR.search(line):
+            if len(self.errors) < _MOST_ERRORS:
+                self.errors.append(line)
+        elif self._listing:
+            self._hear_listing(line)
+
+    def _hear_number(self, number: float) -> None:
+        if self._printed is None:
+            self._printed = number
+            return
+        at, self._printed = self._printed, None
+        # A changed rate or channel count begins the count anew: from there on the numbers are of no use.
+        if len(self.leaps) < _MOST_LEAPS and (not self.leaps or at > self.leaps[-1].at):
+            self.leaps.append(Leap(int(at), number))
+
+    def _hear_listing(self, line: str) -> None:
+        if any(end in line for end in _LISTING_ENDS):
+            self._listing = False
+            return
+        stream = _STREAM.match(line)
+        if stream is not None and len(self._tracks) < _MOST_TRACKS:
+            track = Track(stream["coding"], stream["language"], "(default)" in stream["rest"])
+            self._tracks[int(stream["index"])] = track

@@ -1,0 +1,155 @@
+"""Nobody is locked out: what one client does, slow, greedy or rude, leaves room for others."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.raw import (
+    ANN,
+    BOB,
+    CY,
+    answer_of,
+    connect,
+    long_computing,
+    occupied,
+    problem_of,
+    request,
+    slow_upload,
+    status_of,
+    stuck_ffmpeg,
+)
+from tests.server import RunningServer, local_server
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def tight(small_model: Path, tmp_path: Path) -> Iterator[RunningServer]:
+    """Four places, four may wait, 32 uploads; what is given to its ffmpeg stays until its client goes."""
+    settings = {"VAD_MAX_REQUESTS": "4", "VAD_MAX_QUEUE": "4", "VAD_FFMPEG": stuck_ffmpeg(tmp_path)}
+    with local_server(small_model, tmp_path, settings) as server:
+        yield server
+
+
+def post(server: RunningServer, content: bytes, client: str, path: str = "/vad") -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=client), timeout=20) as sender:
+        return sender.post(f"{server.url}{path}", content=content)
+
+
+def test_slow_uploads_keep_nobody_out(tight: RunningServer, speech_like: Path) -> None:
+    with ExitStack() as held:
+        for _ in range(16):
+            held.enter_context(slow_upload(tight))
+        eventually(lambda: occupied(tight) == (16, 0, 0))
+        refused = held.enter_context(slow_upload(tight))
+        assert problem_of(answer_of(refused))["code"] == "overloaded", "one client has half of the room for uploads"
+        assert post(tight, speech_like.read_bytes(), BOB).status_code == 200
+        health = tight.get("/health").json()
+        assert (health["uploads"], health["inflight"], health["queue"]) == (16, 0, 0)
+        assert health["limits"]["max_uploads"] == 32
+    eventually(lambda: occupied(tight) == (0, 0, 0))
+
+
+def test_long_computing_keeps_nobody_out(tight: RunningServer, speech_like: Path) -> None:
+    with ExitStack() as held:
+        for _ in range(6):
+            held.enter_context(long_computing(tight, ANN))
+        eventually(lambda: occupied(tight) == (0, 2, 4))
+        refused = held.enter_context(long_computing(tight, ANN))
+        assert status_of(answer_of(refused)) == 503, "its own line is full"
+        assert post(tight, speech_like.read_bytes(), BOB).status_code == 200
+        # Bob, greedy too, takes places and room in the line; a third client is still let in.
+        bobs = [held.enter_context(long_computing(tight, BOB)) for _ in range(2)]
+        eventually(lambda: occupied(tight) == (0, 3, 4))
+        assert post(tight, speech_like.read_bytes(), CY).status_code == 200
+        assert bobs
+    eventually(lambda: occupied(tight) == (0, 0, 0))
+    assert tight.upload_files == []
+
+
+def test_whoever_waits_and_goes_leaves_the_line(tight: RunningServer, speech_like: Path) -> None:
+    with ExitStack() as held:
+        for _ in range(2):
+            held.enter_context(long_computing(tight, ANN))
+        eventually(lambda: occupied(tight) == (0, 2, 0))
+        waiting = [long_computing(tight, ANN) for _ in range(4)]
+        eventually(lambda: occupied(tight) == (0, 2, 4))
+        for connection in waiting:
+            connection.close()
+        eventually(lambda: occupied(tight) == (0, 2, 0))
+    eventually(lambda: occupied(tight) == (0, 0, 0))
+
+
+def test_the_wait_has_an_end_and_an_answer(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
+    settings = {
+        "VAD_MAX_REQUESTS": "1", "VAD_MAX_QUEUE": "4", "VAD_QUEUE_TIMEOUT_S": "0.3",
+        "VAD_FFMPEG": stuck_ffmpeg(tmp_path),
+    }  # fmt: skip
+    with local_server(small_model, tmp_path, settings) as server:
+        kept = server.post("/vad?keep=true", content=speech_like.read_bytes()).json()["analysis_id"]
+        with long_computing(server):
+            eventually(lambda: occupied(server) == (0, 1, 0))
+            for answer in (
+                post(server, speech_like.read_bytes(), BOB),
+                post(server, speech_like.read_bytes(), BOB, "/v1/audio/speech/timestamps"),
+                server.get(f"/analyses/{kept}/segments"),
+                server.get(f"/analyses/{kept}/curve"),
+            ):
+                assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+                assert 1 <= int(answer.headers["retry-after"]) <= 5
+        eventually(lambda: occupied(server) == (0, 0, 0))
+        assert server.get(f"/analyses/{kept}/segments").status_code == 200
+        assert server.get(f"/analyses/{kept}/curve").status_code == 200
+
+
+@pytest.mark.parametrize(("length", "limit_s"), [(20_000, "1.7"), (10_000_000, "2")])
+def test_an_upload_may_last_so_long(small_model: Path, tmp_path: Path, length: int, limit_s: str) -> None:
+    """At the least rate its length takes 0.7 s, and 1 s more may pass; or else an absolute limit ends it."""
+    settings = {"VAD_BODY_MIN_RATE_KBPS": "28.5714", "VAD_BODY_IDLE_TIMEOUT_S": "1", "VAD_BODY_TIMEOUT_S": "2"}
+    stop = threading.Event()
+    with local_server(small_model, tmp_path, settings) as server, connect(server) as connection:
+        connection.sendall(request(body=b"RIFF", length=length))
+
+        def send_on() -> None:
+            for _ in range(10_000 // 500):
+                if stop.wait(0.1):
+                    return
+                try:
+                    connection.sendall(bytes(500) if length < 100_000 else bytes(50_000))
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=send_on)
+        thread.start()
+        try:
+            problem = problem_of(answer_of(connection))
+        finally:
+            stop.set()
+            thread.join()
+    assert problem["code"] == "body_timeout"
+    if length > 100_000:
+        assert problem["detail"] == f"the upload was not complete after {limit_s} s"
+
+
+def test_many_clients_at_once_are_all_served_or_told(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
+    content = speech_like.read_bytes()
+    with local_server(small_model, tmp_path, {"VAD_MAX_REQUESTS": "4", "VAD_MAX_QUEUE": "8"}) as server:
+        expected = post(server, content, ANN).json()["segments"]
+        answers: list[httpx.Response] = []
+
+        def ask(number: int) -> None:
+            answers.append(post(server, content, f"127.0.1.{number}"))
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(1, 33)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for answer in answers:
+            assert answer.status_code in (200, 503)
+            assert answer.status_code == 503 or answer.json()["segments"] == expected
+        assert sum(answer.status_code == 200 for answer in answers) >= 12
+        eventually(lambda: occupied(server) == (0, 0, 0))

@@ -1,0 +1,138 @@
+"""The container's clock: pauses in time stamps, and sound that begins after the picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from app.audio.choose import open_decoder
+from app.audio.clock import Clock
+from app.audio.decode import Decoder
+from app.audio.input import AudioInput
+from app.audio.limits import AudioLimits
+from app.vad.errors import AudioTooLong
+from tests.audio.ffmpegs import AVAILABLE, encode, encoders, remux, run
+from tests.audio.recordings import Samples, alike, decoded, voice
+
+RATE = 16_000
+SECONDS, GAP_AT_S, GAP_S = 6, 3, 10
+LATE_S = 4.087
+CODECS = {
+    ".webm": "libopus", ".mkv": "aac", ".mp4": "aac", ".m4a": "aac", ".mov": "aac", ".flv": "aac", ".ts": "aac",
+    ".wma": "wmav2",
+}  # fmt: skip
+PICTURES = {".webm": "libvpx", ".flv": "flv"}
+COARSE_MS = {".wma": 100}
+"""Containers whose packets hold more sound than the others'."""
+
+
+def opened(path: Path, ffmpeg: Path, clock: Clock = "samples", max_seconds: float = 3600) -> tuple[Samples, Decoder]:
+    decoder = open_decoder(AudioInput(path, clock=clock), AudioLimits(max_seconds=max_seconds), ffmpeg)
+    try:
+        return decoded(decoder), decoder
+    finally:
+        decoder.close()
+
+
+def codes(decoder: Decoder) -> list[str]:
+    return [warning.code for warning in decoder.warnings()]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clock") / "plain.wav"
+    soundfile.write(path, voice(SECONDS, RATE, 1), RATE)
+    return path
+
+
+def leaping(plain: Path, suffix: str, folder: Path, gap_s: float = GAP_S) -> Path:
+    """With a pause in its time stamps after 3 s."""
+    whole = encode(plain, folder / f"whole{suffix}", "-c:a", CODECS[suffix])
+    leap = f"setts=ts=if(gt(PTS*TB\\,{GAP_AT_S})\\,PTS+{gap_s}/TB\\,PTS)"
+    return remux(whole, folder / f"leap{suffix}", "-bsf:a", leap)
+
+
+def late(plain: Path, suffix: str, folder: Path, *options: str) -> Path:
+    """Beside a picture that begins 4.087 s earlier. Raises LookupError when the picture cannot be encoded."""
+    picture = PICTURES.get(suffix, "mpeg4")
+    for ffmpeg in AVAILABLE.values():
+        if CODECS[suffix] in encoders(ffmpeg) and picture in encoders(ffmpeg, kind="V"):
+            path = folder / f"late{suffix}"
+            run(
+                ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-itsoffset", str(LATE_S), "-i", str(plain),
+                "-map", "0:v", "-map", "1:a", "-c:v", picture, "-c:a", CODECS[suffix], *options, str(path),
+            )  # fmt: skip
+            return path
+    raise LookupError(f"no ffmpeg here encodes {picture} and {CODECS[suffix]}")
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma"])
+def test_a_pause_in_the_time_stamps(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    path = leaping(plain, suffix, tmp_path)
+    coarse = COARSE_MS.get(suffix, 20)
+    samples, decoder = opened(path, each_ffmpeg)
+    rate = decoder.info.sample_rate
+    assert abs(len(samples) / rate - SECONDS) < 0.1
+    assert codes(decoder) == ["time_gap"]
+    [gap] = decoder.clock_facts.gaps
+    assert abs(gap.duration_ms - 1000 * GAP_S) <= coarse
+    assert abs(gap.at_ms - 1000 * GAP_AT_S) <= 64 + coarse
+    kept, by_clock = opened(path, each_ffmpeg, "container")
+    assert codes(by_clock) == ["time_gap"]
+    at, silent = gap.at_ms * rate // 1000, gap.duration_ms * rate // 1000
+    assert abs(len(kept) - len(samples) - silent) <= rate // 1000
+    assert np.count_nonzero(kept) == np.count_nonzero(samples)
+    np.testing.assert_array_equal(kept[:at], samples[:at])
+    np.testing.assert_array_equal(kept[-(len(samples) - at) :][rate:], samples[at:][rate:])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm", ".flv"])
+def test_sound_that_begins_after_the_picture(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    path = late(plain, suffix, tmp_path)
+    samples, decoder = opened(path, each_ffmpeg)
+    assert codes(decoder) == ["late_start"]
+    assert abs(decoder.clock_facts.late_start_ms - 1000 * LATE_S) <= 70  # less what the encoder put in front
+    kept, _ = opened(path, each_ffmpeg, "container")
+    rate = decoder.info.sample_rate
+    assert abs(len(kept) - len(samples) - decoder.clock_facts.late_start_ms * rate // 1000) <= rate // 1000
+    original, _ = soundfile.read(plain, dtype="float32")
+    if rate == RATE:
+        shifted = np.concatenate((np.zeros(round(LATE_S * rate), dtype=np.float32), original))
+        likeness, lag = alike(kept[:, 0], shifted, 1_000)
+        assert likeness > 0.98
+        assert abs(lag) <= 16
+
+
+def test_a_fragmented_film(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    path = late(plain, ".mp4", tmp_path, "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    _, decoder = opened(path, each_ffmpeg)
+    assert codes(decoder) == ["late_start"]
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mp4", ".mkv", ".flv", ".ts", ".wma"])
+def test_a_well_behaved_file_has_nothing_to_tell(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    path = encode(plain, tmp_path / f"a{suffix}", "-c:a", CODECS[suffix])
+    samples, decoder = opened(path, each_ffmpeg)
+    assert codes(decoder) == []
+    kept, _ = opened(path, each_ffmpeg, "container")
+    np.testing.assert_array_equal(kept, samples)
+
+
+def test_a_pause_of_hours_meets_the_limit(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    path = leaping(plain, ".mkv", tmp_path, gap_s=7 * 3600)
+    samples, _ = opened(path, each_ffmpeg, max_seconds=60)
+    assert abs(len(samples) / RATE - SECONDS) < 0.1
+    with pytest.raises(AudioTooLong):
+        opened(path, each_ffmpeg, "container", max_seconds=60)
+
+
+def test_an_mp3_whose_rate_changes_gets_no_silence(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    parts = [
+        encode(plain, tmp_path / f"{rate}.mp3", "-ar", str(rate), "-c:a", "libmp3lame") for rate in (44_100, 22_050)
+    ]
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    samples, decoder = opened(joined, each_ffmpeg, "container")
+    assert abs(len(samples) / 44_100 - 2 * SECONDS) < 0.3
+    assert codes(decoder) == []

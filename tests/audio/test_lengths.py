@@ -1,0 +1,184 @@
+"""WAV files whose lengths are not what they hold: everything in the file is read, and what was wrong is told."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from app.audio.choose import open_decoder
+from app.audio.input import AudioInput
+from app.audio.limits import AudioLimits
+from app.audio.wave import look_at_wave
+from tests.attacks.bytes import chunk, riff, wave_format
+from tests.audio.recordings import Samples, decoded, voice
+
+RATE = 16_000
+SECONDS = 2
+DATA = (voice(SECONDS, RATE, 1)[:, 0] * 32_768).astype("<i2").tobytes()
+ORIGINAL = np.frombuffer(DATA, dtype="<i2").astype(np.float32) / 32_768
+LIST = chunk(b"LIST", b"INFOISFT\x0e\x00\x00\x00Lavf60.16.100\x00")
+
+
+def wav(length: int, data: bytes = DATA, after: bytes = b"", fmt: bytes = wave_format()) -> bytes:
+    body = b"WAVE" + fmt + b"data" + struct.pack("<I", length) + data + after
+    return b"RIFF" + struct.pack("<I", 0 if length == 0 else min(len(body), 2**32 - 1)) + body
+
+
+def read(content: bytes | Path, folder: Path, limits: AudioLimits) -> tuple[Samples, list[str], dict[str, str]]:
+    """Samples, codes of the warnings, and their details."""
+    path = content if isinstance(content, Path) else folder / "a.wav"
+    if not isinstance(content, Path):
+        path.write_bytes(content)
+    decoder = open_decoder(AudioInput(path), limits, None)
+    samples = decoded(decoder)
+    decoder.close()
+    told = {warning.code: warning.detail for warning in decoder.warnings()}
+    return samples[:, 0], list(told), told
+
+
+@pytest.mark.parametrize("length", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFD0, 0xFFFFF000])
+def test_a_placeholder_means_up_to_the_end(length: int, tmp_path: Path, limits: AudioLimits) -> None:
+    samples, codes, told = read(wav(length), tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == ["header_repaired"]
+    assert f"{len(DATA)} bytes" in told["header_repaired"]
+
+
+def test_unknown_by_convention_is_nothing_to_tell(tmp_path: Path, limits: AudioLimits) -> None:
+    samples, codes, _ = read(wav(0xFFFFFFFF), tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == []
+
+
+def test_a_cut_file(tmp_path: Path, limits: AudioLimits) -> None:
+    samples, codes, told = read(wav(len(DATA), DATA[: len(DATA) // 2]), tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL[: len(ORIGINAL) // 2])
+    assert codes == ["truncated"]
+    assert f"{len(DATA) // 2} of {len(DATA)} bytes" in told["truncated"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [LIST, LIST + chunk(b"id3 ", b"ID3\x04" + bytes(20)), b"ID3\x03" + bytes(300), b"TAG" + bytes(125), bytes(4_096),
+     b"\0"],
+    ids=["list", "list and id3", "bare id3v2", "id3v1", "padding", "a byte"],
+)  # fmt: skip
+def test_what_is_no_sample_is_passed_by(after: bytes, tmp_path: Path, limits: AudioLimits) -> None:
+    samples, codes, _ = read(wav(len(DATA), after=after), tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == []
+
+
+@pytest.mark.parametrize("counted", [len(DATA) // 2, 3_200, 2])
+def test_samples_behind_what_the_header_counts(counted: int, tmp_path: Path, limits: AudioLimits) -> None:
+    samples, codes, told = read(wav(counted), tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == ["header_repaired"]
+    assert f"{len(DATA) - counted} more follow" in told["header_repaired"]
+
+
+@pytest.mark.parametrize("tail", [b"", LIST], ids=["plain", "list between"])
+def test_files_that_were_joined(tail: bytes, tmp_path: Path, limits: AudioLimits) -> None:
+    one = riff(wave_format(), chunk(b"data", DATA), *([tail] if tail else []))
+    samples, codes, told = read(one * 3, tmp_path, limits)
+    np.testing.assert_array_equal(samples, np.tile(ORIGINAL, 3))
+    assert codes == ["header_repaired"]
+    assert "3 WAV files" in told["header_repaired"]
+
+
+def test_a_joined_file_of_another_form_is_told(tmp_path: Path, limits: AudioLimits) -> None:
+    other = riff(wave_format(rate=8_000), chunk(b"data", DATA))
+    samples, codes, told = read(riff(wave_format(), chunk(b"data", DATA)) + other, tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == ["header_repaired"]
+    assert "was not read" in told["header_repaired"]
+
+
+SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"]
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_every_plain_coding_is_read_by_hand_as_by_libsndfile(
+    subtype: str, endian: str, tmp_path: Path, limits: AudioLimits
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(0.7, RATE, 3), RATE, subtype=subtype, endian=endian)
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    data = bytearray(path.read_bytes())
+    at = data.find(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    decoder = open_decoder(AudioInput(path), limits, None)
+    assert (decoder.name, decoder.info.subtype) == ("raw", subtype)
+    np.testing.assert_array_equal(decoded(decoder)[: len(expected)], expected)
+    decoder.close()
+
+
+def test_a_coding_of_more_than_samples_with_length_0(tmp_path: Path, limits: AudioLimits, each_ffmpeg: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(2, RATE, 1), RATE, subtype="IMA_ADPCM")
+    expected, _ = soundfile.read(path, dtype="float32")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    decoder = open_decoder(AudioInput(path), limits, each_ffmpeg)
+    samples = decoded(decoder)[:, 0]
+    decoder.close()
+    assert decoder.name == "ffmpeg"
+    assert len(samples) == len(expected)
+    assert [warning.code for warning in decoder.warnings()] == ["header_repaired"]
+
+
+def sparse(path: Path, header: bytes, marks: list[tuple[int, bytes]], size: int) -> Path:
+    """A file of zeros but for a few places; it takes no room on disk."""
+    with path.open("wb") as file:
+        file.write(header)
+        for at, content in marks:
+            file.seek(len(header) + at)
+            file.write(content)
+        file.truncate(len(header) + size)
+    return path
+
+
+FOUR_GIB = 1 << 32
+TEN_MINUTES = 600 * RATE * 2
+
+
+def wrapped(folder: Path) -> Path:
+    """4 GiB and ten minutes of 16-bit mono at 16 kHz, whose sizes have wrapped."""
+    header = wav(TEN_MINUTES, b"")
+    end = np.full(100, 1_000, dtype="<i2").tobytes()
+    return sparse(folder / "long.wav", header, [(FOUR_GIB + TEN_MINUTES - 200, end)], FOUR_GIB + TEN_MINUTES)
+
+
+def with_list(folder: Path) -> Path:
+    path = wrapped(folder)
+    with path.open("ab") as file:
+        file.write(LIST)
+    return path
+
+
+@pytest.mark.parametrize("build", [wrapped, with_list])
+def test_sizes_that_have_wrapped(build: Callable[[Path], Path], tmp_path: Path) -> None:
+    wave = look_at_wave(build(tmp_path))
+    assert wave is not None
+    assert wave.ranges == ((44, FOUR_GIB + TEN_MINUTES),)
+    assert wave.repaired is not None
+    assert f"{FOUR_GIB} more follow" in wave.repaired
+
+
+@pytest.mark.full
+def test_all_of_a_wrapped_file_is_read(tmp_path: Path) -> None:
+    decoder = open_decoder(AudioInput(wrapped(tmp_path)), AudioLimits(max_seconds=48 * 3600), None)
+    count, last = 0, np.zeros((0, 1), dtype=np.float32)
+    while len(block := decoder.read(1 << 24)):
+        count, last = count + len(block), block
+    decoder.close()
+    assert count == (FOUR_GIB + TEN_MINUTES) // 2
+    np.testing.assert_array_equal(last[-100:, 0], np.full(100, 1_000 / 32_768, dtype=np.float32))
+    assert [warning.code for warning in decoder.warnings()] == ["header_repaired"]

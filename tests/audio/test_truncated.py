@@ -1,0 +1,108 @@
+"""`truncated` follows from the file's own structure: what is whole is not, whatever a decoder complains of, and what is
+cut is told how."""
+
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from app.audio.choose import open_decoder
+from app.audio.input import AudioInput
+from app.audio.limits import AudioLimits
+from tests.audio.ffmpegs import encode
+from tests.audio.recordings import decoded, voice
+
+RATE = 16_000
+SECONDS = 3
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "plain.wav"
+    soundfile.write(path, voice(SECONDS, RATE, 1), RATE)
+    return path
+
+
+def heard(path: Path, ffmpeg: Path, limits: AudioLimits) -> tuple[float, str | None, list[str]]:
+    """Seconds, how it is cut, and codes of all warnings."""
+    decoder = open_decoder(AudioInput(path), limits, ffmpeg)
+    try:
+        seconds = len(decoded(decoder)) / decoder.info.sample_rate
+    finally:
+        decoder.close()
+    return seconds, decoder.cut, [warning.code for warning in decoder.warnings()]
+
+
+def mp3(plain: Path, folder: Path, name: str, *options: str) -> bytes:
+    return encode(plain, folder / f"{name}.mp3", "-c:a", "libmp3lame", *options).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "second", [(), ("-ar", "22050"), ("-ac", "2"), ("-id3v2_version", "3", "-metadata", "title=b")]
+)
+def test_joined_mp3(
+    second: tuple[str, ...], plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    path = tmp_path / "joined.mp3"
+    path.write_bytes(mp3(plain, tmp_path, "a") + mp3(plain, tmp_path, "b", *second))
+    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    assert abs(seconds - 2 * SECONDS) < 0.2
+    assert (cut, codes) == (None, [])
+
+
+@pytest.mark.parametrize("second", [("-ar", "22050"), ("-ac", "2")])
+def test_adts_that_changes_midway(
+    second: tuple[str, ...], plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    parts = [
+        encode(plain, tmp_path / f"{index}.aac", "-c:a", "aac", *more).read_bytes()
+        for index, more in enumerate([(), second])
+    ]
+    path = tmp_path / "joined.aac"
+    path.write_bytes(b"".join(parts))
+    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    assert abs(seconds - 2 * SECONDS) < 0.3
+    assert (cut, codes) == (None, [])
+
+
+def test_mp3_in_wav(plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
+    path = encode(plain, tmp_path / "a.wav", "-ar", "8000", "-c:a", "libmp3lame")
+    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    assert abs(seconds - SECONDS) < 0.2
+    assert (cut, codes) == (None, [])
+
+
+WHOLE = {
+    ".mp4": ("aac",), ".webm": ("libopus",), ".mka": ("flac",), ".ogg": ("libvorbis",), ".opus": ("libopus",),
+    ".aiff": ("pcm_s16be",), ".au": ("pcm_s16be",), ".caf": ("pcm_s16le",), ".w64": ("pcm_s16le",), ".wma": ("wmav2",),
+    ".flv": ("aac",), ".ts": ("aac",), ".avi": ("pcm_s16le",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", WHOLE)
+def test_a_whole_file_and_a_cut_one(
+    suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    more = ("-movflags", "+faststart") if suffix == ".mp4" else ()
+    path = encode(plain, tmp_path / f"a{suffix}", "-c:a", *WHOLE[suffix], *more)
+    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    assert abs(seconds - SECONDS) < 0.2
+    assert (cut, codes) == (None, [])
+    path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size) | 1])
+    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    assert seconds < SECONDS
+    assert cut is not None
+    assert codes == ["truncated"]
+
+
+def test_a_recorders_endless_webm_is_not_cut(
+    plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    path = encode(plain, tmp_path / "a.webm", "-c:a", "libopus", "-live", "1")
+    assert heard(path, each_ffmpeg, limits)[1:] == (None, [])
+
+
+def test_an_mp3_whose_last_frame_is_cut(plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(mp3(plain, tmp_path, "b")[:-100])
+    assert heard(path, each_ffmpeg, limits)[1:] == (None, [])
