@@ -127,8 +127,8 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["Authorization", "Content-Disposition", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER],
         )
     app.add_middleware(HostMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins)

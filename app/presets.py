@@ -1,7 +1,7 @@
 """THE list of presets: model, mode and options for a purpose, in one table, each number with its reason.
 
 What was measured was measured on ten labelled clips of conversation, 96 s: clean, with white noise at 5 dB, pink noise
-at 0 dB and music at 5 dB, and in a telephone's band with its coding (`python -m benchmarks.presets`, docs/presets.md).
+at 0 dB and music at 5 dB, and in a telephone's band with its coding (`python -m benchmarks.presets`, docs/chunks.md).
 F1 is that of frames; differences under 0.005 are noise. Thresholds are the models' own (docs/models.md), and
 are not set here: a preset has to make sense with whatever model answers.
 

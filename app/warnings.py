@@ -16,6 +16,8 @@ MEANINGS: Mapping[str, str] = {
     "`clock=container` answers in the player's.",
     "time_gap": "The file's time stamps have pauses, as where packets were lost, that its samples have not. "
     "`clock=container` has silence there.",
+    "channels_cancel": "The channels are in opposite phase, and their mean holds next to nothing of them. "
+    "`channel=loudest`, or a number, hears them.",
     "very_quiet": "Nothing in the audio comes near the loudness at which models were trained; speech may be missed.",
     "clipped": "Many samples stand at full scale: the recording was too loud, and its speech is distorted.",
     "band_limited": "Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for "

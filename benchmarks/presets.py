@@ -19,7 +19,6 @@ import soxr
 
 from app.config import Settings
 from app.logs import configure_logging
-from app.models import Models
 from app.presets import PRESETS
 from app.registry import installed
 from app.runtime import start_runtime
@@ -153,7 +152,7 @@ async def measure(folder: Path, settings: Mapping[str, tuple[str, Mapping[str, A
     judged: dict[str, dict[str, Judged]] = {name: {} for name in settings}
     for condition, noisy in conditions(clips):
         for name, (asked, options) in settings.items():
-            model = await _model(runtime.models, asked)
+            model = await runtime.models.get(asked)
             key = (model.info.name, condition)
             if key not in heard:
                 heard[key] = [hear(model, clip.samples) for clip in noisy]
@@ -165,10 +164,6 @@ async def measure(folder: Path, settings: Mapping[str, tuple[str, Mapping[str, A
             judged[name][condition] = judge(found, noisy)
     runtime.close()
     return judged
-
-
-async def _model(models: Models, asked: str) -> Model:
-    return await models.get(asked)
 
 
 def table(judged: Mapping[str, Mapping[str, Judged]]) -> str:

@@ -23,6 +23,8 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+from app.audio.containers import CODINGS, CONTAINERS  # noqa: E402
+from app.audio.pcm import ENCODINGS  # noqa: E402
 from app.warnings import MEANINGS  # noqa: E402
 from tests.server import RunningServer, local_server  # noqa: E402
 
@@ -108,8 +110,10 @@ Made by `make docs`: every answer below was given by the service to the request 
 timings replaced by fixed ones.
 
 `POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
-own answer or problem) or as the body itself, and [options](options.md) as query parameters or form fields, the form
-winning. An answer's form is chosen by `format=`, else by `Accept`, else it is JSON. Audio is taken from the request
+own answer or problem; of texts [one after the other or a zip](chunks.md#forms-for-the-next-tool)) or as the body
+itself, and [options](options.md) as query parameters or form fields, the form winning. `POST /vad/`, and
+`PUT /vad/NAME` as `curl -T` sends it, do the same. An answer's form is chosen by `format=`, else by `Accept`, else it
+is JSON. Audio is taken from the request
 alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it
 can reach.
 
@@ -126,7 +130,9 @@ the codes on any answer of one piece; stderr on the command line; `vad_warnings_
 TAIL = """## The speech itself: `format=wav`, `format=zip`
 
 `wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
-Both stream from disk: their size is bounded by nothing here.
+With `max_chunk_s` they hold chunks. Both stream from disk: their size is bounded by nothing here, and a WAV over 4 GiB
+is RF64. `silence=zero`, `excerpt_rate`, `excerpt_channels`, `min_excerpt_s` and `time_map` are told in
+[chunks.md](chunks.md).
 
 ```sh
 curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
@@ -134,8 +140,13 @@ curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
 
 ## Channels
 
-`channel=mix` (default) is the mean of all channels, `channel=0` … one of them, `channel=split` each by itself: every
-segment then carries its `channel`, and `channels` sums each up.
+`channel=mix` (default) is the mean of all channels, `channel=0` … one of them, `channel=loudest` in every half second
+the one with the most energy, `channel=split` each by itself: every segment then carries its `channel`, and `channels`
+sums each up, with `silence_ms`, `overlap_ms` (speech while another channel speaks) and `interruptions` (segments that
+begin while another channel speaks already), which stand for the whole call beside it. `format=wav` is then a zip with a
+WAV for each channel.
+
+What is read, tracks, clocks and raw samples: [audio.md](audio.md).
 
 ## Errors
 
@@ -148,6 +159,7 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 401 | `unauthorized` | keys are set (`VAD_API_KEYS`) and none, or a wrong one, was sent |
 | 403 | `foreign_origin` | a page of another origin opens a live stream (`VAD_CORS_ORIGINS`) |
 | 404 | `no_such_analysis`, `no_such_session` | a kept analysis, or a live session, is gone, or somebody else's |
+| 406 | `not_acceptable` | no form of answer is of a type in `Accept` |
 | 408 | `body_timeout`, `request_timeout` | the upload pauses, trickles or takes too long; so does a head |
 | 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
 | 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
@@ -207,10 +219,13 @@ def option_tables(server: RunningServer) -> str:
     """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
     with server.client() as client:
         told = client.get("/options").json()
-    return "\n\n".join(
+    modes = [
         f"### `mode={mode['mode']}`{_USES[mode['use']]}\n\n{mode['title']}\n\n{_table(mode, told)}"
         for mode in told["modes"]
-    )
+    ]
+    chunks = {"mode": "", "use": None, "options": told["chunks"]}
+    title = "### Chunks, with any mode, of files\n\n[Chunks](chunks.md) says how they are made."
+    return "\n\n".join([*modes, f"{title}\n\n{_table(chunks, told)}"])
 
 
 def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
@@ -219,8 +234,9 @@ def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
     }
     lines = ["| option | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |"]
     for name, schema in mode["options"].items():
-        values = {model: str(defaults.get(name, schema["default"])).lower() for model, defaults in models.items()}
-        usual = values.get(told["default_model"], str(schema["default"]).lower())
+        plain = schema.get("default", "none")
+        values = {model: str(defaults.get(name, plain)).lower() for model, defaults in models.items()}
+        usual = values.get(told["default_model"], str(plain).lower())
         default = ", ".join([usual, *(f"`{model}` {value}" for model, value in values.items() if value != usual)])
         unit = schema.get("unit", "")
         lines.append(f"| `{name}` | {default} | {_range(schema)} | {unit} | {schema['description']} |")
@@ -230,6 +246,8 @@ def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
 def _range(schema: dict[str, Any]) -> str:
     if schema.get("type") == "boolean":
         return "true, false"
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
     number = next((part for part in schema.get("anyOf", []) if "minimum" in part), schema)
     low = number.get("minimum", number.get("exclusiveMinimum"))
     high = number.get("maximum", number.get("exclusiveMaximum"))
@@ -243,10 +261,30 @@ def options_page(server: RunningServer) -> str:
     return re.sub(r"<!-- tables -->.*<!-- /tables -->", lambda _: tables, text, flags=re.DOTALL)
 
 
+def audio_page() -> str:
+    """docs/audio.md with its tables made anew from the lists that bind the decoder."""
+    kinds = "\n".join(
+        f"| {kind.title} | {' '.join(f'`{suffix}`' for suffix in kind.suffixes)} | `{kind.name}` |"
+        for kind in CONTAINERS
+    )
+    codings = "\n".join(f"- {name}" for name in CODINGS)
+    raw = ", ".join(f"`{name}`" for name in ENCODINGS)
+    made = {
+        "containers": f"| container | usual endings | `audio.format` |\n| --- | --- | --- |\n{kinds}",
+        "codings": codings,
+        "raw": raw,
+    }
+    text = (DOCS / "audio.md").read_text()
+    for name, content in made.items():
+        block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
+        text = re.sub(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
+
+
 def made_pages() -> dict[str, str]:
     """Every page that is made, by its name, as it should be."""
     with tempfile.TemporaryDirectory() as folder, local_server("fsmn", Path(folder), SETTINGS) as server:
-        return {"api.md": api_page(server), "options.md": options_page(server)}
+        return {"api.md": api_page(server), "options.md": options_page(server), "audio.md": audio_page()}
 
 
 def stale_pages() -> list[str]:

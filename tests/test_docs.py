@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.api.errors import TABLE
+from app.audio.containers import CONTAINERS, SUFFIXES
 from tests.server import RunningServer, local_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,20 @@ def auto_server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_every_error_code_is_told() -> None:
     told = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/api.md").read_text().partition("## Errors")[2]))
     assert {error.code for error in TABLE} <= told
+
+
+def test_the_list_of_what_is_read_is_the_codes_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    assert importlib.import_module("make_docs").audio_page() == (ROOT / "docs/audio.md").read_text(), "run make docs"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_readmes_name_what_is_read(page: str) -> None:
+    sentence = (ROOT / page).read_text().partition("WAV")[2].partition("docs/audio.md")[0]
+    named = set(re.findall(r"[A-Z][A-Za-z0-9-]+", sentence)) - {"WAV"}
+    known = {kind.name for kind in CONTAINERS} | {suffix[1:].upper() for suffix in SUFFIXES}
+    assert len(named) >= 10
+    assert {name.upper() for name in named} <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

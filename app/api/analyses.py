@@ -13,9 +13,9 @@ from app.api.parameters import documented_parameters, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
-from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format
 from app.formats.report import Report
+from app.formats.time_map import with_time_map
 from app.registry import Registry
 from app.vad.errors import InvalidOption
 

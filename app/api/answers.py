@@ -20,9 +20,9 @@ from app.api.connection import while_connected
 from app.api.errors import problem_of
 from app.audio.passes import SourcePasses
 from app.detection import Job, Progress, Run
-from app.formats.excerpts import with_time_map
 from app.formats.rendering import Answering, Format, Renderer
 from app.formats.report import Report
+from app.formats.time_map import with_time_map
 from app.vad.errors import DeadlineExceeded, VadError
 from app.warnings import AnswerWarning, codes_of
 

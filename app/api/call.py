@@ -12,7 +12,6 @@ from app.api.parameters import Parameters, RequestOptions, read_parameters
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.api.uploads import Upload
-from app.audio.input import AudioInput
 from app.detection import Detector, Job, ProbabilityAllowance
 from app.formats.rendering import Format
 from app.formats.report import safe_name
@@ -66,6 +65,8 @@ async def open_call(
         parameters = read_parameters(request, upload.fields)
         chosen = await chosen_by(parameters)
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
+        if parameters.answer.channel_choice == "split":
+            form = form.split or form
         if len(upload.files) > 1 and not form.takes_several:
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
@@ -87,8 +88,8 @@ def _jobs(
     client = client_of(request.scope)
     return [
         Job(
-            source=AudioInput(file.path),
-            name=safe_name(file.filename),
+            source=parameters.answer.source(file.path, file.content_type or request.headers.get("content-type", "")),
+            name=safe_name(file.filename or request.path_params.get("filename")),
             request_id=request_id_of(request.scope),
             model=chosen.model,
             segmentation=segmentation,

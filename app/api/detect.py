@@ -21,6 +21,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "No audio, or a malformed body.",
         401: "Key missing or wrong.",
+        406: "No format fits `Accept`.",
         408: "The upload is too slow.",
         413: "The upload is too large.",
         415: "Not audio, or in a form that cannot be decoded.",
@@ -54,6 +55,10 @@ def new_router(registry: Registry) -> APIRouter:
             "requestBody": documented_body(registry),
         },
     )(detect)
+    # The same for what tools send by themselves: a slash at the end; PUT, with the file's name behind it (`curl -T`).
+    router.api_route("/vad/", methods=["POST", "PUT"], include_in_schema=False)(detect)
+    router.api_route("/vad", methods=["PUT"], include_in_schema=False)(detect)
+    router.api_route("/vad/{filename}", methods=["PUT"], include_in_schema=False)(detect)
     router.post(
         "/v1/audio/speech/timestamps",
         responses={200: {"model": list[Timestamp]}, **PROBLEMS},

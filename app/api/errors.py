@@ -86,6 +86,7 @@ TABLE: Mapping[type[domain.VadError], Kind] = {
     BodyTimeout: Kind(408, "Upload too slow"),
     UploadTooLarge: Kind(413, "Upload too large"),
     UnknownHost: Kind(421, "Unknown host"),
+    domain.NothingAcceptable: Kind(406, "Not acceptable"),
     domain.UnsupportedAudio: Kind(415, "Unsupported audio"),
     domain.InvalidAudio: Kind(422, "Invalid audio"),
     domain.AudioTooLong: Kind(422, "Audio too long"),

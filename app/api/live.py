@@ -32,6 +32,7 @@ _CLOSE_CODES = {
     "done": 1000,
     "idle_timeout": 1001,
     "gone": 1001,
+    "unsupported_audio": 1003,
     "invalid_audio": 1007,
     "internal": 1011,
     "not_ready": 1012,
@@ -150,6 +151,8 @@ class LiveConnection:
             elif data:
                 session.receive_audio(data, hub.clock())
             hub.received(seat)
+            if session.ended is not None:
+                self._output.set()  # what it has to say of these bytes
             while session.is_full and session.ended is None:
                 self._room.clear()
                 await self._room.wait()
@@ -166,7 +169,8 @@ class LiveConnection:
         else:
             session.say({
                 "type": "error", "code": "bad_message",
-                "detail": f"not a message that is known here: {text[:80]!r}; there are flush, reset, end and ping",
+                "detail": f"not a message that is known here: {text[:80]!r}; there are flush, reset, end and ping, and "
+                "audio goes in binary frames",
             })  # fmt: skip
         self.wake()
 
@@ -213,6 +217,7 @@ def _ready(seat: Seat) -> str:
         "seq": session.last_seq,
         "sample_rate": parameters.sample_rate,
         "encoding": parameters.encoding,
+        "channels": parameters.channels,
         "model": ModelDocument.of(seat.model.info).dump(),
         "options": session.segmentation.document(),
     })  # fmt: skip

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
+from app.audio.options import InputOptions
 from app.formats.rendering import ExcerptOptions
 from app.presets import NONE, PRESET, PRESETS
 from app.registry import Registry
@@ -18,7 +19,7 @@ from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import MODE, Segmenters
 
 
-class RequestOptions(ExcerptOptions):
+class RequestOptions(ExcerptOptions, InputOptions):
     """Options that say what to answer, beside those that shape the segments."""
 
     format: str | None = Field(
@@ -35,7 +36,8 @@ class RequestOptions(ExcerptOptions):
     channel: str = Field(
         "mix",
         pattern=CHANNEL_PATTERN,
-        description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself.",
+        description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. "
+        "`loudest`: in every half second the one with the most energy.",
     )
     probabilities: bool = Field(
         False,
@@ -50,8 +52,8 @@ class RequestOptions(ExcerptOptions):
 
     @classmethod
     def names(cls) -> list[str]:
-        """Every option's name: those of all formats, then those of excerpts."""
-        shared = ExcerptOptions.model_fields
+        """Every option's name: those of every request, those of the audio, then those of excerpts."""
+        shared = [*InputOptions.model_fields, *ExcerptOptions.model_fields]
         return [*(name for name in cls.model_fields if name not in shared), *shared]
 
     @property

@@ -18,6 +18,7 @@ class Treatment:
 TREATMENTS = (
     Treatment("/vad/stream", needs_key=True),
     Treatment("/vad", costs=True, needs_key=True),
+    Treatment("/vad/", costs=True, needs_key=True),  # with a file's name behind it, as `curl -T` sends it
     Treatment("/v1/audio/speech/timestamps", costs=True, needs_key=True),
     Treatment("/v1/", needs_key=True),
     Treatment("/analyses/", costs=True, needs_key=True),

@@ -8,6 +8,7 @@ other form fields are few, small, and kept in memory.
 
 import asyncio
 import errno
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -30,6 +32,7 @@ _WRITE_BYTES = 1 << 20
 _MAX_FIELD_BYTES = 64 << 10
 _MAX_FIELDS = 64
 _MIB = 1 << 20
+_EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*\"?([A-Za-z0-9_-]*)'[^']*'([^;\"\s]+)", re.IGNORECASE)
 _CRUMB_BYTES = 4 << 10
 _FREE_CRUMBS = 64
 """Small pieces that are taken as they come: the heads of a multipart body's parts are sent by themselves."""
@@ -58,6 +61,8 @@ class UploadedFile:
     path: Path
     filename: str | None
     """As the client named it: never to be trusted, never used in a path."""
+    content_type: str | None = None
+    """Of its part of a form; None for a body that is the file."""
     size: int = 0
 
 
@@ -124,7 +129,9 @@ class UploadStore:
             raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not understood; send the file as it is")
         if int(request.headers.get("content-length") or 0) > self._limits.max_bytes:
             raise self.too_large()
-        feed = _multipart_feed(sink, request) or sink.raw_feed()
+        feed = _multipart_feed(sink, request) or sink.raw_feed(
+            file_name_of(request.headers.get("content-disposition", "").encode("latin-1"))
+        )
         chunks: list[bytes] = []
         size = 0
         async for chunk in self._chunks(request):
@@ -230,9 +237,9 @@ class _Sink:
         self._header_name = self._header_value = b""
         self._finished = True
 
-    def raw_feed(self) -> Callable[[bytes], None]:
+    def raw_feed(self, filename: str | None) -> Callable[[bytes], None]:
         """For a body that is the file itself."""
-        self._begin_file(None)
+        self._begin_file(filename)
         return self._write
 
     def multipart_feed(self, boundary: bytes) -> Callable[[bytes], None]:
@@ -274,11 +281,11 @@ class _Sink:
             self._store.account(-file.size)
         self._paths.clear()
 
-    def _begin_file(self, filename: str | None) -> None:
+    def _begin_file(self, filename: str | None, content_type: str | None = None) -> None:
         if len(self._paths) >= self._store.max_files:
             raise UploadTooLarge(f"more than {self._store.max_files} files in one request")
         path, self._open = self._store.create()
-        file = UploadedFile(path, filename)
+        file = UploadedFile(path, filename, content_type)
         self._paths.append(file)
         self.upload.files.append(file)
 
@@ -314,11 +321,12 @@ class _Sink:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        _, parameters = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = parameters.get(b"name", b"").decode(errors="replace")
-        filename = parameters.get(b"filename")
+        disposition = self._headers.get(b"content-disposition", b"")
+        name = parse_options_header(disposition)[1].get(b"name", b"").decode(errors="replace")
+        filename = file_name_of(disposition)
         if name == "file":
-            self._begin_file(None if filename is None else filename.decode(errors="replace"))
+            content_type = self._headers.get(b"content-type", b"").decode("latin-1")
+            self._begin_file(filename, content_type)
         elif filename is not None:
             raise InvalidOption(name[:64] or "file", "files are sent in the form field 'file'")
         elif len(self.upload.fields) >= _MAX_FIELDS:
@@ -343,6 +351,24 @@ class _Sink:
 
     def _on_end(self) -> None:
         self._finished = True
+
+
+def file_name_of(disposition: bytes) -> str | None:
+    """What a Content-Disposition calls a file: `filename*` (RFC 8187) before `filename`, as RFC 6266 has it; None where
+    it says nothing."""
+    extended = _EXTENDED_NAME.search(disposition)
+    if extended is not None:
+        return _decoded(unquote_to_bytes(extended[2]), extended[1].decode())
+    name = parse_options_header(disposition)[1].get(b"filename")
+    return None if name is None else _decoded(name)
+
+
+def _decoded(name: bytes, charset: str = "utf-8") -> str:
+    # Clients on Chinese Windows write their own code page, of which GB 18030 is the whole.
+    for encoding in (charset or "utf-8", "utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError, LookupError):
+            return name.decode(encoding)
+    return name.decode(errors="replace")
 
 
 @contextmanager

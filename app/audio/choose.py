@@ -8,7 +8,7 @@ from app.audio.ffmpeg import open_with_ffmpeg
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.raw import RawDecoder
-from app.audio.sniff import HEAD_BYTES, advice, mpeg_audio_after_junk, sniff
+from app.audio.sniff import HEAD_BYTES, advice, container_for_certain, mpeg_audio_after_junk, sniff
 from app.audio.stop import Stop
 from app.audio.structure import Structure, look
 from app.audio.wav_flac import CannotRead, SoundfileDecoder
@@ -30,7 +30,7 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
     if not head:
         raise NoAudio("the file is empty")
     container = sniff(head)
-    if source.raw is not None and not (container and _contradicts(source, container)):
+    if source.raw is not None and not _contradicts(source, head):
         if source.track:
             raise InvalidOption("track", "raw samples have one, number 0")
         return RawDecoder(source.path, source.raw, limits)
@@ -47,14 +47,13 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
     return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, demuxer=demuxer, stop=stop)
 
 
-def _contradicts(source: AudioInput, container: str) -> bool:
+def _contradicts(source: AudioInput, head: bytes) -> bool:
     """Whether what is said to be raw has a header that says otherwise. Raises `InvalidOption` where it was said by
     name."""
-    if not BY_NAME[container].telling:
-        return False
-    if source.raw_for_certain:
+    container = container_for_certain(head)
+    if container is not None and source.raw_for_certain:
         raise InvalidOption("encoding", f"this is a {container} file, which says itself what it holds; leave this out")
-    return True
+    return container is not None
 
 
 def _in_process(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from app.audio.containers import CONTAINERS
+from app.audio.containers import BY_NAME, CONTAINERS
 
 HEAD_BYTES = 64 << 10
 """How much of a file `sniff` wants to see: what stands in front of MPEG audio by mistake is rarely more than half a
@@ -51,6 +51,15 @@ def sniff(head: bytes) -> str | None:
     if _chain(head, 0, _loas_length) >= 2:
         return "LATM"
     return _mpeg_audio(head)
+
+
+def container_for_certain(head: bytes) -> str | None:
+    """As `sniff`, but only where the bytes cannot well be samples: a name in plain letters, or frames one after the
+    other."""
+    name = sniff(head)
+    if name is None or BY_NAME[name].telling:
+        return name
+    return name if _chain(head, 0, _mpeg_length) >= 3 else None
 
 
 def mpeg_audio_after_junk(head: bytes) -> int | None:

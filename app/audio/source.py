@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from app.audio.channel import Channel, ChannelChooser
 from app.audio.choose import open_decoder
 from app.audio.clock import ClockFacts
 from app.audio.decode import AudioInfo, Block, Decoder
@@ -29,7 +29,7 @@ def open_audio(
     source: AudioInput,
     *,
     sample_rate: int,
-    channel: int | Literal["mix", "split"],
+    channel: Channel,
     block_seconds: float,
     limits: AudioLimits,
     ffmpeg: Path | None,
@@ -51,17 +51,15 @@ class AudioSource:
     """Iterating gives float32 [rows, n] at `sample_rate`; all blocks but the last have the same n.
 
     There is one block at least; its n is 0 only for audio too short to make a sample at this rate.
-    Rows: 1 for `mix` (the mean of all channels) or one channel, one for each channel for `split`.
+    Rows: one for each channel for `split`, else 1.
     """
 
-    def __init__(
-        self, decoder: Decoder, sample_rate: int, channel: int | Literal["mix", "split"], block_samples: int
-    ) -> None:
+    def __init__(self, decoder: Decoder, sample_rate: int, channel: Channel, block_samples: int) -> None:
         self.sample_rate = sample_rate
         self.decode_seconds = 0.0
         """Spent reading, decoding and resampling so far."""
         self._decoder = decoder
-        self._channel = channel
+        self._chooser = ChannelChooser(channel, decoder.info.channels, decoder.info.sample_rate)
         self._block_samples = block_samples
         self._bandwidth = Bandwidth(sample_rate)
 
@@ -103,7 +101,7 @@ class AudioSource:
 
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """After the last block: what is odd about the file, and what its samples have shown."""
-        return (*self._decoder.warnings(), *self._bandwidth.warnings())
+        return (*self._decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
 
     def bytes_held(self, blocks: int) -> int:
         """Memory that samples take while they are read and so many blocks of each row are in use."""
@@ -139,12 +137,13 @@ class AudioSource:
         resampler = Resampler(self.info.sample_rate, self.sample_rate, self._rows)
         frames = self._piece_frames
         while len(block := self._decoder.read(frames)):
-            yield resampler.process(self._choose(block))
+            yield resampler.process(self._chooser.process(block))
+        yield resampler.process(self._chooser.flush())
         yield resampler.flush()
 
     @property
     def _rows(self) -> int:
-        return self.info.channels if self._channel == "split" else 1
+        return self._chooser.rows
 
     @property
     def _piece_frames(self) -> int:
@@ -153,13 +152,6 @@ class AudioSource:
         if info.sample_rate != self.sample_rate:
             wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
         return max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
-
-    def _choose(self, block: Block) -> Block:
-        if self._channel == "split" or (block.shape[1] == 1):
-            return block
-        if self._channel == "mix":
-            return _mean(block)
-        return block[:, [self._channel]]
 
     def close(self) -> None:
         """Stop reading; a read under way in another thread ends soon."""
@@ -170,12 +162,3 @@ class AudioSource:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _mean(block: Block) -> Block:
-    """Column by column: numpy's own mean along so short an axis takes five times as long."""
-    total: Block = block[:, :1].copy()
-    for column in range(1, block.shape[1]):
-        total += block[:, column : column + 1]
-    np.divide(total, np.float32(block.shape[1]), out=total)
-    return total

@@ -52,6 +52,8 @@ class BatchRun:
     """Laid under them."""
     per_file: tuple[str, ...]
     """Formats in which each file's answer is written beside the rows."""
+    audio: Mapping[str, Any]
+    """How files are read, as `InputOptions` has it."""
     excerpts: Mapping[str, Any]
     """How those of audio are cut."""
     shard_files: int
@@ -149,7 +151,7 @@ def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], cut: Cu
     return Manifest(
         format=asked.format,
         channel=asked.channel,
-        options=prepared.options,
+        options={**prepared.options, **asked.audio},
         model={
             "name": info.name,
             "id": info.id,
@@ -199,6 +201,7 @@ def _task(asked: BatchRun, prepared: Prepared) -> "Task":
         preset=asked.preset,
         per_file=asked.per_file,
         excerpts=asked.excerpts,
+        audio=asked.audio,
         channel=parse_channel(asked.channel),
         scratch=asked.scratch,
         build=prepared.build,

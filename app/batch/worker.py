@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.audio.channel import Channel
-from app.audio.input import AudioInput
+from app.audio.options import InputOptions
 from app.audio.passes import SourcePasses
 from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
@@ -63,6 +63,8 @@ class Task:
     """Laid under them."""
     per_file: tuple[str, ...]
     """Formats in which each file's answer is written beside the rows."""
+    audio: Mapping[str, Any]
+    """How files are read, as `InputOptions` has it."""
     excerpts: Mapping[str, Any]
     """How those of audio are cut."""
     channel: Channel
@@ -111,6 +113,7 @@ class ShardWorker:
         formats = installed().formats
         self._forms = [formats[name] for name in task.per_file]
         self._excerpts = ExcerptOptions.parse(task.excerpts)
+        self._audio = InputOptions.parse(task.audio)
         self._loop = asyncio.new_event_loop()
         self._runtime = self._loop.run_until_complete(_built(task.build))
         models = self._runtime.models
@@ -163,14 +166,16 @@ class ShardWorker:
     def _write_forms(self, entry: Entry, path: Path, report: Report) -> None:
         """The file's answer in each format, under its own name: two files that differ in their suffix alone keep apart,
         whichever shards they are in."""
-        with SourcePasses(AudioInput(path), self._runtime.detector.audio, self._excerpts.excerpt_rate) as passes:
+        with SourcePasses(
+            self._audio.source(path), self._runtime.detector.audio, self._excerpts.excerpt_rate
+        ) as passes:
             for form in self._forms:
                 renderer = form.new(Answering(blocks=passes.blocks, excerpts=self._excerpts))
                 self._store.write(f"{PER_FILE}/{entry.path}.{form.extension}", b"".join(renderer.finish(report)))
 
     def _job(self, entry: Entry, path: Path) -> Job:
         return Job(
-            source=AudioInput(path),
+            source=self._audio.source(path),
             name=safe_name(entry.path),
             request_id="batch",
             model=self._runtime.models.default,

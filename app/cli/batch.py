@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from app.audio.channel import parse_channel
+from app.audio.containers import SUFFIXES
+from app.audio.options import InputOptions
 from app.batch.ledger import Totals
 from app.batch.problems import BatchError, WorkerLost
 from app.batch.run import Account, BatchRun, Prepared, check_packages
 from app.batch.run import run as run_batch
-from app.cli.inputs import AUDIO_SUFFIXES
 from app.cli.local import check_options, local_model, quiet_logs
 from app.cli.terminal import (
     ALL_WELL,
@@ -67,6 +68,8 @@ class BatchRequest:
     preset: str | None
     per_file: tuple[str, ...]
     excerpts: Mapping[str, Any]
+    audio: Mapping[str, Any]
+    """Of `InputOptions`."""
 
 
 def run(request: BatchRequest) -> int:
@@ -88,6 +91,7 @@ def _run(request: BatchRequest, settings: Settings) -> int:
 def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
     check_packages(request.format, request.ray)
     ExcerptOptions.parse(request.excerpts)
+    InputOptions.parse(request.audio)
     for name in request.per_file:
         installed().formats[name]
     parse_channel(request.channel)
@@ -95,7 +99,7 @@ def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
     asked = BatchRun(
         source=request.source,
         destination=request.destination,
-        suffixes=AUDIO_SUFFIXES,
+        suffixes=SUFFIXES,
         format=request.format,
         channel=request.channel,
         options=request.options,
@@ -105,6 +109,7 @@ def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
         preset=request.preset,
         per_file=request.per_file,
         excerpts=request.excerpts,
+        audio=request.audio,
         max_audio_hours=settings.max_audio_hours,
         scratch=settings.tmp_dir,
         ray=request.ray,

@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import ModelFlag, PresetFlag, with_detection_options, with_excerpt_options, with_live_options
+from app.cli.flags import (
+    ModelFlag,
+    PresetFlag,
+    with_detection_options,
+    with_excerpt_options,
+    with_input_options,
+    with_live_options,
+)
 from app.cli.help import CONTEXT, SectionedCommand
 
 cli = typer.Typer(
@@ -23,7 +30,7 @@ model_cli = typer.Typer(
 cli.add_typer(model_cli, name="model")
 Speed = Literal["realtime", "full"]
 
-Channel = Annotated[str, typer.Option(help="mix, split, or an index from 0.")]
+Channel = Annotated[str, typer.Option(help="mix, split, loudest, or an index from 0.")]
 Key = Annotated[str | None, typer.Option(envvar="VAD_API_KEY", help="The server's key.")]
 ModelName = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="As --model of the other commands. Default: VAD_MODEL.")
@@ -76,6 +83,7 @@ def health(
 
 @cli.command(cls=SectionedCommand)
 @with_excerpt_options
+@with_input_options
 @with_detection_options
 def detect(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
@@ -94,12 +102,13 @@ def detect(
     key: Key = None,
     options: dict[str, Any],
     excerpts: dict[str, Any],
+    audio: dict[str, Any],
 ) -> None:
     """Find speech in audio files. Exit status: 0 all well, 1 some file failed, 2 wrong usage, 3 no model."""
     from app.cli.detect import DetectRequest, run
 
     request = DetectRequest(
-        sources=sources, format=format_, out=out, options=options, excerpts=excerpts, channel=channel,
+        sources=sources, format=format_, out=out, options=options, excerpts=excerpts, audio=audio, channel=channel,
         lang=lang, jobs=jobs, model=model, preset=preset, url=url, key=key,
     )  # fmt: skip
     raise typer.Exit(run(request))
@@ -115,8 +124,15 @@ def stream(
     service: Annotated[bool, typer.Option("--service", help="Use the server at VAD_HOST and VAD_PORT.")] = False,
     key: Key = None,
     speed: Annotated[Speed, typer.Option(help="How fast a file is sent.")] = "full",
-    encoding: Annotated[str, typer.Option(help="Of stdin: pcm_s16le or pcm_f32le.")] = "pcm_s16le",
-    sample_rate: Annotated[int, typer.Option(help="Hz, of stdin and the microphone.")] = 16_000,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Of stdin (default pcm_s16le), or of a FILE without a header: pcm_f32le, mulaw, alaw …"),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Hz, of the same and the microphone. Default: 16000; 8000 for mulaw and alaw.")
+    ] = None,
+    channels: Annotated[int, typer.Option(min=1, max=8, help="Of the same.")] = 1,
+    channel: Annotated[str, typer.Option(help="Of several: mix, loudest, or an index from 0.")] = "mix",
     chunk_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Sound sent at a time.")] = 100,
     json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
@@ -128,7 +144,8 @@ def stream(
     from app.cli.stream import StreamRequest, run
 
     request = StreamRequest(
-        source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate, chunk_ms=chunk_ms,
+        source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate,
+        channels=channels, channel=channel, chunk_ms=chunk_ms,
         speed=speed, json=json_, probabilities=probabilities, model=model, preset=preset, url=url,
         service=service, key=key,
     )  # fmt: skip
@@ -137,6 +154,7 @@ def stream(
 
 @cli.command(cls=SectionedCommand)
 @with_excerpt_options
+@with_input_options
 @with_detection_options
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
@@ -160,6 +178,7 @@ def batch(
     preset: PresetFlag = None,
     options: dict[str, Any],
     excerpts: dict[str, Any],
+    audio: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
     from app.cli.batch import BatchRequest, run
@@ -167,7 +186,7 @@ def batch(
     request = BatchRequest(
         source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
         ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model, preset=preset,
-        per_file=tuple(per_file or ()), excerpts=excerpts,
+        per_file=tuple(per_file or ()), excerpts=excerpts, audio=audio,
     )  # fmt: skip
     raise typer.Exit(run(request))
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
 from app.audio.input import AudioInput
+from app.audio.options import InputOptions
 from app.cli.inputs import Input, find_inputs
 from app.cli.local import check_options, check_values, local_model
 from app.cli.output import Output, Passes, Tell, choose_format
@@ -39,6 +40,8 @@ class DetectRequest:
     """Detection options that were set, and `mode`."""
     excerpts: Mapping[str, Any]
     """The same of `ExcerptOptions`."""
+    audio: Mapping[str, Any]
+    """And of `InputOptions`."""
     channel: str
     lang: str
     jobs: int
@@ -58,7 +61,9 @@ def _run(request: DetectRequest, settings: Settings) -> int:
     registry = installed()
     channel, lang = parse_channel(request.channel), _lang(request.lang)
     form = choose_format(request.format, request.out, registry.formats)
-    excerpts = ExcerptOptions.parse(request.excerpts)
+    if form is not None and channel == "split":
+        form = form.split or form
+    excerpts, audio = ExcerptOptions.parse(request.excerpts), InputOptions.parse(request.audio)
     if request.url is None:
         check_options(registry, settings, request.model, request.options, preset=request.preset)
     else:
@@ -69,7 +74,9 @@ def _run(request: DetectRequest, settings: Settings) -> int:
             failed(problem, SOME_FAILED)
         rate = excerpts.excerpt_rate
         answering = Answering(lang, excerpts=excerpts)
-        output = Output(form, request.out, answering, lambda path: _passes(settings, path, rate), found.inputs)
+        output = Output(
+            form, request.out, answering, lambda path: _passes(settings, audio.source(path), rate), found.inputs
+        )
         status = asyncio.run(_detect_all(request, settings, registry, channel, found.inputs, output))
         return SOME_FAILED if found.problems else status
 
@@ -80,11 +87,11 @@ def _lang(text: str) -> Lang:
     return cast("Lang", text)
 
 
-def _passes(settings: Settings, path: Path, sample_rate: int | None) -> AbstractContextManager[Passes]:
+def _passes(settings: Settings, source: AudioInput, sample_rate: int | None) -> AbstractContextManager[Passes]:
     from app.audio.passes import SourcePasses
     from app.runtime import audio_policy
 
-    return cast("AbstractContextManager[Passes]", SourcePasses(AudioInput(path), audio_policy(settings), sample_rate))
+    return cast("AbstractContextManager[Passes]", SourcePasses(source, audio_policy(settings), sample_rate))
 
 
 async def _detect_all(
@@ -129,11 +136,11 @@ async def local_detector(
     async with local_model(settings, registry, request.model, request.preset) as local:
         runtime, chosen = local.runtime, local.chosen
         model, warnings = chosen.model, chosen.warnings
-        segmentation = chosen.segmentation(request.options)
+        segmentation, audio = chosen.segmentation(request.options), InputOptions.parse(request.audio)
 
         async def detect(item: Input, tell: Tell) -> Report:
             name = safe_name(item.path.name)
-            job = Job(AudioInput(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
+            job = Job(audio.source(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
             return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
 
         yield detect
@@ -143,7 +150,7 @@ async def local_detector(
 async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float) -> AsyncIterator[FileDetector]:
     """The server at `url`: its JSON answers, read back into reports. Its calls raise `VadError` with what it said."""
     headers = {"X-API-Key": request.key} if request.key else {}
-    fields = {**request.options, "channel": request.channel, "format": "json"}
+    fields = {**request.options, **request.audio, "channel": request.channel, "format": "json"}
     if request.model is not None:
         fields["model"] = request.model
     if request.preset is not None:

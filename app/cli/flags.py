@@ -10,6 +10,7 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
+from app.audio.options import InputOptions
 from app.formats.rendering import ExcerptOptions
 from app.presets import PRESETS
 from app.registry import installed
@@ -39,6 +40,7 @@ PresetFlag = Annotated[
 Command = Callable[..., None]
 _ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
 _EXCERPTS = "Audio (--format wav and zip)"
+_INPUT = "How files are read"
 _IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
 
 
@@ -50,6 +52,11 @@ def with_detection_options(command: Command) -> Command:
 def with_excerpt_options(command: Command) -> Command:
     """`command(..., excerpts=…)` with the flags of formats that hold audio."""
     return _with_flags(command, list(_class_flags(ExcerptOptions, _EXCERPTS)), "excerpts")
+
+
+def with_input_options(command: Command) -> Command:
+    """`command(..., audio=…)` with the flags that say how files are read."""
+    return _with_flags(command, list(_class_flags(InputOptions, _INPUT)), "audio")
 
 
 def with_live_options(command: Command) -> Command:

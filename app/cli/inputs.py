@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePath
 
+from app.audio.containers import SUFFIXES
 from app.cli.terminal import UsageError
-
-AUDIO_SUFFIXES = frozenset({
-    ".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".oga", ".opus", ".webm", ".mka", ".amr", ".wma", ".aif",
-    ".aiff", ".caf", ".au", ".3gp", ".wv", ".ape",
-})  # fmt: skip
-"""What is picked from a folder; a file that is named is tried whatever it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def _find(source: str, scratch: Path) -> Iterator[Input]:
     if source == "-":
         yield _stdin(scratch)
     elif path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         if not files:
             raise UsageError(f"{source}: there are no audio files in this folder")
         yield from (Input(file, str(file), file.relative_to(path)) for file in files)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from rich.console import Console
@@ -16,6 +17,9 @@ from rich.live import Live
 from rich.text import Text
 from typing_extensions import Self
 
+from app.audio.channel import parse_channel
+from app.audio.input import AudioInput
+from app.audio.options import InputOptions
 from app.cli.local import check_options, check_values
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
 from app.cli.stream_sources import Chunks, Feed, Source, at_real_time, open_file, open_microphone, open_stdin
@@ -49,9 +53,12 @@ class StreamRequest:
     mic: bool
     options: Mapping[str, Any]
     """Detection options that were set, and `mode`."""
-    encoding: str
-    sample_rate: int
-    """Of stdin and the microphone, Hz."""
+    encoding: str | None
+    """Of stdin, or of a file without a header."""
+    sample_rate: int | None
+    """Of the same and the microphone, Hz."""
+    channels: int
+    channel: str
     chunk_ms: int
     speed: Literal["realtime", "full"]
     """Of a file."""
@@ -90,7 +97,9 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
         check_options(installed(), settings, request.model, request.options, ("live",), request.preset)
     else:
         check_values(installed(), request.options)
-    asked = {"encoding": request.encoding, "sample_rate": str(request.sample_rate), "model": request.model}
+    asked = {"encoding": request.encoding, "sample_rate": request.sample_rate, "channels": request.channels,
+             "channel": request.channel, "model": request.model}  # fmt: skip
+    asked = {name: value for name, value in asked.items() if value is not None}
     asked["preset"] = request.preset
     parameters, _ = StreamParameters.parse(asked)
     source = _open_source(request, settings, parameters)
@@ -99,6 +108,8 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
         update={
             "encoding": source.encoding,
             "sample_rate": source.sample_rate,
+            "channels": source.channels,
+            "channel": request.channel if source.channels > 1 else "mix",
             "probabilities": view.wants_probabilities,
         }
     )
@@ -127,7 +138,14 @@ def _open_source(request: StreamRequest, settings: Settings, parameters: StreamP
         return open_microphone(parameters.sample_rate, request.chunk_ms)
     if request.source == "-":
         return open_stdin(parameters, request.chunk_ms)
-    return open_file(str(request.source), settings, request.chunk_ms)
+    return open_file(_input(request), settings, request.chunk_ms, parse_channel(request.channel))
+
+
+def _input(request: StreamRequest) -> AudioInput:
+    """The file, as bare samples where that is said."""
+    raw = {"encoding": request.encoding, "sample_rate": request.sample_rate, "channels": request.channels}
+    given = {name: value for name, value in raw.items() if value is not None} if request.encoding else {}
+    return InputOptions.parse(given).source(Path(str(request.source)))
 
 
 def _paced(request: StreamRequest, source: Source, parameters: StreamParameters) -> Chunks:

@@ -13,11 +13,11 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from typing_extensions import Self
 
+from app.audio.channel import Channel
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
@@ -46,25 +46,25 @@ class NoMicrophone(VadError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Sound to come. `chunks` hold whole samples of one channel; reading them blocks; closing them frees what they
+    """Sound to come. `chunks` hold whole samples of every channel; reading them blocks; closing them frees what they
     need."""
 
     chunks: Chunks
     sample_rate: int
     encoding: str
     expected_ms: int | None = None
+    channels: int = 1
     """How long it will be, where that is known."""
 
 
-def open_file(name: str, settings: Settings, chunk_ms: int) -> Source:
+def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Channel) -> Source:
     """A file that the service reads, as one channel at 16 kHz. Raises `UsageError`, the `AudioError`s."""
-    path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"{name}: there is no such file")
+    if not source.path.is_file():
+        raise UsageError(f"{source.path}: there is no such file")
     audio = open_audio(
-        AudioInput(path),
+        source,
         sample_rate=_FILE_RATE,
-        channel="mix",
+        channel=channel,
         block_seconds=chunk_ms / 1000,
         limits=AudioLimits(max_seconds=settings.max_audio_hours * 3600),
         ffmpeg=find_ffmpeg(settings.ffmpeg),
@@ -81,7 +81,7 @@ def open_stdin(parameters: StreamParameters, chunk_ms: int) -> Source:
         raise UsageError("-: pipe raw PCM into this, such as: arecord -t raw -f S16_LE -r 16000 | fsmn-vad stream -")
     size = parameters.sample_rate * chunk_ms // 1000 * parameters.bytes_per_sample
     chunks = _pieces(size, parameters.bytes_per_sample)
-    return Source(chunks, parameters.sample_rate, parameters.encoding)
+    return Source(chunks, parameters.sample_rate, parameters.encoding, channels=parameters.channels)
 
 
 def open_microphone(sample_rate: int, chunk_ms: int) -> Source:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
+from app.formats.conversation import Turns, conversation
 from app.formats.report import AudioSummary, ChannelSegments, Piece, Report
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
@@ -147,6 +148,9 @@ class ChannelDocument(Document):
     segment_count: int
     speech_ms: int
     speech_ratio: float
+    silence_ms: int = Field(description="While this channel does not speak.")
+    overlap_ms: int = Field(description="While it speaks and another one does, too.")
+    interruptions: int = Field(description="Its segments that begin while another channel speaks already.")
     probabilities: ProbabilitiesDocument | None = None
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
 
@@ -260,6 +264,9 @@ class DetectionDocument(Document):
         "the source's, length], ms.",
     )
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
+    silence_ms: int | None = Field(None, description="With `channel=split`: while nobody speaks.")
+    overlap_ms: int | None = Field(None, description="With `channel=split`: while more than one channel speaks.")
+    interruptions: int | None = Field(None, description="With `channel=split`: those of all channels.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
     events: dict[str, float] | None = Field(
         None, description="Of a model that tells more than speech: the share of frames that reach each threshold."
@@ -275,7 +282,7 @@ class DetectionDocument(Document):
         if report.has_chunks:
             members["chunks"] = [ChunkDocument.of(piece) for piece in report.chunks()]
         if len(report.channels) > 1:
-            members["channels"] = [_channel(entry, report) for entry in report.channels]
+            members |= _conversation(report)
         elif report.channels:
             members |= _frame_members(report.channels[0], report)
         timing = report.timing
@@ -345,7 +352,17 @@ def problem_members(problem: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in problem.items() if name != "type"}
 
 
-def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
+def _conversation(report: Report) -> dict[str, Any]:
+    found = conversation(report.channels, report.audio.duration_ms)
+    return {
+        "channels": [_channel(entry, report, found.sides[entry.channel]) for entry in report.channels],
+        "silence_ms": found.silence_ms,
+        "overlap_ms": found.overlap_ms,
+        "interruptions": found.interruptions,
+    }
+
+
+def _channel(entry: ChannelSegments, report: Report, turns: Turns) -> ChannelDocument:
     duration = report.audio.duration_ms
     members = _frame_members(entry, report)
     return ChannelDocument.model_construct(
@@ -353,6 +370,9 @@ def _channel(entry: ChannelSegments, report: Report) -> ChannelDocument:
         segment_count=len(entry.segments),
         speech_ms=entry.speech_ms,
         speech_ratio=round(entry.speech_ms / duration, 4) if duration else 0.0,
+        silence_ms=turns.silence_ms,
+        overlap_ms=turns.overlap_ms,
+        interruptions=turns.interruptions,
         **members,
     )
 

@@ -4,23 +4,21 @@ they are asked for, else segments.
 The source is decoded a second time and passes by block by block; nothing longer than a block is ever held. Where
 another rate is asked for, it has that rate when it passes, so a stretch covers the samples `start_ms * rate // 1000` up
 to `end_ms * rate // 1000` whatever the rate is.
-
-A time map tells where a WAV's time comes from: stretches (its own start, the source's start, length), in ms, in order,
-without gaps in the WAV's time. Starts are those of samples, so they do not drift however many stretches there are.
 """
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from zipstream import ZIP_STORED, ZipStream
 
 from app.formats.rendering import Answering, ExcerptOptions, Renderer, SourceBlocks
-from app.formats.report import Piece, Report
+from app.formats.report import Report
 from app.formats.tables import segment_columns, segment_rows
+from app.formats.time_map import AS_THEY_ARE, Stretch, is_kept, kept, length, ms_of, time_map
 from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
@@ -32,72 +30,11 @@ _HEADER_BYTES = 3_000
 """Proxies take all headers together in 4 KiB, some of them."""
 
 
-AS_THEY_ARE = ExcerptOptions()
-
-
-class Stretch(Protocol):
-    """Of the source's time: a segment or a chunk."""
-
-    @property
-    def start_ms(self) -> int: ...
-
-    @property
-    def end_ms(self) -> int: ...
-
-    @property
-    def duration_ms(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """A stretch of a time map; ms."""
-
-    start_ms: float
-    """In the WAV."""
-    source_ms: float
-    """The same moment in the source."""
-    duration_ms: float
-
-
 def wav_form(report: Report, channel: int | None, options: ExcerptOptions = AS_THEY_ARE) -> WavForm:
     """How the report's audio is written, or one channel of it."""
     alone = channel is not None or options.excerpt_channels == 1
     rate = options.excerpt_rate or report.audio.sample_rate
     return WavForm.like(rate, 1 if alone else report.audio.channels, report.audio.subtype)
-
-
-def kept(pieces: Iterable[Piece], options: ExcerptOptions) -> list[Piece]:
-    """Those that are long enough."""
-    return [piece for piece in pieces if _is_kept(piece, options)]
-
-
-def _is_kept(stretch: Stretch, options: ExcerptOptions) -> bool:
-    return stretch.duration_ms >= options.min_excerpt_s * 1000
-
-
-def time_map(report: Report, options: ExcerptOptions = AS_THEY_ARE) -> list[Mapped]:
-    """Of `format=wav` under these options."""
-    if options.silence == "zero":
-        return [Mapped(0.0, 0.0, float(report.audio.duration_ms))]
-    rate = options.excerpt_rate or report.audio.sample_rate
-    mapped, at = [], 0
-    for piece in kept(report.pieces(), options):
-        first, frames = piece.start_ms * rate // 1000, _length(piece, rate)
-        mapped.append(Mapped(_ms(at, rate), _ms(first, rate), _ms(frames, rate)))
-        at += frames
-    return mapped
-
-
-def _ms(frames: int, rate: int) -> float:
-    return round(frames * 1000 / rate, 3)
-
-
-def with_time_map(report: Report, options: ExcerptOptions) -> Report:
-    """With what its WAV would be made of, if that was asked for."""
-    if not options.time_map or len(report.channels) > 1:
-        return report  # no WAV holds several channels' speech
-    mapped = [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
-    return replace(report, extras={**report.extras, "time_map": mapped})
 
 
 def stream_wav(report: Report, blocks: Iterable[Block], options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:
@@ -123,14 +60,10 @@ def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOption
     """A WAV for each chunk or segment, stored, and `manifest.csv`; the source is opened once for each channel and
     label.
 
-    A WAV's name carries its index in the manifest, which goes by start over all channels. Raises `InvalidOption` before
-    the first piece for a stretch that no WAV can hold.
+    A WAV's name carries its index in the manifest, which goes by start over all channels.
     """
     tracks = _chunk_tracks(report) if report.has_chunks else _segment_tracks(report)
-    tracks = [
-        (channel, [entry for entry in entries if _is_kept(entry.stretch, options)]) for channel, entries in tracks
-    ]
-    _refuse_what_no_wav_holds(report, tracks, options)
+    tracks = [(channel, [entry for entry in entries if is_kept(entry.stretch, options)]) for channel, entries in tracks]
     archive = ZipStream(compress_type=ZIP_STORED)
     for channel, entries in tracks:
         form, passing = wav_form(report, channel, options), _Passing(open_blocks(), channel, options)
@@ -209,30 +142,18 @@ def _manifest(report: Report, names: dict[int, str], options: ExcerptOptions) ->
         columns, rows = segment_columns(report), segment_rows(report)
     writer.writerow([*columns, "file", *mapped])
     for row in rows:
-        source_ms = [_ms(row[1] * rate // 1000, rate)] if options.time_map else []
+        source_ms = [ms_of(row[1] * rate // 1000, rate)] if options.time_map else []
         writer.writerow([*row, names.get(row[0], ""), *source_ms])
     return out.getvalue()
 
 
-def _refuse_what_no_wav_holds(report: Report, tracks: Iterable[_Track], options: ExcerptOptions) -> None:
-    # Found where the stretch is written, this would break off an answer whose status has long been sent.
-    for channel, entries in tracks:
-        form = wav_form(report, channel, options)
-        for entry in entries:
-            form.header(_length(entry.stretch, form.sample_rate))
-
-
 def _wav_of(stretches: Sequence[Stretch], form: WavForm, passing: "_Passing") -> Iterator[bytes]:
-    frames = sum(_length(stretch, form.sample_rate) for stretch in stretches)
+    frames = sum(length(stretch, form.sample_rate) for stretch in stretches)
     yield form.header(frames)
     for block in passing.cut(stretches, form.sample_rate):
         yield form.encode(block)
     if padding := form.padding(frames):
         yield padding
-
-
-def _length(stretch: Stretch, rate: int) -> int:
-    return stretch.end_ms * rate // 1000 - stretch.start_ms * rate // 1000
 
 
 class _Passing:

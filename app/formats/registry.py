@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.formats import annotations, pipeline, subtitles, tables
+from app.formats.channel_wavs import ChannelWavsRenderer
 from app.formats.excerpts import WavRenderer, ZipRenderer
 from app.formats.ndjson import NdjsonRenderer
 from app.formats.rendering import Format, document, joined, sorted_lines, text, text_in
 from app.formats.structured import funasr_documents, json_document
-from app.vad.errors import InvalidOption
+from app.vad.errors import InvalidOption, NothingAcceptable
 
 _MAX_RANGES = 32
 """More media ranges than any client sends; the rest of a longer header is not read."""
@@ -48,7 +49,8 @@ FORMATS: tuple[Format, ...] = (
            element=lambda report: pipeline.labelstudio_task(report)[0]),
     Format("eaf", "application/xml; charset=utf-8", "eaf", text(pipeline.eaf_text)),
     Format("md", "text/markdown; charset=utf-8", "md", text_in(tables.markdown_text), ("text/markdown",)),
-    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True),
+    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True,
+           split=Format("wav", "application/zip", "speech.zip", ChannelWavsRenderer, needs_audio=True)),
     Format("zip", "application/zip", "zip", ZipRenderer, ("application/zip",), needs_audio=True),
 )  # fmt: skip
 """In the order they are told; the first one answers where none is asked for."""
@@ -81,12 +83,17 @@ class Formats:
 
     def choose(self, name: str | None, accept: str | None) -> Format:
         """The format named, else the best that `accept` names, else the first. Raises `InvalidOption` for an unknown
-        name."""
+        name, `NothingAcceptable` where `accept` names types and none of them is here."""
         if name is not None:
             return self[name]
         ranges = _media_ranges(accept or "")
         best = max(self, key=lambda form: _preference(form, ranges))
-        return best if _preference(best, ranges) > _UNWANTED else next(iter(self))
+        if _preference(best, ranges) > _UNWANTED:
+            return best
+        if ranges:
+            there = ", ".join(dict.fromkeys(media_type for form in self for media_type in form.accepted))
+            raise NothingAcceptable(f"no answer is of the types in Accept; there are {there}; or name a format=")
+        return next(iter(self))
 
 
 def _preference(form: Format, ranges: Mapping[str, float]) -> tuple[float, int]:
@@ -106,6 +113,6 @@ def _media_ranges(accept: str) -> dict[str, float]:
     for part in accept.split(",")[:_MAX_RANGES]:
         media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
         given = next((value for value in parameters if value.startswith("q=")), "q=1")
-        if _WEIGHT.fullmatch(given):
+        if "/" in media_type and _WEIGHT.fullmatch(given):
             ranges.setdefault(media_type, float(given[2:]))
     return ranges

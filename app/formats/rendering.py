@@ -112,6 +112,8 @@ class Format:
     """Whether pieces are given out while the detection runs."""
     needs_audio: bool = False
     """Whether the source is decoded again for it."""
+    split: "Format | None" = None
+    """What takes its place with `channel=split`, where it holds one channel."""
     element: Callable[[Report], Any] | None = None
     """A report's entry in the JSON array that answers several files; None for formats that are no JSON."""
     together: Callable[[Sequence[Report]], str] | None = None

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -132,6 +132,11 @@ class Report:
         """(channel, segment) of all channels, by start."""
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
+
+    def apart(self) -> "Iterator[Report]":
+        """A report of each channel alone."""
+        for entry in self.channels:
+            yield replace(self, channels=(entry,))
 
     @property
     def has_chunks(self) -> bool:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vad.errors import InvalidOption
-
 Block = NDArray[np.float32]
 """[n, channels], in [-1, 1]."""
-_MAX_WAV_BYTES = 0xFFFFFFFF - 64
+_MAX_RIFF_BYTES = 0xFFFFFFFF - 64
 """RIFF counts in 32 bits; the header takes its share."""
 _PCM, _FLOAT = 1, 3
 
@@ -35,14 +33,18 @@ class WavForm:
         return self.channels * self.bits // 8
 
     def header(self, frames: int) -> bytes:
-        """RIFF header for so many frames. Raises `InvalidOption` past what a WAV can hold."""
+        """Header for so many frames: RIFF, or RF64 (EBU Tech 3306) past what RIFF's 32 bits count."""
         size = frames * self.frame_bytes
-        if size > _MAX_WAV_BYTES:
-            raise InvalidOption("format", "one WAV holds at most 4 GiB; use zip, with shorter segments")
         code = _FLOAT if self.bits == 32 else _PCM
         rate, width = self.sample_rate, self.frame_bytes
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, self.channels, rate, rate * width, width, self.bits)
-        return b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVE" + form + b"data" + struct.pack("<I", size)
+        if size <= _MAX_RIFF_BYTES:
+            return (
+                b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVE" + form + b"data" + struct.pack("<I", size)
+            )
+        # The true lengths stand in `ds64`; 0xFFFFFFFF in both usual places says so.
+        lengths = struct.pack("<4sIQQQI", b"ds64", 28, 72 + size + size % 2, size, frames, 0)
+        return b"RF64\xff\xff\xff\xffWAVE" + lengths + form + b"data\xff\xff\xff\xff"
 
     def padding(self, frames: int) -> bytes:
         """What follows the samples: RIFF chunks have an even length."""

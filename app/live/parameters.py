@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
 from app.vad.errors import InvalidOption
 from app.vad.grid import FRAME_MS
 
-_ALIASES = {"s16le": "pcm_s16le", "f32le": "pcm_f32le"}
+LIVE_CHANNEL_PATTERN = r"^(mix|loudest|[0-7])$"
+"""A stream has one row of segments, so nothing is split."""
 
 
 class StreamParameters(BaseModel):
@@ -17,10 +19,18 @@ class StreamParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    encoding: Literal["pcm_s16le", "pcm_f32le"] = Field(
-        "pcm_s16le", description="Samples of the binary frames, one channel; `s16le` and `f32le` are taken too."
+    encoding: str = Field(
+        "pcm_s16le",
+        description=f"Samples of the binary frames: {', '.join(f'`{name}`' for name in ENCODINGS)}; `s16le`, `ulaw`, "
+        "`pcmu` and the like are taken too.",
     )
-    sample_rate: int = Field(16_000, ge=8_000, le=48_000, description="Hz.")
+    sample_rate: int = Field(16_000, ge=8_000, le=48_000, description="Hz; without it 8000 for mu-law and A-law.")
+    channels: int = Field(1, ge=1, le=8, description="Interleaved in the binary frames.")
+    channel: str = Field(
+        "mix",
+        pattern=LIVE_CHANNEL_PATTERN,
+        description="Of several: `mix` (their mean), a number from 0, or `loudest`.",
+    )
     protocol: Literal["vad", "funasr"] = Field(
         "vad", description="`vad`: messages with a type. `funasr`: `[[70,-1]]` and `[[-1,2340]]`."
     )
@@ -35,15 +45,33 @@ class StreamParameters(BaseModel):
         None, ge=0, description="With `session`: the last `seq` that arrived. Later messages are sent again."
     )
 
-    @field_validator("encoding", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _known_by_another_name(cls, value: object) -> object:
-        return _ALIASES.get(value, value) if isinstance(value, str) else value
+    def _usual_rate(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "encoding" in given and "sample_rate" not in given:
+            return {**given, "sample_rate": find_encoding(str(given["encoding"])).usual_rate}
+        return given
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return find_encoding(value).name
+
+    @model_validator(mode="after")
+    def _channel_is_there(self) -> Self:
+        if self.channel.isdigit() and int(self.channel) >= self.channels:
+            raise InvalidOption("channel", f"the stream has {self.channels} channels, counted from 0")
+        return self
+
+    @property
+    def form(self) -> RawForm:
+        """Of the samples that come."""
+        return raw_form(self.encoding, self.sample_rate, self.channels)
 
     @property
     def bytes_per_sample(self) -> int:
-        """Of one sample."""
-        return 2 if self.encoding == "pcm_s16le" else 4
+        """Of a sample of every channel."""
+        return self.form.frame_bytes
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> tuple[Self, Mapping[str, str]]:

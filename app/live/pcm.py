@@ -2,21 +2,23 @@
 
 import numpy as np
 
+from app.audio.channel import Channel, ChannelChooser
 from app.audio.limits import MAX_MAGNITUDE
+from app.audio.pcm import RawForm
 from app.audio.resample import Resampler
 from app.vad.errors import InvalidAudio
 from app.vad.posteriors import FloatArray
 
-_S16 = np.dtype("<i2")
-_F32 = np.dtype("<f4")
-_S16_SCALE = np.float32(1 / 32768)
-
 
 class PcmReader:
-    """Keeps what a chunk leaves over: bytes of a split sample, and what the resampler holds."""
+    """Keeps what a chunk leaves over: bytes of a split sample, what the resampler holds, and what the choice of
+    a channel waits for."""
 
-    def __init__(self, encoding: str, source_rate: int, target_rate: int) -> None:
-        self._dtype = _S16 if encoding == "pcm_s16le" else _F32
+    def __init__(self, form: RawForm, channel: Channel, target_rate: int) -> None:
+        """`channel`: of `form.channels`, what is listened to; not `split`."""
+        self._form, self._channel = form, channel
+        self._chooser = ChannelChooser(channel, form.channels, form.sample_rate)
+        source_rate = form.sample_rate
         self._rates = (source_rate, target_rate)
         self.resamples = source_rate != target_rate
         self._rest = b""
@@ -26,24 +28,27 @@ class PcmReader:
 
     def align(self, data: bytes) -> bytes:
         """The whole samples that `data` completes; the bytes of a split one are kept for the next time."""
-        if not self._rest and len(data) % self._dtype.itemsize == 0:
+        if not self._rest and len(data) % self._form.frame_bytes == 0:
             return data
         data = self._rest + data
-        whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
+        whole = len(data) // self._form.frame_bytes * self._form.frame_bytes
         self._rest = data[whole:]
         return data[:whole]
 
     def read(self, data: bytes) -> FloatArray:
         """Samples that `data`, whole ones, makes known, float32 [n]. Raises `InvalidAudio` for samples that are no
         numbers."""
-        raw: np.ndarray = np.frombuffer(data, dtype=self._dtype)
-        self.source_samples += len(raw)
-        samples = raw * _S16_SCALE if self._dtype is _S16 else self._checked(raw)
-        return self._resampler.process(samples[:, None])[:, 0] if self.resamples else samples
+        samples = self._form.encoding.decode(data)
+        if self._form.encoding.floats:
+            self._check(samples)
+        chosen = self._chooser.process(samples.reshape(-1, self._form.channels))
+        self.source_samples += len(samples) // self._form.channels
+        return self._resampler.process(chosen)[:, 0] if self.resamples else np.ascontiguousarray(chosen[:, 0])
 
     def flush(self) -> FloatArray:
         """What the resampler still holds; the next chunk begins a new signal."""
-        samples = self._resampler.flush()[:, 0]
+        held = self._chooser.flush()
+        samples = np.concatenate((self._resampler.process(held)[:, 0], self._resampler.flush()[:, 0]))
         if self.resamples:
             self._resampler = Resampler(*self._rates, 1)
         return samples
@@ -52,8 +57,7 @@ class PcmReader:
         """Forget the bytes of a split sample, whose other half will not come."""
         self._rest = b""
 
-    def _checked(self, raw: np.ndarray) -> FloatArray:
+    def _check(self, samples: FloatArray) -> None:
         # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
-        if len(raw) and not max(float(raw.max()), -float(raw.min())) <= MAX_MAGNITUDE:
+        if len(samples) and not max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE:
             raise InvalidAudio("a chunk holds samples that are not finite numbers of a sane size")
-        return raw.astype(np.float32)

@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.audio.channel import parse_channel
 from app.audio.signal import Bandwidth, Levels
+from app.audio.sniff import container_for_certain
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
@@ -27,7 +29,7 @@ from app.live.messages import PROTOCOLS, Json, encode
 from app.live.parameters import StreamParameters
 from app.live.pcm import PcmReader
 from app.vad.blocks import Block, Scored
-from app.vad.errors import InvalidOption
+from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.grid import Grid
 from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
@@ -98,7 +100,7 @@ class LiveSession:
 
     def _expect(self, parameters: StreamParameters) -> None:
         self.parameters = parameters
-        self._pcm = PcmReader(parameters.encoding, parameters.sample_rate, self._grid.sample_rate)
+        self._pcm = PcmReader(parameters.form, parse_channel(parameters.channel), self._grid.sample_rate)
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
         bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
         self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
@@ -143,6 +145,13 @@ class LiveSession:
     def receive_audio(self, chunk: bytes, now: float) -> None:
         """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
         self._chunks += 1
+        if self._chunks == 1 and (container := container_for_certain(chunk)) is not None:
+            self.fail(
+                UnsupportedAudio.code,
+                f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
+                "decode it, or send the whole file to POST /vad",
+            )
+            return
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
         self._waiting_bytes += len(chunk)

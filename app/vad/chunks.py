@@ -7,7 +7,8 @@ frame; out come chunks, stretches [start, end) of the audio that hold the segmen
    is cut. At the end of the audio the rest is a chunk.
 2. Once a segment does not fit, the chunk ends at the longest of the pauses before that segment that leave it at least
    half full; of several that are equally long, at the last. Pauses are compared in steps of 200 ms, and a second is as
-   good as more: to a recogniser they are, and fuller chunks are fewer (docs/chunks.md has both counts).
+   good as more: to a recogniser they are, and fuller chunks are fewer (docs/chunks.md has the counts). A pause in
+   which no frame is quiet is the shortest there is.
 3. Where no pause does, and the segment that does not fit is longer than a chunk may be at all, it is cut at its least
    speech-like frame between half full and full; both chunks then hold a part of it, and touch.
 4. Else the chunk ends at the last pause there is, and is less than half full: a segment that fits into a chunk is never
@@ -38,6 +39,9 @@ from app.vad.segment import Segment
 _PAUSE_STEP_MS, _LONG_PAUSE_MS = 200, 1_000
 """How pauses are compared. On an hour of read and spontaneous speech exact lengths give 1.22 times as many chunks of
 30 s as filling each up does, these 1.13, and no cut that is any louder."""
+_QUIET = 0.3
+"""Speech probability below which a frame is quiet. Between segments that is nearly always so; where it is not, somebody
+whispers or breathes there, and another pause is the better place."""
 _LEAST_ROOM = 4
 """Both pads together may take half of a chunk: each a quarter."""
 
@@ -168,7 +172,7 @@ class Chunker:
         if settled_ms < start_ms + self._limit_ms or pause_ms < 2 * self._pad_ms:
             return None
         pad_ms = self._right_pad(start_ms, last, pause_ms)
-        longer_than = _rank(pause_ms)
+        longer_than = self._rank(self._pieces[last].end_ms, settled_ms)
         if self._half_full(start_ms, last, pad_ms) and self._longest_pause(start_ms, last, longer_than) is not None:
             return None  # a pause before it is longer, so far
         return self._close(start_ms, last, pad_ms)
@@ -205,12 +209,21 @@ class Chunker:
         """The piece before `stop` that the longest pause follows, of those that leave the chunk half full; None when
         none is longer than that rank."""
         pauses = [
-            (_rank(self._pause_ms(place)), place)
+            (self._rank(self._pieces[place].end_ms, self._pieces[place + 1].start_ms), place)
             for place in range(stop)
             if self._half_full(start_ms, place, self._right_pad(start_ms, place, self._pause_ms(place)))
         ]
         longest, place = max(pauses, default=(-1, -1))
         return place if longest > longer_than else None
+
+    def _rank(self, from_ms: int, to_ms: int) -> int:
+        """Of a pause among others: the higher, the better a place to cut. Of one that goes on, what it comes to at
+        least."""
+        first = from_ms // self._frame_ms - self._speech_from
+        within = self._speech[max(0, first) : max(first + 1, to_ms // self._frame_ms - self._speech_from)]
+        if len(within) == 0 or within.min() >= _QUIET:
+            return 0
+        return min(to_ms - from_ms, _LONG_PAUSE_MS) // _PAUSE_STEP_MS
 
     def _pause_ms(self, place: int) -> int:
         return max(0, self._pieces[place + 1].start_ms - self._pieces[place].end_ms)
@@ -255,11 +268,6 @@ class Chunker:
         if drop > 0:
             self._speech = self._speech[drop:].copy()
             self._speech_from += drop
-
-
-def _rank(pause_ms: int) -> int:
-    """Of a pause among others: the higher, the better a place to cut."""
-    return min(pause_ms, _LONG_PAUSE_MS) // _PAUSE_STEP_MS
 
 
 def new_chunker(options: ChunkOptions, frame_ms: int) -> Chunker | None:

@@ -24,6 +24,12 @@ class InvalidOption(VadError):
         self.reason = reason
 
 
+class NothingAcceptable(VadError):
+    """No form of answer is one that the client takes."""
+
+    code = "not_acceptable"
+
+
 class AudioError(VadError):
     """Base of what can be wrong with the audio itself."""
 

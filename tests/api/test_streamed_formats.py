@@ -160,10 +160,17 @@ def test_wav_of_one_channel_holds_it_alone(client: httpx.Client, stereo: Path) -
     np.testing.assert_array_equal(speech, cut(stereo, segments_of(client, stereo, channel="1"))[:, 1:])
 
 
-def test_wav_of_split_channels_is_refused(client: httpx.Client, stereo: Path) -> None:
-    response = client.post("/vad?format=wav&channel=split", content=stereo.read_bytes())
-    assert (response.status_code, response.json()["code"]) == (422, "invalid_option")
-    assert "zip" in response.json()["detail"]
+def test_wav_of_split_channels_is_a_zip_of_one_each(client: httpx.Client, stereo: Path) -> None:
+    files = {"file": ("talk.wav", stereo.read_bytes())}
+    response = client.post("/vad?format=wav&channel=split", files=files)
+    assert response.headers["content-type"] == "application/zip"
+    assert response.headers["content-disposition"] == "attachment; filename*=UTF-8''talk.speech.zip"
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        assert archive.namelist() == ["talk_ch0.wav", "talk_ch1.wav", "segments.csv"]
+        for channel in (0, 1):
+            speech, _ = read(archive.read(f"talk_ch{channel}.wav"))
+            segments = segments_of(client, stereo, channel=str(channel))
+            np.testing.assert_array_equal(speech, cut(stereo, segments)[:, [channel]])
 
 
 @pytest.mark.parametrize("channel", ["mix", "split", "0"])

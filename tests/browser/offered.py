@@ -9,9 +9,10 @@ from tests.server import RunningServer
 
 _FIELDS = """fields => fields.map(field => ({
     name: field.dataset.option,
-    value: field.type === 'checkbox' ? field.checked : field.value === '' ? 'inf' : Number(field.value),
-    min: field.min,
-    max: field.max,
+    value: field.type === 'checkbox' ? field.checked
+      : field.type !== 'number' || field.value === '' ? field.value : Number(field.value),
+    min: field.min ?? '',
+    max: field.max ?? '',
     unit: field.parentElement.querySelector('.unit')?.textContent ?? '',
     help: field.closest('.option').title,
     slides: field.closest('.option').querySelector('input[type=range]') !== null,
@@ -26,11 +27,12 @@ def offered(server: RunningServer) -> dict[str, Any]:
 
 
 def expect_service_s_options(server: RunningServer, card: CardView, model: str, mode: str) -> None:
-    """The card shows the options of this mode, in the service's order, each as the service describes it."""
+    """The card shows the options of this mode and those of chunks, in the service's order and as it describes them."""
     told = offered(server)
     [entry] = [one for one in told["modes"] if (one["mode"], one["use"]) == (mode, "file")]
     defaults = told["models"][model]["defaults"][mode]
-    expected = [_shown(name, schema, defaults[name]) for name, schema in entry["options"].items()]
+    schemas = {**entry["options"], **told["chunks"]}
+    expected = [_shown(name, schema, defaults.get(name, schema.get("default", ""))) for name, schema in schemas.items()]
     fields = card.root.locator("[data-option]")
     expect(fields).to_have_count(len(expected))
     assert fields.evaluate_all(_FIELDS) == expected
@@ -41,7 +43,7 @@ def _shown(name: str, schema: dict[str, Any], default: Any) -> dict[str, Any]:
     least, most = (number.get(f"{key}", number.get(f"exclusive{key.title()}")) for key in ("minimum", "maximum"))
     return {
         "name": name,
-        "value": default,
+        "value": "" if default == "inf" else default,
         "min": "" if least is None else f"{least:g}".replace("e+06", "000000"),
         "max": "" if most is None else f"{most:.0f}",
         "unit": schema.get("unit", ""),

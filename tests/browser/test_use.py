@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from app.api.ui import STATIC
 from app.registry import Registry
+from app.vad.chunks import ChunkOptions
 from tests.browser.card import CardView, upload
 from tests.browser.conftest import OpenPage
 from tests.conftest import ROOT
@@ -205,4 +206,4 @@ def test_every_option_of_the_service_has_a_chinese_text() -> None:
     told = set(re.findall(r"^  (\w+): \['[^']*[\u4e00-\u9fff]", names, re.MULTILINE))
     segmenters = Registry.of([]).segmenters
     options = {option for _, kind in segmenters.variants() for option in kind.options.names()}
-    assert told == options | set(segmenters.modes)
+    assert told == options | set(ChunkOptions.names()) | set(segmenters.modes)

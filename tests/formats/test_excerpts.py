@@ -15,6 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.audio.wave import look_at_wave
 from app.formats.excerpts import stream_wav, stream_zip
 from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
@@ -128,30 +129,31 @@ def test_a_wav_of_two_tracks_is_refused() -> None:
         next(stream_wav(report, []))
 
 
-def test_a_wav_beyond_its_own_lengths_is_refused() -> None:
+def test_a_wav_beyond_4_gib_is_rf64() -> None:
     form = WavForm(48_000, 8, 32)
     most = (0xFFFFFFFF - 64) // form.frame_bytes
     assert len(form.header(most)) == 44
-    with pytest.raises(InvalidOption, match="4 GiB"):
-        form.header(most + 1)
+    assert form.header(most)[:4] == b"RIFF"
+    frames = most + 1_000
+    header, size = form.header(frames), frames * form.frame_bytes
+    assert header[:16] == b"RF64\xff\xff\xff\xffWAVEds64"
+    assert struct.unpack("<QQQ", header[20:44]) == (72 + size, size, frames)
+    assert header[-8:] == b"data\xff\xff\xff\xff"
 
 
-@pytest.mark.parametrize("split", [False, True])
-def test_a_zip_with_a_segment_beyond_a_wav_is_refused_before_anything_is_sent_or_decoded(split: bool) -> None:
-    """The long one comes last, in the last channel: a refusal where it is reached would break an answer under way."""
-    short, long = [(0, 10)], [(20, 23_000_000)]
-    tracks = [short, short, long] if split else [[*short, *long]]
-    report = report_of(*tracks, split=split, duration_ms=23_000_000, rate=48_000, channels=8, subtype="FLOAT")
-    opened: list[bool] = []
-
-    def open_blocks() -> list[Block]:
-        opened.append(True)
-        return [noise(65_536, 8)]
-
-    with pytest.raises(InvalidOption, match="4 GiB") as refusal:
-        next(stream_zip(report, open_blocks))
-    assert refusal.value.option == "format"
-    assert not opened
+@pytest.mark.full
+def test_other_readers_find_all_of_an_rf64(tmp_path: Path) -> None:
+    form = WavForm(48_000, 2, 16)
+    frames = (1 << 30) + 5_000
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(form.header(frames))
+        file.truncate(len(form.header(frames)) + frames * form.frame_bytes)
+    assert soundfile.info(path).frames == frames
+    wave = look_at_wave(path)
+    assert wave is not None
+    assert wave.ranges == ((len(form.header(frames)), frames * form.frame_bytes),)
+    assert (wave.cut, wave.repaired) == (None, None)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])

@@ -44,8 +44,24 @@ def test_speech_of_two_channels_counts_once() -> None:
     assert [item["index"] for item in document["segments"]] == [1, 2, 3]
     assert (document["speech_ms"], document["speech_ratio"]) == (2500, 0.25)
     assert document["channels"] == [
-        {"channel": 0, "segment_count": 2, "speech_ms": 2000, "speech_ratio": 0.2},
-        {"channel": 1, "segment_count": 1, "speech_ms": 1000, "speech_ratio": 0.1},
+        {
+            "channel": 0,
+            "segment_count": 2,
+            "speech_ms": 2000,
+            "speech_ratio": 0.2,
+            "silence_ms": 8000,
+            "overlap_ms": 500,
+            "interruptions": 0,
+        },
+        {
+            "channel": 1,
+            "segment_count": 1,
+            "speech_ms": 1000,
+            "speech_ratio": 0.1,
+            "silence_ms": 9000,
+            "overlap_ms": 500,
+            "interruptions": 1,
+        },
     ]
 
 

@@ -47,6 +47,7 @@ def test_ready_says_what_holds(server: RunningServer) -> None:
     assert ready.pop("model")["id"] == httpx.get(f"{server.url}/health").json()["model"]["id"]
     assert ready == {
         "type": "ready", "offset_ms": 0, "offset_samples": 0, "seq": 0, "sample_rate": 8_000, "encoding": "pcm_f32le",
+        "channels": 1,
     }  # fmt: skip
 
 

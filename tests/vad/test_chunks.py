@@ -1,15 +1,23 @@
 """Chunks for a recogniser: cover, order, limit, the places of cuts, and the chunking law."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vad.chunks import Chunk, Chunker, ChunkOptions
 from app.vad.errors import InvalidOption
-from app.vad.segment import Segment
+from app.vad.grid import Grid
+from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.posteriors import Posteriors, join_posteriors, settled_ms
+from app.vad.segment import Segment, segments_of
+from app.vad.segmenters.registry import Segmentation
+from app.vad.stream import VadStream
+from tests.segmentations import endpoint, tight
 
 FRAME_MS = 10
 RELAXED = settings(max_examples=150, deadline=None)
@@ -83,6 +91,12 @@ def test_the_chunking_law(
     assert streamed(segments, speech, *limit, duration, steps) == chunks_of(segments, speech, *limit, duration)
 
 
+def rank(end_ms: int, start_ms: int, speech: np.ndarray) -> int:
+    """Of a pause: its length in steps, where anybody is quiet in it."""
+    quietest = speech[end_ms // 10 : max(end_ms // 10 + 1, start_ms // 10)].min(initial=1)
+    return min(start_ms - end_ms, 1_000) // 200 if quietest < 0.3 else 0
+
+
 @given(track=tracks(), limit=st.sampled_from([1_000, 3_000, 10_000]))
 @RELAXED
 def test_every_cut_is_where_the_law_has_it(track: tuple[list[Segment], np.ndarray, int], limit: int) -> None:
@@ -100,8 +114,10 @@ def test_every_cut_is_where_the_law_has_it(track: tuple[list[Segment], np.ndarra
         ends = [(segments[place].end_ms, segments[place + 1].start_ms) for place in range(len(segments) - 1)]
         half = [(end, start) for end, start in ends if chunk.start_ms + limit / 2 <= end <= full and start <= duration]
         half = [(end, start) for end, start in half if end > chunk.start_ms]
-        ranks = [min(start - end, 1_000) // 200 for end, start in half]
-        assert min(pause, 1_000) // 200 == max(ranks, default=min(pause, 1_000) // 200)
+        ranks = [rank(end, start, speech) for end, start in half]
+        here = rank(chunk.end_ms, following.start_ms, speech)
+        assert pause >= 0
+        assert here == max(ranks, default=here)
         if ranks:  # of equals the last
             best = [end for (end, _), rank in zip(half, ranks, strict=True) if rank == max(ranks)]
             assert chunk.end_ms == best[-1]
@@ -166,6 +182,14 @@ def test_pauses_are_compared_in_steps_and_of_equals_the_last_is_taken() -> None:
     assert [chunk.segments for chunk in found] == [(0, 1), (2,)]
 
 
+def test_a_pause_in_which_nobody_is_quiet_is_the_shortest() -> None:
+    segments = [Segment(start, end, False, 0.9) for start, end in ((0, 6_000), (6_300, 9_000), (9_900, 14_000))]
+    speech = np.zeros(1_500)
+    assert chunks_of(segments, speech, 10_000, 0, 15_000)[0].segments == (0, 1)
+    speech[900:990] = 0.4
+    assert chunks_of(segments, speech, 10_000, 0, 15_000)[0].segments == (0,)
+
+
 def test_frames_of_other_lengths() -> None:
     speech = np.full(700, 0.9)
     speech[500] = 0.1
@@ -181,3 +205,62 @@ def test_options() -> None:
             ChunkOptions.parse(wrong)
     with pytest.raises(InvalidOption, match="quarter"):
         ChunkOptions.parse({"max_chunk_s": 4, "chunk_pad_ms": 1_001})
+
+
+# ---- on recordings
+
+CHOSEN = [
+    tight(threshold=0.7, neg_threshold=0.5),
+    tight(threshold=0.7, neg_threshold=0.5, min_silence_duration_ms=300, speech_pad_ms=100, merge_gap_ms=200),
+    endpoint(),
+    endpoint(max_single_segment_time=30_000, split="pause"),
+]
+
+
+@pytest.fixture(scope="module", params=["vad_example.wav", "silero_test.wav"])
+def heard(request: pytest.FixtureRequest, reference: Path, published_scorer: FsmnScorer) -> tuple[Posteriors, int]:
+    """A recording's posteriors, and how long it is."""
+    samples, rate = soundfile.read(reference / "audio" / request.param, dtype="float32")
+    assert rate == 16_000
+    stream = VadStream(published_scorer, endpoint().new_segmenter)
+    parts = []
+    for block in np.array_split(samples, 8):
+        stream.accept_waveform(block)
+        parts.append(stream.heard)
+    stream.flush()
+    return join_posteriors([*parts, stream.heard]), len(samples) * 1000 // rate
+
+
+def fewest(segments: list[Segment], limit_ms: int) -> int:
+    """As few chunks as there can be where no segment is cut: each filled up."""
+    count, start = 0, -limit_ms - 1
+    for segment in segments:
+        if segment.end_ms - start > limit_ms:
+            count, start = count + 1, segment.start_ms
+    return count
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("chosen", CHOSEN, ids=range(len(CHOSEN)))
+@pytest.mark.parametrize("limit", [15_000, 30_000])
+def test_on_recordings(heard: tuple[Posteriors, int], chosen: Segmentation, limit: int) -> None:
+    posteriors, duration = heard
+    speech = posteriors.speech
+    segmenter = chosen.new_segmenter(Grid(16_000, 400, 160))
+    chunker, found, segments = Chunker(limit, 0, FRAME_MS), list[Chunk](), list[Segment]()
+    for start in range(0, len(posteriors), 333):
+        part = posteriors.take(slice(start, start + 333))
+        ended = segments_of(segmenter.accept(part, final=start + 333 >= len(posteriors)))
+        segments += ended
+        found += chunker.accept(ended, part.speech, settled_ms(segmenter))
+    assert chunker._pieces  # the last chunk waits for the end; all others have come before
+    found += chunker.finish(duration)
+    assert found == chunks_of(segments, speech, limit, 0, duration)
+    assert max(chunk.duration_ms for chunk in found) <= limit
+    assert sorted({place for chunk in found for place in chunk.segments}) == list(range(len(segments)))
+    if max(segment.duration_ms for segment in segments) <= limit:
+        # Filling each chunk up cuts at any pause, and gives the fewest there can be.
+        assert len(found) <= 1.15 * fewest(segments, limit)
+    for one, other in pairwise(found):
+        quietest = speech[one.end_ms // FRAME_MS : max(one.end_ms, other.start_ms) // FRAME_MS + 1].min()
+        assert quietest < 0.5

@@ -127,6 +127,16 @@ def test_merging_is_the_law_over_the_list_of_segments(chosen: Segmentation, spee
         assert segment.speech_probability == pytest.approx(mean, abs=0.02)
 
 
+def test_what_is_joined_to_a_segment_that_is_cut_is_given_out_once() -> None:
+    speech = [0.95] * 40 + [0.02] * 25 + [0.95] * 200
+    speech[110] = 0.5
+    chosen = segmentation("smoothed", max_speech_frame=150, merge_gap_ms=2_000)
+    merged = found(chosen, speech)
+    assert [each.start_ms for each in merged] == sorted({each.start_ms for each in merged})
+    assert merged[0].forced_end
+    assert merged[0].start_ms == 0
+
+
 @pytest.mark.parametrize("chosen", MODES, ids=range(len(MODES)))
 @given(speech=levels, gap=st.sampled_from([0, 200]))
 @RELAXED

@@ -13,6 +13,16 @@ export interface Segment {
   label?: string;
 }
 
+/** A piece of the audio for a recogniser. */
+export interface Chunk {
+  index: number;
+  start_ms: number;
+  end_ms: number;
+  duration_ms: number;
+  /** Indexes of the segments in it. */
+  segments: number[];
+}
+
 export type Value = string | number | boolean;
 export type OptionValues = Record<string, Value>;
 
@@ -44,7 +54,8 @@ export interface Summary {
   analysis_id?: string | null;
 }
 
-export type Detection = Summary & { segments: Segment[] };
+/** `chunks`: where they were asked for. */
+export type Detection = Summary & { segments: Segment[]; chunks?: Chunk[] };
 
 export interface Curve {
   frame_ms: number;
@@ -97,7 +108,20 @@ export interface OfferedOptions {
   modes: { mode: string; use: Use; title: string; options: Record<string, Schema> }[];
   /** Of the models that are loaded; for each mode every option's value where none is given. */
   models: Record<string, { default_mode: string; use: Use; defaults: Record<string, OptionValues> }>;
+  /** Of the options that pack segments into chunks, with any mode; one without a default is not in force then. */
+  chunks: Record<string, Schema>;
+  presets: Preset[];
   default_model: string;
+}
+
+/** A named set of settings. */
+export interface Preset {
+  name: string;
+  title: string;
+  model: string;
+  live_model: string;
+  mode: string;
+  options: OptionValues;
 }
 
 /** An error as the service tells it, or `code: "network"` when it was not reached. */

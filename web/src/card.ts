@@ -229,12 +229,13 @@ export class Card {
     this.current = -1;
     this.learn(answer);
     this.warnings.show(answer.warnings);
-    this.summary.show(answer.segments.length, answer.speech_ms, answer.audio.duration_ms);
+    this.summary.show(answer.segments.length, answer.speech_ms, answer.audio.duration_ms, answer.chunks?.length);
     this.table.select(-1);
-    this.table.show(answer.segments);
+    this.table.show(answer.segments, false, answer.chunks ?? null);
     this.view?.select(null);
-    this.view?.setSegments(answer.segments, this.options ? thresholdsOf(this.options) : []);
+    this.view?.setSegments(answer.segments, answer.chunks ?? [], this.options ? thresholdsOf(this.options) : []);
     this.exports?.refresh();
+    this.element.dataset['chunks'] = String(answer.chunks?.length ?? '');
     this.element.dataset['segments'] = String(answer.segments.length);
   }
 

@@ -1,6 +1,6 @@
 /** What the service offers, in its own words: models, modes, and the options of each mode. */
 
-import { listModels, offeredOptions, Problem, type ListedModel, type OfferedOptions, type Schema, type Use, type Value } from './api';
+import { listModels, offeredOptions, Problem, type ListedModel, type OfferedOptions, type Preset, type Schema, type Use, type Value } from './api';
 
 const AGAIN_MS = 2000;
 
@@ -62,8 +62,16 @@ export class Catalogue {
     return this.entry(mode, this.use(model, live))?.title ?? '';
   }
 
+  /** Those of the mode, and for files those of chunks. */
   options(mode: string, model: string, live: boolean): Record<string, Schema> {
-    return this.entry(mode, this.use(model, live))?.options ?? {};
+    const own = this.entry(mode, this.use(model, live))?.options ?? {};
+    if (live) return own;
+    const chunks = Object.entries(this.offered.chunks).map(([name, schema]) => [name, emptyable(schema)]);
+    return { ...own, ...(Object.fromEntries(chunks) as Record<string, Schema>) };
+  }
+
+  get presets(): readonly Preset[] {
+    return this.offered.presets;
   }
 
   /** An option's value where none is given. */
@@ -85,6 +93,13 @@ export class Catalogue {
     const entries = this.offered.modes.filter((entry) => entry.mode === mode);
     return entries.find((entry) => entry.use === use) ?? entries[0];
   }
+}
+
+/** An option that is not in force where it is not given: an empty field. */
+function emptyable(schema: Schema): Schema {
+  if (schema.default !== undefined) return schema;
+  const { type, ...rest } = schema;
+  return { ...rest, default: '', anyOf: [{ ...schema, type: type ?? 'number' }, { const: '' }] };
 }
 
 async function fetched(): Promise<[ListedModel[], OfferedOptions]> {

@@ -1,6 +1,6 @@
 /** The strip under the waveform: time ruler, speech probability, thresholds, the playhead. Draws what is in view only. */
 
-import type { Segment } from './api';
+import type { Chunk, Segment } from './api';
 import type { Picture } from './picture';
 import { colour } from './theme';
 import { tickLabel } from './time';
@@ -19,6 +19,7 @@ export class CurveCanvas {
   private stretch: Stretch = { startMs: 0, endMs: 1 };
   thresholds: number[] = [];
   segments: readonly Segment[] = [];
+  chunks: readonly Chunk[] = [];
   playheadMs = 0;
 
   constructor(
@@ -56,6 +57,7 @@ export class CurveCanvas {
     this.drawSegments(context, width, height);
     this.drawProbability(context, width, height);
     this.drawThresholds(context, width, height);
+    this.drawChunks(context, width);
     const x = this.xOf(this.playheadMs, width);
     context.fillStyle = colour('cursor');
     context.fillRect(x - 0.75, 0, 1.5, height);
@@ -84,6 +86,23 @@ export class CurveCanvas {
 
   private drawSegments(context: CanvasRenderingContext2D, width: number, height: number): void {
     drawSegments(context, this.segments, this.stretch, { x: 0, y: RULER, width, height: height - RULER });
+  }
+
+  /** A bracket over what is one chunk. */
+  private drawChunks(context: CanvasRenderingContext2D, width: number): void {
+    context.strokeStyle = colour('threshold');
+    context.lineWidth = 2;
+    for (const chunk of this.chunks) {
+      // A pixel apart, so that chunks that touch are told from each other.
+      const [from, to] = [this.xOf(chunk.start_ms, width) + 1, this.xOf(chunk.end_ms, width) - 1];
+      if (to < 0 || from > width) continue;
+      context.beginPath();
+      context.moveTo(from, RULER + 7);
+      context.lineTo(from, RULER + 1);
+      context.lineTo(Math.max(from, to), RULER + 1);
+      context.lineTo(Math.max(from, to), RULER + 7);
+      context.stroke();
+    }
   }
 
   private drawProbability(context: CanvasRenderingContext2D, width: number, height: number): void {

@@ -1,6 +1,6 @@
 /** Model, mode and options of one card or stream, and the command line that says the same. */
 
-import { address, apiKey, type OptionValues, type Schema, type Value } from './api';
+import { address, apiKey, type OptionValues, type Preset, type Schema, type Value } from './api';
 import type { Catalogue } from './catalogue';
 
 export class Options {
@@ -73,6 +73,16 @@ export class Options {
 
   private defaultOf(name: string): Value | undefined {
     return this.catalogue.defaultOf(name, this.mode, this.model, this.live);
+  }
+
+  /** What a preset sets, as if it had been set here; its model where it can be had. */
+  use(preset: Preset): void {
+    this.reset();
+    const wanted = this.live ? preset.live_model : preset.model;
+    if (this.catalogue.models(this.live).some(({ name }) => name === wanted)) this.model = wanted;
+    this.mode = preset.mode;
+    const names = Object.keys(this.schemas);
+    for (const [name, value] of Object.entries(preset.options)) if (names.includes(name)) this.set(name, value);
   }
 
   learn(inForce: OptionValues): void {

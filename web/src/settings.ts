@@ -21,6 +21,7 @@ export class SettingsPanel {
   private readonly radios: HTMLInputElement[];
   private readonly rows = h('div', { class: 'options' });
   private readonly fields = new Map<string, Field>();
+  private showNoPreset: () => void = () => undefined;
   /** Which options there are fields for. */
   private drawn = '';
 
@@ -34,8 +35,24 @@ export class SettingsPanel {
     this.chooser = h('div', { class: 'model' }, h('label', { for: id, t: 'model' }), this.select, this.loading, this.modelComplaint);
     if (!options.live) this.chooser.insertBefore(h('p', { class: 'hint', t: 'modelHint' }), this.loading);
     this.radios = options.catalogue.modes.map((mode) => this.radio(mode, id));
-    this.element = h('div', { class: 'settings' }, this.chooser, this.modes, this.rows, this.resetButton());
+    this.element = h('div', { class: 'settings' }, this.presets(id), this.chooser, this.modes, this.rows, this.resetButton());
     this.refresh();
+  }
+
+  /** Fills in the settings; afterwards each can be changed. */
+  private presets(group: string): HTMLElement {
+    const { presets } = this.options.catalogue;
+    const id = `preset-${group}`;
+    const choices = presets.map(({ name, title }) => h('option', { value: name, title }, name));
+    const select = h('select', { id, 'data-preset': '' }, h('option', { value: '', t: 'presetNone' }), ...choices);
+    select.addEventListener('change', () => {
+      const chosen = presets.find(({ name }) => name === select.value);
+      if (chosen) this.options.use(chosen);
+      else this.options.reset();
+      this.update();
+    });
+    this.showNoPreset = () => (select.value = '');
+    return h('div', { class: 'model preset', hidden: presets.length === 0 }, h('label', { for: id, t: 'preset' }), select);
   }
 
   private radio(mode: string, group: string): HTMLInputElement {
@@ -50,6 +67,7 @@ export class SettingsPanel {
 
   private resetButton(): HTMLElement {
     const reset = (): void => {
+      this.showNoPreset();
       this.options.reset();
       this.update();
     };

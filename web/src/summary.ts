@@ -18,10 +18,12 @@ export class SummaryLine {
     this.element = h('div', { class: 'summary' }, list, this.meter);
   }
 
-  show(count: number, speechMs: number, durationMs: number): void {
+  /** `chunks`: how many, where they were asked for. */
+  show(count: number, speechMs: number, durationMs: number, chunks?: number): void {
     const share = durationMs > 0 ? speechMs / durationMs : 0;
     const percent = (share * 100).toFixed(1);
-    this.values.segments.textContent = String(count);
+    if (chunks === undefined) this.values.segments.textContent = String(count);
+    else setText(this.values.segments, 'inChunks', { count, chunks });
     this.values.speech.textContent = `${clock(speechMs)} (${percent}%)`;
     this.values.silence.textContent = clock(durationMs - speechMs);
     this.values.duration.textContent = clock(durationMs);

@@ -1,6 +1,6 @@
 /** The table of segments: rows that play are reached by Tab and by the arrows; Enter plays. */
 
-import type { Segment } from './api';
+import type { Chunk, Segment } from './api';
 import { h } from './dom';
 import { onLanguage, t, type Args } from './i18n';
 import { word } from './names';
@@ -24,8 +24,10 @@ export class SegmentTable {
   private filled = 0;
   private later = 0;
   private growing = false;
-  /** Whether segments are of several kinds, which have a column then. */
-  private labelled = false;
+  /** Columns that not every answer has: segments of several kinds, and chunks. */
+  private extra: readonly TextKey[] = [];
+  /** By segment's index, the chunks that it is in; null where there are none. */
+  private chunks: ReadonlyMap<number, string> | null = null;
 
   /** `caption`: what the rows are of. `choose`: a row was clicked, or Enter pressed on it; null where rows only show. */
   constructor(
@@ -40,34 +42,36 @@ export class SegmentTable {
       this.body.addEventListener('click', (event) => this.act(event.target));
       this.body.addEventListener('keydown', (event) => this.key(event));
     }
-    this.forget = onLanguage(() => this.show(this.segments, this.growing));
+    this.forget = onLanguage(() => this.fillTo((this.filled = 0) || (this.growing ? this.segments.length : SLICE)));
   }
 
   /**
    * The first rows at once, the rest in slices: a long file has thousands, and a slider moves often. `growing`: more are
    * expected, and who looks at the newest goes on seeing it; an end that is not finite is not known yet.
    */
-  show(segments: readonly Segment[], growing = false): void {
+  show(segments: readonly Segment[], growing = false, chunks: readonly Chunk[] | null = null): void {
     const { scroller } = this;
     const follows = growing && scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 1;
     this.segments = segments;
     this.filled = 0;
     this.growing = growing;
     this.empty.hidden = growing || segments.length > 0;
-    this.label(segments.some(({ label }) => label !== undefined));
+    this.chunks = chunks && chunkNumbers(chunks);
+    const labels = segments.some(({ label }) => label !== undefined);
+    this.setExtra([...(labels ? (['colLabel'] as const) : []), ...(chunks ? (['colChunk'] as const) : [])]);
     while (this.body.rows.length > segments.length) this.body.deleteRow(-1);
     this.fillTo(growing ? segments.length : SLICE);
     this.select(this.selected);
     if (follows) scroller.scrollTop = scroller.scrollHeight;
   }
 
-  private label(on: boolean): void {
-    if (on === this.labelled) return;
-    this.labelled = on;
-    this.element.classList.toggle('labelled', on);
+  private setExtra(columns: readonly TextKey[]): void {
+    if (columns.join() === this.extra.join()) return;
+    this.extra = columns;
+    this.element.classList.toggle('labelled', columns.length > 0);
     this.body.replaceChildren();
-    if (on) this.head.append(h('th', { scope: 'col', t: 'colLabel' }));
-    else this.head.lastElementChild?.remove();
+    while (this.head.cells.length > COLUMNS.length) this.head.deleteCell(-1);
+    this.head.append(...columns.map((key) => h('th', { scope: 'col', t: key })));
   }
 
   private fillTo(count: number): void {
@@ -89,7 +93,10 @@ export class SegmentTable {
     const end = known ? clock(segment.end_ms) : OPEN;
     const [length, probability] = known ? [seconds(segment.duration_ms), segment.speech_probability.toFixed(3)] : [OPEN, OPEN];
     const texts = [`${segment.index}`, start, end, length, probability];
-    if (this.labelled) texts.push(segment.label === undefined ? '' : t(word(segment.label)));
+    for (const column of this.extra) {
+      if (column === 'colChunk') texts.push(this.chunks?.get(segment.index) ?? '');
+      else texts.push(segment.label === undefined ? '' : t(word(segment.label)));
+    }
     texts.forEach((text, at) => {
       const cell = row.cells[at];
       if (cell && cell.textContent !== text) cell.textContent = text;
@@ -132,4 +139,13 @@ export class SegmentTable {
     clearTimeout(this.later);
     this.forget();
   }
+}
+
+/** By segment's index: `2`, or `2, 3` of one that is longer than a chunk. */
+function chunkNumbers(chunks: readonly Chunk[]): ReadonlyMap<number, string> {
+  const found = new Map<number, string>();
+  for (const { index, segments } of chunks) {
+    for (const segment of segments) found.set(segment, found.has(segment) ? `${found.get(segment)}, ${index}` : `${index}`);
+  }
+  return found;
 }

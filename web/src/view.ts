@@ -4,7 +4,7 @@ import WaveSurfer from 'wavesurfer.js';
 import RegionsPlugin, { type Region } from 'wavesurfer.js/dist/plugins/regions.esm.js';
 import ZoomPlugin from 'wavesurfer.js/dist/plugins/zoom.esm.js';
 
-import type { Segment } from './api';
+import type { Chunk, Segment } from './api';
 import { CurveCanvas, drawSegments, type Stretch } from './curve';
 import { h } from './dom';
 import { onLanguage, t } from './i18n';
@@ -189,9 +189,10 @@ export class View {
     this.events.moved();
   }
 
-  setSegments(segments: readonly Segment[], thresholds: number[]): void {
+  setSegments(segments: readonly Segment[], chunks: readonly Chunk[], thresholds: number[]): void {
     this.segments = segments;
     this.curve.segments = segments;
+    this.curve.chunks = chunks;
     this.curve.thresholds = thresholds;
     this.curve.redraw();
     if (this.ready) this.placeRegions(this.stretch);

@@ -17,8 +17,8 @@ from dataclasses import replace
 from app.vad.posteriors import Posteriors, Segmenter, settled_ms
 from app.vad.segment import Event, SpeechEnd, SpeechStart
 
-_STEP_FRAMES = 10
-"""An end waits for this much more than it has to, 100 ms of most models; frame by frame would cost an hour of audio
+_STEP_FRAMES = 20
+"""An end waits for this much more than it has to, 200 ms of most models; frame by frame would cost an hour of audio
 seconds in calls."""
 
 
@@ -98,6 +98,7 @@ class Merging:
             self._hold(event, events)
 
     def _hold(self, event: SpeechEnd, events: list[Event]) -> None:
+        self._held = None
         if event.segment.forced_end:
             self._give(event, events)
         else:

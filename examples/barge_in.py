@@ -1,0 +1,53 @@
+"""A voice bot that stops talking when it is talked to. usage: barge_in.py FILE.wav [URL]   (the caller, 16-bit mono)
+
+A short noise is no interruption: the service tells a start once there have been 100 ms of speech. The bot is told to
+stop then, and what the caller said is handed on when the caller has been silent for 0.4 s.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import wave
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+
+SPEED = float(os.environ.get("SPEED", "1"))  # 1: as fast as it was spoken
+
+
+def stop_talking(at_ms: int) -> None:
+    """Where the bot's playback would be stopped."""
+    print(f"stop {at_ms}")
+
+
+def take_turn(start_ms: int, end_ms: int) -> None:
+    """Where what was said would go to the recogniser."""
+    print(f"turn {start_ms} {end_ms}")
+
+
+async def call(socket: ClientConnection, file: wave.Wave_read) -> None:
+    """Where the telephone line would be."""
+    while chunk := file.readframes(file.getframerate() // 10):
+        await socket.send(chunk)
+        await asyncio.sleep(0.1 / SPEED)
+    await socket.send(json.dumps({"type": "end"}))
+
+
+async def main(path: str, url: str) -> None:
+    with wave.open(path, "rb") as file:
+        query = urlencode({"preset": "commands", "sample_rate": file.getframerate()})
+        async with connect(f"{url}/vad/stream?{query}", compression=None) as socket:
+            calling = asyncio.create_task(call(socket, file))
+            async for text in socket:
+                message = json.loads(text)
+                if message["type"] == "speech_start":
+                    stop_talking(message["at_ms"])
+                elif message["type"] == "speech_end":
+                    take_turn(message["start_ms"], message["end_ms"])
+                elif message["type"] == "error":
+                    sys.exit(message["detail"])
+            await calling
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "ws://localhost:8000"))
