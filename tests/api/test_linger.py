@@ -104,7 +104,7 @@ def server_that_answers(status: int, small_model: Path, folder: Path) -> Iterato
         429: {"VAD_RATE_LIMIT": "1/hour"},
         503: {"VAD_MAX_UPLOADS": "2", "VAD_BODY_IDLE_TIMEOUT_S": "600"},
     }[status]
-    with ExitStack() as stack, local_server(small_model, folder, settings) as server:
+    with local_server(small_model, folder, settings) as server, ExitStack() as stack:
         if status == 503:
             stack.enter_context(slow_upload(server))
             eventually(lambda: occupied(server)[0] == 1)
@@ -116,6 +116,7 @@ def server_that_answers(status: int, small_model: Path, folder: Path) -> Iterato
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore:unclosed transport", "ignore::pytest.PytestUnraisableExceptionWarning")  # aiohttp's
 def test_every_client_sees_every_refusal(small_model: Path, tmp_path: Path, bodies: dict[str, Path]) -> None:
     absent = [name for name, tool in (("curl", "curl"), ("node", "node")) if shutil.which(tool) is None]
     names = [name for name in CLIENTS if not any(name.startswith(each) for each in absent)]
