@@ -53,7 +53,8 @@ def test_opposite_phase(
     mixed = published_server.post("/vad", content=content).json()
     assert "channels_cancel" in [warning["code"] for warning in mixed["warnings"]]
     heard = published_server.post("/vad?channel=loudest", content=content).json()
-    assert len(pairs(heard)) == 12
+    assert pairs(heard) == pairs(published_server.post("/vad?channel=0", content=content).json())
+    assert len(pairs(heard)) >= 11  # the coding of .ogg joins two that are 280 ms apart
     if suffix == ".wav":
         assert mixed["segments"] == []
         assert pairs(heard) == expected
