@@ -26,8 +26,8 @@ _WIDEBAND_RATE = 16_000
 _WINDOW = 1_024
 """Samples of a spectrum: 64 ms, as long as a syllable's part."""
 _STRIDE, _LATER_STRIDE, _OFTEN = 8_000, 128_000, 64
-"""Samples from one window to the next, for the first 64 and from then on: a clip is judged by half a minute's worth, and
-an hour costs hundredths of a second."""
+"""Samples from one window to the next, for the first 64 and from then on: a clip is judged by half a minute's worth,
+and an hour costs hundredths of a second."""
 _LOW_BAND, _HIGH_BAND = (200, 3_600), (4_400, 7_400)
 """Hz. The telephone's band; what it lacks, clear of filters' slopes on either side."""
 _EMPTY_RATIO = 1e-6
