@@ -2,7 +2,7 @@
 
 Levels are of the source, as it was decoded: the peak is known from the check that every block passes anyway, and
 samples are counted only in blocks that reach full scale. Bandwidth is judged where the model listens: from the mean
-power spectrum of short windows, every half second, which costs some milliseconds an hour.
+power spectrum of short windows at fixed places.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,9 @@ _WIDEBAND_RATE = 16_000
 """Hz. A model at a lower rate does not hear beyond 4 kHz itself."""
 _WINDOW = 1_024
 """Samples of a spectrum: 64 ms, as long as a syllable's part."""
-_STRIDE = 8_000
-"""Samples from one window to the next."""
+_STRIDE, _LATER_STRIDE, _OFTEN = 8_000, 128_000, 64
+"""Samples from one window to the next, for the first 64 and from then on: a clip is judged by half a minute's worth,
+and an hour costs hundredths of a second."""
 _LOW_BAND, _HIGH_BAND = (200, 3_600), (4_400, 7_400)
 """Hz. The telephone's band; what it lacks, clear of filters' slopes on either side."""
 _EMPTY_RATIO = 1e-6
@@ -72,8 +73,8 @@ class Bandwidth:
         self._power = np.zeros(_WINDOW // 2 + 1)
         self._windows = 0
         self._window = np.zeros(_WINDOW, dtype=np.float32)
-        self._at = 0
-        """Of the next sample, counted from where the present window begins."""
+        self._at, self._stride = 0, _STRIDE
+        """The next sample, counted from where the present window begins, and where the next one does."""
         self._taper = np.hanning(_WINDOW)
         """In float64, as the spectrum then is: floats of a live stream may be as large as they can be."""
 
@@ -90,11 +91,11 @@ class Bandwidth:
                 if self._at == _WINDOW:
                     self._count()
             else:
-                piece = samples[taken : taken + _STRIDE - self._at]
+                piece = samples[taken : taken + self._stride - self._at]
                 self._at += len(piece)
             taken += len(piece)
-            if self._at == _STRIDE:
-                self._at = 0
+            if self._at == self._stride:
+                self._at, self._stride = 0, _STRIDE if self._windows < _OFTEN else _LATER_STRIDE
 
     def _count(self) -> None:
         spectrum = np.fft.rfft(self._window * self._taper)

@@ -53,7 +53,10 @@ def test_opposite_phase(
     mixed = published_server.post("/vad", content=content).json()
     assert "channels_cancel" in [warning["code"] for warning in mixed["warnings"]]
     heard = published_server.post("/vad?channel=loudest", content=content).json()
-    assert len(pairs(heard)) == 12
+    alone = pairs(published_server.post("/vad?channel=0", content=content).json())
+    assert len(alone) >= 11  # the coding of .ogg joins two that are 280 ms apart
+    assert len(pairs(heard)) == len(alone)
+    assert np.abs(np.array(pairs(heard)) - np.array(alone)).max() <= 10
     if suffix == ".wav":
         assert mixed["segments"] == []
         assert pairs(heard) == expected

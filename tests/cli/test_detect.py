@@ -242,14 +242,14 @@ def test_a_servers_chunks_are_all_there(server: RunningServer, speech_like: Path
     assert len(here["chunks"]) >= 2
 
 
-def test_a_form_that_cannot_hold_a_result_leaves_no_file(small_model: Path, tmp_path: Path) -> None:
+def test_each_channel_has_a_wav_of_its_own(small_model: Path, tmp_path: Path) -> None:
     audio = tmp_path / "stereo.wav"
     soundfile.write(audio, np.stack([bursts(2.0, [(0.5, 1.5)])] * 2, axis=1), 16_000)
     arguments = ("detect", audio, "--channel", "split", "--format", "wav", "--out", tmp_path / "out")
-    ended = call(small_model, *arguments)
-    assert ended.returncode == 1
-    assert "stereo.wav: format: wav holds one voice track" in ended.stderr
-    assert list((tmp_path / "out").iterdir()) == []
+    assert call(small_model, *arguments).returncode == 0
+    assert names_in(tmp_path / "out") == ["stereo.speech.zip"]
+    with zipfile.ZipFile(tmp_path / "out" / "stereo.speech.zip") as held:
+        assert held.namelist() == ["stereo_ch0.wav", "stereo_ch1.wav", "segments.csv"]
 
 
 def test_one_bad_file_spoils_nothing(small_model: Path, speech_like: Path, tmp_path: Path) -> None:

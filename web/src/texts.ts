@@ -64,7 +64,6 @@ export const TEXTS = {
   warn_forced_cuts: ['有的段因达到最长而被强制切开', 'Some segments were cut at the longest allowed duration'],
   warn_preset_model: ['预设的模型不在这里，由另一个模型检测', 'The preset’s model is not here, and another one answered'],
   warn_fallback_model: ['由备用模型检测', 'Another model answered than the one that is set'],
-  warn_preset_model: ['预设所用的模型不在，由另一模型检测', 'The preset’s model is not here; another one answered'],
   warn_degraded: ['设备故障，已改用 CPU', 'The device failed; the CPU stood in'],
   compare: ['对照设置', 'Compare settings'],
   remove: ['移除', 'Remove'],
