@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(2048, ge=1, description="MiB. Largest upload.")
     max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, counted in decoded samples.")
     decoded_mb: int = Field(
-        0, ge=0, description="MiB. Memory for decoded audio of all requests together; 0: 64 x workers."
+        0, ge=0, description="MiB. Memory for decoded audio of all requests together; 0: 48 x workers."
     )
     max_files: int = Field(64, ge=1, description="Files in one request.")
     max_probability_minutes: float = Field(
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     @property
     def decoded_bytes(self) -> int:
         """`decoded_mb` with its default filled in, in bytes."""
-        return (self.decoded_mb or 64 * self.workers) << 20
+        return (self.decoded_mb or 48 * self.workers) << 20
 
     @property
     def uploads_at_a_time(self) -> int:

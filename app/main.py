@@ -71,7 +71,7 @@ def create_app(
     metrics = Metrics()
     # Uploads are written, answers rendered: short work, and as many at a time as requests that get anywhere.
     threads = Threads("io", max(4, 2 * settings.workers))
-    parent = settings.tmp_dir or Path(tempfile.gettempdir())
+    parent = settings.tmp_dir or _temporary_directory()
     service = Service(
         version=__version__,
         registry=registry,
@@ -100,6 +100,13 @@ def create_app(
         ui.install(app)
     _add_middleware(app, settings, service)
     return app
+
+
+def _temporary_directory() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"VAD_TMP_DIR: uploads need a place that can be written. {error.strerror}") from None
 
 
 def _harmless(settings: Settings) -> dict[str, float]:

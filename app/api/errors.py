@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 _WS_POLICY_VIOLATION = 1008
+_CLIENT_GONE = 499
 
 
 class UploadTooLarge(domain.VadError):
@@ -167,11 +169,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(domain.VadError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(ClientDisconnect, _on_client_gone)
     app.add_exception_handler(Exception, _on_error)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     return problem_response(problem_of(error, request_id_of(request.scope)))
+
+
+async def _on_client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=_CLIENT_GONE)  # nobody hears it; the log has a line for the request, and no traceback
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

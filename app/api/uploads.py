@@ -25,7 +25,7 @@ from starlette.requests import Request
 from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
 from app.api.private_directory import PrivateDirectory
 from app.engine.threads import Threads
-from app.vad.errors import InvalidOption, NoAudio, Overloaded, UnsupportedAudio
+from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
 
 _QUICK_TO_REMOVE_BYTES = 4 << 20
 _WRITE_BYTES = 1 << 20
@@ -169,11 +169,12 @@ class UploadStore:
 
     def create(self) -> tuple[Path, BinaryIO]:
         """A new file under a random name, open to be written. The directory is made again when somebody has removed it,
-        as cleaners of /tmp do. Raises OSError."""
+        as cleaners of /tmp do. Raises OSError, and `NotReady` where it cannot be."""
         try:
             return self._create()
-        except FileNotFoundError:
-            self._directory.restore()
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.is_usable():
+                raise NotReady("no upload can be kept here at the moment") from None
             return self._create()
 
     def _create(self) -> tuple[Path, BinaryIO]:

@@ -79,7 +79,12 @@ class LocalRun:
     def _start(self) -> None:
         here, there = self._context.Pipe()
         process = self._context.Process(target=work, args=(self._task, there), name="batch-worker")  # type: ignore[attr-defined]
-        process.start()
+        # A worker does not hear Ctrl-C, which reaches the whole group, while it still imports, either.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         there.close()
         self._workers[here] = _Worker(process, here)
 

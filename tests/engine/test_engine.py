@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -185,8 +186,22 @@ def test_cleanup_follows_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
         memory = DeviceMemory(mode)  # type: ignore[arg-type]
         memory.use(CPU)
         for _ in range(5):
-            memory.cleanup()
+            if memory.cleanup_due_in_s() == 0:
+                memory.cleanup()
     assert trims == ["always"], "and not for each of a burst of calls"
+
+
+async def test_the_last_call_of_a_burst_is_cleaned_up_after_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[float] = []
+    monkeypatch.setattr("app.engine.device.trim_heap", lambda: trims.append(time.monotonic()))
+    monkeypatch.setattr("app.engine.device._TRIM_EVERY_S", 0.1)
+    engine = Engine(workers=1)
+    for _ in range(5):
+        engine.cleanup()
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert len(trims) == 2, "at once, and once more for those that came meanwhile"
+    engine.close()
 
 
 def test_device_choice() -> None:

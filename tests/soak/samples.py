@@ -1,11 +1,13 @@
 """What the clients of a storm send, with the right answers."""
 
+import io
 import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import soundfile
 
 from app.audio.ffmpeg import find_ffmpeg
@@ -53,3 +55,12 @@ def golden(reference: Path) -> list[Sample]:
 def spans(answer: httpx.Response) -> Spans:
     """The segments of an answer, in ms."""
     return [(segment["start_ms"], segment["end_ms"]) for segment in answer.json()["segments"]]
+
+
+def long_silence() -> bytes:
+    """20 kB that are an hour of eight channels."""
+    file, silence = io.BytesIO(), np.zeros((4_000 * 60, 8), dtype=np.int16)
+    with soundfile.SoundFile(file, "w", 4_000, 8, "PCM_16", format="FLAC") as flac:
+        for _ in range(60):
+            flac.write(silence)
+    return file.getvalue()

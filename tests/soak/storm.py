@@ -6,6 +6,7 @@ Every accepted answer is compared with the reference's segments, or with what th
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ import httpx
 from tests.server import RunningServer, start_server, stop_server, wait_until_ready
 from tests.soak.account import Account
 from tests.soak.faults import children, descriptors, kill_a_decoder, resident_bytes, small_disk
-from tests.soak.samples import Sample, Spans, spans
+from tests.soak.samples import Sample, Spans, long_silence, spans
 
 INSIDE, QUEUED = 4, 4
 SETTINGS = {
@@ -35,6 +36,7 @@ class Storm:
         self._model, self._folder, self._seconds = model, folder, seconds
         self._samples = samples
         self._random = random.Random(seed)
+        self._silence = long_silence()
         self._right: dict[str, Spans] = {}
         self.account = Account()
 
@@ -76,7 +78,7 @@ class Storm:
 
     async def _rage(self) -> None:
         self._until = time.monotonic() + self._seconds
-        acts = [self._clip] * (2 * INSIDE) + [self._bad, self._abort, self._slow]
+        acts = [self._clip] * (2 * INSIDE) + [self._bad, self._abort, self._slow, self._leave, self._long, self._crumbs]
         await asyncio.gather(*map(self._client, acts), self._break_decoders(), self._restart(), self._watch_memory())
 
     async def _client(self, act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
@@ -127,6 +129,37 @@ class Storm:
             await asyncio.wait_for(reader.read(1_000), 20)
         finally:
             writer.transport.abort()
+
+    async def _leave(self, client: httpx.AsyncClient) -> None:
+        """A whole upload, whose client goes while it waits or is computed."""
+        content = self._random.choice(self._samples).content
+        _, writer = await self._connect()
+        writer.write(b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        await asyncio.sleep(self._random.random() * 0.3)
+        writer.transport.abort()
+
+    async def _long(self, client: httpx.AsyncClient) -> None:
+        """Some kilobytes that are an hour of eight channels, of which nobody waits for the end."""
+        with contextlib.suppress(httpx.TimeoutException):
+            answer = await client.post("/vad?channel=split&keep=true", content=self._silence, timeout=3)
+            self.account.statuses[answer.status_code] += 1
+
+    async def _crumbs(self, client: httpx.AsyncClient) -> None:
+        """Half a head, a body in bytes, a form of nothing but parts."""
+        for begun in (
+            b"POST /vad HTTP/1.1\r\nHost: x\r\n",
+            b"POST /vad HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 10_000,
+            b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 900000\r\n\r\n" + b"--b\r\n\r\n\r\n" * 50_000,
+        ):
+            reader, writer = await self._connect()
+            try:
+                writer.write(begun)
+                await asyncio.wait_for(reader.read(1_000), 12)
+            except asyncio.TimeoutError:
+                self.account.wrong.append(f"no answer to {begun[:80]!r}")
+            finally:
+                writer.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", int(self._server.url.rsplit(":", 1)[1]))
