@@ -21,7 +21,7 @@ from app.api import analyses, catalogue, detect, errors, live, ops, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import Admission, AdmissionLimits, AdmissionMiddleware
-from app.api.answers import WARNINGS_HEADER
+from app.api.answers import PROBLEMS_HEADER, WARNINGS_HEADER
 from app.api.hosts import HostMiddleware
 from app.api.linger import LingerLimits, LingerMiddleware
 from app.api.metrics import Metrics
@@ -32,6 +32,7 @@ from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
 from app.engine.threads import Threads
+from app.formats.time_map import TIME_MAP, TIME_MAP_COUNT
 from app.live.hub import Hub, LiveLimits
 from app.registry import Registry, installed
 from app.runtime import start_runtime
@@ -136,7 +137,7 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT"],
             allow_headers=["Authorization", "Content-Disposition", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER],
+            expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER, PROBLEMS_HEADER, TIME_MAP, TIME_MAP_COUNT],
         )
     app.add_middleware(HostMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins)
     app.add_middleware(ObserveMiddleware, metrics=service.metrics)

@@ -16,7 +16,7 @@ from app.engine.device import DeviceMemory, choose_device, prepare_process, quic
 from app.engine.engine import Engine
 from app.models import Choice, Models
 from app.observe import Observer
-from app.presets import preset_of
+from app.presets import Preset, preset_of
 from app.registry import Registry, installed
 from app.serving import Load, LoadedModel
 from app.vad.blocks import Block
@@ -174,9 +174,16 @@ def _choice(settings: Settings, loader: ModelLoader, only: str | None) -> Choice
         auto=settings.automatic and only is None,
         server_options=settings.default_options,
         fallback=loader.spec(settings.fallback_model) if may_fall_back else None,
-        preset=preset_of(settings.preset),
+        preset=_preset(settings),
         preset_model="model" not in settings.model_fields_set,
     )
+
+
+def _preset(settings: Settings) -> Preset | None:
+    try:
+        return preset_of(settings.preset)
+    except InvalidOption as error:
+        raise InvalidOption("VAD_PRESET", error.reason) from None
 
 
 def audio_policy(settings: Settings) -> AudioPolicy:

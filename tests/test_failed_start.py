@@ -56,3 +56,9 @@ def test_a_wrong_default_option_is_named(small_model: Path) -> None:
     ended = call(small_model, "serve", VAD_PORT="0", VAD_DEFAULT_OPTIONS='{"max_end_silence": 3}')
     assert ended.returncode == 3
     assert "max_end_silence" in ended.stderr
+
+
+def test_a_wrong_preset_is_named(small_model: Path) -> None:
+    ended = call(small_model, "serve", VAD_PORT="0", VAD_PRESET="everything")
+    assert ended.returncode == 3
+    assert "VAD_PRESET: there is no such preset; there are: asr" in ended.stderr

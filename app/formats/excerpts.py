@@ -18,14 +18,23 @@ from zipstream import ZIP_STORED, ZipStream
 from app.formats.rendering import Answering, ExcerptOptions, Renderer, SourceBlocks
 from app.formats.report import Report
 from app.formats.tables import segment_columns, segment_rows
-from app.formats.time_map import AS_THEY_ARE, Stretch, is_kept, kept, length, ms_of, time_map
+from app.formats.time_map import (
+    AS_THEY_ARE,
+    TIME_MAP,
+    TIME_MAP_COUNT,
+    Stretch,
+    is_kept,
+    kept,
+    length,
+    ms_of,
+    time_map,
+)
 from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
 
 _SILENCE_FRAMES = 1 << 16
 """Zeros in one piece."""
-TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 _HEADER_BYTES = 3_000
 """Proxies take all headers together in 4 KiB, some of them."""
 
