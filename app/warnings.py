@@ -22,7 +22,7 @@ MEANINGS: Mapping[str, str] = {
     "clipped": "Many samples stand at full scale: the recording was too loud, and its speech is distorted.",
     "band_limited": "Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for "
     "8 kHz may hear it better.",
-    "forced_cuts": "Segments end where the longest allowed duration cut them, maybe in mid-word, not at a pause.",
+    "forced_cuts": "Segments end because they reached the longest allowed duration, not because speech ended.",
     "fallback_model": "No model was asked for, and another one answers than the service is set to.",
     "preset_model": "The preset's model is not here, and another one answers with the rest of the preset.",
     "degraded": "The device ran out of memory and the CPU stood in for it: the same segments, later.",
