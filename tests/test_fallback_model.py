@@ -118,6 +118,10 @@ def test_every_answer_says_so(fallen_back: RunningServer, spoken: Path) -> None:
         answer = client.post("/vad", content=spoken.read_bytes()).json()
         assert answer["model"] == client.get("/health").json()["model"]
         assert len(answer["segments"]) == 2
+        assert [warning["code"] for warning in answer["warnings"]] == ["fallback_model"]
+        assert DEFAULT_ID in answer["warnings"][0]["detail"]
+        named = client.post("/vad?model=silero", content=spoken.read_bytes()).json()
+        assert named["warnings"] == []
         lines = client.post("/vad?format=ndjson", content=spoken.read_bytes()).text.splitlines()
         assert '"silero-vad"' in lines[-1]
         [told] = [line for line in client.get("/metrics").text.splitlines() if line.startswith("vad_model_info{")]

@@ -141,3 +141,16 @@ def test_headings_are_not_cut(server: RunningServer, open_page: OpenPage, speech
         "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
     )
     assert cut == []
+
+
+def test_a_file_that_is_cut_short_is_told_on_its_card(
+    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.wav"
+    path.write_bytes(speech_like.read_bytes()[: 44 + 5 * 32_000])
+    card = upload(open_page(server.url), path)
+    card.await_segments(1)
+    told = card.root.locator(".warnings li")
+    expect(told).to_have_count(1)
+    expect(told).to_have_attribute("data-code", "truncated")
+    expect(told).to_contain_text("cut short")
