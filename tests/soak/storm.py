@@ -28,6 +28,9 @@ REFUSED = {400, 408, 415, 422}
 BAD_FILES = [b"", b"text", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"fLaC" * 50, b"ID3\x04" * 99]
 CUT_SHORT = b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
 
+_RUDE = "127.0.0.2"
+"""Where those come from who mean no good: another client than the one with the clips."""
+
 
 class Storm:
     """One soak."""
@@ -86,7 +89,8 @@ class Storm:
             async with httpx.AsyncClient(base_url=self._server.url, timeout=60) as client:
                 try:
                     for _ in range(20):
-                        await act(client)
+                        if time.monotonic() < self._until:
+                            await act(client)
                 except (httpx.HTTPError, OSError):
                     self.account.broken_connections += 1
                     await asyncio.sleep(0.1)
@@ -140,9 +144,11 @@ class Storm:
 
     async def _long(self, client: httpx.AsyncClient) -> None:
         """Some kilobytes that are an hour of eight channels, of which nobody waits for the end."""
-        with contextlib.suppress(httpx.TimeoutException):
-            answer = await client.post("/vad?channel=split&keep=true", content=self._silence, timeout=3)
-            self.account.statuses[answer.status_code] += 1
+        rude = httpx.AsyncClient(base_url=client.base_url, transport=httpx.AsyncHTTPTransport(local_address=_RUDE))
+        async with rude:
+            with contextlib.suppress(httpx.TimeoutException):
+                answer = await rude.post("/vad?channel=split&keep=true", content=self._silence, timeout=3)
+                self.account.statuses[answer.status_code] += 1
 
     async def _crumbs(self, client: httpx.AsyncClient) -> None:
         """Half a head, a body in bytes, a form of nothing but parts."""
@@ -162,7 +168,7 @@ class Storm:
                 writer.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", int(self._server.url.rsplit(":", 1)[1]))
+        return await asyncio.open_connection("127.0.0.1", self._server.port, local_addr=(_RUDE, 0))
 
     async def _break_decoders(self) -> None:
         while time.monotonic() < self._until:
