@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.batch.worker import Build, Task
 from app.config import Settings
 from app.detection import Detector, Job
 from app.formats.report import Report
@@ -34,3 +35,20 @@ async def build_crashing(model: Path) -> Runtime:
 async def build_nothing() -> Runtime:
     """What a worker without a model meets."""
     raise FileNotFoundError("there is no model here")
+
+
+def new_task(clips: str, destination: str, build: Build) -> Task:
+    """Rows as JSONL, nothing set."""
+    return Task(
+        source=clips,
+        destination=destination,
+        format="jsonl",
+        options={},
+        preset=None,
+        per_file=(),
+        audio={},
+        excerpts={},
+        channel="mix",
+        scratch=None,
+        build=build,
+    )

@@ -17,7 +17,7 @@ from app.batch.source import Source
 from app.batch.store import Store
 from app.batch.worker import Build, Task
 from tests.batch.collection import read_jsonl, write_clips
-from tests.batch.crashing import build_crashing, build_nothing
+from tests.batch.crashing import build_crashing, build_nothing, new_task
 from tests.batch.processes import wait_until_gone
 
 
@@ -36,7 +36,7 @@ def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
 
     def make(build: Build = crashing, out: str = "out") -> Task:
         destination = str(tmp_path / out)
-        return Task(str(clips), destination, "jsonl", {}, "mix", scratch=None, build=build)
+        return new_task(str(clips), destination, build)
 
     return make
 
