@@ -200,12 +200,16 @@ class _BodyClock:
         """`announced_bytes`: 0 where its length is not told."""
         self._limits, self._started = limits, time.monotonic()
         self._limit_s = limits.timeout_s
+        self._is_last = False
+        """Whether the wait under way ends with the whole body's time, and not with that of a pause."""
         if announced_bytes and limits.min_bytes_per_s:
             self._limit_s = min(self._limit_s, announced_bytes / limits.min_bytes_per_s + limits.idle_timeout_s)
 
     def patience_s(self) -> float:
         """How long to wait for the next piece."""
-        return max(0.0, min(self._limits.idle_timeout_s, self._limit_s - self._elapsed))
+        left_s = self._limit_s - self._elapsed
+        self._is_last = left_s <= self._limits.idle_timeout_s
+        return max(0.0, min(self._limits.idle_timeout_s, left_s))
 
     def check(self, received: int) -> None:
         """Raise `BodyTimeout` when so few bytes are too few by now."""
@@ -214,8 +218,8 @@ class _BodyClock:
             raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
 
     def timeout(self) -> BodyTimeout:
-        """What `patience_s` came to its end for."""
-        if self._elapsed >= self._limit_s:
+        """What the last `patience_s` came to its end for."""
+        if self._is_last:
             return BodyTimeout(f"the upload was not complete after {self._limit_s:g} s")
         return BodyTimeout(f"no data came for {self._limits.idle_timeout_s:g} s")
 

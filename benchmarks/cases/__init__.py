@@ -11,6 +11,7 @@ from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
+from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
 from benchmarks.table import Result
@@ -26,6 +27,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "http": http,
     "fairness": fairness,
     "overload": overload,
+    "siege": siege,
     "live": live,
     "startup": startup,
     "install": install,
