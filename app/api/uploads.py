@@ -10,7 +10,6 @@ import asyncio
 import errno
 import re
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
+from app.api.body_clock import BodyClock
+from app.api.errors import BadRequest, UploadTooLarge
 from app.api.private_directory import PrivateDirectory
 from app.engine.threads import Threads
 from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
@@ -145,7 +145,8 @@ class UploadStore:
             raise NoAudio("no audio: send a file as form field 'file', or its bytes as the body")
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
-        clock = _BodyClock(self._limits, int(request.headers.get("content-length") or 0))
+        limits, announced = self._limits, int(request.headers.get("content-length") or 0)
+        clock = BodyClock(limits.timeout_s, limits.idle_timeout_s, limits.min_bytes_per_s, announced)
         stream, total, crumbs = request.stream().__aiter__(), 0, 0
         while True:
             try:
@@ -191,41 +192,6 @@ class UploadStore:
     def max_files(self) -> int:
         """Files that one request may hold."""
         return self._limits.max_files
-
-
-class _BodyClock:
-    """How long a body may take."""
-
-    def __init__(self, limits: UploadLimits, announced_bytes: int) -> None:
-        """`announced_bytes`: 0 where its length is not told."""
-        self._limits, self._started = limits, time.monotonic()
-        self._limit_s = limits.timeout_s
-        self._is_last = False
-        """Whether the wait under way ends with the whole body's time, and not with that of a pause."""
-        if announced_bytes and limits.min_bytes_per_s:
-            self._limit_s = min(self._limit_s, announced_bytes / limits.min_bytes_per_s + limits.idle_timeout_s)
-
-    def patience_s(self) -> float:
-        """How long to wait for the next piece."""
-        left_s = self._limit_s - self._elapsed
-        self._is_last = left_s <= self._limits.idle_timeout_s
-        return max(0.0, min(self._limits.idle_timeout_s, left_s))
-
-    def check(self, received: int) -> None:
-        """Raise `BodyTimeout` when so few bytes are too few by now."""
-        elapsed, limits = self._elapsed, self._limits
-        if elapsed > limits.idle_timeout_s and received < limits.min_bytes_per_s * elapsed:
-            raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
-
-    def timeout(self) -> BodyTimeout:
-        """What the last `patience_s` came to its end for."""
-        if self._is_last:
-            return BodyTimeout(f"the upload was not complete after {self._limit_s:g} s")
-        return BodyTimeout(f"no data came for {self._limits.idle_timeout_s:g} s")
-
-    @property
-    def _elapsed(self) -> float:
-        return time.monotonic() - self._started
 
 
 class _Sink:

@@ -126,19 +126,25 @@ def test_chained_streams_give_the_same_whatever_rung_helps(
     whose state stayed on another rung's device or type, would give other probabilities from then on."""
     scorer, cpu = pair
     fails, rungs, degrades = RULES[rule]
-    rate = scorer.grid.sample_rate
-    sounds = [voice(4.0, [(0.3 + number / 10, 1.6), (2.2, 3.5 - number / 20)], rate) for number in range(8)]
+    sounds, right = undisturbed(scorer)
     told = Rungs()
     device = Device(scorer, fails, halfway=halfway)
     ladder = Ladder(device, lambda: cpu, "cpu", told)
     found = run_turns(sounds, scorer, ladder.score, device)
-    right = run_turns(sounds, scorer, lambda blocks: (list(scorer.score(blocks)), False), None)
     # bfloat16 keeps three digits; where the CPU stood in, it was more exact than the device.
     exactness = 0.05 if getattr(scorer, "_dtype", None) == torch.bfloat16 else 1e-5
-    for mine, theirs in zip(found[0], right[0], strict=True):
+    for mine, theirs in zip(found[0], right, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=exactness)
     assert set(told.taken) == rungs
     assert found[1] == degrades
+
+
+@lru_cache
+def undisturbed(scorer: Scorer[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What eight streams hear, and their probabilities where nothing fails."""
+    rate = scorer.grid.sample_rate
+    sounds = [voice(4.0, [(0.3 + number / 10, 1.6), (2.2, 3.5 - number / 20)], rate) for number in range(8)]
+    return sounds, run_turns(sounds, scorer, lambda blocks: (list(scorer.score(blocks)), False), None)[0]
 
 
 def run_turns(

@@ -228,6 +228,7 @@ async def leave_rudely(server: RunningServer, number: int) -> None:
         await socket.wait_closed()
 
 
+@pytest.mark.full
 async def test_a_thousand_rude_departures_leave_nothing(impatient: RunningServer) -> None:
     async def waves(count: int) -> None:
         for _ in range(count):
