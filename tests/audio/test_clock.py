@@ -12,17 +12,12 @@ from app.audio.decode import Decoder
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.vad.errors import AudioTooLong
-from tests.audio.ffmpegs import AVAILABLE, encode, encoders, remux, run
+from tests.audio.clocks import CODECS, LATE_S, late, leaping
+from tests.audio.ffmpegs import encode
 from tests.audio.recordings import Samples, alike, decoded, voice
 
 RATE = 16_000
 SECONDS, GAP_AT_S, GAP_S = 6, 3, 10
-LATE_S = 4.087
-CODECS = {
-    ".webm": "libopus", ".mkv": "aac", ".mp4": "aac", ".m4a": "aac", ".mov": "aac", ".flv": "aac", ".ts": "aac",
-    ".wma": "wmav2",
-}  # fmt: skip
-PICTURES = {".webm": "libvpx", ".flv": "flv"}
 COARSE_MS = {".wma": 100}
 """Containers whose packets hold more sound than the others'."""
 
@@ -44,27 +39,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clock") / "plain.wav"
     soundfile.write(path, voice(SECONDS, RATE, 1), RATE)
     return path
-
-
-def leaping(plain: Path, suffix: str, folder: Path, gap_s: float = GAP_S) -> Path:
-    """With a pause in its time stamps after 3 s."""
-    whole = encode(plain, folder / f"whole{suffix}", "-c:a", CODECS[suffix])
-    leap = f"setts=ts=if(gt(PTS*TB\\,{GAP_AT_S})\\,PTS+{gap_s}/TB\\,PTS)"
-    return remux(whole, folder / f"leap{suffix}", "-bsf:a", leap)
-
-
-def late(plain: Path, suffix: str, folder: Path, *options: str) -> Path:
-    """Beside a picture that begins 4.087 s earlier. Raises LookupError when the picture cannot be encoded."""
-    picture = PICTURES.get(suffix, "mpeg4")
-    for ffmpeg in AVAILABLE.values():
-        if CODECS[suffix] in encoders(ffmpeg) and picture in encoders(ffmpeg, kind="V"):
-            path = folder / f"late{suffix}"
-            run(
-                ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-itsoffset", str(LATE_S), "-i", str(plain),
-                "-map", "0:v", "-map", "1:a", "-c:v", picture, "-c:a", CODECS[suffix], *options, str(path),
-            )  # fmt: skip
-            return path
-    raise LookupError(f"no ffmpeg here encodes {picture} and {CODECS[suffix]}")
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma"])
