@@ -13,6 +13,7 @@ import torch
 
 from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
 from app.vad.models.fsmn.scorer import FsmnScorer
+from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
@@ -149,6 +150,14 @@ def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFac
     """A real server with the published model."""
     with local_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
         yield running
+
+
+@pytest.fixture(params=EACH)
+def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
+    """Every ffmpeg at hand."""
+    if request.param not in AVAILABLE:
+        pytest.skip(f"the {request.param} ffmpeg is not installed")
+    return AVAILABLE[request.param]
 
 
 @pytest.fixture

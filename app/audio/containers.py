@@ -102,6 +102,9 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AAC", "ADTS AAC", ("aac",), (".aac",), lambda head: False, telling=False),
     Container("LATM", "LATM, LOAS", ("loas",), (".latm", ".loas"), lambda head: False, telling=False, forced=True),
     Container("G722", "G.722 without a header (`encoding=g722`)", ("g722",), (), lambda head: False, telling=False),
+    Container("G729", "G.729 without a header (`encoding=g729`)", ("g729",), (), lambda head: False, telling=False),
+    Container("VOX", "Dialogic ADPCM without a header (`encoding=vox`)", ("alaw",), (), lambda head: False,
+              telling=False),
 )  # fmt: skip
 """In the order in which they are tried. MPEG audio, ADTS and LATM without anything in front are found by their frames
 (`sniff`)."""
@@ -114,9 +117,9 @@ CODINGS: Mapping[str, tuple[str, ...]] = {
         "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_bluray", "pcm_dvd", "s302m",
     ),
     "G.711 A-law, mu-law": ("pcm_alaw", "pcm_mulaw"),
-    "ADPCM: IMA, Microsoft, Yamaha, Flash": (
+    "ADPCM: IMA, Microsoft, Yamaha, Flash, Dialogic": (
         "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "adpcm_swf", "adpcm_ct", "adpcm_sbpro_2",
-        "adpcm_sbpro_3", "adpcm_sbpro_4",
+        "adpcm_sbpro_3", "adpcm_sbpro_4", "adpcm_ima_oki",
     ),
     "G.722, G.723.1, G.726, G.729": ("g722", "adpcm_g722", "g723_1", "g726", "g726le", "adpcm_g726", "adpcm_g726le",
                                      "g729"),

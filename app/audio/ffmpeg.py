@@ -15,7 +15,7 @@ import os
 import shutil
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,18 +69,15 @@ def _bundled_ffmpeg() -> Path | None:
     return next((path for path in sorted(binaries.glob("ffmpeg*")) if os.access(path, os.X_OK)), None)
 
 
-def arguments(
-    ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, demuxer: str | None = None
-) -> list[str]:
-    """The fixed command line. `track`: which sound, from 0. `demuxer`: for a file that does not say what it is.
+def arguments(ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, told: Sequence[str] = ()) -> list[str]:
+    """The fixed command line. `track`: which sound, from 0. `told`: what is said of a file that does not say what it is.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
-    forced = [] if demuxer is None else ["-f", demuxer]
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
-        *forced, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1",
+        *told, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1",
         "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
@@ -103,7 +100,7 @@ def open_with_ffmpeg(
     structure: Structure | None = None,
     track: int | None = None,
     clock: Clock = "samples",
-    demuxer: str | None = None,
+    told: Sequence[str] = (),
     stop: Stop | None = None,
 ) -> "FfmpegDecoder":
     """The sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
@@ -113,7 +110,7 @@ def open_with_ffmpeg(
 
     def opened(number: int) -> FfmpegDecoder:
         return FfmpegDecoder(
-            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, demuxer=demuxer, stop=stop
+            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, told=told, stop=stop
         )
 
     if track and not (container in BY_NAME and BY_NAME[container].tracks):
@@ -170,7 +167,7 @@ class FfmpegDecoder(Decoder):
         structure: Structure | None = None,
         track: int = 0,
         clock: Clock = "samples",
-        demuxer: str | None = None,
+        told: Sequence[str] = (),
         stop: Stop | None = None,
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
@@ -178,7 +175,7 @@ class FfmpegDecoder(Decoder):
         self._log = FfmpegLog()
         path = path.resolve()
         self._child = ConfinedChild(
-            arguments(ffmpeg, path, limits, track=track, demuxer=demuxer),
+            arguments(ffmpeg, path, limits, track=track, told=told),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
             silence_s=limits.child_silence_s,

@@ -15,7 +15,9 @@ PICTURES = {".webm": "libvpx", ".flv": "flv", ".ts": "mpeg2video"}
 """Of the picture; mpeg4 in all others."""
 
 
-def leaping(plain: Path, suffix: str, folder: Path, *, at_s: float = 3, gap_s: float = 10, picture: bool = False) -> Path:
+def leaping(
+    plain: Path, suffix: str, folder: Path, *, at_s: float = 3, gap_s: float = 10, picture: bool = False
+) -> Path:
     """The sound of `plain`, with a pause of `gap_s` in its time stamps after `at_s`, the picture's too. Raises
     LookupError."""
     whole = folder / f"whole{suffix}"

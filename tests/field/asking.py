@@ -41,7 +41,9 @@ class Answer:
 
 def ask(server: RunningServer, content: bytes | Path, **options: str) -> Answer:
     """Upload a file as the body. Raises AssertionError with the problem when it is refused."""
-    response = server.post("/vad", content=content if isinstance(content, bytes) else content.read_bytes(), params=options)
+    response = server.post(
+        "/vad", content=content if isinstance(content, bytes) else content.read_bytes(), params=options
+    )
     assert response.status_code == 200, response.text
     told = response.json()
     segments = [(each["start_ms"], each["end_ms"]) for each in told["segments"]]

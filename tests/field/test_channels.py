@@ -18,9 +18,7 @@ IN_PHASE = bursts(10.0, [(0.0, 10.0)], seed=11)[:, None] * 0.005
 
 @pytest.mark.parametrize("samples", [OPPOSITE, OPPOSITE + IN_PHASE], ids=["exact", "with noise in phase"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_opposite_phase(
-    suffix: str, samples: np.ndarray, server: RunningServer, plain: Pairs, tmp_path: Path
-) -> None:
+def test_opposite_phase(suffix: str, samples: np.ndarray, server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
     path = coded(tmp_path, suffix, *SUFFIXES[suffix], samples=samples)
     mixed = ask(server, path)
     assert (mixed.segments, "channels_cancel" in mixed.codes) == ([], True)
@@ -46,7 +44,9 @@ def test_six_channels_with_the_voice_in_the_middle(
 ) -> None:
     six = np.zeros((len(SOUND), 6), dtype=np.float32)
     six[:, 2] = SOUND
-    path = wav(tmp_path, six) if suffix == ".wav" else coded(tmp_path, suffix, "-c:a", "aac", "-b:a", "384k", samples=six)
+    path = (
+        wav(tmp_path, six) if suffix == ".wav" else coded(tmp_path, suffix, "-c:a", "aac", "-b:a", "384k", samples=six)
+    )
     answer = ask(server, path)
     assert (answer.audio["channels"], answer.is_near(plain, 40)) == (6, True)
     assert answer.codes == []

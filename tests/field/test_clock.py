@@ -23,7 +23,15 @@ def before_and_after(answer: Answer, plain: Pairs, late_ms: int, ms: int) -> boo
 
 @pytest.mark.parametrize(
     ("suffix", "picture"),
-    [(".webm", False), (".mkv", False), (".mp4", False), (".m4a", False), (".webm", True), (".mkv", True), (".mp4", True)],
+    [
+        (".webm", False),
+        (".mkv", False),
+        (".mp4", False),
+        (".m4a", False),
+        (".webm", True),
+        (".mkv", True),
+        (".mp4", True),
+    ],
 )
 def test_packets_lost_for_ten_seconds(
     suffix: str, picture: bool, server: RunningServer, plain: Pairs, tmp_path: Path

@@ -1,12 +1,12 @@
 """Every container that users have sent: read, with the same segments as the WAV it was made of."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.audio.ffmpegs import AVAILABLE, encoders, run
+from tests.audio.ffmpegs import AVAILABLE, run
 from tests.field.asking import SECONDS, Pairs, ask, coded, wav
 from tests.server import RunningServer
 
@@ -61,6 +61,7 @@ CASES = [
          ("-c:a", "aac", "-b:a", "64k", "-movflags", "frag_keyframe+empty_moov+default_base_moof"), "MP4", late_ms=64),
     Case("MPEG-TS", ".ts", ("-c:a", "aac", "-b:a", "64k"), "MPEG-TS", late_ms=64),
     Case("FLV", ".flv", ("-c:a", "aac", "-b:a", "64k", "-ar", "44100"), "FLV", late_ms=23),
+    Case("wma", ".wma", ("-c:a", "wmav2", "-b:a", "96k"), "ASF", ms=100),
     Case("AVI of MP3", ".avi", ("-c:a", "libmp3lame"), "AVI", late_ms=69),
     Case("MPEG-PS", ".mpg", ("-c:a", "mp2", "-b:a", "128k", "-ar", "48000"), "MPEG-PS", late_ms=10),
     Case("MXF", ".mxf", ("-c:a", "pcm_s16le", "-ar", "48000", "-f", "mxf_opatom"), "MXF"),
@@ -82,3 +83,30 @@ def test_the_same_segments(case: Case, server: RunningServer, plain: Pairs, tmp_
     assert answer.is_near(late, case.ms), (answer.segments, late)
     assert (answer.audio["format"], tuple(answer.codes)) == (case.format, case.codes)
     assert not case.exact or answer.audio["duration_ms"] == SECONDS * 1000
+
+
+@pytest.fixture(scope="module")
+def ffmpeg() -> Path:
+    if not AVAILABLE:
+        pytest.skip("no ffmpeg is installed")
+    return next(iter(AVAILABLE.values()))
+
+
+def test_flac_from_a_pipe(ffmpeg: Path, server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
+    command = [ffmpeg, "-loglevel", "error", "-i", wav(tmp_path), "-c:a", "flac", "-f", "flac", "pipe:1"]
+    piped = subprocess.run(command, capture_output=True, check=True).stdout
+    assert piped[21] & 0x0F == 0 == int.from_bytes(piped[22:26], "big")  # its number of samples
+    answer = ask(server, piped)
+    assert answer.is_near(plain, 0)
+    assert (answer.audio["format"], answer.audio["duration_ms"], answer.codes) == ("FLAC", SECONDS * 1000, [])
+
+
+def test_a_windows_film(ffmpeg: Path, server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
+    path = tmp_path / "film.wmv"
+    run(
+        ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-i", str(wav(tmp_path)), "-map", "0:v", "-map", "1:a",
+        "-c:v", "msmpeg4v3", "-c:a", "wmav2", "-b:a", "96k", str(path),
+    )  # fmt: skip
+    answer = ask(server, path)
+    assert answer.is_near(plain, 100)
+    assert (answer.audio["format"], answer.codes) == ("ASF", [])

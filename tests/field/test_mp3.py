@@ -44,7 +44,9 @@ ODD: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_what_is_odd_changes_nothing(odd: Callable[[bytes], bytes], mp3: bytes, server: RunningServer, plain: Pairs) -> None:
+def test_what_is_odd_changes_nothing(
+    odd: Callable[[bytes], bytes], mp3: bytes, server: RunningServer, plain: Pairs
+) -> None:
     answer = ask(server, odd(mp3))
     assert answer.is_near(plain, 20)
     assert (answer.audio["format"], answer.codes) == ("MP3", [])
@@ -59,9 +61,7 @@ def test_something_else_in_front(front: bytes | None, mp3: bytes, server: Runnin
 
 @pytest.mark.parametrize(("rate", "options"), [("11025", LAYER_III), ("8000", LAYER_III), ("48000", LAYER_II)],
                          ids=["MPEG-2.5, 11 kHz", "MPEG-2.5, 8 kHz", "layer II"])  # fmt: skip
-def test_other_kinds(
-    rate: str, options: tuple[str, ...], server: RunningServer, plain: Pairs, tmp_path: Path
-) -> None:
+def test_other_kinds(rate: str, options: tuple[str, ...], server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
     suffix = ".mp2" if options is LAYER_II else ".mp3"
     answer = ask(server, coded(tmp_path, suffix, *options, "-ar", rate))
     assert answer.is_near(plain, 50)
@@ -86,9 +86,7 @@ def test_two_files_in_one(
 
 
 @pytest.mark.parametrize("second", [("-ar", "22050"), ("-ac", "2")], ids=["other rate", "stereo"])
-def test_adts_that_changes_midway(
-    second: tuple[str, ...], server: RunningServer, plain: Pairs, tmp_path: Path
-) -> None:
+def test_adts_that_changes_midway(second: tuple[str, ...], server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
     one, other = (
         coded(tmp_path, f"{index}.aac", "-c:a", "aac", "-b:a", "64k", *more).read_bytes()
         for index, more in enumerate([(), second])
