@@ -15,7 +15,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.access import client_of
-from app.api.errors import problem_of, problem_response
+from app.api.errors import UpgradeRequired, problem_of, problem_response
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.formats.documents import ModelDocument
@@ -65,6 +65,15 @@ async def stream(websocket: WebSocket) -> None:
         await _close_with(websocket, error)
         return
     await connection.run(seat)
+
+
+@router.api_route("/vad/stream", methods=["GET", "HEAD"], include_in_schema=False)
+async def stream_without_a_handshake() -> None:
+    """What a browser's address line, `curl`, and proxies that drop the `Upgrade` header ask for."""
+    raise UpgradeRequired(
+        "this is a WebSocket: open it with ws:// or wss://, and let proxies on the way pass on the headers Upgrade and "
+        "Connection; files go to POST /vad"
+    )
 
 
 def _hub_with_room(service: Service) -> Hub:

@@ -70,7 +70,7 @@ def _bundled_ffmpeg() -> Path | None:
 
 
 def arguments(ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, told: Sequence[str] = ()) -> list[str]:
-    """The fixed command line. `track`: which sound, from 0. `told`: what is said of a file that does not say what it is.
+    """The fixed command line. `track`: which sound, from 0. `told`: what a file does not say itself.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """

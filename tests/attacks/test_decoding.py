@@ -14,8 +14,8 @@ import pytest
 from app.audio.choose import open_decoder
 from app.audio.decode import Decoder
 from app.audio.ffmpeg import arguments, open_with_ffmpeg
-from app.audio.input import AudioInput
 from app.audio.headerless import HEADERLESS
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.options import InputOptions
 from app.vad.errors import AudioError, AudioTooLong, InvalidOption, UnsupportedAudio

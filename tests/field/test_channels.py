@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.field.asking import RATE, SOUND, Pairs, ask, coded, wav
+from tests.field.asking import SOUND, Pairs, ask, coded, wav
 from tests.server import RunningServer
 from tests.signals import bursts
 

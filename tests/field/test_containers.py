@@ -20,7 +20,7 @@ class Case:
     name: str
     suffix: str
     options: tuple[str, ...]
-    format: str
+    container: str
     """As the answer has it."""
     ms: int = 20
     """Most by which an edge may be off, less `late_ms`: codings smear what is loud over half a block."""
@@ -34,8 +34,8 @@ class Case:
         return self.name
 
 
-def lossless(name: str, suffix: str, format: str, *options: str) -> Case:
-    return Case(name, suffix, options, format, ms=0, exact=True)
+def lossless(name: str, suffix: str, container: str, *options: str) -> Case:
+    return Case(name, suffix, options, container, ms=0, exact=True)
 
 
 CASES = [
@@ -81,7 +81,7 @@ def test_the_same_segments(case: Case, server: RunningServer, plain: Pairs, tmp_
     answer = ask(server, path)
     late = [(start + case.late_ms, end + case.late_ms) for start, end in plain]
     assert answer.is_near(late, case.ms), (answer.segments, late)
-    assert (answer.audio["format"], tuple(answer.codes)) == (case.format, case.codes)
+    assert (answer.audio["format"], tuple(answer.codes)) == (case.container, case.codes)
     assert not case.exact or answer.audio["duration_ms"] == SECONDS * 1000
 
 
@@ -104,8 +104,8 @@ def test_flac_from_a_pipe(ffmpeg: Path, server: RunningServer, plain: Pairs, tmp
 def test_a_windows_film(ffmpeg: Path, server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
     path = tmp_path / "film.wmv"
     run(
-        ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-i", str(wav(tmp_path)), "-map", "0:v", "-map", "1:a",
-        "-c:v", "msmpeg4v3", "-c:a", "wmav2", "-b:a", "96k", str(path),
+        ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-i", str(wav(tmp_path)), "-map", "0:v",
+        "-map", "1:a", "-c:v", "msmpeg4v3", "-c:a", "wmav2", "-b:a", "96k", str(path),
     )  # fmt: skip
     answer = ask(server, path)
     assert answer.is_near(plain, 100)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.field.asking import RATE, SOUND, Pairs, ask, coded, wav
+from tests.field.asking import SOUND, Pairs, ask, coded, wav
 from tests.live.client import Heard, converse, cut
 from tests.server import RunningServer
 

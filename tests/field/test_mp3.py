@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.bytes import cover, id3, id3_frame, png
-from tests.field.asking import RATE, SECONDS, Pairs, ask, coded, shifted
+from tests.field.asking import SECONDS, Pairs, ask, coded, shifted
 from tests.server import RunningServer
 
 PRIMING_MS = 70

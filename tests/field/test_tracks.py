@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.audio.ffmpegs import AVAILABLE, run
-from tests.field.asking import RATE, SOUND, Pairs, ask, wav
+from tests.field.asking import SOUND, Pairs, ask, wav
 from tests.server import RunningServer
 
 SILENT = np.zeros(len(SOUND), dtype=np.float32)

@@ -80,18 +80,18 @@ def test_what_is_odd_changes_nothing(content: bytes, server: RunningServer, plai
 
 
 @pytest.mark.parametrize(
-    ("subtype", "suffix", "format"),
+    ("subtype", "suffix", "container"),
     [
         ("DOUBLE", ".wav", "WAV"), ("FLOAT", ".wav", "WAV"), ("PCM_24", ".wav", "WAV"), ("PCM_U8", ".wav", "WAV"),
         ("ALAW", ".wav", "WAV"), ("ULAW", ".wav", "WAV"), ("PCM_16", ".rf64", "RF64"), ("PCM_16", ".w64", "W64"),
     ],
 )  # fmt: skip
 def test_other_widths_and_forms(
-    subtype: str, suffix: str, format: str, server: RunningServer, plain: Pairs, tmp_path: Path
+    subtype: str, suffix: str, container: str, server: RunningServer, plain: Pairs, tmp_path: Path
 ) -> None:
     answer = ask(server, wav(tmp_path, subtype=subtype, suffix=suffix))
     assert answer.is_near(plain, 20 if subtype == "PCM_U8" else 10)  # 8 bits have more noise than the pauses
-    assert (answer.audio["format"], answer.codes) == (format, [])
+    assert (answer.audio["format"], answer.codes) == (container, [])
 
 
 @pytest.mark.parametrize(

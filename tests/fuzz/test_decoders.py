@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from app.audio.choose import open_decoder
 from app.audio.ffmpeg import open_with_ffmpeg
-from app.audio.input import AudioInput
 from app.audio.headerless import HEADERLESS
+from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.options import InputOptions
 from app.audio.sniff import HEAD_BYTES, sniff
@@ -31,7 +31,8 @@ BY_CHILD = {"libmp3lame": ".mp3", "aac": ".m4a", "libopus": ".ogg", "libvorbis":
             "wmav2": ".wma", "pcm_s24le": ".caf", "mp2": ".ts", "libspeex": ".flv", "pcm_s16le": ".avi", "ac3": ".mpg",
             "dca": ".dts", "truehd": ".thd", "libgsm": ".gsm"}  # fmt: skip
 MORE = {
-    "dca": ("-strict", "-2", "-ar", "48000", "-ac", "2"), "truehd": ("-strict", "-2", "-ar", "48000", "-ac", "2", "-f", "truehd"),
+    "dca": ("-strict", "-2", "-ar", "48000", "-ac", "2"),
+    "truehd": ("-strict", "-2", "-ar", "48000", "-ac", "2", "-f", "truehd"),
     "libgsm": ("-ar", "8000", "-f", "gsm"), "mp2": ("-ar", "48000"), "ac3": ("-ar", "48000"),
 }  # fmt: skip
 FUZZ = settings(
@@ -87,14 +88,10 @@ def good(folder: Path, coding: str) -> bytes:
 
 def eaten(path: Path, ffmpeg: Path | None, encoding: str | None = None) -> int | AudioError | InvalidOption:
     """Samples in it, or what is wrong with it. Anything else that is raised comes out."""
+    given = InputOptions(encoding=encoding).source(path)
     try:
         with open_audio(
-            InputOptions(encoding=encoding).source(path),
-            sample_rate=RATE,
-            channel="mix",
-            block_seconds=0.3,
-            limits=LIMITS,
-            ffmpeg=ffmpeg,
+            given, sample_rate=RATE, channel="mix", block_seconds=0.3, limits=LIMITS, ffmpeg=ffmpeg
         ) as source:
             blocks = list(source)
     except (AudioError, InvalidOption) as error:
