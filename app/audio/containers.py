@@ -53,6 +53,9 @@ class Container:
     tracks: bool = False
     """Whether it may hold several sounds, each with time stamps of its own."""
 
+    spliced: bool = False
+    """Whether recordings may follow one another in it, each with a clock of its own."""
+
     @property
     def clock(self) -> bool:
         """Whether its time stamps say when a sample is to be heard: of containers for several sounds, and of Ogg, whose
@@ -66,7 +69,7 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AVI", "AVI", ("avi",), (".avi",), _riff(b"AVI ", b"AVIX"), tracks=True),
     Container("AIFF", "AIFF, AIFF-C", ("aiff",), (".aiff", ".aif", ".aifc"), _riff(b"AIFF", b"AIFC", names=(b"FORM",))),
     Container("FLAC", "FLAC", ("flac",), (".flac",), _at(0, b"fLaC")),
-    Container("OGG", "Ogg", ("ogg",), (".ogg", ".oga", ".opus", ".spx"), _at(0, b"OggS")),
+    Container("OGG", "Ogg", ("ogg",), (".ogg", ".oga", ".opus", ".spx"), _at(0, b"OggS"), spliced=True),
     Container("WEBM", "WebM", ("webm",), (".webm",), _ebml(b"webm"), tracks=True),
     Container("MATROSKA", "Matroska", ("matroska",), (".mka", ".mkv"), _ebml(b""), tracks=True),
     Container(
@@ -79,9 +82,10 @@ CONTAINERS: tuple[Container, ...] = (
               _at(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), tracks=True),
     Container("FLV", "Flash video", ("flv",), (".flv",), _at(0, b"FLV\x01"), tracks=True),
     Container("MPEG-TS", "MPEG transport stream", ("mpegts",), (".ts", ".m2ts", ".mts"),
-              lambda head: _every(188, 0, 0x47)(head) or _every(192, 4, 0x47)(head), tracks=True),
+              lambda head: _every(188, 0, 0x47)(head) or _every(192, 4, 0x47)(head), tracks=True,
+              spliced=True),
     Container("MPEG-PS", "MPEG program stream", ("mpeg",), (".mpg", ".mpeg", ".vob"), _at(0, b"\x00\x00\x01\xba"),
-              tracks=True),
+              tracks=True, spliced=True),
     Container("MXF", "MXF", ("mxf",), (".mxf",), _at(0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"), tracks=True),
     Container("RM", "RealMedia, RealAudio", ("rm",), (".rm", ".ra", ".rmvb"), _at(0, b".RMF", b".ra\xfd"), tracks=True),
     Container("AMR", "AMR, AMR-WB", ("amr", "amrnb", "amrwb"), (".amr", ".awb"), _at(0, b"#!AMR")),

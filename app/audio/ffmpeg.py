@@ -69,16 +69,28 @@ def _bundled_ffmpeg() -> Path | None:
     return next((path for path in sorted(binaries.glob("ffmpeg*")) if os.access(path, os.X_OK)), None)
 
 
-def arguments(ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, told: Sequence[str] = ()) -> list[str]:
-    """The fixed command line. `track`: which sound, from 0. `told`: what a file does not say itself.
+def arguments(
+    ffmpeg: Path,
+    path: Path,
+    limits: AudioLimits,
+    *,
+    track: int = 0,
+    told: Sequence[str] = (),
+    stamps: bool = False,
+) -> list[str]:
+    """The fixed command line.
+
+    `track`: which sound, from 0. `told`: what a file does not say itself. `stamps`: whether its time stamps are to be
+    seen as they are; ffmpeg else has the one sound that is asked for begin at 0, and takes leaps over 10 s out of
+    transport streams and Ogg.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
-        *told, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1",
-        "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        *(["-copyts"] if stamps else []), *told, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn",
+        "-map_metadata", "-1", "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
@@ -172,10 +184,12 @@ class FfmpegDecoder(Decoder):
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
         self._container, self.track, self._clock = container, track, clock
+        known = BY_NAME.get(container)
+        self._follows_clock = known is not None and known.clock
         self._log = FfmpegLog()
         path = path.resolve()
         self._child = ConfinedChild(
-            arguments(ffmpeg, path, limits, track=track, told=told),
+            arguments(ffmpeg, path, limits, track=track, told=told, stamps=self._follows_clock),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
             silence_s=limits.child_silence_s,
@@ -194,9 +208,8 @@ class FfmpegDecoder(Decoder):
         self._child.catch_up()
         self.tracks = self._log.tracks
         """All sounds of the file."""
-        self._keeper = ClockKeeper(clock, info.sample_rate)
+        self._keeper = ClockKeeper(clock, info.sample_rate, spliced=known is not None and known.spliced)
         self._pieces: deque[Block | int] = deque()
-        self._follows_clock = container in BY_NAME and BY_NAME[container].clock
 
     @property
     def pid(self) -> int:

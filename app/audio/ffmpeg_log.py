@@ -24,6 +24,8 @@ LEAPS = (
 )
 """The expression of an `asetpts` filter."""
 
+_START = re.compile(r"^(?:\[info\])?\s*duration: (?:n/a|[\d:.]+), start: (-?\d+\.\d+)")
+"""The file's first time stamp, of all its streams; metadata has blanks before its colons."""
 _STREAM = re.compile(
     r"^(?:\[info\])?\s*stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[\w-]+)\))?: "
     r"audio: (?P<coding>[\w.-]+)(?P<rest>.*)$"
@@ -51,7 +53,7 @@ class Leap(NamedTuple):
     at: int
     """The sample, counted from 0."""
     drift_s: float
-    """How far the clock is ahead of the count from here on."""
+    """How far the clock is ahead of the count from here on; the file begins at 0."""
 
 
 class FfmpegLog:
@@ -60,6 +62,8 @@ class FfmpegLog:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.leaps: list[Leap] = []
+        self.start_s = 0.0
+        """Where the file's clock begins; leaps count from there."""
         self._tracks: dict[int, Track] = {}
         self._listing = True
         self._printed: float | None = None
@@ -87,12 +91,15 @@ class FfmpegLog:
         at, self._printed = self._printed, None
         # A changed rate or channel count begins the count anew: from there on the numbers are of no use.
         if len(self.leaps) < _MOST_LEAPS and (not self.leaps or at > self.leaps[-1].at):
-            self.leaps.append(Leap(int(at), number))
+            self.leaps.append(Leap(int(at), number - self.start_s))
 
     def _hear_listing(self, line: str) -> None:
         if any(end in line for end in _LISTING_ENDS):
             self._listing = False
             return
+        start = _START.match(line)
+        if start is not None:
+            self.start_s = float(start[1])
         stream = _STREAM.match(line)
         if stream is not None and len(self._tracks) < _MOST_TRACKS:
             track = Track(stream["coding"], stream["language"], "(default)" in stream["rest"])

@@ -41,7 +41,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma"])
+@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma", ".ogg"])
 def test_a_pause_in_the_time_stamps(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = leaping(plain, suffix, tmp_path)
     coarse = COARSE_MS.get(suffix, 20)
@@ -61,7 +61,7 @@ def test_a_pause_in_the_time_stamps(suffix: str, plain: Path, tmp_path: Path, ea
     np.testing.assert_array_equal(kept[-(len(samples) - at) :][rate:], samples[at:][rate:])
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm", ".flv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm", ".flv", ".ts"])
 def test_sound_that_begins_after_the_picture(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = late(plain, suffix, tmp_path)
     samples, decoder = opened(path, each_ffmpeg)
@@ -84,13 +84,45 @@ def test_a_fragmented_film(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> No
     assert codes(decoder) == ["late_start"]
 
 
-@pytest.mark.parametrize("suffix", [".webm", ".mp4", ".mkv", ".flv", ".ts", ".wma"])
+@pytest.mark.parametrize("suffix", [".webm", ".mp4", ".mkv", ".flv", ".ts", ".wma", ".ogg"])
 def test_a_well_behaved_file_has_nothing_to_tell(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = encode(plain, tmp_path / f"a{suffix}", "-c:a", CODECS[suffix])
     samples, decoder = opened(path, each_ffmpeg)
     assert codes(decoder) == []
     kept, _ = opened(path, each_ffmpeg, "container")
     np.testing.assert_array_equal(kept, samples)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".ogg"])
+def test_a_pause_of_minutes_where_recordings_may_follow_one_another(
+    suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    _, decoder = opened(leaping(plain, suffix, tmp_path, gap_s=300), each_ffmpeg)
+    assert codes(decoder) == ["time_gap"]
+    assert abs(decoder.clock_facts.gap_ms - 300_000) <= 20
+
+
+def test_two_recordings_in_one_each_with_a_pause(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    one = leaping(plain, ".ogg", tmp_path).read_bytes()
+    both = tmp_path / "both.ogg"
+    both.write_bytes(one * 2)
+    samples, decoder = opened(both, each_ffmpeg)
+    rate = decoder.info.sample_rate
+    assert abs(len(samples) / rate - 2 * SECONDS) < 0.1
+    assert [round(gap.duration_ms / 1000) for gap in decoder.clock_facts.gaps] == [GAP_S, GAP_S]
+    kept, _ = opened(both, each_ffmpeg, "container")
+    assert abs(len(kept) / rate - 2 * SECONDS - 2 * GAP_S) < 0.1
+
+
+def test_a_splice_of_transport_streams_is_no_pause(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    first = encode(plain, tmp_path / "first.ts", "-c:a", "aac")
+    second = encode(plain, tmp_path / "second.ts", "-c:a", "aac", "-output_ts_offset", "20000")
+    for order in ((first, second), (second, first)):
+        spliced = tmp_path / "spliced.ts"
+        spliced.write_bytes(b"".join(path.read_bytes() for path in order))
+        samples, decoder = opened(spliced, each_ffmpeg, "container")
+        assert codes(decoder) == []
+        assert abs(len(samples) / decoder.info.sample_rate - 2 * SECONDS) < 0.4
 
 
 def test_a_pause_of_hours_meets_the_limit(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
