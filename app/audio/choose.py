@@ -42,7 +42,8 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
     if container is None:
         if mpeg_audio_after_junk(head) is None:
             raise UnsupportedAudio(advice(head))
-        return _by_ffmpeg(source, "MP3", limits, ffmpeg, told=("-f", "mp3"), stop=stop)
+        structure = look(source.path, "MP3")
+        return _by_ffmpeg(source, "MP3", limits, ffmpeg, structure=structure, told=("-f", "mp3"), stop=stop)
     structure = look(source.path, container)
     decoder = _in_process(source, container, structure, limits, ffmpeg)
     known = BY_NAME[container]

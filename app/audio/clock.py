@@ -108,9 +108,7 @@ class ClockKeeper:
     def _silent(self, leap: Leap) -> int:
         """Samples by which the clock goes ahead of what it has been; 0 or less where it does not."""
         silent = round((leap.drift_s - self._base_s) * self._rate) - self._ahead
-        another = silent < -_BACK_S * self._rate or (
-            self._spliced and leap.at > 0 and silent > _SPLICE_S * self._rate
-        )
+        another = silent < -_BACK_S * self._rate or (self._spliced and leap.at > 0 and silent > _SPLICE_S * self._rate)
         if another:
             self._base_s = leap.drift_s - self._ahead / self._rate
             return 0

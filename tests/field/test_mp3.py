@@ -59,6 +59,12 @@ def test_something_else_in_front(front: bytes | None, mp3: bytes, server: Runnin
     assert (answer.audio["format"], answer.codes) == ("MP3", [])
 
 
+def test_a_last_frame_that_is_cut(mp3: bytes, server: RunningServer, plain: Pairs) -> None:
+    answer = ask(server, mp3[:-100])
+    assert answer.is_near(plain, 20)
+    assert (answer.audio["truncated"], answer.codes) == (True, ["truncated"])
+
+
 @pytest.mark.parametrize(("rate", "options"), [("11025", LAYER_III), ("8000", LAYER_III), ("48000", LAYER_II)],
                          ids=["MPEG-2.5, 11 kHz", "MPEG-2.5, 8 kHz", "layer II"])  # fmt: skip
 def test_other_kinds(rate: str, options: tuple[str, ...], server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
