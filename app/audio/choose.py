@@ -9,6 +9,7 @@ from app.audio.ffmpeg import open_with_ffmpeg
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.raw import RawDecoder
+from app.audio.silk import SilkDecoder
 from app.audio.sniff import HEAD_BYTES, advice, container_for_certain, mpeg_audio_after_junk, sniff
 from app.audio.stop import Stop
 from app.audio.structure import Structure, look
@@ -45,6 +46,10 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
         structure = look(source.path, "MP3")
         return _by_ffmpeg(source, "MP3", limits, ffmpeg, structure=structure, told=("-f", "mp3"), stop=stop)
     structure = look(source.path, container)
+    if container == "SILK":
+        if source.track:
+            raise InvalidOption("track", "a SILK file has one, number 0")
+        return SilkDecoder(source.path, limits, structure, stop)
     decoder = _in_process(source, container, structure, limits, ffmpeg)
     known = BY_NAME[container]
     told = ("-f", known.demuxers[0]) if known.forced else ()

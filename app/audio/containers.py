@@ -42,7 +42,7 @@ class Container:
     title: str
     """For people."""
     demuxers: tuple[str, ...]
-    """ffmpeg's, all names it goes by."""
+    """ffmpeg's, all names it goes by; none for what another decoder reads."""
     suffixes: tuple[str, ...]
     matches: Matches
     """Whether the first bytes are of this kind."""
@@ -103,6 +103,8 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AC3", "AC-3, E-AC-3", ("ac3", "eac3"), (".ac3", ".eac3", ".ec3"), _at(0, b"\x0b\x77"), telling=False),
     Container("GSM", "GSM 06.10", ("gsm",), (".gsm",), _every(33, 0, 0xD0, 0xF0, times=6), telling=False,
               forced=True),
+    Container("SILK", "SILK, of WeChat and QQ (the extra `silk`)", (), (".silk", ".slk"),
+              _at(0, b"#!SILK_V3", b"\x02#!SILK_V3")),
     Container("AAC", "ADTS AAC", ("aac",), (".aac",), lambda head: False, telling=False),
     Container("LATM", "LATM, LOAS", ("loas",), (".latm", ".loas"), lambda head: False, telling=False, forced=True),
     Container("G722", "G.722 without a header (`encoding=g722`)", ("g722",), (), lambda head: False, telling=False),

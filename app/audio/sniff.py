@@ -16,10 +16,6 @@ _TEXTS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"{", b"["), "this is JSON: send the audio itself; audio in base64 has to be decoded first"),
     ((b"<",), "this is a page or another text with tags: send the audio itself"),
     ((b"#EXTM3U", b"ffconcat"), "this is a list of other files, and none of them is opened: send the audio itself"),
-    (
-        (b"#!SILK_V3", b"\x02#!SILK_V3"),
-        "this is SILK, as WeChat has it, which is not read here: turn it into WAV first",
-    ),
     ((b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!"), "this is packed: unpack it first"),
     ((b"UklGR", b"T2dnU", b"SUQz", b"ZkxhQ", b"//u", b"//v", b"GkXfo", b"AAAA"), "this is base64: decode it first"),
 )

@@ -170,6 +170,17 @@ def _caf(file: BinaryIO, size: int) -> str | None:
     return _walk(file, size, _CAF_HEAD_BYTES, 12, length_of, "chunk")
 
 
+def _silk(file: BinaryIO, size: int) -> str | None:
+    """Packets with a 16-bit length in front; a negative one is a mark of the end, which WeChat leaves out."""
+
+    def length_of(head: bytes) -> int | None:
+        length = int.from_bytes(head, "little", signed=True)
+        return 2 + length if len(head) == 2 and length >= 0 else None
+
+    first = len(b"#!SILK_V3") + (file.read(1) == b"\x02")
+    return _walk(file, size, first, 2, length_of, "packet")
+
+
 def _w64(file: BinaryIO, size: int) -> str | None:
     """The length of the outermost chunk stands after its 16-byte name, itself included."""
     length = int.from_bytes(file.read(24)[16:], "little")
@@ -213,6 +224,7 @@ _CUTS: Mapping[str, Callable[[BinaryIO, int], str | None]] = {
     "AVI": _chunks("<"),
     "AU": _au,
     "CAF": _caf,
+    "SILK": _silk,
     "W64": _w64,
     "ASF": _asf,
     "FLV": _flv,

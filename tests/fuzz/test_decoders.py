@@ -1,6 +1,7 @@
 """Mutated files: whatever the bytes, a decoder gives samples or an error of its own."""
 
 import contextlib
+import io
 import os
 from functools import cache
 from pathlib import Path
@@ -143,6 +144,22 @@ def test_any_bytes_by_the_child(content: bytes, folder: Path, each_ffmpeg: Path)
         with contextlib.closing(decoder):
             while len(decoder.read(10_000)):
                 pass
+    assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
+
+
+@cache
+def good_silk() -> bytes:
+    pysilk = pytest.importorskip("pysilk", reason="silk-python is not installed (the extra `silk`)")
+    pcm = (voice(0.5, 24_000, 1)[:, 0] * 32_767).astype("<i2").tobytes()
+    out = io.BytesIO()
+    pysilk.encode(io.BytesIO(pcm), out, 24_000, 24_000, tencent=True)
+    return out.getvalue()
+
+
+@given(changes=mutations)
+@settings(FUZZ, max_examples=max(1, EXAMPLES // 5))
+def test_silk_by_its_child(changes: list[Mutation], folder: Path) -> None:
+    eaten(fed(folder, mutated(good_silk(), changes)), None)
     assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
 
 
