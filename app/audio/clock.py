@@ -53,6 +53,9 @@ class ClockFacts:
     gap_count: int = 0
     gap_ms: int = 0
     """Of all."""
+    stretches: tuple[tuple[int, int, int], ...] = ()
+    """Where the two run alike, in order: start by the samples, start by the container's clock, length, ms; as many as
+    gaps are listed. None where they never part."""
 
     def warnings(self, clock: Clock) -> Iterator[AnswerWarning]:
         """What is to be told."""
@@ -79,6 +82,8 @@ class ClockKeeper:
         """Samples by which the container's clock has been ahead at most."""
         self._heard = 0
         """Samples decoded."""
+        self._starts = [(0, 0)]
+        """Of stretches in which both run alike: samples, and samples of the container's clock."""
         self._late = 0
         self._gaps: list[TimeGap] = []
         self._count = self._gap_samples = 0
@@ -117,6 +122,10 @@ class ClockKeeper:
     def _note(self, at: int, silent: int) -> None:
         shown = at + (self._ahead if self._clock == "container" else 0)
         self._ahead += silent
+        if at == 0:
+            self._starts = [(0, self._ahead)]
+        elif len(self._starts) <= _MOST_TOLD:
+            self._starts.append((at, at + self._ahead))
         if at < _START_S * self._rate:
             self._late += silent
             return
@@ -127,7 +136,15 @@ class ClockKeeper:
 
     def facts(self) -> ClockFacts:
         """Of what has been decoded so far."""
-        return ClockFacts(self._ms(self._late), tuple(self._gaps), self._count, self._ms(self._gap_samples))
+        stretches = self._stretches() if self._ahead else ()
+        return ClockFacts(self._ms(self._late), tuple(self._gaps), self._count, self._ms(self._gap_samples), stretches)
+
+    def _stretches(self) -> tuple[tuple[int, int, int], ...]:
+        ends = [start for start, _ in self._starts[1:]] + [self._heard]
+        return tuple(
+            (self._ms(start), self._ms(shown), self._ms(end) - self._ms(start))
+            for (start, shown), end in zip(self._starts, ends, strict=True)
+        )
 
     def _ms(self, samples: int) -> int:
         return samples * 1000 // self._rate

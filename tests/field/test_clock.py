@@ -47,9 +47,33 @@ def test_packets_lost_for_ten_seconds(
     [gap] = samples.audio["time_gaps"]
     assert abs(gap["at_ms"] - 1000 * GAP_AT_S) <= PACKET_MS
     assert abs(gap["duration_ms"] - 1000 * GAP_S) <= 20
+    [first, second] = samples.audio["clock_map"]
+    assert (first[:2], first[2] + second[2]) == ([0, 0], samples.audio["duration_ms"])
+    assert second[0] == gap["at_ms"]
+    assert abs(second[1] - second[0] - gap["duration_ms"]) <= 1
     clock = ask(server, path, clock="container")
+    assert clock.audio["clock_map"] == samples.audio["clock_map"]
+    by_map = [tuple(by_the_clock(at, samples.audio["clock_map"]) for at in pair) for pair in samples.segments]
+    assert clock.is_near(by_map, 20)
     assert before_and_after(clock, plain, 1000 * GAP_S, 30)
     assert abs(clock.audio["duration_ms"] - 1000 * (SECONDS + GAP_S)) < 100
+
+
+def by_the_clock(ms: int, clock_map: list[list[int]]) -> int:
+    """A time of the samples, as the container's clock has it."""
+    start, shown, _ = max(stretch for stretch in clock_map if stretch[0] <= ms)
+    return shown + ms - start
+
+
+@pytest.mark.parametrize("form", ["wav", "zip"])
+def test_excerpts_tell_both_clocks(form: str, server: RunningServer, tmp_path: Path) -> None:
+    path = leaping(wav(tmp_path), ".mka", tmp_path, at_s=GAP_AT_S, gap_s=GAP_S)
+    told = ask(server, path).audio["clock_map"]
+    response = server.post("/vad", content=path.read_bytes(), params={"format": form, "time_map": "true"})
+    header = [list(map(int, part.split(","))) for part in response.headers["x-vad-clock-map"].split(";")]
+    assert header == told
+    plain_one = server.post("/vad", content=wav(tmp_path).read_bytes(), params={"format": form, "time_map": "true"})
+    assert "x-vad-clock-map" not in plain_one.headers
 
 
 FRAGMENTED = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
@@ -69,6 +93,9 @@ def test_sound_that_begins_after_the_picture(
     samples = ask(server, path)
     assert samples.codes == ["late_start"]
     assert abs(samples.audio["late_start_ms"] - 1000 * LATE_S) <= PACKET_MS
+    start, shown, _ = samples.audio["clock_map"][-1]
+    assert start <= 64  # in a fragmented film the encoder's first packet lies at 0
+    assert shown - start == samples.audio["late_start_ms"]
     clock = ask(server, path, clock="container")
     assert clock.is_near(shifted(plain, round(1000 * LATE_S)), 40)
     assert samples.is_near(shifted(clock.segments, -samples.audio["late_start_ms"]), 10)
