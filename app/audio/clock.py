@@ -44,7 +44,7 @@ class TimeGap:
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """How the two differ."""
+    """How a container's clock and the count of samples differ."""
 
     late_start_ms: int = 0
     """How long after the file's beginning the sound begins."""
@@ -52,7 +52,7 @@ class ClockFacts:
     """The first of them."""
     gap_count: int = 0
     gap_ms: int = 0
-    """Of all."""
+    """Of all of them together."""
     stretches: tuple[tuple[int, int, int], ...] = ()
     """Where the two run alike, in order: start by the samples, start by the container's clock, length, ms; as many as
     gaps are listed. None where they never part."""

@@ -35,12 +35,12 @@ def _ebml(kind: bytes) -> Matches:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One kind of file."""
+    """One kind of file that is read, and how it is known."""
 
     name: str
     """As answers have it in `audio.format`."""
     title: str
-    """For people."""
+    """As documents and people call it."""
     demuxers: tuple[str, ...]
     """ffmpeg's, all names it goes by; none for what another decoder reads."""
     suffixes: tuple[str, ...]

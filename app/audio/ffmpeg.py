@@ -11,8 +11,6 @@ comes with it says whether another one is, and then that one is opened in its pl
 """
 
 import contextlib
-import os
-import shutil
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -34,39 +32,13 @@ from app.warnings import AnswerWarning
 _AU_HEAD = struct.Struct(">4s5I")
 _AU_FLOAT32 = 6
 _NOT_STARTED = (126, 127)
+"""What a shell answers for a program that it may not start, or does not find."""
 _MOST_TRIED = 8
-"""Tracks of one file that are tried, one after the other: each costs a process."""
+"""Tracks of one file that are tried, one after the other: each costs a process, and no film has more languages in
+codings that cannot be read."""
 # What ffmpeg says, of versions 5 to 9, in lower case.
 _NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
 _REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
-
-
-def find_ffmpeg(configured: str | None) -> Path | None:
-    """The ffmpeg to use: `configured`, else the one in the imageio-ffmpeg package, else the PATH's; None if there is
-    none.
-
-    Raises FileNotFoundError when the configured one is not there.
-    """
-    if configured:
-        found = shutil.which(configured)
-        if found is None:
-            raise FileNotFoundError(f"VAD_FFMPEG: {configured} is not an executable file")
-        return Path(found).resolve()
-    bundled = _bundled_ffmpeg()
-    if bundled is not None:
-        return bundled
-    on_path = shutil.which("ffmpeg")
-    return Path(on_path) if on_path else None
-
-
-def _bundled_ffmpeg() -> Path | None:
-    # Found by hand: the package's own function falls back to the PATH and raises, and importing it takes longer.
-    try:
-        import imageio_ffmpeg  # noqa: PLC0415 - absent where a system ffmpeg is wanted
-    except ImportError:
-        return None
-    binaries = Path(imageio_ffmpeg.__file__).parent / "binaries"
-    return next((path for path in sorted(binaries.glob("ffmpeg*")) if os.access(path, os.X_OK)), None)
 
 
 def arguments(
@@ -213,7 +185,7 @@ class FfmpegDecoder(Decoder):
 
     @property
     def pid(self) -> int:
-        """The child's."""
+        """Of the process that decodes."""
         return self._child.pid
 
     @property

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _MOST_ERRORS = 64
+"""Far more than the few that say why nothing could be decoded; they come first."""
 _MOST_TRACKS = 64
+"""As many as `track=` can name."""
 _MOST_LEAPS = 10_000
 """A recording that loses packets every second for three hours has as many."""
 LEAP_S = 0.1
@@ -74,7 +76,7 @@ class FfmpegLog:
         return [self._tracks[index] for index in sorted(self._tracks)]
 
     def hear(self, line: str) -> None:
-        """The next line."""
+        """Sort the next line in."""
         printed = _PRINTED.match(line)
         if printed is not None:
             self._hear_number(float(printed[1]))

@@ -14,7 +14,7 @@ class Headerless:
     container: str
     """What `audio.format` calls it; an entry of `CONTAINERS`."""
     demuxer: str
-    """ffmpeg's."""
+    """As ffmpeg calls what hands over the file's bytes."""
     usual_rate: int
     """Hz, where nothing is said."""
     decoder: str | None = None

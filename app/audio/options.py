@@ -47,7 +47,7 @@ class InputOptions(Options):
     @field_validator("encoding")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
-        """Raises `InvalidOption`."""
+        """Itself, where it is a coding that is read. Raises `InvalidOption`."""
         if value is not None and value.lower() not in HEADERLESS:
             find_encoding(value)
         return value

@@ -24,7 +24,7 @@ from app.audio.xing import mp3_is_cut_short
 _MAX_PARTS = 100_000
 """Boxes, elements and chunks at the outermost level: more than an hour's fragments; then it is not looked further."""
 _OGG_PAGE = 27 + 255 + 255 * 255
-"""Bytes of the largest Ogg page."""
+"""Bytes of the largest Ogg page: its head, 255 lengths, and as many pieces of 255 bytes (RFC 3533)."""
 _EBML_SEGMENT = 0x18538067
 _EBML_HEAD_BYTES = 12
 """Four bytes of name, eight of length, at most."""
@@ -34,7 +34,7 @@ _CAF_HEAD_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What was found."""
+    """What a look at a file has found."""
 
     cut: str | None = None
     """How the file ends before it says; None: it does not, or does not say."""
@@ -189,7 +189,7 @@ def _w64(file: BinaryIO, size: int) -> str | None:
 
 def _asf(file: BinaryIO, size: int) -> str | None:
     """The file's size stands in its properties object, unless it was broadcast."""
-    head = file.read(8 << 10)
+    head = file.read(8 << 10)  # the properties come within the first objects, some hundred bytes on
     at = head.find(b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65")
     if at < 0 or len(head) < at + 92:
         return None

@@ -89,6 +89,14 @@ def documented() -> list[tuple[str, dict[str, str]]]:
     return rows
 
 
+@pytest.mark.full
+@pytest.mark.reference
+def test_firered_aed_takes_music_for_music_and_singing(with_all: RunningServer) -> None:
+    told = with_all.post("/vad", content=FILES["music"], params={"model": "firered-aed"}).json()
+    assert {each["label"] for each in told["segments"]} == {"music", "singing"}
+
+
+@pytest.mark.full  # every model over minutes of tones
 @pytest.mark.reference
 @pytest.mark.parametrize(("asked", "cells"), documented(), ids=lambda given: given if isinstance(given, str) else "")
 def test_the_table_is_true(asked: str, cells: dict[str, str], with_all: RunningServer) -> None:
