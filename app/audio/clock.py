@@ -124,7 +124,7 @@ class ClockKeeper:
         self._ahead += silent
         if at == 0:
             self._starts = [(0, self._ahead)]
-        elif len(self._starts) <= _MOST_TOLD:
+        elif len(self._starts) <= _MOST_TOLD + 1:  # one more than is told: where the last one told ends
             self._starts.append((at, at + self._ahead))
         if at < _START_S * self._rate:
             self._late += silent
@@ -143,7 +143,7 @@ class ClockKeeper:
         ends = [start for start, _ in self._starts[1:]] + [self._heard]
         return tuple(
             (self._ms(start), self._ms(shown), self._ms(end) - self._ms(start))
-            for (start, shown), end in zip(self._starts, ends, strict=True)
+            for (start, shown), end in zip(self._starts[: _MOST_TOLD + 1], ends, strict=False)
         )
 
     def _ms(self, samples: int) -> int:

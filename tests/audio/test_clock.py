@@ -7,8 +7,9 @@ import pytest
 import soundfile
 
 from app.audio.choose import open_decoder
-from app.audio.clock import Clock
+from app.audio.clock import Clock, ClockKeeper
 from app.audio.decode import Decoder
+from app.audio.ffmpeg_log import Leap
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.vad.errors import AudioTooLong
@@ -142,3 +143,13 @@ def test_an_mp3_whose_rate_changes_gets_no_silence(plain: Path, tmp_path: Path, 
     samples, decoder = opened(joined, each_ffmpeg, "container")
     assert abs(len(samples) / 44_100 - 2 * SECONDS) < 0.3
     assert codes(decoder) == []
+
+
+def test_a_map_of_more_pauses_than_are_listed_ends_where_the_next_one_is() -> None:
+    keeper = ClockKeeper("samples", RATE)
+    leaps = [Leap(RATE * (1 + number), 1.0 + number) for number in range(150)]
+    assert len(list(keeper.pieces(np.zeros((RATE * 200, 1), dtype=np.float32), leaps))) == 1
+    facts = keeper.facts()
+    assert (facts.gap_count, len(facts.gaps), len(facts.stretches)) == (150, 100, 101)
+    assert facts.stretches[:3] == ((0, 0, 1_000), (1_000, 2_000, 1_000), (2_000, 4_000, 1_000))
+    assert facts.stretches[-1] == (100_000, 200_000, 1_000)
