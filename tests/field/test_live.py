@@ -29,8 +29,12 @@ def pairs(heard: Heard) -> Pairs:
 
 @pytest.mark.parametrize(
     ("suffix", "options", "name"),
-    [(".webm", ("-c:a", "libopus", "-live", "1"), "WEBM"), (".mp3", ("-c:a", "libmp3lame"), "MP3")],
-    ids=["MediaRecorder", "mp3"],
+    [
+        (".webm", ("-c:a", "libopus", "-live", "1"), "WEBM"),
+        (".mp3", ("-c:a", "libmp3lame"), "MP3"),
+        (".wav", ("-c:a", "pcm_s16le"), "WAV"),
+    ],
+    ids=["MediaRecorder", "mp3", "wav"],
 )
 def test_a_file_is_named_and_told_where_to_go(
     suffix: str, options: tuple[str, ...], name: str, server: RunningServer, tmp_path: Path
@@ -46,7 +50,7 @@ def test_a_file_is_named_and_told_where_to_go(
     assert heard.of("done") == []
 
 
-@pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])
+@pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("pcmu", "ULAW"), ("alaw", "ALAW")])
 def test_telephone_codings(encoding: str, subtype: str, server: RunningServer, tmp_path: Path) -> None:
     expected = ask(server, wav(tmp_path, NARROW, 8_000)).segments
     heard = converse(server, cut(raw(tmp_path, subtype), 160), encoding=encoding)
