@@ -153,8 +153,8 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
         # Spread over some seconds, so that the refused do not all come back at once.
         all_headers.setdefault("Retry-After", str(random.randint(1, 5)))  # noqa: S311
     if status == 426:
-        # RFC 9110, 15.5.22: the answer names what to speak.
-        all_headers["Upgrade"] = "websocket"
+        # RFC 9110, 15.5.22 and 7.8: the answer names what to speak, and that the name is for the next hop alone.
+        all_headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
     if status == 429:
         all_headers.setdefault("Retry-After", "1")
     if status == 500:
