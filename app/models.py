@@ -17,6 +17,7 @@ from app.presets import Preset, preset_of
 from app.serving import FusedModel, Load, LoadedModel, Model, build_model
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.models import fusion
+from app.vad.models.accuracy import MEASURED_SUMS
 from app.vad.models.family import KnownModel, ModelSpec
 from app.vad.models.registry import Catalogue, name_of
 from app.vad.segmenters.registry import Segmentation, Segmenters
@@ -122,7 +123,7 @@ class Models:
         return [*self._models.values(), *self._told_sums().values()]
 
     def _told_sums(self) -> dict[tuple[str, ...], Model]:
-        return {key: model for key, model in self._sums.items() if key in fusion.MEASURED or model is self._default}
+        return {key: model for key, model in self._sums.items() if key in MEASURED_SUMS or model is self._default}
 
     async def start(self) -> None:
         """Load what is there from the start. Raises `ModelError`, `InvalidOption` for wrong server options."""
@@ -256,7 +257,7 @@ class Models:
         """Those that have been measured, and the default one."""
         states = {line.name: line.state for line in lines}
         built = self._told_sums()
-        for key in dict.fromkeys([*fusion.MEASURED, *built]):
+        for key in dict.fromkeys([*MEASURED_SUMS, *built]):
             model = built.get(key)
             worst = max((states.get(name, "absent") for name in key), key=_STATES.index)
             state = "available" if worst == "loaded" and model is None else worst
@@ -324,7 +325,7 @@ class Models:
 
     def _build_measured_sums(self) -> None:
         """Those whose members are all loaded: so that their defaults can be told before they are asked for."""
-        for names in fusion.MEASURED:
+        for names in MEASURED_SUMS:
             if all(name in self._models for name in names):
                 self._sum([self._models[name] for name in names])
 

@@ -11,7 +11,8 @@ from app.engine.ladder import Ladder
 from app.observe import Observer
 from app.vad.errors import InvalidModel, InvalidOption
 from app.vad.models import fusion
-from app.vad.models.family import Accuracy, KnownModel, ModelFamily, ModelInfo, ModelSpec, OptionDefaults, Scorer
+from app.vad.models.accuracy import Accuracy, measured
+from app.vad.models.family import KnownModel, ModelFamily, ModelInfo, ModelSpec, OptionDefaults, Scorer
 from app.vad.segmenters.registry import MODE, Segmentation, Segmenters, Use
 from app.vad.stream import FusedStream, Stream, VadStream
 
@@ -117,7 +118,7 @@ class FusedModel(Model):
         self.known = None
         # Somebody else's weights under a known name have not been measured.
         published = all(member.known is not None and member.known.name == member.info.name for member in members)
-        self.accuracy = fusion.accuracy(names) if published else None
+        self.accuracy = measured(*names) if published else None
         self.live = all(member.live for member in members)
         self._for_streams = False
         self._segmenters, self._server_options = segmenters, server_options

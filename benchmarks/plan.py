@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tools.reference_data import reference_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 _MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 _ONNX_ID = "speech_fsmn_vad_zh-cn-16k-common-onnx"
@@ -48,7 +50,7 @@ class Plan:
     @property
     def reference(self) -> Path:
         """The folder of reference data, which may not be there."""
-        return Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
+        return reference_folder()
 
     @cached_property
     def model(self) -> str:

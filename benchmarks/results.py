@@ -30,7 +30,7 @@ def write(result: Result, plan: Plan) -> Path:
     """Write one case's result; its path."""
     head = {
         "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "quick": plan.quick,
         "repeat": plan.repeat,
         "audio": describe(plan),
@@ -44,7 +44,8 @@ def write(result: Result, plan: Plan) -> Path:
     return path
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Of the working tree, and whether it differs from that; empty where there is no git."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

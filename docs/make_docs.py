@@ -4,11 +4,10 @@
     python docs/make_docs.py --check    exit 1 when they are not what would be written
 
 The service has FSMN-VAD and Silero VAD. The example is the model card's `vad_example.wav`; it and the model are found
-through VAD_REFERENCE_DATA or beside the checkout.
+through VAD_REFERENCE_DATA.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -27,8 +26,9 @@ from app.audio.containers import CODINGS, CONTAINERS  # noqa: E402
 from app.audio.pcm import ENCODINGS  # noqa: E402
 from app.warnings import MEANINGS  # noqa: E402
 from tests.server import RunningServer, local_server  # noqa: E402
+from tools.reference_data import reference_folder  # noqa: E402
 
-REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
+REFERENCE = reference_folder()
 SETTINGS = {"MODELSCOPE_CACHE": str(REFERENCE / "modelscope"), "VAD_MODELS": "silero"}
 _SHOWN_LINES, _SHOWN_WIDTH = 14, 110
 _VOLATILE = [

@@ -1,7 +1,6 @@
 """Shared fixtures: reference data, a model, a real server over a real socket."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
+from tools import reference_data
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 
 SLOW_MODULES = (
+    "tests/accuracy/test_run.py",
     "tests/api/test_connections.py",
     "tests/api/test_firered.py",
     "tests/api/test_misfortune.py",
@@ -82,14 +83,14 @@ def _few_threads() -> None:
 @pytest.fixture(scope="session")
 def reference_folder() -> Path:
     """Where reference data would be, whether or not it is there."""
-    return Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
+    return reference_data.reference_folder()
 
 
 @pytest.fixture(scope="session")
 def reference(reference_folder: Path) -> Path:
     """The folder of reference data: audio, golden segments, the published model."""
     if not (reference_folder / "golden" / "offline.json").is_file():
-        pytest.skip("reference data is not here (set VAD_REFERENCE_DATA to its folder)")
+        pytest.skip("reference data is not here (make golden, or set VAD_REFERENCE_DATA to its folder)")
     return reference_folder
 
 

@@ -16,7 +16,7 @@ from app.presets import PRESETS
 from app.serving import Model
 from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
-from app.vad.models.family import Accuracy
+from app.vad.models.accuracy import Accuracy, measured
 
 router = APIRouter(tags=["models"])
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready.", "model": Problem}}
@@ -24,7 +24,7 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready."
 
 class AccuracyDocument(Document):
     """How well segments of `mode=tight` fit labelled speech: two public sets, clean and in three noises, at one setting
-    for all. See docs/models.md."""
+    for all. See docs/accuracy.md."""
 
     frame_f1: float = Field(description="Mean over the eight conditions, 0 to 1; differences under 0.005 are noise.")
     threshold: float
@@ -168,7 +168,7 @@ def _listed(line: Listed) -> ListedModel:
 
 def _listed_sum(line: Listed, members: Sequence[ListedModel]) -> ListedModel:
     known = [member.licence for member in members if member.licence is not None]
-    accuracy = line.model.accuracy if line.model is not None else fusion.accuracy(line.members)
+    accuracy = line.model.accuracy if line.model is not None else measured(*line.members)
     told = {
         **_named(line),
         "title": f"Mean of {', '.join(line.members[:-1])} and {line.members[-1]}",

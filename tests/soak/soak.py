@@ -1,7 +1,6 @@
 """A storm of any length, and its account: `make soak ARGS="--seconds 600"`."""
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -9,8 +8,7 @@ from pathlib import Path
 from tests.small_checkpoint import write_small_checkpoint
 from tests.soak.samples import golden, made
 from tests.soak.storm import Storm
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tools.reference_data import reference_folder
 
 
 def main() -> int:
@@ -19,7 +17,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--model", type=Path, help="a model directory; without it a small one that is made here")
     parser.add_argument(
-        "--reference", type=Path, default=Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared"),
+        "--reference", type=Path, default=reference_folder(),
         help="the folder of reference data, whose audio and segments are used when --model is the published one",
     )  # fmt: skip
     given = parser.parse_args()

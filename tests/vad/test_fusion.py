@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from app.audio.resample import Resampler
 from app.vad.blocks import Block
 from app.vad.grid import Grid
+from app.vad.models.accuracy import measured
 from app.vad.models.fsmn.scorer import FsmnScorer
-from app.vad.models.fusion import Mixer, accuracy, common_grid, option_defaults
+from app.vad.models.fusion import Mixer, common_grid, option_defaults
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of
 from app.vad.stream import FusedStream
@@ -178,10 +179,10 @@ def new_posteriors(speech: np.ndarray) -> Posteriors:
 def test_defaults() -> None:
     one, other = {"threshold": 0.5, "neg_threshold": 0.35}, {"threshold": 0.35, "neg_threshold": 0.15}
     assert option_defaults(("silero", "firered"), [one, other])["tight"]["threshold"] == 0.40
-    assert accuracy(("silero", "firered"))
+    assert measured("silero", "firered")
     untuned = option_defaults(("silero", "mine"), [one, other])["tight"]
     assert (untuned["threshold"], untuned["neg_threshold"]) == (0.425, 0.25)
-    assert accuracy(("silero", "mine")) is None
+    assert measured("silero", "mine") is None
 
 
 def test_the_common_grid_says_how_far_it_is_behind(small_scorer: FsmnScorer) -> None:

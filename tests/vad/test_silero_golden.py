@@ -1,6 +1,7 @@
 """Silero VAD's own package says the same: probabilities within rounding, tight segments to the millisecond."""
 
 import itertools
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,26 @@ def test_the_packages_own_function_from_the_audio(peer: Any, scorer: SileroScore
             torch.from_numpy(samples), peer, sampling_rate=rate, **package_options(options)
         )
         assert ours(scorer, score(scorer, samples), options) == in_ms(found, rate)
+
+
+@pytest.mark.reference
+def test_golden_files(reference: Path) -> None:
+    """Those of `make golden`, in which the package was installed apart from this project."""
+    golden = reference / "golden" / "silero.json"
+    if not golden.is_file():
+        pytest.skip("the reference data have no golden files of Silero VAD (make golden makes them)")
+    scorer, cases = new_scorer("silero"), json.loads(golden.read_text())
+    assert len(cases) == 21
+    for case in cases:
+        samples, _ = soundfile.read(reference / "audio" / case["audio"], dtype="float32")
+        # Where it is not given, the package takes this for the lower threshold.
+        given = {"neg_threshold": case["options"].get("threshold", 0.5) - 0.15, **case["options"]}
+        options = own_options().model_copy(update=given)
+        found = ours(scorer, score(scorer, samples), options)
+        assert found == [tuple(span) for span in case["segments_ms"]], case
+    posterior = np.load(reference / "golden" / "silero_vad_example.posterior.npy")
+    samples, _ = soundfile.read(reference / "audio" / "vad_example.wav", dtype="float32")
+    assert np.abs(score(scorer, samples).speech - posterior).max() < 1e-5
 
 
 def test_defaults_are_the_packages(peer: Any) -> None:

@@ -14,24 +14,13 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
+from app.vad.models.accuracy import Accuracy
 from app.vad.models.hub.find import Hub, ModelPlace
 
 S = TypeVar("S")
 DType = Literal["float32", "bfloat16"]
 OptionDefaults = Mapping[str, Mapping[str, Any]]
 """For each mode the defaults that a model sets; what it leaves out is the segmenter's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """How well segments of `mode=tight` fit labelled speech, at one setting for all of eight conditions: two public
-    sets, clean and in three noises. How it was measured is told in docs/models.md."""
-
-    frame_f1: float
-    """Mean of the conditions; 0 to 1. Differences under 0.005 are noise."""
-    threshold: float
-    neg_threshold: float
-    """The best setting of those tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,14 @@ from typing import Any
 import numpy as np
 
 from app.vad.grid import FRAME_MS, Grid
-from app.vad.models.family import Accuracy, ModelInfo, OptionDefaults
+from app.vad.models.accuracy import measured
+from app.vad.models.family import ModelInfo, OptionDefaults
 from app.vad.posteriors import NO_POSTERIORS, Posteriors, join_posteriors
 
 SEPARATORS = "+, "
 """What may join names in `model=`; a `+` in a URL arrives as a space."""
 DEFAULT_MODE = "tight"
 
-MEASURED: Mapping[tuple[str, ...], Accuracy] = {
-    ("silero", "firered"): Accuracy(0.949, threshold=0.40, neg_threshold=0.35),
-    ("silero", "firered-stream"): Accuracy(0.945, threshold=0.35, neg_threshold=0.30),
-    ("fsmn", "silero"): Accuracy(0.942, threshold=0.50, neg_threshold=0.45),
-    ("fsmn", "silero", "firered"): Accuracy(0.946, threshold=0.45, neg_threshold=0.40),
-}
-"""Sums of known models, in the catalogue's order."""
 _DURATIONS = {"min_speech_duration_ms": 100, "min_silence_duration_ms": 100, "speech_pad_ms": 20}
 _THRESHOLDS = ("threshold", "neg_threshold")
 
@@ -39,26 +33,22 @@ def split_names(asked: str) -> list[str]:
     return [name for name in re.split(f"[{re.escape(SEPARATORS)}]", asked) if name] or [asked]
 
 
-def accuracy(names: Sequence[str]) -> Accuracy | None:
-    """Of a sum whose defaults were chosen on labelled speech; None where they are the mean of its members'."""
-    return MEASURED.get(tuple(names))
-
-
 def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) -> OptionDefaults:
-    """For each mode the defaults of a sum. `tight`: those of its members in that mode."""
-    measured = accuracy(names)
-    if measured is not None:
-        threshold, neg_threshold = measured.threshold, measured.neg_threshold
-    else:
-        threshold, neg_threshold = (
-            round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS
-        )
+    """For each mode the defaults of a sum. `tight`: those of its members in that mode, whose mean stands in where the
+    sum has not been measured."""
+    accuracy = measured(*names)
+    thresholds = _means(tight) if accuracy is None else accuracy.thresholds
+    threshold = thresholds["threshold"]
     return {
-        "tight": {"threshold": threshold, "neg_threshold": neg_threshold, **_DURATIONS},
+        "tight": {**thresholds, **_DURATIONS},
         # The end-point machine's test is one on a probability of (1 + x) / 2.
         "endpoint": {"speech_noise_thres": round(2 * threshold - 1, 3)},
         "smoothed": {"speech_threshold": threshold},
     }
+
+
+def _means(tight: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {name: round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS}
 
 
 def info_of(members: Sequence[ModelInfo]) -> ModelInfo:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.vad.models.family import Accuracy, DType, KnownModel, ModelSpec, Weights
+from app.vad.models.accuracy import MEASURED, measured
+from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
 from app.vad.models.hub.find import Hub, HubModel, ModelPlace, as_directory, holds_files
 
 if TYPE_CHECKING:
@@ -18,26 +19,14 @@ _HUB_ID = "xukaituo/FireRedVAD"
 _LICENCE = "Apache-2.0"
 _FOLDERS: Mapping[str, str] = {"firered": "VAD", "firered-stream": "Stream-VAD", "firered-aed": "AED"}
 """Where each network lies in the repository."""
-_ACCURACY: Mapping[str, Accuracy] = {
-    "firered": Accuracy(0.930, threshold=0.35, neg_threshold=0.15),
-    "firered-stream": Accuracy(0.930, threshold=0.30, neg_threshold=0.20),
-}
-
-
-def _measured(name: str) -> Mapping[str, float]:
-    """The setting with which the network was most accurate."""
-    accuracy = _ACCURACY[name]
-    return {"threshold": accuracy.threshold, "neg_threshold": accuracy.neg_threshold}
-
-
 _OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # endpoint: a test on (1 + x) / 2, for the threshold that the network's own machine has.
     "firered": {
-        "tight": _measured("firered"),
+        "tight": MEASURED["firered",].thresholds,
         "endpoint": {"speech_noise_thres": -0.2},
     },
     "firered-stream": {
-        "tight": _measured("firered-stream"),
+        "tight": MEASURED["firered-stream",].thresholds,
         "endpoint": {"speech_noise_thres": 0.0},
     },
     "firered-aed": {"tight": {"threshold": 0.4, "neg_threshold": 0.25}, "endpoint": {"speech_noise_thres": -0.2}},
@@ -55,7 +44,7 @@ def _known(name: str, title: str, fingerprint: str, *, live: bool = False, live_
         live=live,
         live_as=live_as,
         autoload=name == "firered",
-        accuracy=_ACCURACY.get(name),
+        accuracy=measured(name),
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.vad.models.family import Accuracy, DType, KnownModel, ModelSpec, Weights
+from app.vad.models.accuracy import MEASURED
+from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
 from app.vad.models.fsmn.config import MODEL_FILES
 from app.vad.models.hub.find import Hub, HubModel, ModelPlace, holds_files
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from app.vad.models.fsmn.scorer import FsmnScorer
 
 _LICENCE = "FunASR model licence"
-_ACCURACY = Accuracy(0.908, threshold=0.7, neg_threshold=0.5)
-_TIGHT = {"threshold": _ACCURACY.threshold, "neg_threshold": _ACCURACY.neg_threshold}
+_ACCURACY = MEASURED["fsmn",]
 
 
 class FsmnFamily:
@@ -64,7 +64,7 @@ class FsmnFamily:
             place=place,
             fingerprint=checkpoint.fingerprint,
             tensors=checkpoint,
-            option_defaults={"endpoint": checkpoint.config.options, "tight": _TIGHT},
+            option_defaults={"endpoint": checkpoint.config.options, "tight": _ACCURACY.thresholds},
             summary=f"{frontend.sample_rate} Hz, {frontend.n_mels} mel bins, {encoder.fsmn_layers} FSMN layers",
         )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.vad.errors import InvalidModel, ModelNotFound
-from app.vad.models.family import Accuracy, DType, KnownModel, ModelSpec, Weights
+from app.vad.models.accuracy import MEASURED
+from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
 from app.vad.models.hub.find import Hub, ModelPlace
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class SileroFamily:
             licence=_LICENCE,
             sample_rate=16_000,
             autoload=True,
-            accuracy=Accuracy(0.941, threshold=0.55, neg_threshold=0.50),
+            accuracy=MEASURED["silero",],
         ),
         KnownModel(
             name="silero-8k", source="silero-vad-8k", title="Silero VAD, 8 kHz", licence=_LICENCE, sample_rate=8_000

@@ -1,0 +1,93 @@
+"""`python -m benchmarks.accuracy FOLDER [--model NAME] [--setting NAME=MODEL,option=value] [--condition white:10]`."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.logs import configure_logging
+from app.vad.errors import InvalidOption, ModelError
+from benchmarks.accuracy.conditions import DEFAULTS, UnknownCondition, parse
+from benchmarks.accuracy.corpus import NoLabelledAudio, read_corpus
+from benchmarks.accuracy.curves import write_curves
+from benchmarks.accuracy.intervals import DRAWS, Drawings
+from benchmarks.accuracy.labels import InvalidLabels
+from benchmarks.accuracy.peers import PEERS
+from benchmarks.accuracy.report import markdown, write_json
+from benchmarks.accuracy.run import Run
+from benchmarks.accuracy.service import Service
+from benchmarks.plan import ROOT, Plan
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge, print the tables and write everything; 2 for what was asked wrongly or cannot be had."""
+    given = _arguments(arguments)
+    try:
+        told = asyncio.run(_judge(given))
+    except (NoLabelledAudio, InvalidLabels, UnknownCondition, InvalidOption, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    given.out.mkdir(parents=True, exist_ok=True)
+    write_json(given.out / "accuracy.json", told)
+    (given.out / "accuracy.md").write_text(markdown(told))
+    curves = write_curves(told, given.out) if told["scores"] else []
+    print(markdown(told))
+    for name, reason in told["about"]["missing"].items():
+        print(f"not judged: {name}: {reason}")
+    print(f"written to {given.out}: accuracy.json, accuracy.md{''.join(f', {path.name}' for path in curves)}")
+    return 0
+
+
+async def _judge(given: argparse.Namespace) -> dict[str, Any]:
+    conditions = [parse(text) for text in given.condition or DEFAULTS]
+    clips = read_corpus(given.folder)
+    run = Run(clips, conditions, Drawings(len(clips), given.drawings))
+    service = await Service.start()
+    try:
+        chosen = dict(_setting(text) for text in given.setting or ())
+        settings = await service.settings(given.model or service.model_names(), chosen)
+        models = list(dict.fromkeys(setting.model for setting in settings))
+        await run.all(service, models, settings, () if given.no_peers else PEERS, Plan(False, 1).peers_python)
+    finally:
+        service.close()
+    return run.document(given.folder)
+
+
+def _setting(text: str) -> tuple[str, tuple[str, dict[str, str]]]:
+    """`NAME=MODEL,option=value,…`."""
+    name, _, rest = text.partition("=")
+    model, *options = rest.split(",")
+    pairs = [option.partition("=") for option in options]
+    return name, (model, {key: value for key, _, value in pairs})
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.accuracy",
+        description="How well this service's detectors, and its peers, find speech in labelled audio.",
+    )
+    parser.add_argument("folder", type=Path, help="audio with labels beside it: .rttm, .TextGrid, .txt, .scv or .mat")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="a model or a sum, in every mode (all at hand); repeatable"
+    )
+    parser.add_argument(
+        "--setting", action="append", metavar="NAME=MODEL,option=value,…",
+        help="judge this, and neither every mode nor presets; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--condition", action="append", metavar="NAME",
+        help=f"clean, telephone, or white, pink or music with dB, as in white:5 ({', '.join(DEFAULTS)}); repeatable",
+    )  # fmt: skip
+    parser.add_argument("--drawings", type=int, default=DRAWS, help=f"of files, for intervals ({DRAWS}; 0: none)")
+    parser.add_argument("--no-peers", action="store_true", help="leave other detectors out")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "artifacts" / "accuracy", help="where files are written (artifacts/accuracy)"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    configure_logging("auto", "error")
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Clips as they are, with noise by level of the speech, and as a telephone carries them.
+
+`white:5` is white noise 5 dB under the speech: the root mean square over the labelled frames of a clip is that much
+above the noise's, which lies under all of it. `pink` falls by 3 dB an octave. `music` is synthetic: chords of plucked
+tones, two a second. `telephone` is 300 to 3400 Hz at 8 kHz in 8 bits of mu-law (ITU-T G.711). Noise is drawn anew for
+each clip, and is the same in every run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from benchmarks.accuracy.corpus import FRAME_SAMPLES, RATE, Clip
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+CLEAN, TELEPHONE = "clean", "telephone"
+DEFAULTS: Sequence[str] = (CLEAN, "white:5", "pink:0", "music:5", TELEPHONE)
+"""Those that this project's defaults were chosen in."""
+_BAND_HZ = (300, 3400)
+_TELEPHONE_RATE = 8_000
+
+
+class UnknownCondition(ValueError):
+    """What is no condition; the message says what there is."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way in which the clips are heard."""
+
+    name: str
+    kind: str
+    decibel: float = 0.0
+    """The speech above the noise, dB."""
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return f"{self.kind} {self.decibel:g} dB" if self.kind in _NOISES else self.kind
+
+    def write(self, clip: Clip, seed: int, folder: Path) -> Path:
+        """The clip as it is heard so: its own file when clean, else one that is written into `folder`."""
+        if self.kind == CLEAN:
+            return clip.path
+        path = folder / f"{seed:04}-{clip.name}.wav"
+        if self.kind == TELEPHONE:
+            soundfile.write(path, _telephone(clip), _TELEPHONE_RATE, subtype="ULAW")
+        else:
+            # Not in 16 bits: noise may lift a loud clip over full scale, and to cut it there would be another noise.
+            soundfile.write(path, _with_noise(clip, self, seed), RATE, subtype="FLOAT")
+        return path
+
+
+def parse(text: str) -> Condition:
+    """`clean`, `telephone`, or a noise and how far the speech is above it. Raises `UnknownCondition`."""
+    kind, _, level = text.partition(":")
+    try:
+        if kind in _NOISES:
+            return Condition(text, kind, float(level))
+        if kind in {CLEAN, TELEPHONE} and not level:
+            return Condition(text, kind)
+    except ValueError:
+        pass
+    raise UnknownCondition(f"{text!r}: there are {CLEAN}, {TELEPHONE}, and NOISE:DB with {', '.join(_NOISES)}")
+
+
+def _with_noise(clip: Clip, condition: Condition, seed: int) -> FloatArray:
+    noise = _NOISES[condition.kind](np.random.default_rng(seed), len(clip.samples))
+    frames = clip.samples[: len(clip.speech) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    # A clip in which nobody speaks is measured as a whole.
+    spoken = frames[clip.speech] if clip.speech.any() else frames
+    level = np.sqrt(np.mean(spoken**2, dtype=np.float64)) * 10 ** (-condition.decibel / 20)
+    return clip.samples + noise / np.sqrt(np.mean(noise**2)) * level
+
+
+def _white(rng: np.random.Generator, count: int) -> FloatArray:
+    return rng.standard_normal(count)
+
+
+def _pink(rng: np.random.Generator, count: int) -> FloatArray:
+    """Power falls with frequency: amplitude with its root."""
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    return np.fft.irfft(spectrum, count)
+
+
+def _music(rng: np.random.Generator, count: int) -> FloatArray:
+    """Three notes of a minor or major chord each half second, with six harmonics, dying away over a second."""
+    out = np.zeros(count)
+    t = np.arange(RATE) / RATE
+    for at in range(0, count, RATE // 2):
+        for semitone in rng.choice([0, 3, 4, 7, 10, 12], 3):
+            hertz = 110 * 2 ** (semitone / 12)
+            tone = sum(np.sin(2 * np.pi * hertz * k * t) / k for k in range(1, 7)) * np.exp(-3 * t)
+            out[at : at + RATE] += tone[: count - at]
+    return out
+
+
+def _telephone(clip: Clip) -> FloatArray:
+    """At 8 kHz; libsndfile codes it."""
+    spectrum = np.fft.rfft(clip.samples)
+    hertz = np.fft.rfftfreq(len(clip.samples), 1 / RATE)
+    spectrum[(hertz < _BAND_HZ[0]) | (hertz > _BAND_HZ[1])] = 0
+    narrow = np.fft.irfft(spectrum, len(clip.samples))
+    return np.clip(soxr.resample(narrow, RATE, _TELEPHONE_RATE), -1, 1)
+
+
+_NOISES: Mapping[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "white": _white,
+    "pink": _pink,
+    "music": _music,
+}

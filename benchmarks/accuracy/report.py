@@ -1,0 +1,125 @@
+"""Figures as JSON and as tables in Markdown. Tables are made of what the JSON holds: a kept run can be told again."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.judging import Scored, Segmented
+
+Document = Mapping[str, Any]
+_NOTHING = "–"
+
+
+def document(about: Document, scored: Sequence[Scored], segmented: Sequence[Segmented]) -> dict[str, Any]:
+    """All of a run. Figures are [value, low, high]; null where there is nothing to count."""
+    return {
+        "about": dict(about),
+        "scores": [_rounded(asdict(row)) for row in scored],
+        "segments": [_rounded(asdict(row)) for row in segmented],
+    }
+
+
+def write_json(path: Path, told: Document) -> None:
+    """A row in a line: two runs can then be compared by their lines."""
+    parts = [f'"about": {json.dumps(told["about"], indent=1, ensure_ascii=False)}']
+    for name in ("scores", "segments"):
+        rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in told[name])
+        parts.append(f'"{name}": [\n{rows}\n]')
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def markdown(told: Document) -> str:
+    """Every table, with its heading."""
+    return "\n\n".join(f"### {title}\n\n{table}" for title, table in tables(told).items()) + "\n"
+
+
+def tables(told: Document) -> dict[str, str]:
+    """By heading, in Markdown: of probabilities, of segments, and in full for each condition."""
+    titles: dict[str, str] = told["about"]["conditions"]
+    found = {
+        "Probabilities: AUC / best frame F1": _scores(told["scores"], titles),
+        "Segments: frame F1 (missed speech / false alarms)": _segments(told["segments"], titles),
+    }
+    for condition, title in titles.items():
+        rows = [row for row in told["segments"] if row["condition"] == condition]
+        found[f"Segments in full: {title}"] = _in_full(rows)
+    return found
+
+
+def _scores(rows: Sequence[Document], titles: Mapping[str, str]) -> str:
+    by = {(row["model"], row["condition"]): f"{_dot(row['auc'])}/{_dot(row['best_f1'])}" for row in rows}
+    body = ([f"`{model}`", *(by[model, each] for each in titles)] for model in dict.fromkeys(m for m, _ in by))
+    return _table(["", *titles.values()], body)
+
+
+def _segments(rows: Sequence[Document], titles: Mapping[str, str]) -> str:
+    by = {(row["setting"], row["condition"]): row for row in rows}
+
+    def line(setting: str) -> list[str]:
+        mine = [by[setting, each] for each in titles]
+        shares = [f"{_dot(r['f1'])} ({_percent(r['miss_rate'])}/{_percent(r['false_alarm_rate'])})" for r in mine]
+        mean = sum(row["f1"][0] or 0.0 for row in mine) / len(mine)
+        return [setting, *shares, _dot([mean])]
+
+    return _table(["", *titles.values(), "mean F1"], map(line, dict.fromkeys(setting for setting, _ in by)))
+
+
+def _in_full(rows: Sequence[Document]) -> str:
+    heads = ["", "F1", "missed %", "false alarms %", "detection error %"]
+    heads += ["starts: median, p95, bias ms; found %", "ends: median, p95, bias ms; found %", "segments, longest"]
+    return _table(heads, map(_full_row, rows))
+
+
+def _full_row(row: Document) -> list[str]:
+    shares = [_with_interval(row[name], 100) for name in ("miss_rate", "false_alarm_rate", "detection_error")]
+    edges = []
+    for kind in ("onset", "offset"):
+        median, p95, bias = (_ms(row[f"{kind}_{name}_ms"]) for name in ("median", "p95", "bias"))
+        edges.append(f"{median}, {p95}, {bias}; {_percent(row[f'{kind}s_found'])}")
+    return [
+        row["setting"], _with_interval(row["f1"], 1), *shares, *edges, f"{row['segments']}, {row['longest_s']:.1f} s",
+    ]  # fmt: skip
+
+
+def _table(heads: Sequence[str], rows: Any) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _dot(figure: Sequence[float | None]) -> str:
+    value = figure[0]
+    return _NOTHING if value is None else f"{value:.3f}".removeprefix("0")
+
+
+def _percent(figure: Sequence[float | None]) -> str:
+    value = figure[0]
+    return _NOTHING if value is None else f"{value:.1%}"
+
+
+def _ms(figure: Sequence[float | None]) -> str:
+    value = figure[0]
+    return _NOTHING if value is None else f"{value:.0f}"
+
+
+def _with_interval(figure: Sequence[float | None], scale: float) -> str:
+    value, low, high = figure
+    digits = 3 if scale == 1 else 1
+    if value is None:
+        return _NOTHING
+    told = f"{scale * value:.{digits}f}"
+    return told if low is None or high is None else f"{told} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Figures as lists, to a tenth of what can be told."""
+    return dict(_flat(row))
+
+
+def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, dict):
+            yield name, [None if each is None else round(each, 4) for each in value.values()]
+        else:
+            yield name, value

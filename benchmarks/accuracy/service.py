@@ -1,0 +1,97 @@
+"""What this service makes of clips: through its own detector, as a file that is sent to it.
+
+A clip is read and scored once for each model; other modes, options and presets are then laid over its kept posteriors,
+as `POST /analyses/{id}` does.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.analyses import Analysis
+from app.audio.input import AudioInput
+from app.config import Settings
+from app.detection import Job
+from app.presets import PRESETS
+from app.registry import installed
+from app.runtime import Runtime, start_runtime
+from app.serving import Model
+from app.vad.segmenters.registry import MODE
+from benchmarks.accuracy.frames import FloatArray, at_middles
+from benchmarks.accuracy.heard import Heard, Setting
+from benchmarks.accuracy.labels import Span
+
+_NAME = "accuracy"
+
+
+class PosteriorsLost(RuntimeError):
+    """A clip so long that its posteriors may not be kept; the message says what to set."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running detector, without a server around it."""
+
+    runtime: Runtime
+
+    @classmethod
+    async def start(cls) -> "Service":
+        """With the settings of the environment, so that models of one's own are judged too (VAD_MODELS)."""
+        return cls(await start_runtime(Settings(), installed()))
+
+    def close(self) -> None:
+        """End its threads."""
+        self.runtime.close()
+
+    def model_names(self) -> list[str]:
+        """Every model at hand, and every sum that the service tells of."""
+        return [line.name for line in self.runtime.models.listed() if line.state != "absent"]
+
+    async def settings(
+        self, models: Sequence[str], given: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ) -> dict[Setting, Mapping[str, Any]]:
+        """What is judged, with its options. `given`: by name, a model and options; without it every mode of each model,
+        and the presets that have one of them."""
+        if given:
+            return {Setting(name, await self._canonical(model)): options for name, (model, options) in given.items()}
+        modes = self.runtime.registry.segmenters.modes
+        names = [await self._canonical(model) for model in models]
+        found: dict[Setting, Mapping[str, Any]] = {
+            Setting(f"{name}, {mode}", name): {MODE: mode} for name in names for mode in modes
+        }
+        return found | {
+            Setting(f"preset {each.name}", each.model): each.values for each in PRESETS if each.model in names
+        }
+
+    async def _canonical(self, name: str) -> str:
+        model = await self.runtime.models.get(name)
+        return model.info.name
+
+    async def hear(
+        self, name: str, clips: Sequence[tuple[Path, int]], settings: Mapping[Setting, Mapping[str, Any]]
+    ) -> list[Heard]:
+        """A model's answers. `clips`: audio files, with their frames of 10 ms; `settings`: those of any model."""
+        model = await self.runtime.models.get(name)
+        mine = {setting.name: options for setting, options in settings.items() if setting.model == model.info.name}
+        return [await self._hear(model, path, frames, mine) for path, frames in clips]
+
+    async def _hear(self, model: Model, path: Path, frames: int, settings: Mapping[str, Mapping[str, Any]]) -> Heard:
+        analysis = await self._analyse(model, path)
+        ((_, posteriors),) = analysis.rows
+        segments = {name: list(_segments(analysis, options)) for name, options in settings.items()}
+        speech: FloatArray = posteriors.speech
+        return Heard(at_middles(speech, model.grid.frame_ms, frames), segments)
+
+    async def _analyse(self, model: Model, path: Path) -> Analysis:
+        job = Job(AudioInput(path), path.name, _NAME, model, model.segmentation({}), keep_for=_NAME)
+        analysis = (await self.runtime.detector.run(job)).analysis()
+        if analysis is None:
+            raise PosteriorsLost(f"{path.name} is too long for its posteriors to be kept; set VAD_ANALYSES_MB higher")
+        return analysis
+
+
+def _segments(analysis: Analysis, options: Mapping[str, Any]) -> Iterator[Span]:
+    report = analysis.segment(analysis.model.segmentation(options), _NAME, _NAME)
+    (channel,) = report.channels
+    return ((each.start_ms / 1000, each.end_ms / 1000) for each in channel.segments if each.is_speech)
