@@ -67,6 +67,14 @@ test-quick: install ## run those that take no time, for the inner loop
 test-full: install page ## run what test leaves out: browser, storms, peers, Ray and S3, nginx, promtool
 	@$(BIN)/pytest -m full $(ARGS)
 
+.PHONY: coverage
+coverage: install ## run make test and tell how much of app/ it ran (artifacts/coverage; ARGS="tests/vad")
+	@$(PYTEST) -m "not full" --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+
+.PHONY: golden
+golden: ## make the reference data that tests use, in artifacts/golden: 2 GB, or ARGS="--audio DIR --models DIR" offline
+	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tools/make_golden.py $(ARGS)
+
 .PHONY: check
 check: install ## lint, formatting, types, import direction
 	@$(BIN)/ruff check .
@@ -89,8 +97,15 @@ bench: install ## measure beside the peers, an hour (ARGS="--quick", "--only wav
 bench-peers: ## build the peers' environment in .peers (about 2 GB)
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) sh benchmarks/peers/setup.sh .peers
 
+.PHONY: accuracy
+accuracy: install ## measure accuracy on labelled audio (DATA=FOLDER, ARGS="--model silero --condition white:10")
+	@[ -n "$(DATA)" ] || { echo "name a folder of audio with labels: make accuracy DATA=FOLDER (docs/accuracy.md)"; exit 2; }
+	@$(BIN)/python -c 'import matplotlib, praatio, scipy, sklearn' 2>/dev/null \
+	|| $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[accuracy]'
+	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" $(ARGS)
+
 .PHONY: docs
-docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data)
+docs: install ## make docs/api.md and the tables of other pages (needs the reference data)
 	@$(BIN)/python docs/make_docs.py
 
 .PHONY: soak

@@ -1,8 +1,8 @@
 """THE list of presets: model, mode and options for a purpose, in one table, each number with its reason.
 
 What was measured was measured on ten labelled clips of conversation, 96 s: clean, with white noise at 5 dB, pink noise
-at 0 dB and music at 5 dB, and in a telephone's band with its coding (`python -m benchmarks.presets`, docs/chunks.md).
-F1 is that of frames; differences under 0.005 are noise. Thresholds are the models' own (docs/models.md), and
+at 0 dB and music at 5 dB, and in a telephone's band with its coding (`python -m benchmarks.accuracy`, docs/chunks.md).
+F1 is that of frames; differences under 0.005 are noise. Thresholds are the models' own (docs/accuracy.md), and
 are not set here: a preset has to make sense with whatever model answers.
 
 A preset stands under what a request sets itself. Its options apply where the mode in force has them, its chunks where
@@ -47,7 +47,7 @@ _PAIR, _CAUSAL_PAIR = "silero+firered", "silero+firered-stream"
 _PAIR_REASON = "Of all models and sums the best with noise and music, and level with the best in clean speech: mean F1 "
 _PAIR_REASON += "0.921 over the four, silero+firered-stream 0.916, fsmn 0.869."
 _CAUSAL_REASON = (
-    "The one pair that hears as well by telephone (F1 0.909; silero+firered 0.868, fsmn 0.876), and it follows "
+    "The one pair that hears as well by telephone (F1 0.909; silero+firered 0.869, fsmn 0.878), and it follows "
 )
 _CAUSAL_REASON += "live streams: there and in files it gives the same."
 
@@ -62,7 +62,7 @@ PRESETS: Sequence[Preset] = (
         {
             "model": _CAUSAL_REASON
             + " Missed speech: 0.3% clean, 4.7% in pink noise, 2.8% by telephone; silero+firered "
-            "0.2, 7.5 and 10.0%.",
+            "0.2, 7.5 and 10.8%.",
             "mode": "Segments that end where speech does leave the choice of places to cut to the chunks.",
             "min_silence_duration_ms": "Shorter pauses lie within a phrase; a recogniser does better with all of it.",
             "speech_pad_ms": "Missed speech in clean clips: 0.9% at 100 ms, 0.3% at 200; 300 adds silence alone.",
@@ -101,7 +101,7 @@ PRESETS: Sequence[Preset] = (
             "model": _CAUSAL_REASON + " It looks at nothing to come. Missed speech 1.4% clean, where fsmn misses 9.3%.",
             "mode": "An end is known as soon as the silence has lasted, a start after 100 ms of speech.",
             "min_silence_duration_ms": "Ends are told 0.4 s after the voice: shorter cuts commands apart at pauses for "
-            "thought, and 300 ms is no more accurate (F1 0.899, 0.896 at 400).",
+            "thought, and 300 ms is no more accurate (F1 0.900, 0.897 at 400).",
             "speech_pad_ms": "Keeps the first sound of a word; two pads are less than the silence waited for.",
             "max_speech_duration_s": "No command is longer.",
         },
@@ -114,12 +114,12 @@ PRESETS: Sequence[Preset] = (
         "tight",
         {"min_silence_duration_ms": 300, "speech_pad_ms": 100},
         {
-            "model": "F1 by telephone 0.909; fsmn+silero 0.903, silero-8k 0.900, silero 0.888, fsmn 0.876, and firered "
-            "alone 0.304: it takes the missing upper band for silence.",
+            "model": "F1 by telephone 0.909; fsmn+silero 0.902, silero-8k 0.900, silero 0.889, fsmn 0.878, and firered "
+            "alone 0.316: it takes the missing upper band for silence.",
             "mode": "Two people take turns quickly: segments have to end where a voice does.",
             "min_silence_duration_ms": "Keeps a phrase together through the coding's gaps.",
             "speech_pad_ms": "First and last sounds above 3.4 kHz are cut off by the band: missed 4.2%, 5.2% at 50 ms, "
-            "7.3% at 20.",
+            "6.1% at 20.",
         },
     ),
     Preset(

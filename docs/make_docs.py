@@ -1,4 +1,4 @@
-"""Makes docs/api.md and the tables of docs/options.md from a running service, so that neither can go stale.
+"""Makes docs/api.md and the tables of other pages from a running service, its lists and kept results: none goes stale.
 
     python docs/make_docs.py            write them
     python docs/make_docs.py --check    exit 1 when they are not what would be written
@@ -24,11 +24,14 @@ sys.path.insert(0, str(ROOT))
 
 from app.audio.containers import CODINGS, CONTAINERS  # noqa: E402
 from app.audio.pcm import ENCODINGS  # noqa: E402
+from app.vad.models.accuracy import MEASURED  # noqa: E402
 from app.warnings import MEANINGS  # noqa: E402
+from benchmarks.accuracy import report  # noqa: E402
 from tests.server import RunningServer, local_server  # noqa: E402
 from tools.reference_data import reference_folder  # noqa: E402
 
 REFERENCE = reference_folder()
+RESULTS = ROOT / "benchmarks" / "results"
 SETTINGS = {"MODELSCOPE_CACHE": str(REFERENCE / "modelscope"), "VAD_MODELS": "silero"}
 _SHOWN_LINES, _SHOWN_WIDTH = 14, 110
 _VOLATILE = [
@@ -275,7 +278,34 @@ def audio_page() -> str:
         "codings": codings,
         "raw": raw,
     }
-    text = (DOCS / "audio.md").read_text()
+    return _with_blocks("audio.md", made)
+
+
+def accuracy_pages() -> dict[str, str]:
+    """docs/accuracy.md, and the presets of docs/chunks.md, with their tables made anew from what was kept of a run."""
+    told = json.loads((RESULTS / "accuracy.json").read_text())
+    best = max(accuracy.frame_f1 for accuracy in MEASURED.values())
+    measured = [
+        f"| `{'+'.join(names)}` | {f'**{each.frame_f1:.3f}**' if each.frame_f1 == best else f'{each.frame_f1:.3f}'} "
+        f"| {each.threshold:.2f} / {each.neg_threshold:.2f} |"
+        for names, each in MEASURED.items()
+    ]
+    made = {
+        "measured": "\n".join(
+            ["| model | mean frame F1 | `threshold` / `neg_threshold` |", "| --- | ---: | --- |", *measured]
+        ),
+        "probabilities": report.probabilities(told),
+        "segments": report.segments(told),
+        "clean": report.in_full(told, "clean"),
+        "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),
+    }
+    presets = {"presets": report.segments(told, "preset ")}
+    return {"accuracy.md": _with_blocks("accuracy.md", made), "chunks.md": _with_blocks("chunks.md", presets)}
+
+
+def _with_blocks(page: str, made: dict[str, str]) -> str:
+    """A page with what stands between `<!-- name -->` and `<!-- /name -->` made anew."""
+    text = (DOCS / page).read_text()
     for name, content in made.items():
         block = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
         text = re.sub(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _, block=block: block, text, flags=re.DOTALL)
@@ -285,7 +315,12 @@ def audio_page() -> str:
 def made_pages() -> dict[str, str]:
     """Every page that is made, by its name, as it should be."""
     with tempfile.TemporaryDirectory() as folder, local_server("fsmn", Path(folder), SETTINGS) as server:
-        return {"api.md": api_page(server), "options.md": options_page(server), "audio.md": audio_page()}
+        return {
+            "api.md": api_page(server),
+            "options.md": options_page(server),
+            "audio.md": audio_page(),
+            **accuracy_pages(),
+        }
 
 
 def stale_pages() -> list[str]:

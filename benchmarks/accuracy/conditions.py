@@ -41,7 +41,7 @@ class Condition:
     @property
     def title(self) -> str:
         """For tables."""
-        return f"{self.kind} {self.decibel:g} dB" if self.kind in _NOISES else self.kind
+        return f"{self.kind} {self.decibel:g} dB" if self.kind in NOISES else self.kind
 
     def write(self, clip: Clip, seed: int, folder: Path) -> Path:
         """The clip as it is heard so: its own file when clean, else one that is written into `folder`."""
@@ -60,17 +60,17 @@ def parse(text: str) -> Condition:
     """`clean`, `telephone`, or a noise and how far the speech is above it. Raises `UnknownCondition`."""
     kind, _, level = text.partition(":")
     try:
-        if kind in _NOISES:
+        if kind in NOISES:
             return Condition(text, kind, float(level))
         if kind in {CLEAN, TELEPHONE} and not level:
             return Condition(text, kind)
     except ValueError:
         pass
-    raise UnknownCondition(f"{text!r}: there are {CLEAN}, {TELEPHONE}, and NOISE:DB with {', '.join(_NOISES)}")
+    raise UnknownCondition(f"{text!r}: there are {CLEAN}, {TELEPHONE}, and NOISE:DB with {', '.join(NOISES)}")
 
 
 def _with_noise(clip: Clip, condition: Condition, seed: int) -> FloatArray:
-    noise = _NOISES[condition.kind](np.random.default_rng(seed), len(clip.samples))
+    noise = NOISES[condition.kind](np.random.default_rng(seed), len(clip.samples))
     frames = clip.samples[: len(clip.speech) * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     # A clip in which nobody speaks is measured as a whole.
     spoken = frames[clip.speech] if clip.speech.any() else frames
@@ -110,7 +110,7 @@ def _telephone(clip: Clip) -> FloatArray:
     return np.clip(soxr.resample(narrow, RATE, _TELEPHONE_RATE), -1, 1)
 
 
-_NOISES: Mapping[str, Callable[[np.random.Generator, int], FloatArray]] = {
+NOISES: Mapping[str, Callable[[np.random.Generator, int], FloatArray]] = {
     "white": _white,
     "pink": _pink,
     "music": _music,

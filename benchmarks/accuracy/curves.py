@@ -18,7 +18,11 @@ _DET_LIMITS = (0.005, 0.7)
 # Below the least rate that a set this small can tell, where a DET curve would run to minus infinity.
 _LEAST_RATE = 1e-4
 # Fixed, so that the same figures give the same bytes; and words stay words, which any reader's font can draw.
-_STYLE = {"svg.hashsalt": "accuracy", "svg.fonttype": "none", "font.size": 9, "lines.linewidth": 1.1}
+_STYLE = {
+    "svg.hashsalt": "accuracy", "svg.fonttype": "none", "font.size": 9, "lines.linewidth": 1.1,
+    # Ten colours that can be told apart, then the same dashed.
+    "axes.prop_cycle": mpl.cycler(linestyle=["-", "--", ":"]) * mpl.cycler(color=mpl.colormaps["tab10"].colors),
+}  # fmt: skip
 
 
 def write_curves(told: Document, folder: Path) -> list[Path]:

@@ -4,15 +4,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.accuracy.judging import Scored, Segmented
+if TYPE_CHECKING:
+    from benchmarks.accuracy.judging import Scored, Segmented  # tables are made without what judging needs
 
 Document = Mapping[str, Any]
 _NOTHING = "–"
 
 
-def document(about: Document, scored: Sequence[Scored], segmented: Sequence[Segmented]) -> dict[str, Any]:
+def document(about: Document, scored: "Sequence[Scored]", segmented: "Sequence[Segmented]") -> dict[str, Any]:
     """All of a run. Figures are [value, low, high]; null where there is nothing to count."""
     return {
         "about": dict(about),
@@ -38,24 +39,25 @@ def markdown(told: Document) -> str:
 def tables(told: Document) -> dict[str, str]:
     """By heading, in Markdown: of probabilities, of segments, and in full for each condition."""
     titles: dict[str, str] = told["about"]["conditions"]
-    found = {
-        "Probabilities: AUC / best frame F1": _scores(told["scores"], titles),
-        "Segments: frame F1 (missed speech / false alarms)": _segments(told["segments"], titles),
+    return {
+        "Probabilities: AUC / best frame F1": probabilities(told),
+        "Segments: frame F1 (missed speech / false alarms)": segments(told),
+        **{f"Segments in full: {title}": in_full(told, condition) for condition, title in titles.items()},
     }
-    for condition, title in titles.items():
-        rows = [row for row in told["segments"] if row["condition"] == condition]
-        found[f"Segments in full: {title}"] = _in_full(rows)
-    return found
 
 
-def _scores(rows: Sequence[Document], titles: Mapping[str, str]) -> str:
+def probabilities(told: Document) -> str:
+    """AUC and best frame F1 of each model in each condition."""
+    titles, rows = told["about"]["conditions"], told["scores"]
     by = {(row["model"], row["condition"]): f"{_dot(row['auc'])}/{_dot(row['best_f1'])}" for row in rows}
     body = ([f"`{model}`", *(by[model, each] for each in titles)] for model in dict.fromkeys(m for m, _ in by))
     return _table(["", *titles.values()], body)
 
 
-def _segments(rows: Sequence[Document], titles: Mapping[str, str]) -> str:
-    by = {(row["setting"], row["condition"]): row for row in rows}
+def segments(told: Document, prefix: str = "") -> str:
+    """F1, missed speech and false alarms of each setting in each condition. `prefix`: of those whose names begin so."""
+    titles = told["about"]["conditions"]
+    by = {(row["setting"], row["condition"]): row for row in told["segments"] if row["setting"].startswith(prefix)}
 
     def line(setting: str) -> list[str]:
         mine = [by[setting, each] for each in titles]
@@ -66,10 +68,20 @@ def _segments(rows: Sequence[Document], titles: Mapping[str, str]) -> str:
     return _table(["", *titles.values(), "mean F1"], map(line, dict.fromkeys(setting for setting, _ in by)))
 
 
-def _in_full(rows: Sequence[Document]) -> str:
+def in_full(told: Document, condition: str) -> str:
+    """Everything that was counted of each setting in one condition."""
+    rows = [row for row in told["segments"] if row["condition"] == condition]
     heads = ["", "F1", "missed %", "false alarms %", "detection error %"]
     heads += ["starts: median, p95, bias ms; found %", "ends: median, p95, bias ms; found %", "segments, longest"]
     return _table(heads, map(_full_row, rows))
+
+
+def shares(by_model: Mapping[str, Mapping[str, float]]) -> str:
+    """Of sounds without speech, how much each model took for speech (`benchmarks.accuracy.sounds`)."""
+    sounds = list(dict.fromkeys(sound for by in by_model.values() for sound in by))
+    return _table(
+        ["", *sounds], ([f"`{model}`", *(f"{by[each]:.0%}" for each in sounds)] for model, by in by_model.items())
+    )
 
 
 def _full_row(row: Document) -> list[str]:
