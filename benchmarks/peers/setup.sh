@@ -20,8 +20,8 @@ for lib in "$dir"/lib/python3*/site-packages/torchaudio/lib; do
   mkdir -p "$lib.aside"
   find "$lib" -mindepth 1 -maxdepth 1 -exec mv -f {} "$lib.aside"/ \;
 done
-# The original has to be compiled; the other is the same code as binary wheels.
 # Detectors whose accuracy is measured beside ours. TEN VAD's library wants the system's libc++.so.1 (Debian: libc++1).
 pip ten-vad==1.0.6.9 earshot==1.2.2 || echo "TEN VAD and earshot could not be installed; the accuracy harness will say so"
+# The original has to be compiled; the other is the same code as binary wheels.
 pip webrtcvad-wheels || pip webrtcvad || echo "webrtcvad could not be installed; the benchmarks will say that it is missing"
 "$dir/bin/python" -c 'import funasr, funasr_onnx, silero_vad; print("the peers are ready")'
