@@ -44,5 +44,6 @@ class Peer:
         return Heard(at_middles(answer["scores"], step_ms, count), {self.setting.name: spans})
 
 
-PEERS = (Peer("webrtcvad", "webrtc"), Peer("TEN VAD", "ten"), Peer("earshot", "earshot"))
-"""FunASR, FireRedVAD and Silero VAD are not among them: this service's models give what their packages give."""
+PEERS = (Peer("webrtcvad", "webrtc"), Peer("TEN VAD", "ten"), Peer("earshot", "earshot"), Peer("pyannote", "pyannote"))
+"""pyannote is judged where PYANNOTE_MODEL names one of its networks. FunASR, FireRedVAD and Silero VAD are not among
+them: this service's models give what their packages give."""

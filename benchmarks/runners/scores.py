@@ -1,12 +1,14 @@
 """A detector's probabilities, frame after frame, by its own package, which the peers' environment has.
 
-usage: scores.py webrtc|ten|earshot FILES.json FOLDER    FILES.json lists audio files; FOLDER gets 0.npz, 1.npz, …:
+usage: scores.py webrtc|ten|earshot|pyannote FILES.json FOLDER    FILES.json lists audio files; FOLDER gets 0.npz, …:
 `scores`, from 0 to 1, and `speech`, what the package itself calls speech. One JSON line tells the frames' distance.
 """
 
 import ctypes
 import json
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,33 @@ def earshot() -> tuple[int, Hear]:
     return 16, hear
 
 
+def pyannote() -> tuple[int, Hear]:
+    """A segmentation network of pyannote.audio, which PYANNOTE_MODEL names: a checkpoint or a directory. The likeliest
+    speaker's probability, at the network's frame whose middle is nearest; it decides at 0.5."""
+    model = os.environ.get("PYANNOTE_MODEL")
+    if not model:
+        raise ImportError("PYANNOTE_MODEL names no network of pyannote.audio")
+    warnings.simplefilter("ignore")  # it warns of torchcodec, which only its own reading of files needs
+    import torch
+    from pyannote.audio import Inference, Model
+
+    infer = Inference(Model.from_pretrained(model), pre_aggregation_hook=lambda scores: scores.max(-1, keepdims=True))
+
+    def hear(samples: np.ndarray) -> Frames:
+        waveform = torch.from_numpy(samples.astype(np.float32) / 32768)[None]
+        found = infer({"waveform": waveform, "sample_rate": RATE})
+        window, values = found.sliding_window, found.data[:, 0]
+        middles = np.arange(len(samples) // 160) / 100 + 0.005
+        places = np.round((middles - window.start - window.duration / 2) / window.step).astype(int)
+        scores = values[places.clip(0, len(values) - 1)]
+        return scores, scores >= 0.5
+
+    return 10, hear
+
+
+VARIANTS = {"webrtc": webrtc, "ten": ten, "earshot": earshot, "pyannote": pyannote}
+
+
 def _frames(samples: np.ndarray, size: int) -> np.ndarray:
     """Whole ones; what is left at the end is filled up with silence."""
     return np.pad(samples, (0, -len(samples) % size)).reshape(-1, size)
@@ -78,7 +107,7 @@ def main() -> None:
     """One package, all files."""
     variant, files, folder = sys.argv[1:]
     try:
-        step_ms, hear = {"webrtc": webrtc, "ten": ten, "earshot": earshot}[variant]()
+        step_ms, hear = VARIANTS[variant]()
     except (ImportError, OSError) as error:  # the package, or a library of the system that it is built on
         print(json.dumps({"missing": f"{error} (make bench-peers)"}))
         return
