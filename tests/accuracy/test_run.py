@@ -16,6 +16,9 @@ for package in ("sklearn", "scipy", "matplotlib", "praatio"):
     pytest.importorskip(package, reason="the extra `accuracy` is not installed")
 
 from benchmarks.accuracy.__main__ import main  # noqa: E402
+from benchmarks.accuracy.peers import PEERS, Peer  # noqa: E402
+from benchmarks.plan import Plan  # noqa: E402
+from benchmarks.process import Missing  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 _TIGHT = "close=fsmn,mode=tight,threshold=0.5,min_speech_duration_ms=0,min_silence_duration_ms=0,speech_pad_ms=0"
@@ -119,3 +122,29 @@ def test_what_is_asked_wrongly(
     assert main(command(tmp_path, tmp_path / "out", *(each.format(small_service) for each in arguments))) == 2
     assert complaint in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_peers_that_are_not_here_are_told(
+    small_service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAD_PEERS", str(tmp_path / "nowhere"))
+    write_clip(tmp_path, "one")
+    arguments = ["--condition", "clean", "--setting", f"a={small_service}", "--out", str(tmp_path / "out")]
+    assert main([str(tmp_path), *arguments]) == 0
+    missing = json.loads((tmp_path / "out" / "accuracy.json").read_text())["about"]["missing"]
+    assert set(missing) == {peer.name for peer in PEERS}
+    assert "not judged: TEN VAD: its environment is not here (make bench-peers)" in capsys.readouterr().out
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_a_peer_answers_for_every_frame(peer: Peer, tmp_path: Path) -> None:
+    path = write_clip(tmp_path, "one")
+    try:
+        (heard,) = peer.hear(Plan(quick=True, repeat=1).peers_python, [(path, 800)], tmp_path)
+    except Missing as error:
+        pytest.skip(f"{peer.name}: {error}")
+    assert len(heard.scores) == 800
+    assert ((heard.scores >= 0) & (heard.scores <= 1)).all()
+    for start, end in heard.segments[peer.setting.name]:
+        assert 0 <= start < end <= 8.02, "frames of 16 ms may reach past the end"
