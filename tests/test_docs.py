@@ -46,6 +46,13 @@ def test_the_list_of_what_is_read_is_the_codes_own(monkeypatch: pytest.MonkeyPat
     assert importlib.import_module("make_docs").audio_page() == (ROOT / "docs/audio.md").read_text(), "run make docs"
 
 
+def test_figures_of_accuracy_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    for page, text in importlib.import_module("make_docs").accuracy_pages().items():
+        assert text == (ROOT / "docs" / page).read_text(), "run make docs"
+        assert "<!-- /" in text
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
 def test_the_readmes_name_what_is_read(page: str) -> None:
     sentence = (ROOT / page).read_text().partition("WAV")[2].partition("docs/audio.md")[0]
