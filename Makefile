@@ -59,6 +59,10 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")
 	@$(PYTEST) -m "not full" $(ARGS)
 
+.PHONY: node-clients
+node-clients: ## install what some tests of live streams run with node (openai, @asyncapi/parser); without it they skip
+	@npm --prefix tests/node ci --silent --no-audit --no-fund --ignore-scripts
+
 .PHONY: test-quick
 test-quick: install ## run those that take no time, for the inner loop
 	@$(PYTEST) -m "not full and not slow" $(ARGS)

@@ -2,18 +2,18 @@
 
 No socket, no clock, no callbacks, no threads. Whoever holds it
 
-- hands it what the client sends (`receive_audio`, `receive_command`),
+- hands it what the client sends (`receive_audio`, `receive_command`, `receive_options`, `receive_clear`),
 - asks for work (`next_block`), has it scored, and brings back what scoring gave (`commit`), of which at most one piece
   is under way while more may be received,
 - and fetches messages (`next_message`, `message_sent`) until it has `ended` and there are none left.
 
 What a session holds is bounded: chunks that wait by `buffer_s` and `INBOX_LIMIT` (`is_full` then, and its client has to
-wait), messages that wait by `OUTBOX_LIMIT`. Only the list of segments grows, by some hundred bytes for each. The last
-messages are kept for a client that comes back.
+wait), messages by `app.live.outbox`, samples for a client that wants them back by `app.live.recording`. Only the list
+of segments grows, by some hundred bytes for each.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,26 +25,27 @@ from app.audio.sniff import container_for_certain
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
-from app.live.messages import PROTOCOLS, Json, encode
-from app.live.parameters import StreamParameters
+from app.live.hints import Hint, Hints
+from app.live.messages import PROTOCOLS, Json, Messages, Protocols
+from app.live.outbox import Outbox
+from app.live.parameters import CONTAINERS, StreamParameters
 from app.live.pcm import PcmReader
+from app.live.recording import Recording
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.grid import Grid
-from app.vad.posteriors import FloatArray, Posteriors
+from app.vad.posteriors import FloatArray, Posteriors, adjust
 from app.vad.segment import Event, Segment, SpeechStart
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import Stream
 from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
+Resolve = Callable[[Mapping[str, Any]], Segmentation]
+"""From the options that a client has set to those in force. Raises `InvalidOption`."""
 
 INBOX_LIMIT = 1_000
 """Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
-OUTBOX_LIMIT = 1_000
-"""Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
-HISTORY = 256
-"""Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
 _TAKE_S = 5.0
 """Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
 _BACKLOG_S = 1.0
@@ -57,9 +58,24 @@ class PendingBlock:
     """Blocks to be scored, one of each of the model's members, and what follows them."""
 
     blocks: list[Block[Any] | None]
-    command: Command | None
+    command: Literal["flush", "end"] | None
     received: list[float]
     """The receiver's clock at each chunk in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Options that come into force where they stand among the chunks."""
+
+    segmentation: Segmentation
+    note: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """The utterance under way is dropped where this stands among the chunks; with `starts_over` everything is."""
+
+    starts_over: bool
 
 
 class LiveSession:
@@ -74,27 +90,33 @@ class LiveSession:
         *,
         buffer_s: float,
         warnings: Sequence[AnswerWarning] = (),
+        asked: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        say: Protocols | None = None,
     ) -> None:
-        """`warnings`: what is to be told of how the stream was opened."""
-        self.segmentation, self.stream = segmentation, stream
+        """`warnings`: what is to be told of how the stream was opened. `asked`: the options that the client set, from
+        which `resolve` made the segmentation; without it options cannot change. `say`: how events are told; without it
+        as the parameters have it."""
+        self.segmentation, self.stream, self.parameters = segmentation, stream, parameters
         self.ended: str | None = None
         """Why the stream is over: `done`, or an error's code. Messages may still wait then."""
         self.degraded = False
         """Whether the CPU had to stand in for the device."""
         self._given_warnings, self._levels, self._bandwidth = tuple(warnings), Levels(), Bandwidth(grid.sample_rate)
-        self._say = PROTOCOLS[parameters.protocol]
+        self._say = say or PROTOCOLS[parameters.protocol]
+        self._asked, self._resolve = dict(asked or {}), resolve
         self._grid, self._buffer_s = grid, buffer_s
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
-        self._inbox: deque[tuple[float, bytes] | Command] = deque()
-        self._outbox: deque[str] = deque()
+        self._hints = Hints(parameters.confirm_ms, parameters.maybe_end_ms, grid.frame_ms) if parameters.hints else None
+        self._recording = Recording(grid.sample_rate) if parameters.audio else None
+        self._inbox: deque[tuple[float, bytes] | Literal["flush", "end"] | _Change | _Drop] = deque()
+        self._outbox = Outbox(keeps=self.resumable)
         self._waiting_bytes = 0
         self._fed_bytes = 0
         self._received: list[float] = []
         self._base_ms = 0
         self._scored_frames = 0
         self._segments: list[Segment] = []
-        self._history: deque[str] = deque(maxlen=HISTORY)
-        self._seq = 0
         self._chunks = 0
         self._expect(parameters)
 
@@ -108,14 +130,16 @@ class LiveSession:
 
     # ---- from the client
 
-    def use_sample_rate(self, hertz: object) -> None:
-        """Another rate than the handshake's, told before the first chunk. Raises `InvalidOption`."""
-        if hertz == self.parameters.sample_rate:
+    def use_form(self, **form: object) -> None:
+        """Another `sample_rate`, `encoding` or number of `channels` than the handshake's, told before the first chunk.
+        Raises `InvalidOption`."""
+        before = self.parameters.model_dump(exclude_none=True)
+        changed = {name: value for name, value in form.items() if before.get(name) != value}
+        if not changed:
             return
         if self._chunks:
-            raise InvalidOption("sample_rate", "cannot change once chunks have come")
-        given = {**self.parameters.model_dump(exclude_none=True), "sample_rate": hertz}
-        self._expect(StreamParameters.parse(given)[0])
+            raise InvalidOption(next(iter(changed)), "cannot change once chunks have come")
+        self._expect(StreamParameters.parse({**before, **changed})[0])
 
     @property
     def is_full(self) -> bool:
@@ -145,12 +169,7 @@ class LiveSession:
     def receive_audio(self, chunk: bytes, now: float) -> None:
         """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
         self._chunks += 1
-        if self._chunks == 1 and (container := container_for_certain(chunk)) is not None:
-            self.fail(
-                UnsupportedAudio.code,
-                f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
-                "decode it, or send the whole file to POST /vad",
-            )
+        if self._chunks == 1 and self._is_file(chunk):
             return
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
@@ -162,7 +181,38 @@ class LiveSession:
         if command == "reset":
             self._pcm.drop_rest()
             self._fed_bytes = 0
-        self._inbox.append(command)
+            self._inbox.append(_Drop(starts_over=True))
+        else:
+            self._inbox.append(command)
+
+    def receive_clear(self) -> None:
+        """Drop the utterance under way without a word, and go on; time goes on, too."""
+        self._pcm.drop_rest()
+        self._inbox.append(_Drop(starts_over=False))
+
+    def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
+        """Set options, None setting one back to its default, for every frame that is scored after the chunks that came
+        before. `note`: handed to the protocol when they come into force. Raises `InvalidOption`; nothing has changed
+        then."""
+        if self._resolve is None:
+            raise InvalidOption(next(iter(given), "options"), "was settled when the stream was opened")
+        mine = next((name for name in given if name in StreamParameters.model_fields), None)
+        if mine is not None:
+            raise InvalidOption(mine, "was settled when the stream was opened; begin a new one")
+        merged = {**self._asked, **given}
+        asked = {name: value for name, value in merged.items() if value is not None}
+        segmentation = self._resolve(asked)
+        for name in ("mode", "merge_gap_ms"):
+            if segmentation.document()[name] != self.segmentation.document()[name]:
+                raise InvalidOption(name, "cannot change while a stream goes on; begin a new one")
+        adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # on trial: whether it can change at all
+        self._asked = asked
+        self._inbox.append(_Change(segmentation, note))
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a client that loses its connection may come back to this session."""
+        return self._say.numbered and self.parameters.container is None
 
     # ---- to be scored
 
@@ -174,8 +224,11 @@ class LiveSession:
                 blocks, command = self.stream.cut_blocks(self._read_chunks()), None
             else:
                 self._inbox.popleft()
-                if head == "reset":
-                    self._reset()
+                if isinstance(head, _Change):
+                    self._change(head)
+                    continue
+                if isinstance(head, _Drop):
+                    self._drop_utterance(starts_over=head.starts_over)
                     continue
                 command = head
                 blocks = self.stream.cut_blocks(self._pcm.flush(), final=True)
@@ -192,7 +245,8 @@ class LiveSession:
         if self.parameters.probabilities:
             self._tell_probabilities(heard, final=final)
         self._scored_frames += len(heard)
-        for event in events:
+        hinted = events if self._hints is None else self._hints.accept(heard.speech, events, self.segmentation.options)
+        for event in hinted:
             self._tell(event, final=final)
         self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
         if pending.command == "flush":
@@ -215,38 +269,34 @@ class LiveSession:
 
     def next_message(self) -> str | None:
         """The oldest message that has not been sent."""
-        return self._outbox[0] if self._outbox else None
+        return self._outbox.next_message()
 
     def message_sent(self) -> None:
         """It has: what could not be sent is kept for a client that comes back."""
-        self._outbox.popleft()
+        self._outbox.message_sent()
 
     def say(self, message: Json) -> None:
         """A message outside the stream's own, which is not kept."""
-        if message is not None:
-            self._post(encode(message))
+        self._outbox.say(message)
+        self._notice_slow_reader()
 
     def fail(self, code: str, detail: str) -> None:
         """Say what is wrong and end the stream."""
         if self.ended is None:
             self.ended = code
-            self.say({"type": "error", "code": code, "detail": detail})
+            for message in self._say.error(code, detail):
+                self.say(message)
 
     @property
     def last_seq(self) -> int:
         """Number of the newest message."""
-        return self._seq
+        return self._outbox.last_seq
 
     def replay(self, after: int | None) -> bool:
         """Say again what a client that comes back has missed: the messages after number `after`, or, without one,
         those that were never handed to its socket. False when they are no longer kept."""
         self._pcm.drop_rest()
-        if after is not None:
-            missed = max(0, self._seq - after)
-            if missed > len(self._history):
-                return False
-            self._outbox = deque(list(self._history)[len(self._history) - missed :])
-        return True
+        return self._outbox.replay(after)
 
     def _read_chunks(self) -> FloatArray:
         """Samples of the chunks at the head of the inbox, up to a second of audio."""
@@ -265,20 +315,28 @@ class LiveSession:
             self._received.append(received)
             taken.append(samples)
         whole = taken[0] if len(taken) == 1 else np.concatenate(taken)
+        if self._recording is not None:
+            self._recording.add(whole)
         if len(whole):
             self._levels.add(whole, max(float(whole.max()), -float(whole.min())))
             self._bandwidth.add(whole)
         return whole
 
-    def _tell(self, event: Event, *, final: bool) -> None:
+    def _tell(self, event: Event | Hint, *, final: bool) -> None:
         at_ms = self._arrivals.received_ms if final else self._arrivals.known_at_ms(event.at_ms)
+        base_ms, recording = self._base_ms, self._recording
         if isinstance(event, SpeechStart):
-            self._emit(self._say.start(self._base_ms + event.start_ms, at_ms))
-            return
-        segment = event.segment
-        moved = replace(segment, start_ms=self._base_ms + segment.start_ms, end_ms=self._base_ms + segment.end_ms)
-        self._segments.append(moved)
-        self._emit(self._say.end(moved, at_ms))
+            if recording is not None:
+                recording.open(event.start_ms)
+            self._emit(self._say.start(base_ms + event.start_ms, at_ms))
+        elif isinstance(event, Hint):
+            self._emit(self._say.hint(event.moved(base_ms), at_ms))
+        else:
+            segment = event.segment
+            audio = None if recording is None else recording.close(segment.start_ms, segment.end_ms)
+            moved = replace(segment, start_ms=base_ms + segment.start_ms, end_ms=base_ms + segment.end_ms)
+            self._segments.append(moved)
+            self._emit(self._say.end(moved, at_ms, audio, asked_for=final))
 
     def _tell_probabilities(self, posteriors: Posteriors, *, final: bool) -> None:
         values = self._curve.accept(posteriors.speech, final=final)
@@ -287,32 +345,50 @@ class LiveSession:
             self._curve.next_ms += len(values) * self._curve.interval_ms
             self._emit(self._say.probability(start_ms, self._curve.interval_ms, values))
 
-    def _emit(self, message: Json) -> None:
-        if message is None:
-            return
-        self._seq += 1
-        if isinstance(message, dict):
-            message["seq"] = self._seq
-        text = encode(message)
-        self._history.append(text)
-        self._post(text)
+    def _emit(self, messages: Messages) -> None:
+        for message in messages:
+            self._outbox.emit(message, numbered=self._say.numbered)
+        self._notice_slow_reader()
 
-    def _post(self, text: str) -> None:
-        self._outbox.append(text)
-        if len(self._outbox) > OUTBOX_LIMIT and self.ended is None:
+    def _notice_slow_reader(self) -> None:
+        if self._outbox.overflows and self.ended is None:
             self.ended = "slow_reader"
 
-    def _reset(self) -> None:
+    def _is_file(self, chunk: bytes) -> bool:
+        """Whether a first chunk is a file's beginning and not samples; the stream ends then."""
+        container = None if self.parameters.container else container_for_certain(chunk)
+        if container is None:
+            return False
+        self.fail(
+            UnsupportedAudio.code,
+            f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
+            f"decode it, open the stream with encoding={' or '.join(CONTAINERS)} if it is that, or use POST /vad",
+        )
+        return True
+
+    def _change(self, change: _Change) -> None:
+        self.segmentation = change.segmentation
+        self.stream.use_options(change.segmentation.options)
+        self._emit(self._say.options(change.segmentation.document(), self._arrivals.received_ms, change.note))
+
+    def _drop_utterance(self, *, starts_over: bool) -> None:
+        """What is under way is forgotten; `starts_over`: time and all that has been told as well."""
         self._pcm.flush()
-        self._pcm.source_samples = self._arrivals.source_samples = 0
-        self._segments.clear()
-        self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
-        self._begin_utterance(0)
-        self._emit(self._say.reset())
+        if starts_over:
+            self._pcm.source_samples = self._arrivals.source_samples = 0
+            self._segments.clear()
+            self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
+        at_ms = self._arrivals.received_ms
+        self._begin_utterance(at_ms)
+        self._emit(self._say.reset() if starts_over else self._say.cleared(at_ms))
 
     def _begin_utterance(self, base_ms: int) -> None:
         self.stream.reset()
         self._arrivals.restart()
         self._curve.restart()
+        if self._hints is not None:
+            self._hints.restart()
+        if self._recording is not None:
+            self._recording.restart()
         self._base_ms = base_ms
         self._scored_frames = 0
