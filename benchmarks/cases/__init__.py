@@ -7,6 +7,7 @@ from benchmarks.cases.floor import floor
 from benchmarks.cases.growth import growth
 from benchmarks.cases.http import http
 from benchmarks.cases.install import install
+from benchmarks.cases.latency import latency
 from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
@@ -29,6 +30,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "overload": overload,
     "siege": siege,
     "live": live,
+    "latency": latency,
     "startup": startup,
     "install": install,
 }
