@@ -10,6 +10,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.access import client_of
+from app.api.container_feed import ContainerFeed
 from app.api.errors import problem_of
 from app.api.live_connection import POLICY_VIOLATION, LiveConnection, close_reason, hub_with_room
 from app.api.request_id import request_id_of
@@ -37,17 +38,29 @@ async def stream(websocket: WebSocket) -> None:
         return
     await websocket.accept()
     connection = LiveConnection(websocket, hub)
+    feed = None
     try:
-        seat = await _open(websocket, connection, hub, service)
+        parameters, rest = StreamParameters.parse(websocket.query_params)
+        if parameters.container is not None:
+            feed = await ContainerFeed.start(parameters.container, connection, service)
+        seat = await _open(websocket, parameters, rest, connection, hub, service)
     except (InvalidOption, NoSuchSession, Overloaded, NotReady) as error:
+        if feed is not None:
+            await feed.close()
         await _close_with(websocket, error)
         return
-    await connection.run(seat, VadDialect(hub))
+    await connection.run(seat, VadDialect(hub, feed))
 
 
-async def _open(websocket: WebSocket, connection: LiveConnection, hub: Hub, service: Service) -> Seat:
+async def _open(
+    websocket: WebSocket,
+    parameters: StreamParameters,
+    rest: Mapping[str, str],
+    connection: LiveConnection,
+    hub: Hub,
+    service: Service,
+) -> Seat:
     """A new session, or the one to go on with. Raises `InvalidOption`, `NoSuchSession`, `Overloaded`."""
-    parameters, rest = StreamParameters.parse(websocket.query_params)
     client = client_of(websocket.scope)
     if parameters.session:
         return hub.resume(client, parameters, connection)
@@ -70,10 +83,10 @@ async def _open(websocket: WebSocket, connection: LiveConnection, hub: Hub, serv
 
 
 class VadDialect:
-    """Binary frames are samples, text frames are commands."""
+    """Binary frames are samples, or a file's bytes for a `feed`; text frames are commands."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, feed: ContainerFeed | None = None) -> None:
+        self._hub, self._feed = hub, feed
 
     def greeting(self, seat: Seat) -> str | None:
         """`ready`, which FunASR's protocol has not."""
@@ -81,13 +94,18 @@ class VadDialect:
 
     async def receive_bytes(self, seat: Seat, data: bytes) -> None:
         """A chunk."""
+        if self._feed is not None:
+            await self._feed.write(seat, data)
+            return
         seat.session.receive_audio(data, self._hub.clock())
 
     async def receive_text(self, seat: Seat, text: str) -> None:
         """A command, a question, or nothing that is known here."""
         session, message = seat.session, _parsed(text)
         kind = message.get("type")
-        if kind in _COMMANDS:
+        if kind == "end" and self._feed is not None:
+            await self._feed.end(seat)
+        elif kind in _COMMANDS:
             session.receive_command(cast("Command", kind))
         elif kind == "options":
             _change_options(seat, message)
@@ -105,7 +123,9 @@ class VadDialect:
         await asyncio.sleep(0)  # so that the answers to a burst are not all waiting before the first is written
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """As `Dialect`."""
+        if self._feed is not None:
+            await self._feed.close()
 
 
 def _change_options(seat: Seat, message: Mapping[str, Any]) -> None:

@@ -86,6 +86,14 @@ class StreamParameters(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _can_be_resumed(self) -> Self:
+        if self.session and self.container:
+            raise InvalidOption(
+                "session", f"a stream of encoding={self.encoding} cannot be gone on with: begin a new one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _channel_is_there(self) -> Self:
         # A container says how many there are when it comes.
         if self.container is None and self.channel.isdigit() and int(self.channel) >= self.channels:

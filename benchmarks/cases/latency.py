@@ -118,8 +118,11 @@ def _messages(model: Any, segmentation: Any, pcm: bytes) -> Iterator[dict[str, A
 
     session = LiveSession(StreamParameters(), segmentation, model.new_stream(segmentation), model.grid, buffer_s=10)
     size = CHUNK_MS * RATE // 1000 * 2
+    last = (len(pcm) - 1) // size * size
     for at in range(0, len(pcm), size):
         session.receive_audio(pcm[at : at + size], 0.0)
+        if not session.is_full and at < last:
+            continue  # when an event is known does not depend on how chunks are gathered, and this is quicker
         while (pending := session.next_block()) is not None:
             found = [
                 None if block is None else backend.scorer.score([block])[0]
