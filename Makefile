@@ -99,8 +99,9 @@ bench-peers: ## build the peers' environment in .peers (about 2 GB)
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) sh benchmarks/peers/setup.sh .peers
 
 .PHONY: docs
-docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data)
+docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data), docs/live.md's latencies
 	@$(BIN)/python docs/make_docs.py
+	@$(BIN)/python docs/latency.py
 
 .PHONY: soak
 soak: install ## load with faults for minutes, then an account (ARGS="--model DIR --seconds 600")

@@ -12,6 +12,7 @@ from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
+from benchmarks.cases.realtime import realtime
 from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
@@ -31,6 +32,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "siege": siege,
     "live": live,
     "latency": latency,
+    "realtime": realtime,
     "startup": startup,
     "install": install,
 }
