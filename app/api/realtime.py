@@ -16,7 +16,8 @@ from app.formats.documents import ModelDocument
 from app.live.hub import Hub
 from app.live.messages import encode
 from app.live.parameters import StreamParameters
-from app.live.realtime import Action, Append, Clear, Commit, RealtimeProtocol, Say, Update
+from app.live.realtime import RealtimeProtocol
+from app.live.realtime_events import Action, Append, Clear, Commit, Say, Update
 from app.live.realtime_session import USUAL_OPTIONS, RealtimeSettings
 from app.live.seat import Seat
 from app.models import Chosen, Models

@@ -12,9 +12,10 @@ from app.engine.backend import Backend
 from app.engine.engine import Engine
 from app.live.batcher import Batcher
 from app.live.messages import Protocols
+from app.live.options import Resolve
 from app.live.parameters import StreamParameters
 from app.live.seat import NOBODY, Connection, PoolRow, Seat
-from app.live.session import DONE, LiveSession, Resolve
+from app.live.session import DONE, LiveSession
 from app.observe import Observer
 from app.serving import Model
 from app.vad.errors import InvalidOption, Overloaded, VadError

@@ -15,15 +15,23 @@ told, from the next frame on.
 Times are ms of all audio that was ever appended. They are those of `POST /vad` in `mode=tight` with the same values.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.live.hints import Hint
 from app.live.messages import UNSAID, Json, Messages
+from app.live.realtime_events import (
+    SHOWN,
+    Action,
+    Append,
+    Clear,
+    Commit,
+    Say,
+    Update,
+    audio_of,
+    id_of,
+    parsed,
+)
 from app.live.realtime_session import InvalidEvent, RealtimeSettings, name_of_option, wants_transcripts
 from app.live.recording import Recorded
 from app.vad.errors import InvalidOption
@@ -50,49 +58,8 @@ _TURN: Mapping[tuple[_Turn, str], _Turn] = {
 to be told."""
 _ABSENT = ("response.", "conversation.item.", "output_audio_buffer.", "transcription_session.")
 """Beginnings of the events that are about answers and transcripts."""
-_SHOWN = 64
-"""Characters that an error repeats of what was sent."""
 _OURS = frozenset(("internal", "not_ready", "overloaded"))
 """Codes for which the client can do nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Feed these bytes."""
-
-    audio: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """End the utterance under way, and go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """Drop the utterance under way, and go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """Bring these settings into force; `options` is what changes of those that the stream was opened with."""
-
-    settings: RealtimeSettings
-    before: RealtimeSettings
-    options: Mapping[str, Any]
-    event_id: str | None
-    notice: Json | None = None
-    """To be said once it is in force."""
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send this."""
-
-    message: Json
-
-
-Action = Append | Commit | Clear | Update | Say
 
 
 class RealtimeProtocol:
@@ -131,8 +98,8 @@ class RealtimeProtocol:
         """What an event of the client's asks for; what is wrong with it is something to say, too."""
         event_id = None
         try:
-            event = _parsed(text)
-            event_id = _id_of(event)
+            event = parsed(text)
+            event_id = id_of(event)
             return self._receive(event, event_id)
         except InvalidEvent as error:
             return [Say(self.refusal(error, event_id))]
@@ -154,7 +121,7 @@ class RealtimeProtocol:
     def _receive(self, event: Mapping[str, Any], event_id: str | None) -> Sequence[Action]:
         kind = event.get("type")
         if kind == "input_audio_buffer.append":
-            audio = _audio(event.get("audio"))
+            audio = audio_of(event.get("audio"))
             self._has_heard = True
             self._buffer = _BUFFER[self._buffer, "append"]
             return [Append(audio)]
@@ -169,9 +136,9 @@ class RealtimeProtocol:
         if kind == "session.update":
             return [self._update(event, event_id)]
         if isinstance(kind, str) and kind.startswith(_ABSENT):
-            told = f"{kind[:_SHOWN]}: this service tells turns, and gives neither answers nor transcripts"
+            told = f"{kind[:SHOWN]}: this service tells turns, and gives neither answers nor transcripts"
             raise InvalidEvent(told, "type", "unsupported_event")
-        raise InvalidEvent(f"there is no event of type {str(kind)[:_SHOWN]!r}", "type")
+        raise InvalidEvent(f"there is no event of type {str(kind)[:SHOWN]!r}", "type")
 
     def _update(self, event: Mapping[str, Any], event_id: str | None) -> Update:
         session = event.get("session")
@@ -196,7 +163,7 @@ class RealtimeProtocol:
         if model in (None, self._asked_model, self._model["name"]):
             return
         if isinstance(model, str) and self._is_known_model(model):
-            raise InvalidEvent(f"the model is settled by the address: ?model={model[:_SHOWN]}", "session.model")
+            raise InvalidEvent(f"the model is settled by the address: ?model={model[:SHOWN]}", "session.model")
 
     # ---- from the stream, as `Protocols`
 
@@ -292,27 +259,3 @@ class RealtimeProtocol:
     def _error(self, kind: str, code: str, message: str, param: str | None, event_id: str | None) -> Json:
         error = {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id}
         return self._event("error", error=error)
-
-
-def _parsed(text: str) -> Mapping[str, Any]:
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidEvent("the message is not JSON", code="invalid_json") from None
-    if not isinstance(event, dict):
-        raise InvalidEvent("an event is an object with a type", code="invalid_type")
-    return event
-
-
-def _id_of(event: Mapping[str, Any]) -> str | None:
-    event_id = event.get("event_id")
-    return event_id[:_SHOWN] if isinstance(event_id, str) else None
-
-
-def _audio(given: object) -> bytes:
-    if not isinstance(given, str):
-        raise InvalidEvent("audio is a string in base64", "audio", "invalid_type")
-    try:
-        return base64.b64decode(given, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidEvent("audio is not base64", "audio") from None

@@ -7,13 +7,12 @@ No socket, no clock, no callbacks, no threads. Whoever holds it
   is under way while more may be received,
 - and fetches messages (`next_message`, `message_sent`) until it has `ended` and there are none left.
 
-What a session holds is bounded: chunks that wait by `buffer_s` and `INBOX_LIMIT` (`is_full` then, and its client has to
+What a session holds is bounded: what has been received by `app.live.inbox` (`is_full` then, and its client has to
 wait), messages by `app.live.outbox`, samples for a client that wants them back by `app.live.recording`. Only the list
 of segments grows, by some hundred bytes for each.
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,7 +25,9 @@ from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
 from app.live.hints import Hint, Hints
+from app.live.inbox import Change, Drop, Ending, Inbox
 from app.live.messages import PROTOCOLS, Json, Messages, Protocols
+from app.live.options import ClientOptions, Resolve
 from app.live.outbox import Outbox
 from app.live.parameters import CONTAINERS, StreamParameters
 from app.live.pcm import PcmReader
@@ -34,22 +35,13 @@ from app.live.recording import Recording
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.grid import Grid
-from app.vad.posteriors import FloatArray, Posteriors, adjust
+from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event, Segment, SpeechStart
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import Stream
 from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
-Resolve = Callable[[Mapping[str, Any]], Segmentation]
-"""From the options that a client has set to those in force. Raises `InvalidOption`."""
-
-INBOX_LIMIT = 1_000
-"""Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
-_TAKE_S = 5.0
-"""Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
-_BACKLOG_S = 1.0
-"""Audio that waits, of a client that sends faster than it is scored or catches up."""
 DONE = "done"
 
 
@@ -58,24 +50,9 @@ class PendingBlock:
     """Blocks to be scored, one of each of the model's members, and what follows them."""
 
     blocks: list[Block[Any] | None]
-    command: Literal["flush", "end"] | None
+    command: Ending | None
     received: list[float]
     """The receiver's clock at each chunk in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """Options that come into force where they stand among the chunks."""
-
-    segmentation: Segmentation
-    note: Any
-
-
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    """The utterance under way is dropped where this stands among the chunks; with `starts_over` everything is."""
-
-    starts_over: bool
 
 
 class LiveSession:
@@ -104,14 +81,12 @@ class LiveSession:
         """Whether the CPU had to stand in for the device."""
         self._given_warnings, self._levels, self._bandwidth = tuple(warnings), Levels(), Bandwidth(grid.sample_rate)
         self._say = say or PROTOCOLS[parameters.protocol]
-        self._asked, self._resolve = dict(asked or {}), resolve
-        self._grid, self._buffer_s = grid, buffer_s
+        self._options = ClientOptions(asked or {}, resolve, grid)
+        self._grid = grid
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
         self._hints = Hints(parameters.confirm_ms, parameters.maybe_end_ms, grid.frame_ms) if parameters.hints else None
         self._recording = Recording(grid.sample_rate) if parameters.audio else None
-        self._inbox: deque[tuple[float, bytes] | Literal["flush", "end"] | _Change | _Drop] = deque()
-        self._outbox = Outbox(keeps=self.resumable)
-        self._waiting_bytes = 0
+        self._inbox, self._outbox = Inbox(buffer_s), Outbox(keeps=self.resumable)
         self._fed_bytes = 0
         self._received: list[float] = []
         self._base_ms = 0
@@ -124,9 +99,7 @@ class LiveSession:
         self.parameters = parameters
         self._pcm = PcmReader(parameters.form, parse_channel(parameters.channel), self._grid.sample_rate)
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
-        bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
-        self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
-        self._backlog_bytes = int(_BACKLOG_S * bytes_per_s)
+        self._inbox.use_rate(parameters.sample_rate * parameters.bytes_per_sample)
 
     # ---- from the client
 
@@ -144,17 +117,17 @@ class LiveSession:
     @property
     def is_full(self) -> bool:
         """Whether as much waits as may."""
-        return self._waiting_bytes >= self._full_bytes or len(self._inbox) >= INBOX_LIMIT
+        return self._inbox.is_full
 
     @property
     def has_work(self) -> bool:
         """Whether `next_block` has something to do."""
-        return bool(self._inbox) and self.ended is None
+        return len(self._inbox) > 0 and self.ended is None
 
     @property
     def has_backlog(self) -> bool:
         """Whether so much waits that waiting for more, to score it together with others', gains nothing."""
-        return self.has_work and (self.is_full or self._waiting_bytes >= self._backlog_bytes)
+        return self.has_work and self._inbox.has_backlog
 
     @property
     def received_ms(self) -> int:
@@ -173,41 +146,27 @@ class LiveSession:
             return
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
-        self._waiting_bytes += len(chunk)
-        self._inbox.append((now, chunk))
+        self._inbox.put_chunk(now, chunk)
 
     def receive_command(self, command: Command) -> None:
         """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: the last chunk has come."""
         if command == "reset":
             self._pcm.drop_rest()
             self._fed_bytes = 0
-            self._inbox.append(_Drop(starts_over=True))
+            self._inbox.put(Drop(starts_over=True))
         else:
-            self._inbox.append(command)
+            self._inbox.put(command)
 
     def receive_clear(self) -> None:
         """Drop the utterance under way without a word, and go on; time goes on, too."""
         self._pcm.drop_rest()
-        self._inbox.append(_Drop(starts_over=False))
+        self._inbox.put(Drop(starts_over=False))
 
     def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
         """Set options, None setting one back to its default, for every frame that is scored after the chunks that came
         before. `note`: handed to the protocol when they come into force. Raises `InvalidOption`; nothing has changed
         then."""
-        if self._resolve is None:
-            raise InvalidOption(next(iter(given), "options"), "was settled when the stream was opened")
-        mine = next((name for name in given if name in StreamParameters.model_fields), None)
-        if mine is not None:
-            raise InvalidOption(mine, "was settled when the stream was opened; begin a new one")
-        merged = {**self._asked, **given}
-        asked = {name: value for name, value in merged.items() if value is not None}
-        segmentation = self._resolve(asked)
-        for name in ("mode", "merge_gap_ms"):
-            if segmentation.document()[name] != self.segmentation.document()[name]:
-                raise InvalidOption(name, "cannot change while a stream goes on; begin a new one")
-        adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # on trial: whether it can change at all
-        self._asked = asked
-        self._inbox.append(_Change(segmentation, note))
+        self._inbox.put(Change(self._options.changed(given, self.segmentation), note))
 
     @property
     def resumable(self) -> bool:
@@ -219,19 +178,18 @@ class LiveSession:
     def next_block(self) -> PendingBlock | None:
         """The next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
         while self.has_work:
-            head = self._inbox[0]
-            if isinstance(head, tuple):
-                blocks, command = self.stream.cut_blocks(self._read_chunks()), None
+            command: Ending | None = None
+            if self._inbox.next_is_chunk():
+                blocks = self.stream.cut_blocks(self._read_chunks())
             else:
-                self._inbox.popleft()
-                if isinstance(head, _Change):
-                    self._change(head)
+                item = self._inbox.take()
+                if isinstance(item, Change):
+                    self._change(item)
                     continue
-                if isinstance(head, _Drop):
-                    self._drop_utterance(starts_over=head.starts_over)
+                if isinstance(item, Drop):
+                    self._drop_utterance(starts_over=item.starts_over)
                     continue
-                command = head
-                blocks = self.stream.cut_blocks(self._pcm.flush(), final=True)
+                command, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
             if any(block is not None for block in blocks):
                 received, self._received = self._received, []
                 return PendingBlock(blocks, command, received)
@@ -299,17 +257,9 @@ class LiveSession:
         return self._outbox.replay(after)
 
     def _read_chunks(self) -> FloatArray:
-        """Samples of the chunks at the head of the inbox, up to a second of audio."""
+        """Samples of the chunks at the head of the inbox."""
         taken: list[FloatArray] = []
-        bytes_taken = 0
-        while self._inbox and bytes_taken < self._take_bytes:
-            head = self._inbox[0]
-            if not isinstance(head, tuple):
-                break
-            self._inbox.popleft()
-            received, chunk = head
-            bytes_taken += len(chunk)
-            self._waiting_bytes -= len(chunk)
+        for received, chunk in self._inbox.take_chunks():
             samples = self._pcm.read(chunk)
             self._arrivals.add(self._pcm.source_samples, len(samples))
             self._received.append(received)
@@ -366,7 +316,7 @@ class LiveSession:
         )
         return True
 
-    def _change(self, change: _Change) -> None:
+    def _change(self, change: Change) -> None:
         self.segmentation = change.segmentation
         self.stream.use_options(change.segmentation.options)
         self._emit(self._say.options(change.segmentation.document(), self._arrivals.received_ms, change.note))

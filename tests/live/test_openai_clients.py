@@ -18,6 +18,8 @@ from tests.live.node import NODE, node_with
 from tests.live.test_realtime import PCM, RATE, SAME, TIGHT, turns
 from tests.server import RunningServer
 
+pytestmark = pytest.mark.full
+
 SPEECH_S = 20
 """Of the model card's example: six segments, and each client sends it as fast as it is taken."""
 

@@ -13,7 +13,8 @@ import soxr
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from app.live.realtime import Append, Clear, Commit, RealtimeProtocol, Say, Update
+from app.live.realtime import RealtimeProtocol
+from app.live.realtime_events import Append, Clear, Commit, Say, Update
 from app.vad.segment import Segment
 from tests.live.client import PATIENCE_S, eventually, file_pairs, hear, hear_all, hear_until, metric, s16, wav
 from tests.server import RunningServer, local_server

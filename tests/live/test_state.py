@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from app.live.inbox import ITEMS_LIMIT
 from app.live.outbox import HISTORY, WAITING_LIMIT
 from app.live.parameters import StreamParameters
-from app.live.session import INBOX_LIMIT, LiveSession
+from app.live.session import LiveSession
 from app.vad.blocks import Scored
 from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.models.state import StatePool
@@ -104,8 +105,8 @@ def test_what_waits_is_bounded(small_scorer: FsmnScorer) -> None:
     assert loud.received_ms == 10_000
     while not small.is_full:
         small.receive_audio(b"\0", 0.0)
-    assert small.received_samples == INBOX_LIMIT // 2
-    for _ in range(INBOX_LIMIT):
+    assert small.received_samples == ITEMS_LIMIT // 2
+    for _ in range(ITEMS_LIMIT):
         commands.receive_command("flush")
     assert commands.is_full
     advance(small_scorer, pool, made)
