@@ -68,14 +68,13 @@ class StreamParameters(BaseModel):
     def _usual_rate(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "encoding" not in given or "sample_rate" in given:
             return given
-        name = str(given["encoding"])
-        rate = _OPUS_RATE if name in CONTAINERS else find_encoding(name).usual_rate
-        return {**given, "sample_rate": rate}
+        name = _encoding(str(given["encoding"]))
+        return {**given, "sample_rate": _OPUS_RATE if name in CONTAINERS else find_encoding(name).usual_rate}
 
     @field_validator("encoding")
     @classmethod
     def _known(cls, value: str) -> str:
-        return value if value in CONTAINERS else find_encoding(value).name
+        return _encoding(value)
 
     @model_validator(mode="after")
     def _has_a_form(self) -> Self:
@@ -130,3 +129,14 @@ class StreamParameters(BaseModel):
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             raise InvalidOption(str(problem["loc"][0]), problem["msg"][:1].lower() + problem["msg"][1:]) from None
+
+
+def _encoding(name: str) -> str:
+    """Its first name. Raises `InvalidOption`."""
+    if name in CONTAINERS:
+        return name
+    try:
+        return find_encoding(name).name
+    except InvalidOption as error:
+        files = f"{', '.join(CONTAINERS)}; other files are heard whole: send them to POST /vad"
+        raise InvalidOption("encoding", f"{error.reason}, {files}") from None

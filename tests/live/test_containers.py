@@ -117,6 +117,14 @@ def test_what_is_no_such_file_is_refused(server: RunningServer, recordings: dict
         assert form in heard.error["detail"]
 
 
+def test_files_that_cannot_be_heard_as_they_come_are_refused(server: RunningServer) -> None:
+    with stream(server, encoding="mp4") as socket:
+        heard = hear_all(socket)
+    assert heard.code == 1008
+    assert heard.error["option"] == "encoding"
+    assert "webm, ogg; other files are heard whole: send them to POST /vad" in heard.error["detail"]
+
+
 def test_an_empty_stream_is_done(server: RunningServer) -> None:
     heard = converse(server, [], encoding="webm")
     assert (heard.code, heard.done["duration_ms"]) == (1000, 0)
