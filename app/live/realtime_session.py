@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.vad.segmenters.hysteresis import TightOptions
+from app.vad.segmenters.registry import SEGMENTERS
 
 OPTION_OF = {
     "threshold": "threshold",
@@ -28,6 +28,7 @@ _FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
     "g711_alaw": ("alaw", 8_000, {"type": "audio/pcma"}),
 }
 """By the beta's names: encoding, Hz, and today's form."""
+_TIGHT = next(kind.options for kind in SEGMENTERS if kind.mode == "tight")
 _OF_ANSWERS = ("create_response", "interrupt_response", "idle_timeout_ms", "eagerness")
 """Fields of turn detection that are about answers, of which there are none: taken, and told to be off."""
 _TRANSCRIPTS = ("input_audio_transcription", "audio.input.transcription")
@@ -144,7 +145,7 @@ def _format(given: Any, place: str) -> str:
 def _option(name: str, place: str) -> str:
     option = OPTION_OF.get(name, name)
     # Not `merge_gap_ms`, which cannot change while a stream goes on, nor what has a name of OpenAI's.
-    if option not in TightOptions.model_fields or option == "merge_gap_ms":
-        known = [*OPTION_OF, *(each for each in TightOptions.names() if each not in OPTION_OF.values())]
+    if option not in _TIGHT.model_fields or option == "merge_gap_ms":
+        known = [*OPTION_OF, *(each for each in _TIGHT.names() if each not in OPTION_OF.values())]
         raise InvalidEvent(f"there is no {name[:64]!r} here; there are: {', '.join(known)}", f"{place}.{name[:64]}")
     return option

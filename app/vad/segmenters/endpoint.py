@@ -84,11 +84,7 @@ class EndpointOptions(SegmenterOptions):
         json_schema_extra={"unit": "ms"},
     )
     window_size_ms: int = Field(
-        200,
-        ge=50,
-        le=1_000,
-        description="Smoothing window over the frame decisions.",
-        json_schema_extra={"unit": "ms"},
+        200, ge=50, le=1_000, description="Smoothing window over the frame decisions.", json_schema_extra={"unit": "ms"}
     )
     sil_to_speech_time_thres: int = Field(
         150,
@@ -145,11 +141,7 @@ class EndpointOptions(SegmenterOptions):
         json_schema_extra={"unit": "dB"},
     )
     noise_frame_num_used_for_snr: int = Field(
-        100,
-        ge=1,
-        le=100_000,
-        description="Memory of the running noise level.",
-        json_schema_extra={"unit": "frames"},
+        100, ge=1, le=100_000, description="Memory of the running noise level.", json_schema_extra={"unit": "frames"}
     )
     speech_2_noise_ratio: float = Field(
         1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
@@ -209,8 +201,7 @@ class FrameDecider:
     def _noise_cannot_matter(self, decibel: np.ndarray) -> bool:
         # The noise level is a mean of frame levels, so it is never above the loudest frame so far.
         self._loudest_db = max(self._loudest_db, float(decibel.max(initial=_NOISE_UNSET_DB)))
-        quietest = float(decibel.min(initial=np.inf))
-        return quietest - self._loudest_db >= self._options.snr_thres
+        return float(decibel.min(initial=np.inf)) - self._loudest_db >= self._options.snr_thres
 
     def _follow_noise(self, levels: list[float]) -> None:
         memory = self._options.noise_frame_num_used_for_snr
@@ -379,8 +370,7 @@ class EndPointer:
         oldest = t - len(recent) + 1
         limit = self._start + self._most_frames
         first = max(oldest, limit - self._split_frames + 1)
-        # The last of several: the segment is the longer for it. Where the limit has just become a lower one, it may lie
-        # before all that is kept.
+        # The last of several: the segment is longer for it. A limit just lowered may lie before all that is kept.
         cut = min(range(first, max(first, min(t, limit)) + 1), key=lambda frame: (recent[frame - oldest][0], -frame))
         segment = Segment(self._start * FRAME_MS, cut * FRAME_MS, True, self._mean.close(cut))
         events.append(SpeechEnd(segment, (t + 1) * FRAME_MS))
