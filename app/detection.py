@@ -344,6 +344,7 @@ def _summary(source: AudioSource) -> AudioSummary:
         late_start_ms=clock.late_start_ms,
         time_gap_ms=clock.gap_ms,
         time_gaps=tuple((gap.at_ms, gap.duration_ms) for gap in clock.gaps),
+        clock_map=clock.stretches,
     )
 
 

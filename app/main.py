@@ -32,7 +32,7 @@ from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
 from app.engine.threads import Threads
-from app.formats.time_map import TIME_MAP, TIME_MAP_COUNT
+from app.formats.time_map import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.hub import Hub, LiveLimits
 from app.registry import Registry, installed
 from app.runtime import start_runtime
@@ -41,6 +41,11 @@ from app.vad.errors import VadError
 
 log = structlog.get_logger(__name__)
 _MIB = 1 << 20
+
+_EXPOSED_HEADERS = [
+    "X-Request-ID", "Retry-After", WARNINGS_HEADER, PROBLEMS_HEADER, TIME_MAP, TIME_MAP_COUNT, CLOCK_MAP,
+]  # fmt: skip
+"""What a page of another origin may read of an answer."""
 
 _DESCRIPTION = """Where is speech in this audio? DAMO's FSMN-VAD behind one call:
 
@@ -145,7 +150,7 @@ def _add_middleware(app: FastAPI, settings: Settings, service: Service) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT"],
             allow_headers=["Authorization", "Content-Disposition", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After", WARNINGS_HEADER, PROBLEMS_HEADER, TIME_MAP, TIME_MAP_COUNT],
+            expose_headers=_EXPOSED_HEADERS,
         )
     app.add_middleware(HostMiddleware, hosts=settings.allowed_hosts, origins=settings.cors_origins)
     app.add_middleware(ObserveMiddleware, metrics=service.metrics)

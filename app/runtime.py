@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from app.audio.ffmpeg import find_ffmpeg
+from app.audio.ffmpeg_binary import find_ffmpeg
 from app.audio.limits import AudioLimits
 from app.audio.passes import AudioPolicy
 from app.config import Settings

@@ -13,6 +13,7 @@ import torch
 
 from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
 from app.vad.models.fsmn.scorer import FsmnScorer
+from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
@@ -35,6 +36,9 @@ SLOW_MODULES = (
     "tests/batch/test_run.py",
     "tests/cli/test_stream.py",
     "tests/engine/test_ladder.py",
+    "tests/field/test_mp3.py",
+    "tests/field/test_wav.py",
+    "tests/fuzz/test_decoders.py",
     "tests/live/test_backlog.py",
     "tests/live/test_batching.py",
     "tests/live/test_changes.py",
@@ -154,6 +158,14 @@ def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFac
     """A real server with the published model."""
     with local_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
         yield running
+
+
+@pytest.fixture(params=EACH)
+def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
+    """Every ffmpeg at hand."""
+    if request.param not in AVAILABLE:
+        pytest.skip(f"the {request.param} ffmpeg is not installed")
+    return AVAILABLE[request.param]
 
 
 @pytest.fixture

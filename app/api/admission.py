@@ -149,7 +149,7 @@ class AdmissionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or not costs(scope["path"]):
+        if scope["type"] != "http" or not costs(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         try:

@@ -58,6 +58,12 @@ class ForeignOrigin(domain.VadError):
     code = "foreign_origin"
 
 
+class UpgradeRequired(domain.VadError):
+    """A live stream is asked for without a WebSocket's handshake."""
+
+    code = "upgrade_required"
+
+
 class UnknownHost(domain.VadError):
     """The request is meant for a host of another name."""
 
@@ -88,6 +94,7 @@ TABLE: Mapping[type[domain.VadError], Kind] = {
     BodyTimeout: Kind(408, "Upload too slow"),
     UploadTooLarge: Kind(413, "Upload too large"),
     UnknownHost: Kind(421, "Unknown host"),
+    UpgradeRequired: Kind(426, "Upgrade required"),
     domain.NothingAcceptable: Kind(406, "Not acceptable"),
     domain.UnsupportedAudio: Kind(415, "Unsupported audio"),
     domain.InvalidAudio: Kind(422, "Invalid audio"),
@@ -145,6 +152,9 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
     if status == 503:
         # Spread over some seconds, so that the refused do not all come back at once.
         all_headers.setdefault("Retry-After", str(random.randint(1, 5)))  # noqa: S311
+    if status == 426:
+        # RFC 9110, 15.5.22 and 7.8: the answer names what to speak, and that the name is for the next hop alone.
+        all_headers |= {"Upgrade": "websocket", "Connection": "Upgrade"}
     if status == 429:
         all_headers.setdefault("Retry-After", "1")
     if status == 500:

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.api.access import client_of
 from app.api.container_feed import ContainerFeed
-from app.api.errors import problem_of
+from app.api.errors import UpgradeRequired, problem_of
 from app.api.live_connection import POLICY_VIOLATION, LiveConnection, close_reason, hub_with_room
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
@@ -50,6 +50,16 @@ async def stream(websocket: WebSocket) -> None:
         await _close_with(websocket, error)
         return
     await connection.run(seat, VadDialect(hub, feed))
+
+
+@router.api_route("/v1/realtime", methods=["GET", "HEAD"], include_in_schema=False)
+@router.api_route("/vad/stream", methods=["GET", "HEAD"], include_in_schema=False)
+async def stream_without_a_handshake() -> None:
+    """What a browser's address line, `curl`, and proxies that drop the `Upgrade` header ask for."""
+    raise UpgradeRequired(
+        "this is a WebSocket: open it with ws:// or wss://, and let proxies on the way pass on the headers Upgrade and "
+        "Connection; files go to POST /vad"
+    )
 
 
 async def _open(

@@ -33,7 +33,10 @@ _MAX_FIELD_BYTES = 64 << 10
 _MAX_FIELDS = 64
 _MIB = 1 << 20
 _EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*\"?([A-Za-z0-9_-]*)'[^']*'([^;\"\s]+)", re.IGNORECASE)
+_FORM_ESCAPES = ((b"%22", b'"'), (b"%0D", b"\r"), (b"%0A", b"\n"))
+"""What browsers and many clients write for these three, and for nothing else (WHATWG HTML, multipart/form-data)."""
 _CRUMB_BYTES = 4 << 10
+"""A piece below this is small: one network packet, about."""
 _FREE_CRUMBS = 64
 """Small pieces that are taken as they come: the heads of a multipart body's parts are sent by themselves."""
 _CRUMB_PAUSE_S = 0.005
@@ -331,7 +334,11 @@ def file_name_of(disposition: bytes) -> str | None:
     if extended is not None:
         return _decoded(unquote_to_bytes(extended[2]), extended[1].decode())
     name = parse_options_header(disposition)[1].get(b"filename")
-    return None if name is None else _decoded(name)
+    if name is None:
+        return None
+    for escape, meant in _FORM_ESCAPES:
+        name = name.replace(escape, meant)
+    return _decoded(name)
 
 
 def _decoded(name: bytes, charset: str = "utf-8") -> str:

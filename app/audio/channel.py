@@ -64,7 +64,7 @@ class ChannelChooser:
         return np.zeros((0, self.rows), dtype=np.float32) if self._loudest is None else self._loudest.flush()
 
     def warnings(self) -> Iterator[AnswerWarning]:
-        """After the last block."""
+        """After the last block: whether the mean has lost what the channels hold."""
         # Channels with nothing in common: the mean has the mean channel's energy divided by their number.
         usual = self._energy / self._channels**2
         if self._mixes and self._mean_energy < _CANCELLED_SHARE * usual:

@@ -27,6 +27,7 @@ _LINE_BYTES = 4 << 10
 _STDERR_BYTES = 64 << 10
 """As much as a pipe holds on Linux."""
 _PATIENCE_S = 5
+"""For the thread that hears its stderr, which ends when the pipe does."""
 _RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
 _RUNNING_LOCK = threading.Lock()
 

@@ -1,5 +1,6 @@
 """Which decoder reads a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.audio.containers import BY_NAME
@@ -8,6 +9,7 @@ from app.audio.ffmpeg import open_with_ffmpeg
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.audio.raw import RawDecoder
+from app.audio.silk import SilkDecoder
 from app.audio.sniff import HEAD_BYTES, advice, container_for_certain, mpeg_audio_after_junk, sniff
 from app.audio.stop import Stop
 from app.audio.structure import Structure, look
@@ -34,24 +36,35 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
         if source.track:
             raise InvalidOption("track", "raw samples have one, number 0")
         return RawDecoder(source.path, source.raw, limits)
-    if source.demuxer is not None:
-        return _by_ffmpeg(source, source.demuxer.upper(), limits, ffmpeg, demuxer=source.demuxer, stop=stop)
+    if source.headerless is not None:
+        _refuse_header(head, certain=True)
+        coding = source.headerless
+        return _by_ffmpeg(source, coding.container, limits, ffmpeg, told=coding.arguments, stop=stop)
     if container is None:
         if mpeg_audio_after_junk(head) is None:
             raise UnsupportedAudio(advice(head))
-        return _by_ffmpeg(source, "MP3", limits, ffmpeg, demuxer="mp3", stop=stop)
+        structure = look(source.path, "MP3")
+        return _by_ffmpeg(source, "MP3", limits, ffmpeg, structure=structure, told=("-f", "mp3"), stop=stop)
     structure = look(source.path, container)
+    if container == "SILK":
+        if source.track:
+            raise InvalidOption("track", "a SILK file has one, number 0")
+        return SilkDecoder(source.path, limits, structure, stop)
     decoder = _in_process(source, container, structure, limits, ffmpeg)
     known = BY_NAME[container]
-    demuxer = known.demuxers[0] if known.forced else None
-    return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, demuxer=demuxer, stop=stop)
+    told = ("-f", known.demuxers[0]) if known.forced else ()
+    return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, told=told, stop=stop)
 
 
 def _contradicts(source: AudioInput, head: bytes) -> bool:
     """Whether what is said to be raw has a header that says otherwise. Raises `InvalidOption` where it was said by
     name."""
+    return _refuse_header(head, certain=source.raw_for_certain)
+
+
+def _refuse_header(head: bytes, *, certain: bool) -> bool:
     container = container_for_certain(head)
-    if container is not None and source.raw_for_certain:
+    if container is not None and certain:
         raise InvalidOption("encoding", f"this is a {container} file, which says itself what it holds; leave this out")
     return container is not None
 
@@ -96,12 +109,12 @@ def _by_ffmpeg(
     ffmpeg: Path | None,
     *,
     structure: Structure | None = None,
-    demuxer: str | None = None,
+    told: Sequence[str] = (),
     stop: Stop | None = None,
 ) -> Decoder:
     if ffmpeg is None:
         raise UnsupportedAudio(f"{container} needs ffmpeg, which is not installed here; WAV and FLAC can be read")
     return open_with_ffmpeg(
         source.path, container, limits, ffmpeg, structure=structure, track=source.track, clock=source.clock,
-        demuxer=demuxer, stop=stop,
+        told=told, stop=stop,
     )  # fmt: skip

@@ -5,7 +5,8 @@ samples go on; where the sound begins after the picture, its first stamp is late
 FunASR and a WAV made by ffmpeg do, and the leaps are told; `clock=container` has silence in their place, so that every
 time is the player's.
 
-A clock that falls back, as where recordings were joined, never takes samples away: nothing that can be heard is cut.
+A clock that falls back, as where recordings were joined, never takes samples away: nothing that can be heard is cut,
+and from there on it is the new recording's clock that is followed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio.ffmpeg_log import Leap
+from app.audio.ffmpeg_log import LEAP_S, Leap
 from app.warnings import AnswerWarning
 
 Block = NDArray[np.float32]
@@ -23,6 +24,11 @@ Clock = Literal["samples", "container"]
 CLOCKS: tuple[Clock, ...] = ("samples", "container")
 _START_S = 0.1
 """A leap so early is a late start: fragmented films have the encoder's first, empty packet at 0."""
+_BACK_S = 1.0
+"""A clock that falls back by more is another recording's; that of a live one wavers by tens of ms."""
+_SPLICE_S = 3600.0
+"""In containers in which recordings follow one another, a leap by more is the next one's clock: a recorder that has
+heard nothing for an hour has stopped."""
 _MOST_TOLD = 100
 """Gaps that an answer lists; their sum counts all."""
 
@@ -38,7 +44,7 @@ class TimeGap:
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """How the two differ."""
+    """How a container's clock and the count of samples differ."""
 
     late_start_ms: int = 0
     """How long after the file's beginning the sound begins."""
@@ -46,7 +52,10 @@ class ClockFacts:
     """The first of them."""
     gap_count: int = 0
     gap_ms: int = 0
-    """Of all."""
+    """Of all of them together."""
+    stretches: tuple[tuple[int, int, int], ...] = ()
+    """Where the two run alike, in order: start by the samples, start by the container's clock, length, ms; as many as
+    gaps are listed. None where they never part."""
 
     def warnings(self, clock: Clock) -> Iterator[AnswerWarning]:
         """What is to be told."""
@@ -62,14 +71,19 @@ class ClockFacts:
 class ClockKeeper:
     """Follows the leaps of one file, and puts silence where they are when it is asked to."""
 
-    def __init__(self, clock: Clock, sample_rate: int) -> None:
-        self._clock, self._rate = clock, sample_rate
+    def __init__(self, clock: Clock, sample_rate: int, *, spliced: bool = False) -> None:
+        """`spliced`: whether recordings may follow one another in the file."""
+        self._clock, self._rate, self._spliced = clock, sample_rate, spliced
+        self._base_s = 0.0
+        """By how much the present recording's clock is ahead of the first one's."""
         self._seen = 0
         """Leaps taken note of."""
         self._ahead = 0
         """Samples by which the container's clock has been ahead at most."""
         self._heard = 0
         """Samples decoded."""
+        self._starts = [(0, 0)]
+        """Of stretches in which both run alike: samples, and samples of the container's clock."""
         self._late = 0
         self._gaps: list[TimeGap] = []
         self._count = self._gap_samples = 0
@@ -83,8 +97,8 @@ class ClockKeeper:
         while self._seen < len(leaps) and leaps[self._seen].at < end:
             leap = leaps[self._seen]
             self._seen += 1
-            silent = round(leap.drift_s * self._rate) - self._ahead
-            if silent <= 0:
+            silent = self._silent(leap)
+            if silent < LEAP_S * self._rate:
                 continue
             self._note(leap.at, silent)
             if self._clock == "container":
@@ -96,9 +110,22 @@ class ClockKeeper:
         if taken < len(block):
             yield block[taken:]
 
+    def _silent(self, leap: Leap) -> int:
+        """Samples by which the clock goes ahead of what it has been; 0 or less where it does not."""
+        silent = round((leap.drift_s - self._base_s) * self._rate) - self._ahead
+        another = silent < -_BACK_S * self._rate or (self._spliced and leap.at > 0 and silent > _SPLICE_S * self._rate)
+        if another:
+            self._base_s = leap.drift_s - self._ahead / self._rate
+            return 0
+        return silent
+
     def _note(self, at: int, silent: int) -> None:
         shown = at + (self._ahead if self._clock == "container" else 0)
         self._ahead += silent
+        if at == 0:
+            self._starts = [(0, self._ahead)]
+        elif len(self._starts) <= _MOST_TOLD + 1:  # one more than is told: where the last one told ends
+            self._starts.append((at, at + self._ahead))
         if at < _START_S * self._rate:
             self._late += silent
             return
@@ -109,7 +136,15 @@ class ClockKeeper:
 
     def facts(self) -> ClockFacts:
         """Of what has been decoded so far."""
-        return ClockFacts(self._ms(self._late), tuple(self._gaps), self._count, self._ms(self._gap_samples))
+        stretches = self._stretches() if self._ahead else ()
+        return ClockFacts(self._ms(self._late), tuple(self._gaps), self._count, self._ms(self._gap_samples), stretches)
+
+    def _stretches(self) -> tuple[tuple[int, int, int], ...]:
+        ends = [start for start, _ in self._starts[1:]] + [self._heard]
+        return tuple(
+            (self._ms(start), self._ms(shown), self._ms(end) - self._ms(start))
+            for (start, shown), end in zip(self._starts[: _MOST_TOLD + 1], ends, strict=False)
+        )
 
     def _ms(self, samples: int) -> int:
         return samples * 1000 // self._rate

@@ -35,14 +35,14 @@ def _ebml(kind: bytes) -> Matches:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One kind of file."""
+    """One kind of file that is read, and how it is known."""
 
     name: str
     """As answers have it in `audio.format`."""
     title: str
-    """For people."""
+    """As documents and people call it."""
     demuxers: tuple[str, ...]
-    """ffmpeg's, all names it goes by."""
+    """ffmpeg's, all names it goes by; none for what another decoder reads."""
     suffixes: tuple[str, ...]
     matches: Matches
     """Whether the first bytes are of this kind."""
@@ -52,6 +52,9 @@ class Container:
     """Whether ffmpeg has to be told the demuxer, which it would choose by the file's name alone."""
     tracks: bool = False
     """Whether it may hold several sounds, each with time stamps of its own."""
+
+    spliced: bool = False
+    """Whether recordings may follow one another in it, each with a clock of its own."""
 
     @property
     def clock(self) -> bool:
@@ -66,7 +69,7 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AVI", "AVI", ("avi",), (".avi",), _riff(b"AVI ", b"AVIX"), tracks=True),
     Container("AIFF", "AIFF, AIFF-C", ("aiff",), (".aiff", ".aif", ".aifc"), _riff(b"AIFF", b"AIFC", names=(b"FORM",))),
     Container("FLAC", "FLAC", ("flac",), (".flac",), _at(0, b"fLaC")),
-    Container("OGG", "Ogg", ("ogg",), (".ogg", ".oga", ".opus", ".spx"), _at(0, b"OggS")),
+    Container("OGG", "Ogg", ("ogg",), (".ogg", ".oga", ".opus", ".spx"), _at(0, b"OggS"), spliced=True),
     Container("WEBM", "WebM", ("webm",), (".webm",), _ebml(b"webm"), tracks=True),
     Container("MATROSKA", "Matroska", ("matroska",), (".mka", ".mkv"), _ebml(b""), tracks=True),
     Container(
@@ -79,9 +82,10 @@ CONTAINERS: tuple[Container, ...] = (
               _at(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), tracks=True),
     Container("FLV", "Flash video", ("flv",), (".flv",), _at(0, b"FLV\x01"), tracks=True),
     Container("MPEG-TS", "MPEG transport stream", ("mpegts",), (".ts", ".m2ts", ".mts"),
-              lambda head: _every(188, 0, 0x47)(head) or _every(192, 4, 0x47)(head), tracks=True),
+              lambda head: _every(188, 0, 0x47)(head) or _every(192, 4, 0x47)(head), tracks=True,
+              spliced=True),
     Container("MPEG-PS", "MPEG program stream", ("mpeg",), (".mpg", ".mpeg", ".vob"), _at(0, b"\x00\x00\x01\xba"),
-              tracks=True),
+              tracks=True, spliced=True),
     Container("MXF", "MXF", ("mxf",), (".mxf",), _at(0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"), tracks=True),
     Container("RM", "RealMedia, RealAudio", ("rm",), (".rm", ".ra", ".rmvb"), _at(0, b".RMF", b".ra\xfd"), tracks=True),
     Container("AMR", "AMR, AMR-WB", ("amr", "amrnb", "amrwb"), (".amr", ".awb"), _at(0, b"#!AMR")),
@@ -99,9 +103,14 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AC3", "AC-3, E-AC-3", ("ac3", "eac3"), (".ac3", ".eac3", ".ec3"), _at(0, b"\x0b\x77"), telling=False),
     Container("GSM", "GSM 06.10", ("gsm",), (".gsm",), _every(33, 0, 0xD0, 0xF0, times=6), telling=False,
               forced=True),
+    Container("SILK", "SILK, of WeChat and QQ (the extra `silk`)", (), (".silk", ".slk"),
+              _at(0, b"#!SILK_V3", b"\x02#!SILK_V3")),
     Container("AAC", "ADTS AAC", ("aac",), (".aac",), lambda head: False, telling=False),
     Container("LATM", "LATM, LOAS", ("loas",), (".latm", ".loas"), lambda head: False, telling=False, forced=True),
     Container("G722", "G.722 without a header (`encoding=g722`)", ("g722",), (), lambda head: False, telling=False),
+    Container("G729", "G.729 without a header (`encoding=g729`)", ("g729",), (), lambda head: False, telling=False),
+    Container("VOX", "Dialogic ADPCM without a header (`encoding=vox`)", ("alaw",), (), lambda head: False,
+              telling=False),
 )  # fmt: skip
 """In the order in which they are tried. MPEG audio, ADTS and LATM without anything in front are found by their frames
 (`sniff`)."""
@@ -114,9 +123,9 @@ CODINGS: Mapping[str, tuple[str, ...]] = {
         "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_bluray", "pcm_dvd", "s302m",
     ),
     "G.711 A-law, mu-law": ("pcm_alaw", "pcm_mulaw"),
-    "ADPCM: IMA, Microsoft, Yamaha, Flash": (
+    "ADPCM: IMA, Microsoft, Yamaha, Flash, Dialogic": (
         "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "adpcm_swf", "adpcm_ct", "adpcm_sbpro_2",
-        "adpcm_sbpro_3", "adpcm_sbpro_4",
+        "adpcm_sbpro_3", "adpcm_sbpro_4", "adpcm_ima_oki",
     ),
     "G.722, G.723.1, G.726, G.729": ("g722", "adpcm_g722", "g723_1", "g726", "g726le", "adpcm_g726", "adpcm_g726le",
                                      "g729"),

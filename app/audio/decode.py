@@ -23,10 +23,10 @@ Block = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What the file is."""
+    """What an opened file says of its sound."""
 
     sample_rate: int
-    """Hz."""
+    """Hz, of the file."""
     channels: int
     format: str
     """Container, such as WAV."""

@@ -11,11 +11,9 @@ comes with it says whether another one is, and then that one is opened in its pl
 """
 
 import contextlib
-import os
-import shutil
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,54 +33,37 @@ AU_HEAD = struct.Struct(">4s5I")
 """Magic, where samples begin, bytes of them, their coding, Hz, channels."""
 AU_FLOAT32 = 6
 _NOT_STARTED = (126, 127)
+"""What a shell answers for a program that it may not start, or does not find."""
 _MOST_TRIED = 8
-"""Tracks of one file that are tried, one after the other: each costs a process."""
+"""Tracks of one file that are tried, one after the other: each costs a process, and no film has more languages in
+codings that cannot be read."""
 # What ffmpeg says, of versions 5 to 9, in lower case.
 _NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
 _REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
 
 
-def find_ffmpeg(configured: str | None) -> Path | None:
-    """The ffmpeg to use: `configured`, else the one in the imageio-ffmpeg package, else the PATH's; None if there is
-    none.
-
-    Raises FileNotFoundError when the configured one is not there.
-    """
-    if configured:
-        found = shutil.which(configured)
-        if found is None:
-            raise FileNotFoundError(f"VAD_FFMPEG: {configured} is not an executable file")
-        return Path(found).resolve()
-    bundled = _bundled_ffmpeg()
-    if bundled is not None:
-        return bundled
-    on_path = shutil.which("ffmpeg")
-    return Path(on_path) if on_path else None
-
-
-def _bundled_ffmpeg() -> Path | None:
-    # Found by hand: the package's own function falls back to the PATH and raises, and importing it takes longer.
-    try:
-        import imageio_ffmpeg  # noqa: PLC0415 - absent where a system ffmpeg is wanted
-    except ImportError:
-        return None
-    binaries = Path(imageio_ffmpeg.__file__).parent / "binaries"
-    return next((path for path in sorted(binaries.glob("ffmpeg*")) if os.access(path, os.X_OK)), None)
-
-
 def arguments(
-    ffmpeg: Path, path: Path, limits: AudioLimits, *, track: int = 0, demuxer: str | None = None
+    ffmpeg: Path,
+    path: Path,
+    limits: AudioLimits,
+    *,
+    track: int = 0,
+    told: Sequence[str] = (),
+    stamps: bool = False,
 ) -> list[str]:
-    """The fixed command line. `track`: which sound, from 0. `demuxer`: for a file that does not say what it is.
+    """The fixed command line.
+
+    `track`: which sound, from 0. `told`: what a file does not say itself. `stamps`: whether its time stamps are to be
+    seen as they are; ffmpeg else has the one sound that is asked for begin at 0, and takes leaps over 10 s out of
+    transport streams and Ogg.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
-    forced = [] if demuxer is None else ["-f", demuxer]
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
-        *forced, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn", "-map_metadata", "-1",
-        "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        *(["-copyts"] if stamps else []), *told, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn",
+        "-map_metadata", "-1", "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
@@ -104,7 +85,7 @@ def open_with_ffmpeg(
     structure: Structure | None = None,
     track: int | None = None,
     clock: Clock = "samples",
-    demuxer: str | None = None,
+    told: Sequence[str] = (),
     stop: Stop | None = None,
 ) -> "FfmpegDecoder":
     """The sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
@@ -114,7 +95,7 @@ def open_with_ffmpeg(
 
     def opened(number: int) -> FfmpegDecoder:
         return FfmpegDecoder(
-            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, demuxer=demuxer, stop=stop
+            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, told=told, stop=stop
         )
 
     if track and not (container in BY_NAME and BY_NAME[container].tracks):
@@ -171,15 +152,17 @@ class FfmpegDecoder(Decoder):
         structure: Structure | None = None,
         track: int = 0,
         clock: Clock = "samples",
-        demuxer: str | None = None,
+        told: Sequence[str] = (),
         stop: Stop | None = None,
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
         self._container, self.track, self._clock = container, track, clock
+        known = BY_NAME.get(container)
+        self._follows_clock = known is not None and known.clock
         self._log = FfmpegLog()
         path = path.resolve()
         self._child = ConfinedChild(
-            arguments(ffmpeg, path, limits, track=track, demuxer=demuxer),
+            arguments(ffmpeg, path, limits, track=track, told=told, stamps=self._follows_clock),
             memory_mb=limits.child_memory_mb,
             cpu_s=limits.child_cpu_s,
             silence_s=limits.child_silence_s,
@@ -198,13 +181,12 @@ class FfmpegDecoder(Decoder):
         self._child.catch_up()
         self.tracks = self._log.tracks
         """All sounds of the file."""
-        self._keeper = ClockKeeper(clock, info.sample_rate)
+        self._keeper = ClockKeeper(clock, info.sample_rate, spliced=known is not None and known.spliced)
         self._pieces: deque[Block | int] = deque()
-        self._follows_clock = container in BY_NAME and BY_NAME[container].clock
 
     @property
     def pid(self) -> int:
-        """The child's."""
+        """Of the process that decodes."""
         return self._child.pid
 
     @property

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _MOST_ERRORS = 64
+"""Far more than the few that say why nothing could be decoded; they come first."""
 _MOST_TRACKS = 64
+"""As many as `track=` can name."""
 _MOST_LEAPS = 10_000
 """A recording that loses packets every second for three hours has as many."""
 LEAP_S = 0.1
@@ -24,6 +26,8 @@ LEAPS = (
 )
 """The expression of an `asetpts` filter."""
 
+_START = re.compile(r"^(?:\[info\])?\s*duration: (?:n/a|[\d:.]+), start: (-?\d+\.\d+)")
+"""The file's first time stamp, of all its streams; metadata has blanks before its colons."""
 _STREAM = re.compile(
     r"^(?:\[info\])?\s*stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[\w-]+)\))?: "
     r"audio: (?P<coding>[\w.-]+)(?P<rest>.*)$"
@@ -51,7 +55,7 @@ class Leap(NamedTuple):
     at: int
     """The sample, counted from 0."""
     drift_s: float
-    """How far the clock is ahead of the count from here on."""
+    """How far the clock is ahead of the count from here on; the file begins at 0."""
 
 
 class FfmpegLog:
@@ -60,6 +64,8 @@ class FfmpegLog:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.leaps: list[Leap] = []
+        self.start_s = 0.0
+        """Where the file's clock begins; leaps count from there."""
         self._tracks: dict[int, Track] = {}
         self._listing = True
         self._printed: float | None = None
@@ -70,7 +76,7 @@ class FfmpegLog:
         return [self._tracks[index] for index in sorted(self._tracks)]
 
     def hear(self, line: str) -> None:
-        """The next line."""
+        """Sort the next line in."""
         printed = _PRINTED.match(line)
         if printed is not None:
             self._hear_number(float(printed[1]))
@@ -87,12 +93,15 @@ class FfmpegLog:
         at, self._printed = self._printed, None
         # A changed rate or channel count begins the count anew: from there on the numbers are of no use.
         if len(self.leaps) < _MOST_LEAPS and (not self.leaps or at > self.leaps[-1].at):
-            self.leaps.append(Leap(int(at), number))
+            self.leaps.append(Leap(int(at), number - self.start_s))
 
     def _hear_listing(self, line: str) -> None:
         if any(end in line for end in _LISTING_ENDS):
             self._listing = False
             return
+        start = _START.match(line)
+        if start is not None:
+            self.start_s = float(start[1])
         stream = _STREAM.match(line)
         if stream is not None and len(self._tracks) < _MOST_TRACKS:
             track = Track(stream["coding"], stream["language"], "(default)" in stream["rest"])

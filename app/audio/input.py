@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.audio.clock import Clock
+from app.audio.headerless import Headerless
 from app.audio.pcm import RawForm
 
 
@@ -17,8 +18,8 @@ class AudioInput:
     raw_for_certain: bool = True
     """Whether somebody has said so by name. A content type alone is believed only of a file that is nothing else:
     `audio/basic` is what programs call Sun's files with a header, too."""
-    demuxer: str | None = None
-    """ffmpeg's, for a coding that no header tells and no table here decodes, such as G.722."""
+    headerless: Headerless | None = None
+    """Of a coding that no header tells and no table here decodes, such as G.722."""
     track: int | None = None
     """Which of several sounds, from 0; None: the container's default one, or the first that can be read."""
     clock: Clock = "samples"

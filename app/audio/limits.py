@@ -13,10 +13,11 @@ class AudioLimits:
     max_seconds: float
     """Longest audio, counted in decoded samples."""
     min_rate: int = 4_000
-    """Hz."""
+    """Hz. Speech below it, half of a telephone's rate, is not to be understood."""
     max_rate: int = 384_000
-    """Hz."""
+    """Hz, the highest of studio equipment."""
     max_channels: int = 8
+    """As many as 7.1 has."""
     max_magnitude: float = MAX_MAGNITUDE
     child_memory_mb: int = 1_024
     """MiB of address space."""

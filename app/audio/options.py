@@ -5,13 +5,11 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from app.audio.clock import Clock
+from app.audio.headerless import HEADERLESS, find_headerless
 from app.audio.input import AudioInput
 from app.audio.pcm import ENCODINGS, RawForm, find_encoding, form_of_content_type, raw_form
 from app.vad.errors import InvalidOption
 from app.vad.options import Options
-
-HEADERLESS = {"g722": "g722"}
-"""Codings that no header tells and that ffmpeg decodes, with its demuxers."""
 
 
 class InputOptions(Options):
@@ -31,7 +29,8 @@ class InputOptions(Options):
     )
     encoding: str | None = Field(
         None,
-        description=f"Of raw samples, which have no header: {', '.join(f'`{name}`' for name in ENCODINGS)}, `g722`. A "
+        description=f"Of raw samples, which have no header: {', '.join(f'`{name}`' for name in ENCODINGS)}; "
+        f"mono: {', '.join(f'`{name}`' for name in HEADERLESS)}. A "
         "`Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, "
         "`audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`.",
     )
@@ -39,7 +38,8 @@ class InputOptions(Options):
         None,
         ge=4_000,
         le=384_000,
-        description="Of raw samples; without it 16000, for mu-law and A-law 8000.",
+        description="Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000;"
+        " `g722` and `g729` have their own.",
         json_schema_extra={"unit": "Hz"},
     )
     channels: int | None = Field(None, ge=1, le=8, description="Of raw samples, interleaved; without it 1.")
@@ -47,16 +47,17 @@ class InputOptions(Options):
     @field_validator("encoding")
     @classmethod
     def _known(cls, value: str | None) -> str | None:
-        """Raises `InvalidOption`."""
+        """Itself, where it is a coding that is read. Raises `InvalidOption`."""
         if value is not None and value.lower() not in HEADERLESS:
             find_encoding(value)
         return value
 
     def source(self, path: Path, content_type: str = "") -> AudioInput:
         """The input that these options and a media type make of a file. Raises `InvalidOption`."""
-        if self.encoding is not None and self.encoding.lower() in HEADERLESS:
-            demuxer = HEADERLESS[self.encoding.lower()]
-            return AudioInput(path, demuxer=demuxer, track=self.track, clock=self.clock)
+        if self.encoding is not None:
+            headerless = find_headerless(self.encoding, self.sample_rate, self.channels)
+            if headerless is not None:
+                return AudioInput(path, headerless=headerless, track=self.track, clock=self.clock)
         form = self._form(content_type)
         return AudioInput(path, form, self.encoding is not None, track=self.track, clock=self.clock)
 

@@ -140,7 +140,7 @@ class RawForm:
 
     encoding: Encoding
     sample_rate: int
-    """Hz."""
+    """Hz, of every channel."""
     channels: int
 
     @property

@@ -63,7 +63,7 @@ class RawDecoder(Decoder):
         return b""
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a read under way in another thread has its block first."""
         self.closed = True
         with self._lock:
             self._file.close()

@@ -18,7 +18,7 @@ class Resampler:
         )
 
     def process(self, block: Block) -> Block:
-        """What `block` makes known."""
+        """The samples at the target's rate that `block` makes known."""
         return block if self._stream is None else self._resample(block, last=False)
 
     def flush(self) -> Block:

@@ -65,12 +65,12 @@ class AudioSource:
 
     @property
     def info(self) -> AudioInfo:
-        """What the file is."""
+        """What the file says of its sound."""
         return self._decoder.info
 
     @property
     def decoder_name(self) -> str:
-        """`soundfile`, `raw` or `ffmpeg`."""
+        """Which decoder reads it: `soundfile`, `raw`, `silk` or `ffmpeg`."""
         return self._decoder.name
 
     @property

@@ -1,7 +1,8 @@
 """What a file's own structure says of its length, read without decoding: facts for `truncated` and `header_repaired`.
 
 Each container that says how long it is, or how long its parts are, is looked at in a few reads; nothing here trusts a
-length further than to compare it with the file. A container that says nothing cannot be found to be cut.
+length further than to compare it with the file. Where a file is frames without a container, the last one's length is
+compared. A coding that says nothing, such as GSM, cannot be found to be cut.
 """
 
 import struct
@@ -10,19 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from app.audio.frames import (
+    adts_length,
+    loas_length,
+    missing_of_last_amr_frame,
+    missing_of_last_frame,
+    mpeg_length,
+)
 from app.audio.wave import Wave, look_at_wave
 from app.audio.xing import mp3_is_cut_short
 
 _MAX_PARTS = 100_000
 """Boxes, elements and chunks at the outermost level: more than an hour's fragments; then it is not looked further."""
 _OGG_PAGE = 27 + 255 + 255 * 255
-"""Bytes of the largest Ogg page."""
-_EBML_SEGMENT, _EBML_CLUSTER = 0x18538067, 0x1F43B675
+"""Bytes of the largest Ogg page: its head, 255 lengths, and as many pieces of 255 bytes (RFC 3533)."""
+_EBML_SEGMENT = 0x18538067
+_EBML_HEAD_BYTES = 12
+"""Four bytes of name, eight of length, at most."""
+_CAF_HEAD_BYTES = 8
+"""Of the file, in front of its first chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What was found."""
+    """What a look at a file has found."""
 
     cut: str | None = None
     """How the file ends before it says; None: it does not, or does not say."""
@@ -36,8 +48,8 @@ def look(path: Path, container: str) -> Structure:
     if container in ("WAV", "RF64"):
         wave = look_at_wave(path)
         return Structure() if wave is None else Structure(wave.cut, wave.repaired, wave)
-    if container == "MP3":
-        return Structure("bytes that its first frame counts are missing" if mp3_is_cut_short(path) else None)
+    if container in _FRAMES:
+        return Structure(_of_frames(path, container))
     find = _CUTS.get(container)
     if find is None:
         return Structure()
@@ -45,55 +57,71 @@ def look(path: Path, container: str) -> Structure:
         return Structure(find(file, path.stat().st_size))
 
 
+_FRAMES: Mapping[str, Callable[[Path], int]] = {
+    "MP3": lambda path: missing_of_last_frame(path, mpeg_length, 0xFF),
+    "AAC": lambda path: missing_of_last_frame(path, adts_length, 0xFF),
+    "LATM": lambda path: missing_of_last_frame(path, loas_length, 0x56),
+    "AMR": missing_of_last_amr_frame,
+}
+"""Where a file is nothing but frames: the bytes that its last one lacks."""
+
+
+def _of_frames(path: Path, container: str) -> str | None:
+    if container == "MP3" and mp3_is_cut_short(path):
+        return "bytes that its first frame counts are missing"
+    missing = _FRAMES[container](path)
+    return f"{missing} bytes of its last frame are missing" if missing else None
+
+
 def _missing(end: int, size: int, what: str) -> str | None:
     return f"{end - size} bytes of its last {what} are missing" if end > size else None
 
 
-def _mp4(file: BinaryIO, size: int) -> str | None:
-    """Boxes: 32-bit length and name; 1: a 64-bit length follows; 0: to the end."""
-    at = 0
+def _walk(
+    file: BinaryIO, size: int, at: int, head_bytes: int, length_of: Callable[[bytes], int | None], what: str
+) -> str | None:
+    """Parts that lead from one to the next: whether the last one is whole. `length_of`: bytes of a part, its head
+    included, by its first `head_bytes`; None: it is no part, or goes on to the file's end, wherever that is."""
     for _ in range(_MAX_PARTS):
         file.seek(at)
-        head = file.read(16)
-        if len(head) < 8:
-            return None
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:], "big")
-        if length == 0:
-            return None
-        if length < 8:
+        length = length_of(file.read(head_bytes))
+        if length is None:
             return None
         at += length
         if at >= size:
-            return _missing(at, size, "box")
+            return _missing(at, size, what)
     return None
+
+
+def _mp4(file: BinaryIO, size: int) -> str | None:
+    """Boxes: 32-bit length and name; 1: a 64-bit length follows; 0: to the end."""
+
+    def length_of(head: bytes) -> int | None:
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        return length if len(head) >= 8 and length >= 8 else None
+
+    return _walk(file, size, 0, 16, length_of, "box")
 
 
 def _matroska(file: BinaryIO, size: int) -> str | None:
     """EBML elements; the segment's own length when it has one, else its parts'. A cluster without one may go on for
     ever, as a recorder writes it."""
-    at, inside = 0, False
-    for _ in range(_MAX_PARTS):
-        file.seek(at)
-        head = file.read(12)
+
+    def length_of(head: bytes) -> int | None:
         name_bytes = _vint_bytes(head[:1])
         size_bytes = _vint_bytes(head[name_bytes : name_bytes + 1]) if name_bytes else 0
         if not name_bytes or not size_bytes or len(head) < name_bytes + size_bytes:
             return None
-        name = int.from_bytes(head[:name_bytes], "big")
         bits = 7 * size_bytes
-        length = int.from_bytes(head[name_bytes : name_bytes + size_bytes], "big") & ((1 << bits) - 1)
-        content = at + name_bytes + size_bytes
-        if length == (1 << bits) - 1:
-            if name != _EBML_SEGMENT or inside:
-                return None
-            at, inside = content, True
-            continue
-        at = content + length
-        if at >= size:
-            return _missing(at, size, "cluster" if name == _EBML_CLUSTER else "element")
-    return None
+        content = int.from_bytes(head[name_bytes : name_bytes + size_bytes], "big") & ((1 << bits) - 1)
+        if content < (1 << bits) - 1:
+            return name_bytes + size_bytes + content
+        # All bits set: no length. Of the segment, so that its parts come next.
+        return name_bytes + size_bytes if int.from_bytes(head[:name_bytes], "big") == _EBML_SEGMENT else None
+
+    return _walk(file, size, 0, _EBML_HEAD_BYTES, length_of, "element")
 
 
 def _vint_bytes(first: bytes) -> int:
@@ -133,20 +161,24 @@ def _au(file: BinaryIO, size: int) -> str | None:
 
 
 def _caf(file: BinaryIO, size: int) -> str | None:
-    """Chunks with a 64-bit length; -1: to the end."""
-    at = 8
-    for _ in range(_MAX_PARTS):
-        file.seek(at)
-        head = file.read(12)
-        if len(head) < 12:
-            return None
+    """Chunks with a 64-bit length behind their name; -1: to the end."""
+
+    def length_of(head: bytes) -> int | None:
         length = int.from_bytes(head[4:], "big", signed=True)
-        if length < 0:
-            return None
-        at += 12 + length
-        if at >= size:
-            return _missing(at, size, "chunk")
-    return None
+        return 12 + length if len(head) == 12 and length >= 0 else None
+
+    return _walk(file, size, _CAF_HEAD_BYTES, 12, length_of, "chunk")
+
+
+def _silk(file: BinaryIO, size: int) -> str | None:
+    """Packets with a 16-bit length in front; a negative one is a mark of the end, which WeChat leaves out."""
+
+    def length_of(head: bytes) -> int | None:
+        length = int.from_bytes(head, "little", signed=True)
+        return 2 + length if len(head) == 2 and length >= 0 else None
+
+    first = len(b"#!SILK_V3") + (file.read(1) == b"\x02")
+    return _walk(file, size, first, 2, length_of, "packet")
 
 
 def _w64(file: BinaryIO, size: int) -> str | None:
@@ -157,7 +189,7 @@ def _w64(file: BinaryIO, size: int) -> str | None:
 
 def _asf(file: BinaryIO, size: int) -> str | None:
     """The file's size stands in its properties object, unless it was broadcast."""
-    head = file.read(8 << 10)
+    head = file.read(8 << 10)  # the properties come within the first objects, some hundred bytes on
     at = head.find(b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65")
     if at < 0 or len(head) < at + 92:
         return None
@@ -192,6 +224,7 @@ _CUTS: Mapping[str, Callable[[BinaryIO, int], str | None]] = {
     "AVI": _chunks("<"),
     "AU": _au,
     "CAF": _caf,
+    "SILK": _silk,
     "W64": _w64,
     "ASF": _asf,
     "FLV": _flv,

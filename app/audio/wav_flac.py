@@ -15,6 +15,7 @@ from app.audio.limits import AudioLimits
 from app.audio.structure import Structure
 
 _MAX_PLAUSIBLE_FRAMES = 1 << 50
+"""Samples of thousands of years: a header that has more has none, as libsndfile tells it (2^63 - 1)."""
 
 
 class CannotRead(Exception):
@@ -22,7 +23,7 @@ class CannotRead(Exception):
 
 
 class SoundfileDecoder(Decoder):
-    """See the module's head."""
+    """A file that libsndfile reads, a block at a time."""
 
     name = "soundfile"
 
@@ -69,7 +70,7 @@ class SoundfileDecoder(Decoder):
             self.cut = f"{missing} of {self.frames} samples are missing, or damaged"
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a read under way in another thread has its block first."""
         self.closed = True
         with self._lock:
             self._file.close()

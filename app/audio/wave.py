@@ -27,17 +27,19 @@ _UNKNOWN = 0xFFFFFFFF
 _NEAR = 64 << 10
 """Placeholders lie so near below 2^31 or 2^32: 0x7FFFF000 (sox), 0x7FFFFFFF, 0xFFFFFFD0 (0xFFFFFFFF less a header)."""
 _MAX_CHUNKS = 1_000
+"""Before or behind the samples; broadcasters' files have a dozen."""
 _MAX_FILES = 1_000
 """Files in one; more is not worth a repair."""
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 _PADDING = 64 << 10
 """Zeros at the end up to a block of a disk or tape are padding."""
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+"""Tags of codings, as Microsoft's mmreg.h has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaveFormat:
-    """A `fmt ` chunk."""
+    """What a `fmt ` chunk says of the samples."""
 
     tag: int
     """Coding of the samples; that of the subformat for the extensible one."""
@@ -61,11 +63,11 @@ class WaveFormat:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """A WAV file's samples."""
+    """What a WAV file holds, and how it is told otherwise."""
 
     format: WaveFormat | None
     ranges: tuple[Range, ...]
-    """Where they lie."""
+    """Where its samples lie, in order."""
     as_declared: bool = True
     """Whether a reader that goes by the header finds exactly them."""
     repaired: str | None = None

@@ -178,6 +178,11 @@ class AudioDocument(Document):
     )
     time_gap_ms: int | None = Field(None, description="Sum of the pauses in the file's time stamps, where there are.")
     time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred of them.")
+    clock_map: list[tuple[int, int, int]] | None = Field(
+        None,
+        description="Where both clocks run alike, if they part at all: [start by the samples, start by the file's own "
+        "clock, length], ms. It leads from the times of either `clock` to those of the other.",
+    )
 
     @classmethod
     def of(cls, audio: AudioSummary) -> "AudioDocument":
@@ -190,6 +195,8 @@ class AudioDocument(Document):
         if audio.time_gap_ms:
             gaps = [TimeGapDocument.model_construct(at_ms=at, duration_ms=length) for at, length in audio.time_gaps]
             members |= {"time_gap_ms": audio.time_gap_ms, "time_gaps": gaps}
+        if audio.clock_map:
+            members["clock_map"] = list(audio.clock_map)
         return cls.model_construct(
             duration_ms=audio.duration_ms,
             sample_rate=audio.sample_rate,
@@ -202,9 +209,9 @@ class AudioDocument(Document):
 
     def summary(self) -> AudioSummary:
         """The inverse of `of`."""
-        members = self.model_dump(exclude_none=True, exclude={"time_gaps"})
+        members = self.model_dump(exclude_none=True, exclude={"time_gaps", "clock_map"})
         gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
-        return AudioSummary(**members, time_gaps=gaps)
+        return AudioSummary(**members, time_gaps=gaps, clock_map=tuple(self.clock_map or ()))
 
 
 class WarningDocument(Document):

@@ -20,6 +20,7 @@ from app.formats.report import Report
 from app.formats.tables import segment_columns, segment_rows
 from app.formats.time_map import (
     AS_THEY_ARE,
+    CLOCK_MAP,
     TIME_MAP,
     TIME_MAP_COUNT,
     Stretch,
@@ -216,6 +217,11 @@ def _silence(frames: int, channels: int) -> Iterator[Block]:
         yield np.zeros((min(_SILENCE_FRAMES, frames - start), channels), dtype=np.float32)
 
 
+def _clock_headers(report: Report) -> dict[str, str]:
+    told = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map)
+    return {CLOCK_MAP: told} if 0 < len(told) <= _HEADER_BYTES else {}
+
+
 class WavRenderer(Renderer):
     """`format=wav`."""
 
@@ -232,7 +238,7 @@ class WavRenderer(Renderer):
             return {}
         mapped = time_map(report, self._options)
         told = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
-        headers = {TIME_MAP_COUNT: str(len(mapped))}
+        headers = {TIME_MAP_COUNT: str(len(mapped)), **_clock_headers(report)}
         return headers | {TIME_MAP: told} if len(told) <= _HEADER_BYTES else headers
 
 
@@ -245,3 +251,7 @@ class ZipRenderer(Renderer):
     def finish(self, report: Report) -> Iterator[bytes]:
         """As `stream_zip`."""
         return stream_zip(report, self._blocks, self._options)
+
+    def headers(self, report: Report) -> dict[str, str]:
+        """With `time_map`, how the source's two clocks lie; the rest stands in the manifest."""
+        return _clock_headers(report) if self._options.time_map else {}

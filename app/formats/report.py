@@ -39,6 +39,8 @@ class AudioSummary:
     """Time that the file's clock has in pauses and the samples have not."""
     time_gaps: tuple[tuple[int, int], ...] = ()
     """(at_ms, duration_ms) of the first pauses."""
+    clock_map: tuple[tuple[int, int, int], ...] = ()
+    """Where the count of samples and the file's clock run alike: start by the one, start by the other, length, ms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from app.formats.report import Piece, Report
 AS_THEY_ARE = ExcerptOptions()
 TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 """Headers of the map, where it fits into one, and of how many stretches it has."""
+CLOCK_MAP = "X-VAD-Clock-Map"
+"""Header of how the source's two clocks lie, where they part."""
 
 
 class Stretch(Protocol):

@@ -8,7 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.api.raw import occupied, slow_upload
 from tests.server import RunningServer, local_server
+from tests.waiting import eventually
 
 NAME = "通话 一.wav"
 QUOTED = "%E9%80%9A%E8%AF%9D%20%E4%B8%80.wav"
@@ -110,3 +112,23 @@ def test_what_is_no_audio_is_told_what_to_send(content: bytes, words: str, serve
         assert (response.status_code, response.json()["code"]) == (415, "unsupported_audio")
         assert words in response.json()["detail"]
         assert "`file`" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_live_stream_without_a_handshake_is_told_what_to_speak(method: str, server: RunningServer) -> None:
+    with server.client() as client:
+        for _ in range(2):
+            response = client.request(method, "/vad/stream")
+            assert (response.status_code, response.headers["upgrade"]) == (426, "websocket")
+            assert response.headers["connection"] == "Upgrade"
+    if method == "GET":
+        assert response.json()["code"] == "upgrade_required"
+        assert "ws://" in response.json()["detail"]
+
+
+def test_only_uploads_pass_admission(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
+    with local_server(small_model, tmp_path, {"VAD_MAX_UPLOADS": "1"}) as full, slow_upload(full):
+        eventually(lambda: occupied(full)[0] == 1)
+        assert full.get("/vad/stream").status_code == 426
+        assert full.get("/vad/a.wav").status_code == 405
+        assert full.request("PUT", "/vad/stream", content=speech_like.read_bytes()).status_code == 503

@@ -1,6 +1,5 @@
 """Raw samples by option and by content type, at every door, are the samples of a WAV."""
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -82,15 +81,6 @@ def test_raw_bytes_alone_are_refused_with_the_next_step(server: RunningServer, f
     assert "`encoding`" in response.json()["detail"]
 
 
-@pytest.mark.parametrize(("subtype", "encoding"), [("ULAW", "mulaw"), ("ALAW", "alaw"), ("ULAW", "pcmu")])
-def test_live_telephony(
-    subtype: str, encoding: str, server: RunningServer, folder: Path, expected: list[tuple[int, int]]
-) -> None:
-    heard = converse(server, cut(raw(folder, subtype), 160), encoding=encoding)
-    assert heard.messages[0]["sample_rate"] == RATE
-    assert near(pairs(heard.done), expected)
-
-
 def test_live_stereo(server: RunningServer, folder: Path, expected: list[tuple[int, int]]) -> None:
     both = raw(folder, "PCM_16", "LITTLE", np.stack((SOUND, -SOUND), axis=1))
     asked: dict[str, object] = {"encoding": "s16le", "sample_rate": RATE, "channels": 2}
@@ -99,25 +89,6 @@ def test_live_stereo(server: RunningServer, folder: Path, expected: list[tuple[i
     assert pairs(converse(server, cut(both, 1_601), **asked).done) == []
     with stream(server, channel="2", **asked) as socket:
         assert '"option": "channel"' in str(socket.recv()).replace('":"', '": "')
-
-
-@pytest.mark.parametrize("suffix", ["wav", "webm", "mp3"])
-def test_a_file_over_the_live_socket_is_named(suffix: str, server: RunningServer, folder: Path) -> None:
-    heads = {"wav": b"RIFF\x24\x00\x00\x00WAVEfmt ", "webm": b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01webm"}
-    content = heads.get(suffix)
-    if content is None:
-        soundfile.write(folder / "a.mp3", SOUND, RATE)
-        content = (folder / "a.mp3").read_bytes()
-    heard = converse(server, [content.ljust(3_200, b"\0")])
-    assert heard.error["code"] == "unsupported_audio"
-    assert suffix.upper() in heard.error["detail"]
-    assert "POST /vad" in heard.error["detail"]
-    assert heard.code == 1003
-
-
-def test_base64_in_a_text_frame_is_told_where_audio_goes(server: RunningServer) -> None:
-    message = '{"audio": "' + base64.b64encode(bytes(99)).decode() + '"}'
-    assert "binary frames" in converse(server, [message]).error["detail"]
 
 
 def test_the_command_line(

@@ -14,9 +14,11 @@ import pytest
 from app.audio.choose import open_decoder
 from app.audio.decode import Decoder
 from app.audio.ffmpeg import arguments, open_with_ffmpeg
+from app.audio.headerless import HEADERLESS
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
-from app.vad.errors import AudioError, AudioTooLong, UnsupportedAudio
+from app.audio.options import InputOptions
+from app.vad.errors import AudioError, AudioTooLong, InvalidOption, UnsupportedAudio
 from tests.attacks.corpus import (
     BOMBS,
     CANARY_URL_FILE,
@@ -123,6 +125,17 @@ def test_something_else_behind_the_first_bytes(
         exhaust(open_decoder(AudioInput(built(attack, tmp_path)), LIMITS, each_ffmpeg))
     assert hits == []
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == []
+
+
+@pytest.mark.parametrize("encoding", HEADERLESS)
+@pytest.mark.parametrize("attack", READS_OTHER_FILES, ids=str)
+def test_what_is_said_to_have_no_header_is_sound_or_nothing(
+    attack: Attack, encoding: str, each_ffmpeg: Path, tmp_path: Path, hits: list[str]
+) -> None:
+    source = InputOptions(encoding=encoding).source(built(attack, tmp_path))
+    with contextlib.suppress(AudioError, InvalidOption):
+        assert exhaust(open_decoder(source, LIMITS, each_ffmpeg)) < 1  # the canary has eight seconds
+    assert hits == []
 
 
 @pytest.mark.parametrize("attack", READS_OTHER_FILES, ids=str)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.audio.limits import AudioLimits
-from tests.audio.ffmpegs import AVAILABLE, EACH
+from tests.audio.ffmpegs import AVAILABLE
 
 
 @pytest.fixture
@@ -20,11 +20,3 @@ def ffmpeg() -> Path:
     if not AVAILABLE:
         pytest.skip("no ffmpeg is installed")
     return next(iter(AVAILABLE.values()))
-
-
-@pytest.fixture(params=EACH)
-def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
-    """Every ffmpeg at hand."""
-    if request.param not in AVAILABLE:
-        pytest.skip(f"the {request.param} ffmpeg is not installed")
-    return AVAILABLE[request.param]

@@ -14,7 +14,8 @@ import soundfile
 
 from app.audio.child import ConfinedChild
 from app.audio.containers import DECODERS, DEMUXERS
-from app.audio.ffmpeg import arguments, find_ffmpeg, open_with_ffmpeg
+from app.audio.ffmpeg import arguments, open_with_ffmpeg
+from app.audio.ffmpeg_binary import find_ffmpeg
 from app.audio.limits import AudioLimits
 from app.audio.wav_flac import SoundfileDecoder
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio

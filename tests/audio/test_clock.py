@@ -7,22 +7,18 @@ import pytest
 import soundfile
 
 from app.audio.choose import open_decoder
-from app.audio.clock import Clock
+from app.audio.clock import Clock, ClockKeeper
 from app.audio.decode import Decoder
+from app.audio.ffmpeg_log import Leap
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from app.vad.errors import AudioTooLong
-from tests.audio.ffmpegs import AVAILABLE, encode, encoders, remux, run
+from tests.audio.clocks import CODECS, LATE_S, late, leaping
+from tests.audio.ffmpegs import encode
 from tests.audio.recordings import Samples, alike, decoded, voice
 
 RATE = 16_000
 SECONDS, GAP_AT_S, GAP_S = 6, 3, 10
-LATE_S = 4.087
-CODECS = {
-    ".webm": "libopus", ".mkv": "aac", ".mp4": "aac", ".m4a": "aac", ".mov": "aac", ".flv": "aac", ".ts": "aac",
-    ".wma": "wmav2",
-}  # fmt: skip
-PICTURES = {".webm": "libvpx", ".flv": "flv"}
 COARSE_MS = {".wma": 100}
 """Containers whose packets hold more sound than the others'."""
 
@@ -46,28 +42,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def leaping(plain: Path, suffix: str, folder: Path, gap_s: float = GAP_S) -> Path:
-    """With a pause in its time stamps after 3 s."""
-    whole = encode(plain, folder / f"whole{suffix}", "-c:a", CODECS[suffix])
-    leap = f"setts=ts=if(gt(PTS*TB\\,{GAP_AT_S})\\,PTS+{gap_s}/TB\\,PTS)"
-    return remux(whole, folder / f"leap{suffix}", "-bsf:a", leap)
-
-
-def late(plain: Path, suffix: str, folder: Path, *options: str) -> Path:
-    """Beside a picture that begins 4.087 s earlier. Raises LookupError when the picture cannot be encoded."""
-    picture = PICTURES.get(suffix, "mpeg4")
-    for ffmpeg in AVAILABLE.values():
-        if CODECS[suffix] in encoders(ffmpeg) and picture in encoders(ffmpeg, kind="V"):
-            path = folder / f"late{suffix}"
-            run(
-                ffmpeg, "-f", "lavfi", "-i", "testsrc=s=64x64:d=10:r=10", "-itsoffset", str(LATE_S), "-i", str(plain),
-                "-map", "0:v", "-map", "1:a", "-c:v", picture, "-c:a", CODECS[suffix], *options, str(path),
-            )  # fmt: skip
-            return path
-    raise LookupError(f"no ffmpeg here encodes {picture} and {CODECS[suffix]}")
-
-
-@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma"])
+@pytest.mark.parametrize("suffix", [".webm", ".mkv", ".mp4", ".m4a", ".flv", ".ts", ".wma", ".ogg"])
 def test_a_pause_in_the_time_stamps(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = leaping(plain, suffix, tmp_path)
     coarse = COARSE_MS.get(suffix, 20)
@@ -87,7 +62,7 @@ def test_a_pause_in_the_time_stamps(suffix: str, plain: Path, tmp_path: Path, ea
     np.testing.assert_array_equal(kept[-(len(samples) - at) :][rate:], samples[at:][rate:])
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm", ".flv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm", ".flv", ".ts"])
 def test_sound_that_begins_after_the_picture(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = late(plain, suffix, tmp_path)
     samples, decoder = opened(path, each_ffmpeg)
@@ -110,13 +85,45 @@ def test_a_fragmented_film(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> No
     assert codes(decoder) == ["late_start"]
 
 
-@pytest.mark.parametrize("suffix", [".webm", ".mp4", ".mkv", ".flv", ".ts", ".wma"])
+@pytest.mark.parametrize("suffix", [".webm", ".mp4", ".mkv", ".flv", ".ts", ".wma", ".ogg"])
 def test_a_well_behaved_file_has_nothing_to_tell(suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
     path = encode(plain, tmp_path / f"a{suffix}", "-c:a", CODECS[suffix])
     samples, decoder = opened(path, each_ffmpeg)
     assert codes(decoder) == []
     kept, _ = opened(path, each_ffmpeg, "container")
     np.testing.assert_array_equal(kept, samples)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".ogg"])
+def test_a_pause_of_minutes_where_recordings_may_follow_one_another(
+    suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    _, decoder = opened(leaping(plain, suffix, tmp_path, gap_s=300), each_ffmpeg)
+    assert codes(decoder) == ["time_gap"]
+    assert abs(decoder.clock_facts.gap_ms - 300_000) <= 20
+
+
+def test_two_recordings_in_one_each_with_a_pause(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    one = leaping(plain, ".ogg", tmp_path).read_bytes()
+    both = tmp_path / "both.ogg"
+    both.write_bytes(one * 2)
+    samples, decoder = opened(both, each_ffmpeg)
+    rate = decoder.info.sample_rate
+    assert abs(len(samples) / rate - 2 * SECONDS) < 0.1
+    assert [round(gap.duration_ms / 1000) for gap in decoder.clock_facts.gaps] == [GAP_S, GAP_S]
+    kept, _ = opened(both, each_ffmpeg, "container")
+    assert abs(len(kept) / rate - 2 * SECONDS - 2 * GAP_S) < 0.1
+
+
+def test_a_splice_of_transport_streams_is_no_pause(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
+    first = encode(plain, tmp_path / "first.ts", "-c:a", "aac")
+    second = encode(plain, tmp_path / "second.ts", "-c:a", "aac", "-output_ts_offset", "20000")
+    for order in ((first, second), (second, first)):
+        spliced = tmp_path / "spliced.ts"
+        spliced.write_bytes(b"".join(path.read_bytes() for path in order))
+        samples, decoder = opened(spliced, each_ffmpeg, "container")
+        assert codes(decoder) == []
+        assert abs(len(samples) / decoder.info.sample_rate - 2 * SECONDS) < 0.4
 
 
 def test_a_pause_of_hours_meets_the_limit(plain: Path, tmp_path: Path, each_ffmpeg: Path) -> None:
@@ -136,3 +143,13 @@ def test_an_mp3_whose_rate_changes_gets_no_silence(plain: Path, tmp_path: Path, 
     samples, decoder = opened(joined, each_ffmpeg, "container")
     assert abs(len(samples) / 44_100 - 2 * SECONDS) < 0.3
     assert codes(decoder) == []
+
+
+def test_a_map_of_more_pauses_than_are_listed_ends_where_the_next_one_is() -> None:
+    keeper = ClockKeeper("samples", RATE)
+    leaps = [Leap(RATE * (1 + number), 1.0 + number) for number in range(150)]
+    assert len(list(keeper.pieces(np.zeros((RATE * 200, 1), dtype=np.float32), leaps))) == 1
+    facts = keeper.facts()
+    assert (facts.gap_count, len(facts.gaps), len(facts.stretches)) == (150, 100, 101)
+    assert facts.stretches[:3] == ((0, 0, 1_000), (1_000, 2_000, 1_000), (2_000, 4_000, 1_000))
+    assert facts.stretches[-1] == (100_000, 200_000, 1_000)

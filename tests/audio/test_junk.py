@@ -53,7 +53,6 @@ WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
         (base64.b64encode(b"ID3\x04\x00"), "base64: decode it first"),
         (b"\xef\xbb\xbf<!doctype html>", "tags"),
         (b"#EXTM3U\nhttp://example.com/a.ts", "list of other files"),
-        (b"\x02#!SILK_V3" + bytes(99), "SILK"),
         (b"PK\x03\x04" + bytes(99), "packed"),
         (bytes(range(1, 200)), "raw samples need `encoding`"),
     ],

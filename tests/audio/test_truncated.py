@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from app.audio.choose import open_decoder
+from app.audio.frames import missing_of_last_amr_frame
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
 from tests.audio.ffmpegs import encode
@@ -102,7 +103,38 @@ def test_a_recorders_endless_webm_is_not_cut(
     assert heard(path, each_ffmpeg, limits)[1:] == (None, [])
 
 
-def test_an_mp3_whose_last_frame_is_cut(plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
-    path = tmp_path / "a.mp3"
-    path.write_bytes(mp3(plain, tmp_path, "b")[:-100])
-    assert heard(path, each_ffmpeg, limits)[1:] == (None, [])
+BARE = {
+    ".mp3": ("libmp3lame",), ".mp2": ("mp2",), ".aac": ("aac",), ".latm": ("aac", "-f", "latm"),
+    ".amr": ("libopencore_amrnb", "-ar", "8000"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", BARE)
+def test_bare_frames_of_which_the_last_is_cut(
+    suffix: str, plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    path = encode(
+        plain, tmp_path / f"a{suffix}", "-c:a", *BARE[suffix], *(("-write_xing", "0") if suffix == ".mp3" else ())
+    )
+    whole = path.read_bytes()
+    assert heard(path, each_ffmpeg, limits)[1] is None
+    path.write_bytes(whole[:-5])
+    assert heard(path, each_ffmpeg, limits)[1] == "5 bytes of its last frame are missing"
+    if suffix != ".amr":  # of which nothing is known by what stands at its end
+        for tail in (b"TAG" + bytes(125), bytes(3_000)):
+            path.write_bytes(whole + tail)
+            assert heard(path, each_ffmpeg, limits)[1] is None
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_bare_frames_of_every_kind_of_amr(rate: int, tmp_path: Path) -> None:
+    magic, sizes = {8_000: (b"#!AMR\n", (13, 14, 16, 18, 20, 21, 27, 32, 6)),
+                    16_000: (b"#!AMR-WB\n", (18, 24, 33, 37, 41, 47, 51, 59, 61, 6))}[rate]  # fmt: skip
+    path = tmp_path / "a.amr"
+    frames = b"".join(bytes([kind << 3 | 4]).ljust(size, b"\xff") for kind, size in enumerate(sizes))
+    path.write_bytes(magic + frames)
+    assert missing_of_last_amr_frame(path) == 0
+    path.write_bytes(magic + frames[:-3])
+    assert missing_of_last_amr_frame(path) == 3
+    path.write_bytes(magic + b"\xff" + frames)
+    assert missing_of_last_amr_frame(path) == 0

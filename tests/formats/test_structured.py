@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import given
 
-from app.formats.documents import DetectionDocument
+from app.formats.documents import AudioDocument, DetectionDocument
 from app.formats.ndjson import NdjsonRenderer
 from app.formats.rendering import Answering
-from app.formats.report import Report
+from app.formats.report import AudioSummary, Report
 from app.formats.structured import funasr_documents, json_document
 from tests.formats.reports import EXAMPLE, Times, rendered, report_of, tracks
 
@@ -139,3 +139,12 @@ def test_a_document_says_what_its_report_did(left: Times, right: Times) -> None:
     ]
     assert read.model.info() == report.model
     assert read.dump() == json_document(report)
+
+
+def test_what_is_said_of_the_audio_comes_back_as_it_was() -> None:
+    summary = AudioSummary(
+        9_000, 16_000, 1, "MP4", "", truncated=False, track=1, tracks=2, late_start_ms=500, time_gap_ms=7_000,
+        time_gaps=((3_000, 7_000),), clock_map=((0, 500, 3_000), (3_000, 10_500, 6_000)),
+    )  # fmt: skip
+    told = AudioDocument.of(summary).model_dump_json(exclude_none=True)
+    assert AudioDocument.model_validate_json(told).summary() == summary

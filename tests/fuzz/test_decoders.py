@@ -1,6 +1,7 @@
 """Mutated files: whatever the bytes, a decoder gives samples or an error of its own."""
 
 import contextlib
+import io
 import os
 from functools import cache
 from pathlib import Path
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from app.audio.choose import open_decoder
 from app.audio.ffmpeg import open_with_ffmpeg
+from app.audio.headerless import HEADERLESS
 from app.audio.input import AudioInput
 from app.audio.limits import AudioLimits
+from app.audio.options import InputOptions
 from app.audio.sniff import HEAD_BYTES, sniff
 from app.audio.source import open_audio
-from app.vad.errors import AudioError
-from tests.audio.ffmpegs import AVAILABLE, encode
+from app.vad.errors import AudioError, InvalidOption
+from tests.audio.ffmpegs import encode
 from tests.audio.recordings import voice
 
 EXAMPLES = int(os.environ.get("VAD_FUZZ_EXAMPLES", "40"))
@@ -29,7 +32,8 @@ BY_CHILD = {"libmp3lame": ".mp3", "aac": ".m4a", "libopus": ".ogg", "libvorbis":
             "wmav2": ".wma", "pcm_s24le": ".caf", "mp2": ".ts", "libspeex": ".flv", "pcm_s16le": ".avi", "ac3": ".mpg",
             "dca": ".dts", "truehd": ".thd", "libgsm": ".gsm"}  # fmt: skip
 MORE = {
-    "dca": ("-strict", "-2", "-ar", "48000", "-ac", "2"), "truehd": ("-strict", "-2", "-ar", "48000", "-f", "truehd"),
+    "dca": ("-strict", "-2", "-ar", "48000", "-ac", "2"),
+    "truehd": ("-strict", "-2", "-ar", "48000", "-ac", "2", "-f", "truehd"),
     "libgsm": ("-ar", "8000", "-f", "gsm"), "mp2": ("-ar", "48000"), "ac3": ("-ar", "48000"),
 }  # fmt: skip
 FUZZ = settings(
@@ -83,14 +87,15 @@ def good(folder: Path, coding: str) -> bytes:
     return path.read_bytes()
 
 
-def eaten(path: Path, ffmpeg: Path | None) -> int | AudioError:
+def eaten(path: Path, ffmpeg: Path | None, encoding: str | None = None) -> int | AudioError | InvalidOption:
     """Samples in it, or what is wrong with it. Anything else that is raised comes out."""
+    given = InputOptions(encoding=encoding).source(path)
     try:
         with open_audio(
-            AudioInput(path), sample_rate=RATE, channel="mix", block_seconds=0.3, limits=LIMITS, ffmpeg=ffmpeg
+            given, sample_rate=RATE, channel="mix", block_seconds=0.3, limits=LIMITS, ffmpeg=ffmpeg
         ) as source:
             blocks = list(source)
-    except AudioError as error:
+    except (AudioError, InvalidOption) as error:
         return error
     assert all(np.isfinite(block).all() for block in blocks)
     assert source.duration_ms <= LIMITS.max_seconds * 1000
@@ -125,35 +130,52 @@ def test_wav_and_flac_in_process(coding: str, changes: list[Mutation], folder: P
 @pytest.mark.parametrize("coding", BY_CHILD)
 @given(changes=mutations)
 @settings(FUZZ, max_examples=max(1, EXAMPLES // 5))
-def test_everything_else_by_the_child(coding: str, changes: list[Mutation], folder: Path) -> None:
-    if not AVAILABLE:
-        pytest.skip("no ffmpeg is installed")
-    ffmpeg = next(iter(AVAILABLE.values()))
+def test_everything_else_by_the_child(coding: str, changes: list[Mutation], folder: Path, each_ffmpeg: Path) -> None:
     path = fed(folder, mutated(good(folder, coding), changes))
-    eaten(path, ffmpeg)
+    eaten(path, each_ffmpeg)
     assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
 
 
 @given(content=st.binary(max_size=400))
 @settings(FUZZ, max_examples=max(1, EXAMPLES // 5))
-def test_any_bytes_by_the_child(content: bytes, folder: Path) -> None:
-    if not AVAILABLE:
-        pytest.skip("no ffmpeg is installed")
+def test_any_bytes_by_the_child(content: bytes, folder: Path, each_ffmpeg: Path) -> None:
     with contextlib.suppress(AudioError):
-        decoder = open_with_ffmpeg(fed(folder, content), "ANY", LIMITS, next(iter(AVAILABLE.values())))
+        decoder = open_with_ffmpeg(fed(folder, content), "ANY", LIMITS, each_ffmpeg)
         with contextlib.closing(decoder):
             while len(decoder.read(10_000)):
                 pass
     assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
 
 
+@cache
+def good_silk() -> bytes:
+    pysilk = pytest.importorskip("pysilk", reason="silk-python is not installed (the extra `silk`)")
+    pcm = (voice(0.5, 24_000, 1)[:, 0] * 32_767).astype("<i2").tobytes()
+    out = io.BytesIO()
+    pysilk.encode(io.BytesIO(pcm), out, 24_000, 24_000, tencent=True)
+    return out.getvalue()
+
+
+@given(changes=mutations)
+@settings(FUZZ, max_examples=max(1, EXAMPLES // 5))
+def test_silk_by_its_child(changes: list[Mutation], folder: Path) -> None:
+    eaten(fed(folder, mutated(good_silk(), changes)), None)
+    assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
+
+
+@pytest.mark.parametrize("encoding", HEADERLESS)
+@given(content=st.binary(min_size=1, max_size=400))
+@settings(FUZZ, max_examples=max(1, EXAMPLES // 5))
+def test_any_bytes_of_a_coding_without_a_header(encoding: str, content: bytes, folder: Path, each_ffmpeg: Path) -> None:
+    eaten(fed(folder, content), each_ffmpeg, encoding)
+    assert [entry.name for entry in folder.iterdir() if entry.is_dir()] == []
+
+
 @pytest.mark.parametrize("coding", [*IN_PROCESS, *BY_CHILD])
-def test_the_files_that_are_mutated_are_good(coding: str, folder: Path) -> None:
-    if not AVAILABLE:
-        pytest.skip("no ffmpeg is installed")
+def test_the_files_that_are_mutated_are_good(coding: str, folder: Path, each_ffmpeg: Path) -> None:
     path = fed(folder, good(folder, coding))
-    decoder = open_decoder(AudioInput(path), LIMITS, next(iter(AVAILABLE.values())))
+    decoder = open_decoder(AudioInput(path), LIMITS, each_ffmpeg)
     decoder.close()
-    samples = eaten(path, next(iter(AVAILABLE.values())))
+    samples = eaten(path, each_ffmpeg)
     assert isinstance(samples, int)
     assert abs(samples - 0.5 * RATE) < 2_048

@@ -305,6 +305,11 @@ def test_keys_come_as_browsers_send_them(small_model: Path, tmp_path: Path) -> N
         assert refused.value.response.status_code == 401
 
 
+def test_without_a_handshake_it_says_what_to_speak(server: RunningServer) -> None:
+    answer = server.get("/v1/realtime?model=gpt-realtime")
+    assert (answer.status_code, answer.json()["code"]) == (426, "upgrade_required")
+
+
 def test_a_page_of_another_origin_may_not_come(server: RunningServer) -> None:
     with pytest.raises(InvalidStatus) as refused, realtime(server, {"Origin": "https://elsewhere.example"}):
         pass
