@@ -59,6 +59,15 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-load
 test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")
 	@$(PYTEST) -m "not full" $(ARGS)
 
+.PHONY: node-clients
+node-clients: ## install what some tests of live streams run with node (openai, @asyncapi/parser); without it they skip
+	@npm --prefix tests/node ci --silent --no-audit --no-fund --ignore-scripts
+
+.PHONY: agents
+agents: ## build .agents, where tests find pipecat and LiveKit's agents (about 700 MB); without it they skip
+	@$(PYTHON) -m venv .agents
+	@.agents/bin/pip install -qq --disable-pip-version-check -r tests/agents.txt
+
 .PHONY: test-quick
 test-quick: install ## run those that take no time, for the inner loop
 	@$(PYTEST) -m "not full and not slow" $(ARGS)
@@ -105,8 +114,9 @@ accuracy: install ## measure accuracy on labelled audio (DATA=FOLDER, ARGS="--mo
 	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" $(ARGS)
 
 .PHONY: docs
-docs: install ## make docs/api.md and the tables of other pages (needs the reference data)
+docs: install ## make docs/api.md and the tables of other pages (needs the reference data), docs/live.md's latencies
 	@$(BIN)/python docs/make_docs.py
+	@$(BIN)/python docs/latency.py
 
 .PHONY: soak
 soak: install ## load with faults for minutes, then an account (ARGS="--model DIR --seconds 600")
@@ -139,6 +149,6 @@ release-check: check test test-full ## what must hold before a tag: one version,
 
 .PHONY: clean
 clean: ## remove everything that was built, .venv too; models stay
-	rm -rf $(VENV) $(TOOLS) dist build app/web/static web/node_modules web/dist artifacts
+	rm -rf $(VENV) $(TOOLS) .agents tests/node/node_modules dist build app/web/static web/node_modules web/dist artifacts
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

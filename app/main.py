@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.analyses import AnalysisStore
-from app.api import analyses, catalogue, detect, errors, live, ops, traces, ui
+from app.api import analyses, catalogue, client_module, detect, errors, live, ops, realtime, traces, ui
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import Admission, AdmissionLimits, AdmissionMiddleware
@@ -100,7 +100,15 @@ def create_app(
     app.state.service = service
     errors.install(app)
     made = (detect.new_router(registry), analyses.new_router(registry))
-    for router in (*made, live.router, catalogue.router, ops.router, metrics_api.router):
+    for router in (
+        *made,
+        live.router,
+        realtime.router,
+        client_module.router,
+        catalogue.router,
+        ops.router,
+        metrics_api.router,
+    ):
         app.include_router(router)
     if settings.ui:
         ui.install(app)

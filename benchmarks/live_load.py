@@ -1,9 +1,11 @@
 """Live load: so many WebSockets that each send chunks of PCM in real time. A process of its own.
 
-usage: python benchmarks/live_load.py PORT FILE --clients N --seconds S --chunk-ms C    One JSON line: what they saw.
+usage: python benchmarks/live_load.py PORT FILE --clients N --seconds S --chunk-ms C --protocol P    One JSON line: what
+they saw.
 
-Each stream begins at its own place in FILE (16 kHz, mono, 16 bits) and at its own time. Frames are written by hand:
-this shares the machine with the server that it measures.
+P: `vad` (`/vad/stream`, samples in binary frames, at FILE's rate) or `realtime` (`/v1/realtime`, base64 in JSON; FILE
+has 24 kHz then). Each stream begins at its own place in FILE (mono, 16 bits) and at its own time. Frames are written by
+hand: this shares the machine with the server that it measures.
 """
 
 import argparse
@@ -17,9 +19,12 @@ import time
 import wave
 from dataclasses import dataclass
 
-_BINARY, _CLOSE = 0x82, 0x88
-_BYTES_PER_MS = 32
+_TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
 _RAMP_S = 3.0
+
+
+_TURNS = {"type": "server_vad", "threshold": 0.6, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+_SAME_TURNS = "&mode=tight&threshold=0.6&speech_pad_ms=300&min_silence_duration_ms=500"
 
 
 @dataclass
@@ -40,19 +45,45 @@ def frame(kind: int, payload: bytes) -> bytes:
     return bytes([kind]) + length + bytes(4) + payload
 
 
-async def stream(port: int, chunks: list[bytes], seconds: float, chunk_s: float, seen: Seen) -> None:
+def opening(protocol: str) -> list[bytes]:
+    """What is sent before the sound. The same options on either side: `server_vad` is `mode=tight`."""
+    if protocol == "vad":
+        return []
+    return [frame(_TEXT, json.dumps({"type": "session.update", "session": {"turn_detection": _TURNS}}).encode())]
+
+
+def path_of(protocol: str, rate: int) -> str:
+    """With its query."""
+    if protocol == "vad":
+        return f"/vad/stream?sample_rate={rate}" + ("" if rate == 16_000 else _SAME_TURNS)
+    return "/v1/realtime?model=gpt-realtime"
+
+
+def chunk_frame(protocol: str, pcm: bytes) -> bytes:
+    """Some sound."""
+    if protocol == "vad":
+        return frame(_BINARY, pcm)
+    told = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
+    return frame(_TEXT, json.dumps(told).encode())
+
+
+async def stream(
+    port: int, path: str, first: list[bytes], chunks: list[bytes], seconds: float, chunk_s: float, seen: Seen
+) -> None:
     """One client's life."""
     await asyncio.sleep(random.random() * _RAMP_S)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
-        f"GET /vad/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 101 " not in head:
             raise ConnectionError(head[:40])
+        for told in first:
+            writer.write(told)
         hearing = asyncio.create_task(_hear(reader, seen))
         try:
             await _send(writer, chunks, seconds, chunk_s, seen)
@@ -94,13 +125,18 @@ async def main() -> None:
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--chunk-ms", type=int, default=100)
+    parser.add_argument("--protocol", choices=("vad", "realtime"), default="vad")
     given = parser.parse_args()
     with wave.open(given.file) as audio:
-        pcm = audio.readframes(audio.getnframes())
-    size = given.chunk_ms * _BYTES_PER_MS
-    chunks = [frame(_BINARY, pcm[at : at + size]) for at in range(0, len(pcm) - size, size)]
+        pcm, rate = audio.readframes(audio.getnframes()), audio.getframerate()
+    size = given.chunk_ms * rate // 1000 * 2
+    chunks = [chunk_frame(given.protocol, pcm[at : at + size]) for at in range(0, len(pcm) - size, size)]
     seen = Seen()
-    streams = (stream(given.port, chunks, given.seconds, given.chunk_ms / 1000, seen) for _ in range(given.clients))
+    path, first = path_of(given.protocol, rate), opening(given.protocol)
+    streams = (
+        stream(given.port, path, first, chunks, given.seconds, given.chunk_ms / 1000, seen)
+        for _ in range(given.clients)
+    )
     await asyncio.gather(*streams)
     print(json.dumps({"count": seen.chunks, **vars(seen)}))
 

@@ -2,6 +2,10 @@
 // connection breaks, and nothing is lost. usage: node stream.mjs FILE.wav [URL]   (16-bit mono WAV, sent as if spoken)
 import { readFile } from 'node:fs/promises'
 
+if (typeof WebSocket === 'undefined') {
+  console.error(`stream.mjs needs Node 22 or newer, this is ${process.version}; from 20.10 on, node --experimental-websocket`)
+  process.exit(2)
+}
 const [path, url = 'ws://localhost:8000'] = process.argv.slice(2)
 const CHUNK_MS = 100
 const speed = Number(process.env.SPEED ?? 1) // 1: as fast as it was spoken
@@ -21,10 +25,17 @@ function parseWav(bytes) {
   throw new Error(`${path}: this example sends 16-bit mono WAV`)
 }
 
-const { rate, pcm } = parseWav(await readFile(path))
+function fail(text) {
+  console.error(text)
+  process.exit(1)
+}
+
+const { rate, pcm } = await readFile(path).then(parseWav).catch((error) => fail(error.message))
 const chunkBytes = ((rate * CHUNK_MS) / 1000) * 2
 let session = ''
 let seq = 0
+
+let everOpen = false
 
 /** One connection; resolves to whether the stream is done. */
 function converse() {
@@ -36,7 +47,7 @@ function converse() {
   }
   const socket = new WebSocket(`${url}/vad/stream?${query}`)
   let timer
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const speakFrom = (sample) => {
       let at = sample * 2
       timer = setInterval(() => {
@@ -49,6 +60,8 @@ function converse() {
       }, CHUNK_MS / speed)
     }
     let done = false
+    socket.onopen = () => (everOpen = true)
+    socket.onerror = () => resolve(done) // of a connection that could not be opened; `onclose` does not always follow
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data)
       seq = message.seq ?? seq
@@ -60,7 +73,7 @@ function converse() {
       } else if (message.type === 'speech_end') {
         console.log(message.start_ms, message.end_ms)
       } else if (message.type === 'error') {
-        reject(new Error(`${message.code}: ${message.detail}`))
+        fail(`${message.code}: ${message.detail}`)
       } else if (message.type === 'done') {
         done = true
       }
@@ -74,6 +87,7 @@ function converse() {
 
 for (let attempt = 0; attempt < 5; attempt += 1) {
   if (await converse()) process.exit(0)
+  if (!everOpen) fail(`no answer from ${url}`)
   await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt))
 }
-throw new Error('the connection keeps breaking')
+fail('the connection keeps breaking')

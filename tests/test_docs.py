@@ -12,6 +12,7 @@ import pytest
 
 from app.api.errors import TABLE
 from app.audio.containers import CONTAINERS, SUFFIXES
+from app.presets import PRESETS
 from tests.server import RunningServer, local_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,19 @@ def test_made_pages_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
     monkeypatch.syspath_prepend(ROOT / "docs")
     assert importlib.import_module("make_docs").stale_pages() == [], "run make docs"
+
+
+def test_the_latencies_are_those_that_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    latency = importlib.import_module("latency")
+    stale = [name for name, text in latency.pages().items() if (ROOT / "docs" / name).read_text() != text]
+    assert stale == [], "run python docs/latency.py"
+    names = [row["name"] for row in latency.rows()]
+    assert {f"preset={preset.name}" for preset in PRESETS} < set(names)
+    page = (ROOT / "docs/live.md").read_text()
+    for row in latency.rows():
+        assert f"| `{row['name']}` | `{row['model']}`" in page
+        assert row["start_p50_ms"] <= row["start_p95_ms"]
 
 
 @pytest.fixture(scope="module")

@@ -52,6 +52,57 @@ def test_python(server: RunningServer, speech_like: Path) -> None:
     assert shown(lines) == expected(server, speech_like)
 
 
+def test_python_comes_back(server: RunningServer, speech_like: Path) -> None:
+    with breaking_relay(urlsplit(server.url).port or 0, [150_000, 100_000]) as relay:
+        lines = run([sys.executable, str(EXAMPLES / "stream.py")], speech_like, f"ws://127.0.0.1:{relay.port}")
+    assert relay.connections == 3
+    assert shown(lines) == expected(server, speech_like)
+    assert len(lines) == 4  # nothing is told twice
+
+
+@pytest.mark.parametrize("name", ["stream.py", "stream.mjs", "fsmn-vad"])
+def test_without_a_service_there_is_a_sentence(name: str, speech_like: Path) -> None:
+    url = "ws://127.0.0.1:9"
+    command = {
+        "stream.py": [sys.executable, str(EXAMPLES / "stream.py"), str(speech_like), url],
+        "stream.mjs": [*(node() if name == "stream.mjs" else []), str(EXAMPLES / "stream.mjs"), str(speech_like), url],
+        "fsmn-vad": [sys.executable, "-m", "app.cli", "stream", str(speech_like), "--url", url],
+    }[name]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    (line,) = ended.stderr.strip().splitlines()
+    assert "no answer from ws://127.0.0.1:9" in line
+
+
+@pytest.mark.parametrize("name", ["stream.py", "stream.mjs"])
+def test_a_refusal_is_a_sentence(name: str, server: RunningServer, speech_like: Path) -> None:
+    program = [sys.executable] if name == "stream.py" else node()
+    spoiled = (EXAMPLES / name).read_text().replace("max_end_silence_time", "max_end_silence")
+    command = [*program, "-" if name == "stream.py" else "--input-type=module", *([] if name == "stream.py" else ["-"])]
+    ended = subprocess.run(
+        [*command, str(speech_like), server.url.replace("http", "ws")],
+        input=spoiled, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    (line,) = ended.stderr.strip().splitlines()
+    assert line.startswith("invalid_option: max_end_silence: there is no such option")
+
+
+def test_an_old_node_is_told_which_one_is_needed(speech_like: Path) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    # As a Node without one has it, whichever is here.
+    source = "delete globalThis.WebSocket\n" + (EXAMPLES / "stream.mjs").read_text()
+    ended = subprocess.run(
+        ["node", "--input-type=module", "-", str(speech_like)],
+        input=source, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    (line,) = ended.stderr.strip().splitlines()
+    assert "needs Node 22" in line
+
+
 def test_javascript(server: RunningServer, speech_like: Path) -> None:
     lines = run([*node(), str(EXAMPLES / "stream.mjs")], speech_like, server.url.replace("http", "ws"))
     assert len(lines) == 4

@@ -1,8 +1,8 @@
 """Who may come in, as pure ASGI: API keys, and how often one client may ask.
 
 Keys are compared in constant time. `Authorization: Bearer KEY` or `X-API-Key: KEY`; a WebSocket, for which browsers
-send no headers, may carry it as `api_key` in the query. Where several are sent, as by clients behind a proxy that has
-one of its own, one right key is enough.
+send no headers, may carry it as `api_key` in the query, or, as OpenAI's clients do it, in the name of a subprotocol.
+Where several are sent, as by clients behind a proxy that has one of its own, one right key is enough.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from app.observe import Observer
 from app.vad.errors import VadError
 
 _CLIENT_KEY = "vad.client"
+_KEY_PROTOCOL = "openai-insecure-api-key."
 _MOST_KEYS = 8
 """Of one request that are looked at."""
 
@@ -90,6 +91,8 @@ def _given_keys(scope: Scope) -> list[str]:
     if scope["type"] == "websocket":
         query: str = scope.get("query_string", b"").decode(errors="replace")
         keys += parse_qs(query).get("api_key", [])
+        offered: Sequence[str] = scope.get("subprotocols", ())
+        keys += [name.removeprefix(_KEY_PROTOCOL) for name in offered if name.startswith(_KEY_PROTOCOL)]
     return keys[:_MOST_KEYS]
 
 

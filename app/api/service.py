@@ -36,6 +36,8 @@ class Service:
     """None until the models are loaded."""
     hub: Hub | None = None
     """Live streams."""
+    stream_decoders: int = 0
+    """Of live streams that bring a file's bytes: children that run."""
     draining: bool = False
     failure: str | None = None
     """Why the model could not be loaded."""

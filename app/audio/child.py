@@ -1,4 +1,4 @@
-"""A child process that may do next to nothing: read one file, think within limits, write to its pipes."""
+"""A child process that may do next to nothing: read one file or a pipe, think within limits, write to its pipes."""
 
 import io
 import os
@@ -41,7 +41,8 @@ def stop_children() -> None:
 
 
 class ConfinedChild:
-    """A running program: no input, no environment, an empty directory, limits. One thread reads; any may close."""
+    """A running program: no input but what it is fed, no environment, an empty directory, limits. One thread reads; any
+    may close."""
 
     def __init__(
         self,
@@ -52,19 +53,21 @@ class ConfinedChild:
         silence_s: float,
         directory_beside: Path,
         listen: Callable[[str], None] = lambda line: None,
+        fed: bool = False,
     ) -> None:
         """Start it.
 
         memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
         while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written;
-        `listen`: told every line of its stderr in lower case, one at a time.
+        `listen`: told every line of its stderr in lower case, one at a time; `fed`: whether its input is a pipe, whose
+        owner is who asks for `pipes`.
         """
         self._silence_s, self._listen = silence_s, listen
         self._directory: Path | None = _empty_directory(directory_beside.parent)
         try:
             self._process = subprocess.Popen(
                 [_SHELL, "-c", _CONFINE, "sh", str(memory_mb << 10), str(cpu_s), *command],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=self._directory,
@@ -89,6 +92,10 @@ class ConfinedChild:
     def pid(self) -> int:
         """Of the program itself, which leads a process group of its own."""
         return self._process.pid
+
+    def pipes(self) -> tuple[io.FileIO, io.FileIO]:
+        """Of a child that is fed: its input and its output, for an event loop; `read` is not to be used then."""
+        return _opened(self._process.stdin), self._stdout
 
     def read(self, size: int) -> bytearray:
         """`size` bytes of its output; fewer at the end, none after `close`. One that falls silent is killed: that is

@@ -29,8 +29,9 @@ from app.audio.structure import Structure
 from app.vad.errors import AudioError, InvalidAudio, InvalidOption, UnsupportedAudio
 from app.warnings import AnswerWarning
 
-_AU_HEAD = struct.Struct(">4s5I")
-_AU_FLOAT32 = 6
+AU_HEAD = struct.Struct(">4s5I")
+"""Magic, where samples begin, bytes of them, their coding, Hz, channels."""
+AU_FLOAT32 = 6
 _NOT_STARTED = (126, 127)
 """What a shell answers for a program that it may not start, or does not find."""
 _MOST_TRIED = 8
@@ -199,13 +200,13 @@ class FfmpegDecoder(Decoder):
         return self._keeper.facts()
 
     def _read_head(self) -> AudioInfo:
-        head = self._child.read(_AU_HEAD.size)
-        if len(head) < _AU_HEAD.size:
+        head = self._child.read(AU_HEAD.size)
+        if len(head) < AU_HEAD.size:
             raise TrackUnreadable(self._failure(), self._log.tracks)
-        magic, offset, _, encoding, rate, channels = _AU_HEAD.unpack(head)
-        if magic != b".snd" or encoding != _AU_FLOAT32 or not _AU_HEAD.size <= offset <= 1 << 16:
+        magic, offset, _, encoding, rate, channels = AU_HEAD.unpack(head)
+        if magic != b".snd" or encoding != AU_FLOAT32 or not AU_HEAD.size <= offset <= 1 << 16:
             raise InvalidAudio("the decoder's output makes no sense")
-        self._child.read(offset - _AU_HEAD.size)
+        self._child.read(offset - AU_HEAD.size)
         return AudioInfo(rate, channels, self._container, "")
 
     def _read(self, frames: int) -> Block:

@@ -102,6 +102,8 @@ async def _stream(request: StreamRequest, settings: Settings) -> int:
     asked = {name: value for name, value in asked.items() if value is not None}
     asked["preset"] = request.preset
     parameters, _ = StreamParameters.parse(asked)
+    if parameters.container is not None:
+        raise InvalidOption("encoding", "is that of samples here: a file is decoded by itself, so name it without one")
     source = _open_source(request, settings, parameters)
     view = _view(request, source)
     parameters = parameters.model_copy(

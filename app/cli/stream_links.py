@@ -30,6 +30,8 @@ Tell = Callable[[Message], None]
 
 _PATH = "/vad/stream"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_NOT_ASKED_FOR = {"session", "after", "audio", "confirm_ms", "maybe_end_ms"}
+"""Parameters that are not this command's: those of coming back, and those that a service of before does not know."""
 _UNACKNOWLEDGED_S = 60
 _PING_EVERY_S = 1
 _PAUSES_S = (0.1, 0.5, 2.0)
@@ -166,7 +168,7 @@ class RemoteLink:
         """`url`: of `stream_url`. `note`: told what a person should know about the connection."""
         self._url, self._parameters, self._note = url, parameters, note
         self._headers = {"X-API-Key": key} if key else {}
-        self._query = {**parameters.model_dump(exclude={"session", "after"}, exclude_none=True), **given}
+        self._query = {**parameters.model_dump(exclude=_NOT_ASKED_FOR, exclude_none=True), **given}
         self._session = ""
         self._seq = 0
         self._position = -1

@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.engine.backend import Backend
 from app.engine.engine import Engine
 from app.live.batcher import Batcher
+from app.live.messages import Protocols
+from app.live.options import Resolve
 from app.live.parameters import StreamParameters
 from app.live.seat import NOBODY, Connection, PoolRow, Seat
 from app.live.session import DONE, LiveSession
@@ -99,8 +101,13 @@ class Hub:
         segmentation: Segmentation,
         connection: Connection,
         warnings: Sequence[AnswerWarning] = (),
+        *,
+        asked: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        say: Protocols | None = None,
     ) -> Seat:
-        """A new session. Raises `Overloaded`, `InvalidOption` for a model that cannot go live."""
+        """A new session; `asked`, `resolve`, `say`: as `LiveSession` has them. Raises `Overloaded`, `InvalidOption` for
+        a model that cannot go live."""
         if not model.live:
             raise InvalidOption("model", f"{model.info.name} cannot follow a live stream")
         if self.is_full:
@@ -115,6 +122,9 @@ class Hub:
             model.grid,
             buffer_s=self.limits.buffer_s,
             warnings=warnings,
+            asked=asked,
+            resolve=resolve,
+            say=say,
         )
         now = self.clock()
         rows = [PoolRow(pool, -1 if pool is None else pool.open()) for pool in map(self._pool_of, model.backends)]
@@ -206,6 +216,6 @@ class Hub:
 
 
 def _has_more(session: LiveSession) -> bool:
-    """Whether it is worth coming back to: it goes on, or it came to its end, of which the client may have missed
-    something."""
-    return session.ended in (None, DONE)
+    """Whether it is worth coming back to: one can, and it goes on, or it came to its end, of which the client may have
+    missed something."""
+    return session.resumable and session.ended in (None, DONE)

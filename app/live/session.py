@@ -2,18 +2,17 @@
 
 No socket, no clock, no callbacks, no threads. Whoever holds it
 
-- hands it what the client sends (`receive_audio`, `receive_command`),
+- hands it what the client sends (`receive_audio`, `receive_command`, `receive_options`, `receive_clear`),
 - asks for work (`next_block`), has it scored, and brings back what scoring gave (`commit`), of which at most one piece
   is under way while more may be received,
 - and fetches messages (`next_message`, `message_sent`) until it has `ended` and there are none left.
 
-What a session holds is bounded: chunks that wait by `buffer_s` and `INBOX_LIMIT` (`is_full` then, and its client has to
-wait), messages that wait by `OUTBOX_LIMIT`. Only the list of segments grows, by some hundred bytes for each. The last
-messages are kept for a client that comes back.
+What a session holds is bounded: what has been received by `app.live.inbox` (`is_full` then, and its client has to
+wait), messages by `app.live.outbox`, samples for a client that wants them back by `app.live.recording`. Only the list
+of segments grows, by some hundred bytes for each.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,9 +24,14 @@ from app.audio.sniff import container_for_certain
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve
-from app.live.messages import PROTOCOLS, Json, encode
-from app.live.parameters import StreamParameters
+from app.live.hints import Hint, Hints
+from app.live.inbox import Change, Drop, Ending, Inbox
+from app.live.messages import PROTOCOLS, Json, Messages, Protocols
+from app.live.options import ClientOptions, Resolve
+from app.live.outbox import Outbox
+from app.live.parameters import CONTAINERS, StreamParameters
 from app.live.pcm import PcmReader
+from app.live.recording import Recording
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.grid import Grid
@@ -38,17 +42,6 @@ from app.vad.stream import Stream
 from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
-
-INBOX_LIMIT = 1_000
-"""Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
-OUTBOX_LIMIT = 1_000
-"""Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
-HISTORY = 256
-"""Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
-_TAKE_S = 5.0
-"""Audio in a block at most: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
-_BACKLOG_S = 1.0
-"""Audio that waits, of a client that sends faster than it is scored or catches up."""
 DONE = "done"
 
 
@@ -57,7 +50,7 @@ class PendingBlock:
     """Blocks to be scored, one of each of the model's members, and what follows them."""
 
     blocks: list[Block[Any] | None]
-    command: Command | None
+    command: Ending | None
     received: list[float]
     """The receiver's clock at each chunk in it."""
 
@@ -74,27 +67,31 @@ class LiveSession:
         *,
         buffer_s: float,
         warnings: Sequence[AnswerWarning] = (),
+        asked: Mapping[str, Any] | None = None,
+        resolve: Resolve | None = None,
+        say: Protocols | None = None,
     ) -> None:
-        """`warnings`: what is to be told of how the stream was opened."""
-        self.segmentation, self.stream = segmentation, stream
+        """`warnings`: what is to be told of how the stream was opened. `asked`: the options that the client set, from
+        which `resolve` made the segmentation; without it options cannot change. `say`: how events are told; without it
+        as the parameters have it."""
+        self.segmentation, self.stream, self.parameters = segmentation, stream, parameters
         self.ended: str | None = None
         """Why the stream is over: `done`, or an error's code. Messages may still wait then."""
         self.degraded = False
         """Whether the CPU had to stand in for the device."""
         self._given_warnings, self._levels, self._bandwidth = tuple(warnings), Levels(), Bandwidth(grid.sample_rate)
-        self._say = PROTOCOLS[parameters.protocol]
-        self._grid, self._buffer_s = grid, buffer_s
+        self._say = say or PROTOCOLS[parameters.protocol]
+        self._options = ClientOptions(asked or {}, resolve, grid)
+        self._grid = grid
         self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
-        self._inbox: deque[tuple[float, bytes] | Command] = deque()
-        self._outbox: deque[str] = deque()
-        self._waiting_bytes = 0
+        self._hints = Hints(parameters.confirm_ms, parameters.maybe_end_ms, grid.frame_ms) if parameters.hints else None
+        self._recording = Recording(grid.sample_rate) if parameters.audio else None
+        self._inbox, self._outbox = Inbox(buffer_s), Outbox(keeps=self.resumable)
         self._fed_bytes = 0
         self._received: list[float] = []
         self._base_ms = 0
         self._scored_frames = 0
         self._segments: list[Segment] = []
-        self._history: deque[str] = deque(maxlen=HISTORY)
-        self._seq = 0
         self._chunks = 0
         self._expect(parameters)
 
@@ -102,35 +99,35 @@ class LiveSession:
         self.parameters = parameters
         self._pcm = PcmReader(parameters.form, parse_channel(parameters.channel), self._grid.sample_rate)
         self._arrivals = Arrivals(self._grid, parameters.sample_rate)
-        bytes_per_s = parameters.sample_rate * parameters.bytes_per_sample
-        self._full_bytes, self._take_bytes = int(self._buffer_s * bytes_per_s), int(_TAKE_S * bytes_per_s)
-        self._backlog_bytes = int(_BACKLOG_S * bytes_per_s)
+        self._inbox.use_rate(parameters.sample_rate * parameters.bytes_per_sample)
 
     # ---- from the client
 
-    def use_sample_rate(self, hertz: object) -> None:
-        """Another rate than the handshake's, told before the first chunk. Raises `InvalidOption`."""
-        if hertz == self.parameters.sample_rate:
+    def use_form(self, **form: object) -> None:
+        """Another `sample_rate`, `encoding` or number of `channels` than the handshake's, told before the first chunk.
+        Raises `InvalidOption`."""
+        before = self.parameters.model_dump(exclude_none=True)
+        changed = {name: value for name, value in form.items() if before.get(name) != value}
+        if not changed:
             return
         if self._chunks:
-            raise InvalidOption("sample_rate", "cannot change once chunks have come")
-        given = {**self.parameters.model_dump(exclude_none=True), "sample_rate": hertz}
-        self._expect(StreamParameters.parse(given)[0])
+            raise InvalidOption(next(iter(changed)), "cannot change once chunks have come")
+        self._expect(StreamParameters.parse({**before, **changed})[0])
 
     @property
     def is_full(self) -> bool:
         """Whether as much waits as may."""
-        return self._waiting_bytes >= self._full_bytes or len(self._inbox) >= INBOX_LIMIT
+        return self._inbox.is_full
 
     @property
     def has_work(self) -> bool:
         """Whether `next_block` has something to do."""
-        return bool(self._inbox) and self.ended is None
+        return len(self._inbox) > 0 and self.ended is None
 
     @property
     def has_backlog(self) -> bool:
         """Whether so much waits that waiting for more, to score it together with others', gains nothing."""
-        return self.has_work and (self.is_full or self._waiting_bytes >= self._backlog_bytes)
+        return self.has_work and self._inbox.has_backlog
 
     @property
     def received_ms(self) -> int:
@@ -145,40 +142,54 @@ class LiveSession:
     def receive_audio(self, chunk: bytes, now: float) -> None:
         """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
         self._chunks += 1
-        if self._chunks == 1 and (container := container_for_certain(chunk)) is not None:
-            self.fail(
-                UnsupportedAudio.code,
-                f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
-                "decode it, or send the whole file to POST /vad",
-            )
+        if self._chunks == 1 and self._is_file(chunk):
             return
         chunk = self._pcm.align(chunk)
         self._fed_bytes += len(chunk)
-        self._waiting_bytes += len(chunk)
-        self._inbox.append((now, chunk))
+        self._inbox.put_chunk(now, chunk)
 
     def receive_command(self, command: Command) -> None:
         """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: the last chunk has come."""
         if command == "reset":
             self._pcm.drop_rest()
             self._fed_bytes = 0
-        self._inbox.append(command)
+            self._inbox.put(Drop(starts_over=True))
+        else:
+            self._inbox.put(command)
+
+    def receive_clear(self) -> None:
+        """Drop the utterance under way without a word, and go on; time goes on, too."""
+        self._pcm.drop_rest()
+        self._inbox.put(Drop(starts_over=False))
+
+    def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
+        """Set options, None setting one back to its default, for every frame that is scored after the chunks that came
+        before. `note`: handed to the protocol when they come into force. Raises `InvalidOption`; nothing has changed
+        then."""
+        self._inbox.put(Change(self._options.changed(given, self.segmentation), note))
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a client that loses its connection may come back to this session."""
+        return self._say.numbered and self.parameters.container is None
 
     # ---- to be scored
 
     def next_block(self) -> PendingBlock | None:
         """The next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
         while self.has_work:
-            head = self._inbox[0]
-            if isinstance(head, tuple):
-                blocks, command = self.stream.cut_blocks(self._read_chunks()), None
+            command: Ending | None = None
+            if self._inbox.next_is_chunk():
+                blocks = self.stream.cut_blocks(self._read_chunks())
             else:
-                self._inbox.popleft()
-                if head == "reset":
-                    self._reset()
+                item = self._inbox.take()
+                if isinstance(item, Change):
+                    self._change(item)
                     continue
-                command = head
-                blocks = self.stream.cut_blocks(self._pcm.flush(), final=True)
+                if isinstance(item, Drop):
+                    self._drop_utterance(starts_over=item.starts_over)
+                    continue
+                command, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
             if any(block is not None for block in blocks):
                 received, self._received = self._received, []
                 return PendingBlock(blocks, command, received)
@@ -192,7 +203,8 @@ class LiveSession:
         if self.parameters.probabilities:
             self._tell_probabilities(heard, final=final)
         self._scored_frames += len(heard)
-        for event in events:
+        hinted = events if self._hints is None else self._hints.accept(heard.speech, events, self.segmentation.options)
+        for event in hinted:
             self._tell(event, final=final)
         self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
         if pending.command == "flush":
@@ -215,70 +227,66 @@ class LiveSession:
 
     def next_message(self) -> str | None:
         """The oldest message that has not been sent."""
-        return self._outbox[0] if self._outbox else None
+        return self._outbox.next_message()
 
     def message_sent(self) -> None:
         """It has: what could not be sent is kept for a client that comes back."""
-        self._outbox.popleft()
+        self._outbox.message_sent()
 
     def say(self, message: Json) -> None:
         """A message outside the stream's own, which is not kept."""
-        if message is not None:
-            self._post(encode(message))
+        self._outbox.say(message)
+        self._notice_slow_reader()
 
     def fail(self, code: str, detail: str) -> None:
         """Say what is wrong and end the stream."""
         if self.ended is None:
             self.ended = code
-            self.say({"type": "error", "code": code, "detail": detail})
+            for message in self._say.error(code, detail):
+                self.say(message)
 
     @property
     def last_seq(self) -> int:
         """Number of the newest message."""
-        return self._seq
+        return self._outbox.last_seq
 
     def replay(self, after: int | None) -> bool:
         """Say again what a client that comes back has missed: the messages after number `after`, or, without one,
         those that were never handed to its socket. False when they are no longer kept."""
         self._pcm.drop_rest()
-        if after is not None:
-            missed = max(0, self._seq - after)
-            if missed > len(self._history):
-                return False
-            self._outbox = deque(list(self._history)[len(self._history) - missed :])
-        return True
+        return self._outbox.replay(after)
 
     def _read_chunks(self) -> FloatArray:
-        """Samples of the chunks at the head of the inbox, up to a second of audio."""
+        """Samples of the chunks at the head of the inbox."""
         taken: list[FloatArray] = []
-        bytes_taken = 0
-        while self._inbox and bytes_taken < self._take_bytes:
-            head = self._inbox[0]
-            if not isinstance(head, tuple):
-                break
-            self._inbox.popleft()
-            received, chunk = head
-            bytes_taken += len(chunk)
-            self._waiting_bytes -= len(chunk)
+        for received, chunk in self._inbox.take_chunks():
             samples = self._pcm.read(chunk)
             self._arrivals.add(self._pcm.source_samples, len(samples))
             self._received.append(received)
             taken.append(samples)
         whole = taken[0] if len(taken) == 1 else np.concatenate(taken)
+        if self._recording is not None:
+            self._recording.add(whole)
         if len(whole):
             self._levels.add(whole, max(float(whole.max()), -float(whole.min())))
             self._bandwidth.add(whole)
         return whole
 
-    def _tell(self, event: Event, *, final: bool) -> None:
+    def _tell(self, event: Event | Hint, *, final: bool) -> None:
         at_ms = self._arrivals.received_ms if final else self._arrivals.known_at_ms(event.at_ms)
+        base_ms, recording = self._base_ms, self._recording
         if isinstance(event, SpeechStart):
-            self._emit(self._say.start(self._base_ms + event.start_ms, at_ms))
-            return
-        segment = event.segment
-        moved = replace(segment, start_ms=self._base_ms + segment.start_ms, end_ms=self._base_ms + segment.end_ms)
-        self._segments.append(moved)
-        self._emit(self._say.end(moved, at_ms))
+            if recording is not None:
+                recording.open(event.start_ms)
+            self._emit(self._say.start(base_ms + event.start_ms, at_ms))
+        elif isinstance(event, Hint):
+            self._emit(self._say.hint(event.moved(base_ms), at_ms))
+        else:
+            segment = event.segment
+            audio = None if recording is None else recording.close(segment.start_ms, segment.end_ms)
+            moved = replace(segment, start_ms=base_ms + segment.start_ms, end_ms=base_ms + segment.end_ms)
+            self._segments.append(moved)
+            self._emit(self._say.end(moved, at_ms, audio, asked_for=final))
 
     def _tell_probabilities(self, posteriors: Posteriors, *, final: bool) -> None:
         values = self._curve.accept(posteriors.speech, final=final)
@@ -287,32 +295,50 @@ class LiveSession:
             self._curve.next_ms += len(values) * self._curve.interval_ms
             self._emit(self._say.probability(start_ms, self._curve.interval_ms, values))
 
-    def _emit(self, message: Json) -> None:
-        if message is None:
-            return
-        self._seq += 1
-        if isinstance(message, dict):
-            message["seq"] = self._seq
-        text = encode(message)
-        self._history.append(text)
-        self._post(text)
+    def _emit(self, messages: Messages) -> None:
+        for message in messages:
+            self._outbox.emit(message, numbered=self._say.numbered)
+        self._notice_slow_reader()
 
-    def _post(self, text: str) -> None:
-        self._outbox.append(text)
-        if len(self._outbox) > OUTBOX_LIMIT and self.ended is None:
+    def _notice_slow_reader(self) -> None:
+        if self._outbox.overflows and self.ended is None:
             self.ended = "slow_reader"
 
-    def _reset(self) -> None:
+    def _is_file(self, chunk: bytes) -> bool:
+        """Whether a first chunk is a file's beginning and not samples; the stream ends then."""
+        container = None if self.parameters.container else container_for_certain(chunk)
+        if container is None:
+            return False
+        self.fail(
+            UnsupportedAudio.code,
+            f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
+            f"decode it, open the stream with encoding={' or '.join(CONTAINERS)} if it is that, or use POST /vad",
+        )
+        return True
+
+    def _change(self, change: Change) -> None:
+        self.segmentation = change.segmentation
+        self.stream.use_options(change.segmentation.options)
+        self._emit(self._say.options(change.segmentation.document(), self._arrivals.received_ms, change.note))
+
+    def _drop_utterance(self, *, starts_over: bool) -> None:
+        """What is under way is forgotten; `starts_over`: time and all that has been told as well."""
         self._pcm.flush()
-        self._pcm.source_samples = self._arrivals.source_samples = 0
-        self._segments.clear()
-        self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
-        self._begin_utterance(0)
-        self._emit(self._say.reset())
+        if starts_over:
+            self._pcm.source_samples = self._arrivals.source_samples = 0
+            self._segments.clear()
+            self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
+        at_ms = self._arrivals.received_ms
+        self._begin_utterance(at_ms)
+        self._emit(self._say.reset() if starts_over else self._say.cleared(at_ms))
 
     def _begin_utterance(self, base_ms: int) -> None:
         self.stream.reset()
         self._arrivals.restart()
         self._curve.restart()
+        if self._hints is not None:
+            self._hints.restart()
+        if self._recording is not None:
+            self._recording.restart()
         self._base_ms = base_ms
         self._scored_frames = 0

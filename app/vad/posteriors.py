@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.vad.errors import InvalidOption
 from app.vad.segment import Event
 
 FloatArray = NDArray[np.float32]
@@ -106,3 +107,20 @@ class Settles(Protocol):
 def settled_ms(segmenter: Segmenter) -> int:
     """Of a segmenter; 0 of one that does not say: whoever packs its segments then waits for the next, or the end."""
     return segmenter.settled_ms if isinstance(segmenter, Settles) else 0
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A `Segmenter` whose options may change while its stream goes on. All of the project's are; a plug-in's may be."""
+
+    def use_options(self, options: Any) -> None:
+        """Decide the next frame, and all after it, by these options of its own class. What has been decided stays: an
+        open segment stays open, and none begins before the end of the last one that was given out."""
+        ...
+
+
+def adjust(segmenter: Segmenter, options: Any) -> None:
+    """Let a segmenter go on by these options. Raises `InvalidOption` for one that cannot."""
+    if not isinstance(segmenter, Adjustable):
+        raise InvalidOption("mode", f"the options of mode={options.mode} are settled when a stream is opened")
+    segmenter.use_options(options)

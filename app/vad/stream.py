@@ -17,8 +17,9 @@ import numpy as np
 from app.vad.blocks import Block, BlockCutter, Scored
 from app.vad.grid import Grid
 from app.vad.models.fusion import Mixer, common_grid
-from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, settled_ms
+from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, adjust, settled_ms
 from app.vad.segment import Event
+from app.vad.segmenters.options import SegmenterOptions
 
 NO_SAMPLES: FloatArray = np.zeros(0, dtype=np.float32)
 
@@ -86,6 +87,11 @@ class VadStream:
         self.heard = replace(posteriors, short_ms=self._short_ms()) if final else posteriors
         return self._segmenter.accept(self.heard, final=final)
 
+    def use_options(self, options: SegmenterOptions) -> None:
+        """Decide the frames of the next `commit`, and all after them, by these options of the same mode. Raises
+        `InvalidOption` for a segmenter that cannot change."""
+        adjust(self._segmenter, options)
+
     @property
     def settled_ms(self) -> int:
         """No segment that has not been given out whole begins before this."""
@@ -152,6 +158,10 @@ class FusedStream:
         for member in self.members:
             member.reset()
         self._begin()
+
+    def use_options(self, options: SegmenterOptions) -> None:
+        """As `VadStream.use_options`."""
+        adjust(self._segmenter, options)
 
     @property
     def settled_ms(self) -> int:

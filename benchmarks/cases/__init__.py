@@ -7,10 +7,12 @@ from benchmarks.cases.floor import floor
 from benchmarks.cases.growth import growth
 from benchmarks.cases.http import http
 from benchmarks.cases.install import install
+from benchmarks.cases.latency import latency
 from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
+from benchmarks.cases.realtime import realtime
 from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
@@ -29,6 +31,8 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "overload": overload,
     "siege": siege,
     "live": live,
+    "latency": latency,
+    "realtime": realtime,
     "startup": startup,
     "install": install,
 }

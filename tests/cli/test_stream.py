@@ -215,6 +215,7 @@ def test_no_microphone_here(small_model: Path) -> None:
         (("file.wav", "--mic"), 2, "--mic"),
         (("nowhere.wav",), 2, "no such file"),
         (("-", "--encoding", "opus"), 2, "encoding"),
+        (("-", "--encoding", "webm"), 2, "name it without one"),
         (("-", "--sample-rate", "4000"), 2, "sample_rate"),
         (("-", "--mode", "tight", "--threshold", "3"), 2, "threshold"),
         (("-", "--threshold", "0.4"), 2, "threshold: is an option of mode=tight"),

@@ -140,7 +140,7 @@ def feed(hub: Hub, seat: Seat, part: Part) -> None:
 
 def messages_of(session: LiveSession) -> list[Any]:
     """Everything that it has said and nobody has fetched."""
-    return [json.loads(text) for text in session._outbox]
+    return [json.loads(text) for text in session._outbox._waiting]
 
 
 def told(session: LiveSession) -> Told:

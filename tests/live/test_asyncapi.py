@@ -1,6 +1,7 @@
 """`docs/asyncapi.yaml` describes every message as it is: what is heard here over a socket is checked against it."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ from jsonschema import Draft202012Validator
 
 from app.live.parameters import StreamParameters
 from tests.live.client import Heard, converse, cut, f32, hear, hear_all, s16, say, stream, vanish
+from tests.live.node import NODE, node_with
+from tests.live.test_realtime import append, committed, event, realtime
 from tests.server import RunningServer
 from tests.signals import bursts
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.yaml"
 SCHEMA_OF = {
     "ready": "Ready",
+    "options": "OptionsInForce",
     "speech_start": "SpeechStart",
+    "speech_confirmed": "SpeechConfirmed",
+    "speech_maybe_end": "SpeechMaybeEnd",
     "speech_end": "SpeechEnd",
     "probability": "Probability",
     "flushed": "Flushed",
@@ -25,8 +31,18 @@ SCHEMA_OF = {
     "done": "Done",
     "error": "Error",
 }
+REALTIME_SCHEMA_OF = {
+    "session.created": "SessionCreated",
+    "session.updated": "SessionUpdated",
+    "input_audio_buffer.speech_started": "SpeechStarted",
+    "input_audio_buffer.speech_stopped": "SpeechStopped",
+    "input_audio_buffer.committed": "Committed",
+    "input_audio_buffer.cleared": "Cleared",
+    "error": "RealtimeError",
+}
 CHUNKS = cut(s16(bursts(10.0, [(2.0, 4.0), (6.0, 8.0)])), 3_200)
 FLUSH, RESET, PING, NONSENSE = '{"type":"flush"}', '{"type":"reset"}', '{"type":"ping"}', "nonsense"
+OPTIONS = '{"type":"options","max_end_silence_time":300}'
 BROKEN = f32(bursts(0.5, []) * float("nan"))
 
 
@@ -53,6 +69,7 @@ def heard(server: RunningServer) -> list[dict[str, Any]]:
         converse(server, parts),
         converse(server, parts, mode="tight", probabilities="true", probability_interval_ms=50, sample_rate=8_000),
         converse(server, []),
+        converse(server, [OPTIONS, *CHUNKS], confirm_ms=100, maybe_end_ms=50, audio="true"),
     ]
     for query, chunks in (
         ({"encoding": "f32le"}, [BROKEN]), ({"no_such_option": 1}, []), ({"sample_rate": 1}, []),
@@ -91,11 +108,56 @@ def test_every_message_is_as_described(document: dict[str, Any], heard: list[dic
 
 def test_the_description_can_tell_right_from_wrong(document: dict[str, Any], heard: list[dict[str, Any]]) -> None:
     for message in heard:
-        for member in message.keys() - {"option"}:
+        for member in message.keys() - {"option", "audio"}:
             without = {name: value for name, value in message.items() if name != member}
             assert problems(document, SCHEMA_OF[message["type"]], without), (member, message)
             assert problems(document, SCHEMA_OF[message["type"]], {**message, member: [None]}), (member, message)
         assert problems(document, SCHEMA_OF[message["type"]], {**message, "more": 1}), message
+
+
+def test_realtime_events_are_as_described(document: dict[str, Any], server: RunningServer) -> None:
+    change = {"turn_detection": {"type": "server_vad", "threshold": 0.4}, "input_audio_format": "g711_ulaw"}
+    sent = [
+        event("session.update", session={"turn_detection": None}, event_id="mine"),
+        event("session.update", session=change),
+        append(bytes(8_000)),
+        append(s16(bursts(4.0, [(0.0, 4.0)]))),
+        event("response.create", event_id="mine"),
+    ]
+    with realtime(server) as socket:
+        for text in sent:
+            socket.send(text)
+        heard = committed(socket)
+    assert {message["type"] for message in heard} == set(REALTIME_SCHEMA_OF)
+    for message in heard:
+        kind = REALTIME_SCHEMA_OF[message["type"]]
+        assert problems(document, kind, message) == [], message
+        assert all(problems(document, name, message) for name in REALTIME_SCHEMA_OF.values() if name != kind)
+        for member in message:
+            assert problems(document, kind, {name: value for name, value in message.items() if name != member})
+    for kind, text in zip(("SessionUpdate", "SessionUpdate", "Append", "Append"), sent, strict=False):
+        assert problems(document, kind, json.loads(text)) == []
+    for kind, name in {"Commit": "commit", "Clear": "clear"}.items():
+        assert problems(document, kind, {"type": f"input_audio_buffer.{name}"}) == []
+        assert problems(document, kind, {"type": "input_audio_buffer.append"})
+
+
+@pytest.mark.full
+def test_its_own_parser_takes_the_description() -> None:
+    """AsyncAPI's parser, which looks further than a schema: at references, bindings and rules of style."""
+    parse = (
+        "import {Parser, fromFile} from '@asyncapi/parser';"
+        f"const {{document, diagnostics}} = await fromFile(new Parser(), {json.dumps(str(DOCUMENT))}).parse();"
+        "console.log(JSON.stringify({channels: document?.channels().all().map((each) => each.address()),"
+        " found: diagnostics.filter((each) => each.severity <= 1).map((each) => [each.message, each.path])}))"
+    )
+    ended = subprocess.run(
+        node_with("@asyncapi/parser"), input=parse, cwd=NODE, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert said["channels"] == ["/vad/stream", "/v1/realtime"]
+    assert said["found"] == []
 
 
 def test_funasr_messages_are_as_described(document: dict[str, Any], server: RunningServer) -> None:
@@ -110,6 +172,8 @@ def test_what_clients_send_is_described(document: dict[str, Any]) -> None:
     for name, kind in {"Flush": "flush", "ResetRequest": "reset", "End": "end", "Ping": "ping"}.items():
         assert problems(document, name, {"type": kind}) == []
         assert problems(document, name, {"type": "hello"})
+    assert problems(document, "OptionsRequest", json.loads(OPTIONS)) == []
+    assert problems(document, "OptionsRequest", {"type": "options", "threshold": []})
     assert problems(document, "FunasrControl", {"is_speaking": False, "mode": "2pass"}) == []
 
 

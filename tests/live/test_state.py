@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from app.live.inbox import ITEMS_LIMIT
+from app.live.outbox import HISTORY, WAITING_LIMIT
 from app.live.parameters import StreamParameters
-from app.live.session import HISTORY, INBOX_LIMIT, OUTBOX_LIMIT, LiveSession
+from app.live.session import LiveSession
 from app.vad.blocks import Scored
 from app.vad.models.fsmn.scorer import FsmnScorer
 from app.vad.models.state import StatePool
@@ -103,8 +105,8 @@ def test_what_waits_is_bounded(small_scorer: FsmnScorer) -> None:
     assert loud.received_ms == 10_000
     while not small.is_full:
         small.receive_audio(b"\0", 0.0)
-    assert small.received_samples == INBOX_LIMIT // 2
-    for _ in range(INBOX_LIMIT):
+    assert small.received_samples == ITEMS_LIMIT // 2
+    for _ in range(ITEMS_LIMIT):
         commands.receive_command("flush")
     assert commands.is_full
     advance(small_scorer, pool, made)
@@ -116,7 +118,7 @@ def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> 
     pool = small_scorer.new_pool(1)
     each = Session(small_scorer, pool, endpoint(), probabilities=True, probability_interval_ms=10)
     session = each.session
-    for _ in range(2 * OUTBOX_LIMIT):
+    for _ in range(2 * WAITING_LIMIT):
         if session.ended is not None:
             break
         if kind == "probabilities":
@@ -127,5 +129,5 @@ def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> 
             session.say({"type": "pong", "received_ms": 0})
         advance(small_scorer, pool, [each])
     assert session.ended == "slow_reader"
-    assert len(session._outbox) <= OUTBOX_LIMIT + 2
-    assert len(session._history) <= HISTORY
+    assert len(session._outbox._waiting) <= WAITING_LIMIT + 2
+    assert len(session._outbox._history) <= HISTORY

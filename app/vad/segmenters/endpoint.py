@@ -84,11 +84,7 @@ class EndpointOptions(SegmenterOptions):
         json_schema_extra={"unit": "ms"},
     )
     window_size_ms: int = Field(
-        200,
-        ge=50,
-        le=1_000,
-        description="Smoothing window over the frame decisions.",
-        json_schema_extra={"unit": "ms"},
+        200, ge=50, le=1_000, description="Smoothing window over the frame decisions.", json_schema_extra={"unit": "ms"}
     )
     sil_to_speech_time_thres: int = Field(
         150,
@@ -145,11 +141,7 @@ class EndpointOptions(SegmenterOptions):
         json_schema_extra={"unit": "dB"},
     )
     noise_frame_num_used_for_snr: int = Field(
-        100,
-        ge=1,
-        le=100_000,
-        description="Memory of the running noise level.",
-        json_schema_extra={"unit": "frames"},
+        100, ge=1, le=100_000, description="Memory of the running noise level.", json_schema_extra={"unit": "frames"}
     )
     speech_2_noise_ratio: float = Field(
         1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
@@ -159,6 +151,10 @@ class EndpointOptions(SegmenterOptions):
     def limit_ms(self) -> float:
         """As `SegmenterOptions`."""
         return self.max_single_segment_time
+
+    def frame_speaks(self, probability: float) -> bool | None:
+        """As `SegmenterOptions`; levels are left out."""
+        return bool(probability >= (1 - probability) ** self.speech_2_noise_ratio + self.speech_noise_thres)
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
@@ -186,6 +182,10 @@ class FrameDecider:
         self._noise_db = _NOISE_UNSET_DB
         self._loudest_db = _NOISE_UNSET_DB
 
+    def use_options(self, options: EndpointOptions) -> None:
+        """Decide the next frames by these; what has been learnt of the noise stays."""
+        self._options = options
+
     def decide(self, posteriors: Posteriors) -> list[bool]:
         """One decision per frame."""
         options = self._options
@@ -201,8 +201,7 @@ class FrameDecider:
     def _noise_cannot_matter(self, decibel: np.ndarray) -> bool:
         # The noise level is a mean of frame levels, so it is never above the loudest frame so far.
         self._loudest_db = max(self._loudest_db, float(decibel.max(initial=_NOISE_UNSET_DB)))
-        quietest = float(decibel.min(initial=np.inf))
-        return quietest - self._loudest_db >= self._options.snr_thres
+        return float(decibel.min(initial=np.inf)) - self._loudest_db >= self._options.snr_thres
 
     def _follow_noise(self, levels: list[float]) -> None:
         memory = self._options.noise_frame_num_used_for_snr
@@ -224,6 +223,10 @@ class EndPointer:
     """Steps 2 and 3: a `Segmenter`."""
 
     def __init__(self, options: EndpointOptions) -> None:
+        self._take(options)
+        self.reset()
+
+    def _take(self, options: EndpointOptions) -> None:
         self._options = options
         self._window_frames = options.window_size_ms // FRAME_MS
         self._on_frames = options.sil_to_speech_time_thres // FRAME_MS
@@ -241,12 +244,12 @@ class EndPointer:
         self._split_frames = max(1, min(options.split_window_ms // FRAME_MS, self._most_frames // 2))
         # A segment may open so late that it is too long at once: then the place to cut lies that far back, too.
         self._split_reach = self._split_frames + self._latency + 2 if self._in_pause else 0
-        self.reset()
+        self._mean_reach = max(self._latency + self._end_back + 2, self._split_reach + 1)
 
     def reset(self) -> None:
         """Forget everything: the next frame is frame 0 of a new stream."""
         self._decider = FrameDecider(self._options)
-        self._mean = SpeechMean(reach=max(self._latency + self._end_back + 2, self._split_reach + 1))
+        self._mean = SpeechMean(reach=self._mean_reach)
         self._recent: deque[tuple[float, bool]] = deque(maxlen=self._split_reach)
         """Of the last frames, the present one included: speech probability, and whether it was taken for speech."""
         self._frame = 0
@@ -286,6 +289,16 @@ class EndPointer:
         self._silent_frames = 0
         self._start = -1
         self._last_used = -1
+
+    def use_options(self, options: EndpointOptions) -> None:
+        """As `Adjustable`. With `detect_mode=0` a stream whose utterance is over stays over."""
+        self._take(options)
+        self._decider.use_options(options)
+        self._mean.use_reach(self._mean_reach)
+        self._recent = deque(self._recent, maxlen=self._split_reach)
+        kept = list(self._window)[-self._window_frames :]
+        self._window = deque([False] * (self._window_frames - len(kept)) + kept, maxlen=self._window_frames)
+        self._window_sum = sum(self._window)
 
     def _step(self, decision: bool, last: int, events: list[Event]) -> None:
         self._window_sum += decision - self._window[0]
@@ -357,8 +370,8 @@ class EndPointer:
         oldest = t - len(recent) + 1
         limit = self._start + self._most_frames
         first = max(oldest, limit - self._split_frames + 1)
-        # The last of several: the segment is the longer for it.
-        cut = min(range(first, min(t, limit) + 1), key=lambda frame: (recent[frame - oldest][0], -frame))
+        # The last of several: the segment is longer for it. A limit just lowered may lie before all that is kept.
+        cut = min(range(first, max(first, min(t, limit)) + 1), key=lambda frame: (recent[frame - oldest][0], -frame))
         segment = Segment(self._start * FRAME_MS, cut * FRAME_MS, True, self._mean.close(cut))
         events.append(SpeechEnd(segment, (t + 1) * FRAME_MS))
         self._floor = cut

@@ -85,6 +85,12 @@ class TightOptions(SegmenterOptions):
         """As `SegmenterOptions`; padding included."""
         return self.max_speech_duration_s * 1000
 
+    def frame_speaks(self, probability: float) -> bool | None:
+        """As `SegmenterOptions`."""
+        if probability >= self.threshold:
+            return True
+        return None if probability >= self.neg_threshold else False
+
     @field_serializer("max_speech_duration_s", when_used="json")
     def _inf_as_text(self, value: float) -> float | str:
         return "inf" if math.isinf(value) else value
@@ -122,13 +128,17 @@ class Hysteresis:
         """`frame_ms`: distance of the frames that will come. The flag picks the way of step 3."""
         self._frame_ms = frame_ms
         self._in_longest_silence = cut_in_longest_silence
-        self._cuts_in_silence = cut_in_longest_silence and math.isfinite(options.max_speech_duration_s)
+        self._take(options)
+        self.reset()
+
+    def _take(self, options: TightOptions) -> None:
+        frame_ms = self._frame_ms
+        self._cuts_in_silence = self._in_longest_silence and math.isfinite(options.max_speech_duration_s)
         self._on, self._off = options.threshold, options.neg_threshold
         self._min_speech, self._min_silence = options.min_speech_duration_ms, options.min_silence_duration_ms
         self._pad = options.speech_pad_ms
         self._limit = max(_LEAST_LIMIT_MS, options.max_speech_duration_s * 1000 - 2 * self._pad) - frame_ms
         self._search_frames = int(min(_CUT_SEARCH_MS, self._limit / 2) // frame_ms)
-        self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is frame 0 of a new stream."""
@@ -149,6 +159,14 @@ class Hysteresis:
         self._closed: float = _NONE
         """End of an announced segment whose padding is not settled."""
         self._closed_by_force = False
+        self._given_out = 0
+        """End of the last segment that was given out: with other options, padding could reach into it."""
+
+    def use_options(self, options: TightOptions) -> None:
+        """As `Adjustable`."""
+        self._take(options)
+        self._mean.use_reach(self._search_frames + 2)
+        self._recent = deque(self._recent, maxlen=self._search_frames)
 
     @property
     def settled_ms(self) -> int:
@@ -237,7 +255,7 @@ class Hysteresis:
         if self._closed >= 0:
             pad = int(min(pad, (self._start - self._closed) // 2))
             self._emit_end(self._closed + pad, events)
-        self._segment_start = max(0, self._start - pad)
+        self._segment_start = max(self._given_out, self._start - pad)
         self._mean.open(self._segment_start // self._frame_ms)
         events.append(SpeechStart(self._segment_start, int(self._known)))
 
@@ -260,7 +278,7 @@ class Hysteresis:
         self._closed = _NONE
         probability = self._mean.close(-(-int(end) // self._frame_ms))
         segment = Segment(self._segment_start, int(end), self._closed_by_force, probability)
-        self._closed_by_force = False
+        self._closed_by_force, self._given_out = False, int(end)
         events.append(SpeechEnd(segment, int(self._known)))
 
     def _oldest_frame(self) -> int:

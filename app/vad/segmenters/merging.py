@@ -14,8 +14,9 @@ at after fixed numbers of frames since the stream's start, wherever calls begin 
 
 from dataclasses import replace
 
-from app.vad.posteriors import Posteriors, Segmenter, settled_ms
+from app.vad.posteriors import Posteriors, Segmenter, adjust, settled_ms
 from app.vad.segment import Event, SpeechEnd, SpeechStart
+from app.vad.segmenters.options import SegmenterOptions
 
 _STEP_FRAMES = 20
 """An end waits for this much more than it has to, 200 ms of most models; frame by frame would cost an hour of audio
@@ -44,6 +45,11 @@ class Merging:
         self._heard_from = 0
         self._given_ms = 0
         """End of the last segment that was given out."""
+
+    def use_options(self, options: SegmenterOptions) -> None:
+        """As `Adjustable`, where the inner one is."""
+        adjust(self._inner, options)
+        self._gap_ms, self._limit_ms = options.merge_gap_ms, options.limit_ms
 
     @property
     def settled_ms(self) -> int:

@@ -28,6 +28,11 @@ class SegmenterOptions(Options):
         """Longest segment that these options allow, ms; infinite where there is no limit."""
         return math.inf
 
+    def frame_speaks(self, probability: float) -> bool | None:
+        """Whether a frame of this speech probability, 0-1, is speech by itself, before any smoothing; None: it leaves
+        things as they are. For what is told beside segments; a segmenter decides for itself."""
+        return probability >= 0.5
+
     @classmethod
     def names(cls) -> list[str]:
         """Every option's name: the mode's own by weight, then what all modes have."""

@@ -6,11 +6,12 @@ decides on a stream's last frame differently, so `final` must never come without
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from app.vad.grid import FRAME_MS
-from app.vad.posteriors import NO_POSTERIORS, Posteriors, Segmenter, join_posteriors, settled_ms
+from app.vad.posteriors import NO_POSTERIORS, Posteriors, Segmenter, adjust, join_posteriors, settled_ms
 from app.vad.segment import Event
 
 
@@ -30,6 +31,10 @@ class OnTenMs:
         """Number of the model's frame that `_last` holds, or that comes next."""
         self._given = 0
         """10 ms frames handed on."""
+
+    def use_options(self, options: Any) -> None:
+        """As `Adjustable`, where the inner one is."""
+        adjust(self._inner, options)
 
     @property
     def settled_ms(self) -> int:

@@ -13,6 +13,7 @@ segment is given out when nothing that follows could change it.
 Invariant: events do not depend on how the frames were grouped into calls.
 """
 
+import math
 from collections import deque
 from typing import Any, ClassVar, Literal
 
@@ -124,6 +125,12 @@ class Smoother:
     def __init__(self, window: int) -> None:
         self._recent: deque[float] = deque(maxlen=window)
         self._sum = 0.0
+
+    def use_window(self, window: int) -> None:
+        """Take the mean over so many from now on. The same window changes nothing, not even in the last bit."""
+        if window != self._recent.maxlen:
+            self._recent = deque(self._recent, maxlen=window)
+            self._sum = math.fsum(self._recent)
 
     def add(self, probability: float) -> float:
         """The mean with the next frame."""

@@ -31,12 +31,18 @@ class SpeechMean:
         steps = np.concatenate((keep[-1:], speech))
         self._sums = np.concatenate((keep[:-1], np.cumsum(steps)))
 
+    def use_reach(self, reach: int) -> None:
+        """Keep as much as this from now on; frames that are gone do not come back."""
+        self._reach = reach
+
     def open(self, frame: int) -> None:
-        """A segment starts at `frame`."""
-        self._open_at = frame
-        self._open_sum = float(self._sums[frame - self._base])
+        """A segment starts at `frame`. Of one whose first frames are not kept any more, because the reach has grown
+        since, the mean is that of the others."""
+        self._open_at = max(frame, self._base)
+        self._open_sum = float(self._sums[self._open_at - self._base])
 
     def close(self, frame: int) -> float:
         """Mean over the frames from `open`'s up to `frame` (not included), 0-1."""
+        frame = max(frame, self._open_at)
         total = float(self._sums[frame - self._base]) - self._open_sum
         return min(1.0, max(0.0, total / max(1, frame - self._open_at)))

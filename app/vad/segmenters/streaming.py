@@ -46,6 +46,10 @@ class StreamingOptions(SegmenterOptions):
         """As `SegmenterOptions`."""
         return self.max_speech_frame * FRAME_MS
 
+    def frame_speaks(self, probability: float) -> bool | None:
+        """As `SegmenterOptions`."""
+        return probability >= self.speech_threshold
+
 
 def new_streaming(options: StreamingOptions, grid: Grid) -> Segmenter:
     """The machine for streams, for posteriors on a grid."""
@@ -56,15 +60,25 @@ class StreamingMachine:
     """A `Segmenter`: the machine for streams. Frames are counted from 1 here, as the package does."""
 
     def __init__(self, options: StreamingOptions) -> None:
+        self._take(options)
+        self.reset()
+
+    def use_options(self, options: StreamingOptions) -> None:
+        """As `Adjustable`."""
+        self._take(options)
+        self._smoother.use_window(max(1, options.smooth_window_size))
+        self._mean.use_reach(self._mean_reach)
+
+    def _take(self, options: StreamingOptions) -> None:
         self._options = options
         self._pad = max(1, options.smooth_window_size, options.pad_start_frame)
-        self.reset()
+        self._mean_reach = options.min_speech_frame + self._pad + 3
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a new stream."""
         options = self._options
         self._smoother = Smoother(max(1, options.smooth_window_size))
-        self._mean = SpeechMean(reach=options.min_speech_frame + self._pad + 3)
+        self._mean = SpeechMean(reach=self._mean_reach)
         self._state: State = "silence"
         self._n = 0
         self._speech = self._silence = 0

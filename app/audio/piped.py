@@ -1,0 +1,123 @@
+"""A file's bytes as they come, decoded as they come: for live streams of what browsers' MediaRecorder makes.
+
+The same confined child as for files, with the same lists of what it may read and the same limits, but it reads a pipe.
+So it can take containers alone whose bytes can be decoded in order, and holds no more than pipes do: who writes waits
+while nobody reads. Its samples are those of the same bytes as a file, in 32-bit floats, big-endian and interleaved.
+"""
+
+import asyncio
+import struct
+from pathlib import Path
+
+from app.audio.child import ConfinedChild
+from app.audio.containers import DECODERS
+from app.audio.decode import AudioInfo, check_info
+from app.audio.ffmpeg import AU_FLOAT32, AU_HEAD
+from app.audio.limits import AudioLimits
+from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
+
+_READ_BYTES = 64 << 10
+"""As much as a pipe holds on Linux."""
+_DEMUXERS = "matroska,webm,ogg"
+"""WebM's demuxer is Matroska's, under either name."""
+
+
+def piped_arguments(ffmpeg: Path, demuxer: str, limits: AudioLimits) -> list[str]:
+    """The fixed command line. Nothing is looked at ahead of its turn (`probesize`, `analyzeduration`), and what is
+    decoded is given out at once (`flush_packets`): else speech would be known seconds late."""
+    return [
+        str(ffmpeg), "-hide_banner", "-nostats", "-loglevel", "level+error", "-threads", "1",
+        "-protocol_whitelist", "pipe", "-format_whitelist", _DEMUXERS, "-codec_whitelist", DECODERS,
+        "-probesize", "32", "-analyzeduration", "0",
+        "-f", demuxer, "-i", "pipe:0", "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1",
+        "-af", "asetpts=N/SR/TB", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        "-flush_packets", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
+    ]  # fmt: skip
+
+
+class PipedDecoder:
+    """A running child. One task writes, another reads; `start` makes it, `close` ends it."""
+
+    def __init__(
+        self,
+        child: ConfinedChild,
+        container: str,
+        limits: AudioLimits,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        reading: asyncio.ReadTransport,
+    ) -> None:
+        self._child, self._container, self._limits = child, container, limits
+        self._reader, self._writer, self._reading = reader, writer, reading
+        self._ended = False
+
+    @classmethod
+    async def start(cls, ffmpeg: Path, container: str, limits: AudioLimits, folder: Path) -> "PipedDecoder":
+        """`folder`: where the child's empty directory may be made. Raises OSError when it cannot be started."""
+        child = await asyncio.to_thread(
+            ConfinedChild,
+            piped_arguments(ffmpeg, container, limits),
+            memory_mb=limits.child_memory_mb,
+            cpu_s=limits.child_cpu_s,
+            silence_s=limits.child_silence_s,
+            directory_beside=folder / "stream",
+            fed=True,
+        )
+        loop = asyncio.get_running_loop()
+        stdin, stdout = child.pipes()
+        reader = asyncio.StreamReader(limit=_READ_BYTES)
+        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdout)
+        writing, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, stdin)
+        writer = asyncio.StreamWriter(writing, protocol, None, loop)
+        return cls(child, container, limits, reader, writer, reading)
+
+    async def write(self, data: bytes) -> None:
+        """The next bytes of the file; returns when there is room for more. A child that is gone takes nothing: the
+        reader hears of it."""
+        if self._ended or self._writer.is_closing():
+            return
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            self.end()
+
+    def end(self) -> None:
+        """No more bytes will come."""
+        self._ended = True
+        self._writer.close()
+
+    async def read_info(self) -> AudioInfo:
+        """What the file is, once enough of it has come. Raises the `AudioError`s."""
+        try:
+            head = await self._reader.readexactly(AU_HEAD.size)
+            magic, offset, _, encoding, rate, channels = AU_HEAD.unpack(head)
+            if magic != b".snd" or encoding != AU_FLOAT32 or not AU_HEAD.size <= offset <= _READ_BYTES:
+                raise InvalidAudio("the decoder's output makes no sense")
+            await self._reader.readexactly(offset - AU_HEAD.size)
+        except (asyncio.IncompleteReadError, struct.error):
+            raise self._failure() from None
+        self._child.drop_directory()
+        return check_info(AudioInfo(rate, channels, self._container, ""), self._limits)
+
+    async def read(self) -> bytes:
+        """The next samples, of any length; empty at the end. Raises `InvalidAudio` for an end that nobody asked for."""
+        data = await self._reader.read(_READ_BYTES)
+        if not data and not self._ended:
+            raise self._failure()
+        return data
+
+    async def close(self) -> None:
+        """Kill the child, if it runs."""
+        self._ended = True
+        self._writer.transport.abort()
+        self._reading.close()
+        await asyncio.sleep(0)  # the loop lets go of its pipes before the child closes them
+        await asyncio.to_thread(self._child.close)
+
+    def _failure(self) -> AudioError:
+        if self._ended:
+            return InvalidAudio(f"the {self._container} stream ended before any of it could be decoded")
+        return UnsupportedAudio(
+            f"this is no {self._container} stream with a sound that is known here, or it is damaged"
+        )

@@ -1,0 +1,208 @@
+"""`encoding=webm|ogg`: a file's bytes as a browser's MediaRecorder makes them, decoded as they come."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+import pytest
+import soundfile
+from websockets.sync.client import ClientConnection
+
+from app.api import container_feed
+from app.audio.ffmpeg_binary import find_ffmpeg
+from tests.live.client import (
+    Heard,
+    converse,
+    cut,
+    eventually,
+    file_pairs,
+    hear,
+    hear_all,
+    hear_until,
+    say,
+    stream,
+    vanish,
+)
+from tests.server import RunningServer
+from tests.signals import bursts
+
+FORMS = {
+    "webm": ["-f", "webm"],
+    "webm, live": ["-f", "webm", "-live", "1", "-cluster_time_limit", "100"],  # as MediaRecorder: no index, no length
+    "ogg": ["-f", "ogg"],
+    "ogg, live": ["-f", "ogg", "-page_duration", "100000"],
+}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Opus in each form: two bursts in ten seconds, in stereo for Ogg."""
+    ffmpeg = find_ffmpeg(None)
+    if ffmpeg is None:
+        pytest.skip("there is no ffmpeg here")
+    folder = tmp_path_factory.mktemp("recordings")
+    sound = folder / "bursts.wav"
+    soundfile.write(sound, bursts(10.0, [(2.0, 4.0), (6.0, 8.0)]), 16_000, subtype="PCM_16")
+    made = {}
+    for name, form in FORMS.items():
+        channels = "2" if "ogg" in name else "1"
+        command = [ffmpeg, "-loglevel", "error", "-i", sound, "-c:a", "libopus", "-ac", channels, *form, "pipe:1"]
+        ended = subprocess.run(command, capture_output=True, check=False)
+        if ended.returncode:
+            pytest.skip(f"this ffmpeg makes no Opus: {ended.stderr.decode()[-200:]}")
+        made[name] = ended.stdout
+    return made
+
+
+def encoding(name: str) -> str:
+    return name.partition(",")[0]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("size", [61, 1_000, 1 << 20])
+def test_segments_are_those_of_the_file(
+    server: RunningServer, recordings: dict[str, bytes], name: str, size: int
+) -> None:
+    data = recordings[name]
+    heard = converse(server, cut(data, size), encoding=encoding(name))
+    assert heard.code == 1000
+    assert heard.pairs == file_pairs(server, data) != []
+    assert [[each["start_ms"], each["end_ms"]] for each in heard.done["segments"]] == heard.pairs
+
+
+@pytest.mark.parametrize("name", ["webm, live", "ogg, live"])
+def test_events_come_while_the_file_is_being_made(
+    server: RunningServer, recordings: dict[str, bytes], name: str
+) -> None:
+    data = recordings[name]
+    with stream(server, encoding=encoding(name), mode="tight", audio="true") as socket:
+        ready = hear(socket)
+        assert (ready["encoding"], ready["sample_rate"]) == (encoding(name), 48_000)
+        for chunk in cut(data[: len(data) * 6 // 10], 500):
+            socket.send(chunk)
+        end = hear_until(socket, "speech_end")[-1]
+        say(socket, "ping")
+        assert hear_until(socket, "pong")[-1]["received_ms"] > 4_000
+        for chunk in cut(data[len(data) * 6 // 10 :], 500):
+            socket.send(chunk)
+        say(socket, "end")
+        rest = hear_all(socket)
+    assert [end["start_ms"], end["end_ms"]] == file_pairs(server, data, mode="tight")[0]
+    assert len(end["audio"]["data"]) > 60_000
+    assert rest.code == 1000
+    assert rest.done["duration_ms"] == pytest.approx(10_000, abs=20)
+
+
+@pytest.mark.parametrize("name", ["webm", "ogg"])
+def test_what_is_cut_off_is_heard_as_far_as_it_goes(
+    server: RunningServer, recordings: dict[str, bytes], name: str
+) -> None:
+    data = recordings[name][: len(recordings[name]) // 2]
+    heard = converse(server, cut(data, 777), encoding=name)
+    assert heard.pairs == file_pairs(server, data) != []
+
+
+def fails(server: RunningServer, data: bytes, **query: str) -> Heard:
+    with stream(server, **query) as socket:
+        for chunk in cut(data, 1_000):
+            socket.send(chunk)
+        say(socket, "end")
+        return hear_all(socket)
+
+
+def test_what_is_no_such_file_is_refused(server: RunningServer, recordings: dict[str, bytes]) -> None:
+    for data, form in ((b"nonsense" * 10_000, "webm"), (recordings["ogg"], "webm"), (recordings["webm"], "ogg")):
+        heard = fails(server, data, encoding=form)
+        assert heard.code in (1003, 1007), heard.reason
+        assert heard.error["code"] in ("unsupported_audio", "invalid_audio")
+        assert form in heard.error["detail"]
+
+
+def test_files_that_cannot_be_heard_as_they_come_are_refused(server: RunningServer) -> None:
+    with stream(server, encoding="mp4") as socket:
+        heard = hear_all(socket)
+    assert heard.code == 1008
+    assert heard.error["option"] == "encoding"
+    assert "webm, ogg; other files are heard whole: send them to POST /vad" in heard.error["detail"]
+
+
+def test_an_empty_stream_is_done(server: RunningServer) -> None:
+    heard = converse(server, [], encoding="webm")
+    assert (heard.code, heard.done["duration_ms"]) == (1000, 0)
+
+
+def test_without_its_encoding_it_is_told_which_to_name(server: RunningServer, recordings: dict[str, bytes]) -> None:
+    with stream(server) as socket:
+        socket.send(recordings["webm"][:4_000])
+        heard = hear_all(socket)
+    assert heard.code == 1003
+    assert "encoding=webm or ogg" in heard.error["detail"]
+
+
+def test_a_channel_that_is_not_there(server: RunningServer, recordings: dict[str, bytes]) -> None:
+    heard = fails(server, recordings["ogg"], encoding="ogg", channel="2")
+    assert "2 channels" in heard.error["detail"]
+    assert converse(server, [recordings["ogg"]], encoding="ogg", channel="1").code == 1000
+
+
+def test_nobody_comes_back_to_it(server: RunningServer, recordings: dict[str, bytes]) -> None:
+    with stream(server, encoding="webm") as socket:
+        token = hear(socket)["session"]
+        socket.send(recordings["webm"][:4_000])
+        vanish(socket)
+    with stream(server, session=token) as socket:
+        assert hear_all(socket).error["code"] == "no_such_session"
+
+
+def children(server: RunningServer) -> int:
+    """Decoders that run below the server's process."""
+    tasks = Path(f"/proc/{server.pid}/task")
+    pids = {pid for task in tasks.iterdir() for pid in said_by(task / "children").split()}
+    return sum("pipe:0" in said_by(Path(f"/proc/{pid}/cmdline")) for pid in pids)
+
+
+def said_by(path: Path) -> str:
+    """What /proc says of a thread or a process, which may have ended since it was listed."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_a_client_that_vanishes_leaves_no_decoder(server: RunningServer, recordings: dict[str, bytes]) -> None:
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("needs /proc")
+    with stream(server, encoding="webm") as socket:
+        hear(socket)
+        socket.send(recordings["webm"][:4_000])
+        eventually(lambda: children(server) == 1)
+        vanish(socket)
+    eventually(lambda: children(server) == 0)
+
+
+def test_decoders_are_counted(
+    server: RunningServer, recordings: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_feed, "MOST_DECODERS", 1)
+
+    def free() -> bool:
+        with stream(server, encoding="webm") as third:
+            return hear(third)["type"] == "ready"  # type: ignore[no-any-return]
+
+    with contextlib.ExitStack() as stack:
+
+        def opened() -> bool:
+            """The first one, once those of other tests have been given back."""
+            socket = stack.enter_context(stream(server, encoding="webm"))
+            found.append(socket)
+            return hear(socket)["type"] == "ready"  # type: ignore[no-any-return]
+
+        found: list[ClientConnection] = []
+        eventually(opened)
+        first = found[-1]
+        with stream(server, encoding="ogg") as second:
+            assert hear_all(second).error["code"] == "overloaded"
+        first.send(recordings["webm"])
+        say(first, "end")
+        assert hear_all(first).code == 1000
+    eventually(free)
