@@ -105,8 +105,13 @@ bench-peers: ## build the peers' environment in .peers (about 2 GB)
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) sh benchmarks/peers/setup.sh .peers
 
 .PHONY: docs
-docs: install ## make docs/api.md and docs/options.md from a running service (needs the reference data)
+docs: install ## make docs/api.md and the documents' tables from a running service (needs the reference data)
 	@$(BIN)/python docs/make_docs.py
+
+.PHONY: site
+site: ## build the documents as a site in build/site, searchable, offline; a link that leads nowhere ends it
+	@$(MAKE) --no-print-directory install EXTRAS=site
+	@$(BIN)/python docs/build_site.py
 
 .PHONY: soak
 soak: install ## load with faults for minutes, then an account (ARGS="--model DIR --seconds 600")

@@ -109,16 +109,18 @@ def test_the_architecture_names_what_there_is() -> None:
         assert re.search(rf"^{name}: ", (ROOT / registry).read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["docs/running.md", "docs/zh/running.md"])
-def test_the_command_lines_of_running_work(page: str, small_model: Path, speech_like: Path, tmp_path: Path) -> None:
-    """As written, in a folder in which `.venv/bin` is that of these tests."""
+@pytest.mark.slow
+def test_the_command_lines_of_running_work(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    """As written, in a folder in which `.venv/bin` is that of these tests. The Chinese page has the same lines."""
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/bin").symlink_to(Path(sys.executable).parent)
     (tmp_path / "recordings").mkdir()
     for name in ("talk.mp3", "talk.ogg", "talk.wav", "recordings/a.wav"):
         shutil.copyfile(speech_like, tmp_path / name)
     settings = {"VAD_MODEL": str(small_model), "VAD_DEVICE": "cpu", "MODELSCOPE_CACHE": str(tmp_path / "none")}
-    lines = [line for _, block in markdown.fenced((ROOT / page).read_text()) for line in block.splitlines()]
+    lines = [
+        line for _, block in markdown.fenced((ROOT / "docs/running.md").read_text()) for line in block.splitlines()
+    ]
     assert len(lines) >= 8
     for line in lines:
         command = line.replace(" fsmn DIR", " DIR")
