@@ -18,8 +18,11 @@ import wave
 from dataclasses import dataclass
 
 _BINARY, _CLOSE = 0x82, 0x88
+"""First bytes of WebSocket frames: whole, binary; whole, close (RFC 6455)."""
 _BYTES_PER_MS = 32
+"""16-bit samples at 16 kHz."""
 _RAMP_S = 3.0
+"""Over which clients begin, so that chunks do not all come at the same moment."""
 
 
 @dataclass
@@ -41,7 +44,7 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 async def stream(port: int, chunks: list[bytes], seconds: float, chunk_s: float, seen: Seen) -> None:
-    """One client's life."""
+    """One client: connects, sends chunks in real time, notes when events come."""
     await asyncio.sleep(random.random() * _RAMP_S)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = base64.b64encode(os.urandom(16)).decode()

@@ -27,13 +27,14 @@ from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Segment, segments_of
 
 RATE = 16_000
+"""Hz, that of the labelled sets and of most models."""
 _FRAME = RATE // 100
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Labelled audio."""
+    """Labelled audio: samples and where speech is in them."""
 
     samples: Samples
     speech: np.ndarray[Any, np.dtype[np.bool_]]
@@ -101,7 +102,7 @@ def _by_telephone(samples: Samples) -> Samples:
 
 
 def hear(model: Model, samples: Samples) -> Posteriors:
-    """A clip's posteriors."""
+    """The posteriors of a whole clip, float64 at the model's frames."""
     rate = model.grid.sample_rate
     if rate != RATE:
         samples = np.asarray(soxr.resample(samples, RATE, rate), dtype=np.float32)
@@ -193,7 +194,7 @@ def _settings(arguments: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Judge the settings and print the table."""
     folder, *arguments = sys.argv[1:]
     presets = {preset.name: (preset.model, preset.values) for preset in PRESETS}
     print(table(asyncio.run(measure(Path(folder), _settings(arguments) or presets))))

@@ -38,6 +38,7 @@ from tests.server import RunningServer, local_server  # noqa: E402
 REFERENCE = Path(os.environ.get("VAD_REFERENCE_DATA") or ROOT.parent / "shared")
 SETTINGS = {"MODELSCOPE_CACHE": str(REFERENCE / "modelscope"), "VAD_MODELS": "silero"}
 _SHOWN_LINES, _SHOWN_WIDTH = 14, 110
+"""Of an answer: what fits beside its request without scrolling."""
 _VOLATILE = [
     (r'"request_id": ?"[^"]*"', '"request_id": "5f0c6a1e9b3d4728"'),
     (r'"(queue|decode|inference|total)_ms": ?\d+', r'"\1_ms": 12'),
@@ -210,7 +211,7 @@ def _shortened(lines: list[str]) -> Iterator[str]:
 
 
 def api_page(server: RunningServer) -> str:
-    """docs/api.md."""
+    """docs/api.md, with every answer asked for anew."""
     parts = [HEAD]
     for example in EXAMPLES:
         words = f"{textwrap.fill(example.words, 120)}\n\n" if example.words else ""
@@ -309,7 +310,7 @@ def stale_pages() -> list[str]:
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write the pages, or with `--check` say which are stale."""
     if "--check" in sys.argv:
         stale = stale_pages()
         print(f"stale: {', '.join(stale)}; run make docs" if stale else "docs are true")

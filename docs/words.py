@@ -11,7 +11,7 @@ _PAGE = Path(__file__).resolve().parent.parent / "web/src/names.ts"
 
 @dataclass(frozen=True)
 class Words:
-    """One language."""
+    """What one language says in a table and over it."""
 
     head: tuple[str, str, str, str, str]
     uses: Mapping[str, str]

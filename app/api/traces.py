@@ -30,7 +30,7 @@ class TraceMiddleware:
         self._app = _traced(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: hands on to OpenTelemetry's middleware, or straight to the application."""
         await self._app(scope, receive, send)
 
 

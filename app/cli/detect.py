@@ -34,7 +34,7 @@ FileDetector = Callable[[Input, Tell], Awaitable[Report]]
 
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """The command line."""
+    """What the command line of `fsmn-vad detect` asks for."""
 
     sources: list[str]
     format: str | None

@@ -12,6 +12,7 @@ from app.config import Settings, variable_name
 from app.vad.errors import InvalidOption, ModelError
 
 ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL, NO_ADDRESS = 0, 1, 2, 3, 4
+"""Exit statuses that scripts may rely on; 1 and 2 are what shells and click mean by them."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 STDERR = Console(stderr=True, highlight=False)

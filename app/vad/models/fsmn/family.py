@@ -19,7 +19,7 @@ _TIGHT = {"threshold": _ACCURACY.threshold, "neg_threshold": _ACCURACY.neg_thres
 
 
 class FsmnFamily:
-    """A `ModelFamily`."""
+    """FSMN-VAD at 16 and 8 kHz, as a `ModelFamily`."""
 
     name = "fsmn"
     default_mode = "endpoint"
