@@ -69,7 +69,7 @@ def test_workflows_and_templates_are_yaml_and_pinned() -> None:
     for path in [*ROOT.glob(".github/**/*.yml"), ROOT / ".pre-commit-config.yaml"]:
         text = path.read_text()
         assert yaml.safe_load(text), path.name
-        for action in re.findall(r"uses: (\S+)", text):
+        for action in re.findall(r"uses: ([^.\s]\S+)", text):  # a workflow of this repository needs no pin
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action} is not pinned by hash"
 
 

@@ -16,6 +16,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests import markdown
+
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "build/site"
 
@@ -78,6 +80,14 @@ def test_links_and_anchors_lead_on(built: dict[Path, Page]) -> None:
                 assert anchor in built[target].anchors, (path.name, link)
                 checked += 1
     assert checked > 100
+
+
+def test_every_table_is_one(built: dict[Path, Page]) -> None:
+    """Where Markdown's readers differ, pipes would stand in the text."""
+    for page in markdown.pages(ROOT):
+        name = page.relative_to(ROOT).as_posix().replace("README.md", "index.md").replace(".md", ".html")
+        if ".github" not in page.parts:
+            assert (SITE / name).read_text().count("<table") == len(markdown.tables(page.read_text())), name
 
 
 def test_nothing_comes_from_outside(built: dict[Path, Page]) -> None:
