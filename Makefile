@@ -1,16 +1,26 @@
 # `make` alone prints the targets; each says what it does after its two hashes.
 # PYTHON=python3.12 picks the interpreter, TORCH_INDEX=URL the index that torch comes from, ARGS="…" goes to the command,
-# EXTRAS=dev,otel,silero says which of pyproject.toml's extras are installed, WORKERS=N how many processes run the tests.
+# EXTRAS=dev,otel,silero says which of pyproject.toml's extras `make install` brings beside those that are there already,
+# WORKERS=N how many processes run the tests.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 ARGS ?=
 EXTRAS ?= dev,otel,silero
+# What `make run` needs: a model for a machine without the hub, and the client of `fsmn-vad detect --url`.
+SERVING := cli,silero
 WORKERS ?= auto
 
+# For pipefail: a failed pip must not hide behind what shows its progress.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
+COMMA := ,
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# A file for each set of extras says that it was installed. `make run` is content with any.
+INSTALLED := $(VENV)/.installed-$(subst $(COMMA),+,$(EXTRAS))
+RUNNABLE := $(firstword $(wildcard $(VENV)/.installed-*) $(VENV)/.installed-$(subst $(COMMA),+,$(SERVING)))
 TOOLS := .tools
 PAGE := app/web/static/index.html
 PAGE_SOURCES := $(shell [ -d web ] && find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
@@ -28,13 +38,18 @@ help: ## this list
 .PHONY: install
 install: $(INSTALLED) ## make .venv and install the project and its tools, exact versions (TORCH_INDEX=URL for torch's index)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(VENV)/.installed-%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 …")'
-	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) …"
-	@[ -z "$(TORCH_INDEX)" ] || $(BIN)/pip install -qq --disable-pip-version-check --no-deps --index-url "$(TORCH_INDEX)" -c constraints.txt torch
-	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@[ -x $(BIN)/pip ] || { echo "making $(VENV) …"; $(PYTHON) -m venv $(VENV); }
+	@[ -z "$(TORCH_INDEX)" ] || { echo "installing torch from $(TORCH_INDEX) …"; \
+	  $(PIP) --no-deps --index-url "$(TORCH_INDEX)" -c constraints.txt torch $(PROGRESS); }
+	@echo "installing into $(VENV), one or two minutes …"
+	@$(PIP) -c constraints.txt -e '.[$(subst +,$(COMMA),$*)]' $(PROGRESS)
 	@touch $@
+
+PIP := $(BIN)/pip install --disable-pip-version-check --progress-bar off
+# Of pip's hundreds of lines those about what takes long: megabytes that come, and the unpacking of all at the end.
+PROGRESS := | { grep -oE --line-buffered 'Downloading [^ ]+ \([0-9.]+ [MG]B\)|Installing collected packages' || true; }
 
 .PHONY: page
 page: $(if $(HAVE_PAGE),$(PAGE)) ## build the web page (nothing to do without npm)
@@ -45,7 +60,7 @@ $(PAGE): $(PAGE_SOURCES)
 	else echo "the page could not be built; the service runs without it"; fi
 
 .PHONY: run
-run: install page ## serve on 127.0.0.1:8000; gets the model at first start, else starts with Silero VAD (ARGS="--port 9000 …")
+run: $(RUNNABLE) page ## serve on 127.0.0.1:8000; gets the model at first start, else starts with Silero VAD (ARGS="--port 9000 …")
 	@grep -qs '^VAD_FALLBACK_MODEL=' .env || export VAD_FALLBACK_MODEL="$${VAD_FALLBACK_MODEL-silero}"; \
 	exec $(BIN)/fsmn-vad serve $(ARGS)
 
@@ -114,9 +129,14 @@ accuracy: install ## measure accuracy on labelled audio (DATA=FOLDER, ARGS="--mo
 	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" $(ARGS)
 
 .PHONY: docs
-docs: install ## make docs/api.md and the tables of other pages (needs the reference data), docs/live.md's latencies
+docs: install ## make docs/api.md, the documents' tables and latencies from a running service (needs the reference data)
 	@$(BIN)/python docs/make_docs.py
 	@$(BIN)/python docs/latency.py
+
+.PHONY: site
+site: ## build the documents as a site in build/site, searchable, offline; a link that leads nowhere ends it
+	@$(MAKE) --no-print-directory install EXTRAS=site
+	@$(BIN)/python docs/build_site.py
 
 .PHONY: soak
 soak: install ## load with faults for minutes, then an account (ARGS="--model DIR --seconds 600")

@@ -29,7 +29,7 @@ class NoSuchAnalysis(VadError):
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One file's posteriors."""
+    """One file's posteriors and first report, kept so that other options can be tried without a second upload."""
 
     report: Report
     """As first answered."""

@@ -239,7 +239,7 @@ def _live_limits(settings: Settings) -> LiveLimits:
 
 
 def log_failed_start(error: Exception) -> None:
-    """Say why."""
+    """Log why the service did not start; with a traceback when the fault is ours."""
     log.error("the start failed", reason=str(error), exc_info=None if isinstance(error, FORESEEN) else error)
 
 

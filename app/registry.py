@@ -29,7 +29,7 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Everything there is."""
+    """Every family, segmenter and format that can be asked for by name."""
 
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(FAMILIES))
     segmenters: Segmenters = field(default_factory=lambda: Segmenters(SEGMENTERS))

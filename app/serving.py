@@ -43,7 +43,7 @@ Load = Callable[[ModelSpec], LoadedModel]
 
 
 class Model:
-    """One that serves."""
+    """One model that serves: its weights on the engine, and the segmenters that work on it."""
 
     def __init__(
         self, loaded: LoadedModel, backend: Backend, segmenters: Segmenters, server_options: Mapping[str, Any]

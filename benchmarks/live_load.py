@@ -20,7 +20,9 @@ import wave
 from dataclasses import dataclass
 
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
+"""First bytes of WebSocket frames: whole, text; whole, binary; whole, close (RFC 6455)."""
 _RAMP_S = 3.0
+"""Over which clients begin, so that chunks do not all come at the same moment."""
 
 
 _TURNS = {"type": "server_vad", "threshold": 0.6, "prefix_padding_ms": 300, "silence_duration_ms": 500}
@@ -70,7 +72,7 @@ def chunk_frame(protocol: str, pcm: bytes) -> bytes:
 async def stream(
     port: int, path: str, first: list[bytes], chunks: list[bytes], seconds: float, chunk_s: float, seen: Seen
 ) -> None:
-    """One client's life."""
+    """One client: connects, sends chunks in real time, notes when events come."""
     await asyncio.sleep(random.random() * _RAMP_S)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = base64.b64encode(os.urandom(16)).decode()

@@ -16,7 +16,7 @@ _ONNX_ID = "speech_fsmn_vad_zh-cn-16k-common-onnx"
 
 @dataclass(frozen=True)
 class Plan:
-    """One run."""
+    """What one run measures, and how thoroughly."""
 
     quick: bool
     """Shorter audio, fewer repeats; the figures are for seeing that all works."""

@@ -17,6 +17,7 @@ from benchmarks.process import Missing, environment
 
 OURS, LOCKED = "this project", "FunASR behind a lock"
 _START_LIMIT_S = 120
+"""Many times what a start takes, for machines that do other work."""
 _POLL_S = 0.005
 
 

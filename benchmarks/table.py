@@ -26,7 +26,7 @@ class Result:
 
 
 def show(result: Result) -> None:
-    """Print one result."""
+    """Print one result as a table."""
     table = Table(title=result.title, title_justify="left", title_style="bold")
     for index, heading in enumerate(result.columns.values()):
         table.add_column(heading, justify="right" if index else "left")

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 dockerfile=docker/Dockerfile
 if [ $# -gt 0 ] && [ -f "$1" ]; then dockerfile=$1; shift; fi
 work=${WORK:-/var/tmp/fsmn-vad-image}
-max_mb=${MAX_MB:-900}
+max_mb=${MAX_MB:-850}
 port=${VERIFY_PORT:-18417}
 suite=$(sed -n 's/^ARG DEBIAN=//p' "$dockerfile")
 

@@ -1,4 +1,5 @@
-"""Makes docs/api.md and the tables of other pages from a running service, its lists and kept results: none goes stale.
+"""Makes what follows from the code and from kept results: docs/api.md, and the tables of options (in both languages),
+audio, accuracy, presets and the READMEs, and the diffs of ARCHITECTURE.md. None can go stale.
 
     python docs/make_docs.py            write them
     python docs/make_docs.py --check    exit 1 when they are not what would be written
@@ -22,6 +23,13 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT))
 
+sys.path.insert(0, str(DOCS))
+
+from copied_tables import chinese_accuracy  # noqa: E402
+from model_table import readme  # noqa: E402
+from toy_diffs import architecture_page  # noqa: E402
+from words import CHINESE, ENGLISH, Words  # noqa: E402
+
 from app.audio.containers import CODINGS, CONTAINERS  # noqa: E402
 from app.audio.pcm import ENCODINGS  # noqa: E402
 from app.vad.models.accuracy import MEASURED  # noqa: E402
@@ -34,6 +42,7 @@ REFERENCE = reference_folder()
 RESULTS = ROOT / "benchmarks" / "results"
 SETTINGS = {"MODELSCOPE_CACHE": str(REFERENCE / "modelscope"), "VAD_MODELS": "silero"}
 _SHOWN_LINES, _SHOWN_WIDTH = 14, 110
+"""Of an answer: what fits beside its request without scrolling."""
 _VOLATILE = [
     (r'"request_id": ?"[^"]*"', '"request_id": "5f0c6a1e9b3d4728"'),
     (r'"(queue|decode|inference|total)_ms": ?\d+', r'"\1_ms": 12'),
@@ -170,7 +179,6 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
 | 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
 | 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
-| 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket's handshake |
 | 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
 | 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to come back |
 | 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |
@@ -206,7 +214,7 @@ def _shortened(lines: list[str]) -> Iterator[str]:
 
 
 def api_page(server: RunningServer) -> str:
-    """docs/api.md."""
+    """docs/api.md, with every answer asked for anew."""
     parts = [HEAD]
     for example in EXAMPLES:
         words = f"{textwrap.fill(example.words, 120)}\n\n" if example.words else ""
@@ -216,38 +224,35 @@ def api_page(server: RunningServer) -> str:
     return "".join(parts) + WARNINGS + warnings + "\n" + TAIL
 
 
-_USES = {"file": "", "live": ", live and with `firered-stream`", "labelled": ", with `firered-aed`"}
-
-
-def option_tables(server: RunningServer) -> str:
+def option_tables(server: RunningServer, words: Words) -> str:
     """A table for each mode: every option with its default, model by model where they differ, range and meaning."""
     with server.client() as client:
         told = client.get("/options").json()
     modes = [
-        f"### `mode={mode['mode']}`{_USES[mode['use']]}\n\n{mode['title']}\n\n{_table(mode, told)}"
+        f"### `mode={mode['mode']}`{words.uses[mode['use']]}\n\n{words.title(mode)}\n\n{_table(mode, told, words)}"
         for mode in told["modes"]
     ]
     chunks = {"mode": "", "use": None, "options": told["chunks"]}
-    title = "### Chunks, with any mode, of files\n\n[Chunks](chunks.md) says how they are made."
-    return "\n\n".join([*modes, f"{title}\n\n{_table(chunks, told)}"])
+    return "\n\n".join([*modes, f"{words.chunks}\n\n{_table(chunks, told, words)}"])
 
 
-def _table(mode: dict[str, Any], told: dict[str, Any]) -> str:
+def _table(mode: dict[str, Any], told: dict[str, Any], words: Words) -> str:
     models = {
         name: model["defaults"][mode["mode"]] for name, model in told["models"].items() if model["use"] == mode["use"]
     }
-    lines = ["| option | default | range | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    lines = [f"| {' | '.join(words.head)} |", "| --- | --- | --- | --- | --- |"]
     for name, schema in mode["options"].items():
-        plain = schema.get("default", "none")
+        plain = schema.get("default", words.none)
         values = {model: str(defaults.get(name, plain)).lower() for model, defaults in models.items()}
         usual = values.get(told["default_model"], str(plain).lower())
-        default = ", ".join([usual, *(f"`{model}` {value}" for model, value in values.items() if value != usual)])
-        unit = schema.get("unit", "")
-        lines.append(f"| `{name}` | {default} | {_range(schema)} | {unit} | {schema['description']} |")
+        others = (f"`{model}` {value}" for model, value in values.items() if value != usual)
+        default = words.comma.join([usual, *others])
+        unit = words.unit(schema.get("unit", ""))
+        lines.append(f"| `{name}` | {default} | {_range(schema, words)} | {unit} | {words.meaning(name, schema)} |")
     return "\n".join(lines)
 
 
-def _range(schema: dict[str, Any]) -> str:
+def _range(schema: dict[str, Any], words: Words) -> str:
     if schema.get("type") == "boolean":
         return "true, false"
     if "enum" in schema:
@@ -255,13 +260,15 @@ def _range(schema: dict[str, Any]) -> str:
     number = next((part for part in schema.get("anyOf", []) if "minimum" in part), schema)
     low = number.get("minimum", number.get("exclusiveMinimum"))
     high = number.get("maximum", number.get("exclusiveMaximum"))
-    return f"{'above ' if 'exclusiveMinimum' in number else ''}{low:.12g} – {'∞' if high is None else f'{high:.12g}'}"
+    return (
+        f"{words.above if 'exclusiveMinimum' in number else ''}{low:.12g} – {'∞' if high is None else f'{high:.12g}'}"
+    )
 
 
-def options_page(server: RunningServer) -> str:
-    """docs/options.md with its tables made anew."""
-    text = (DOCS / "options.md").read_text()
-    tables = f"<!-- tables -->\n{option_tables(server)}\n<!-- /tables -->"
+def options_page(server: RunningServer, page: Path, words: Words) -> str:
+    """docs/options.md, or the Chinese one, with its tables made anew."""
+    text = page.read_text()
+    tables = f"<!-- tables -->\n\n{option_tables(server, words)}\n\n<!-- /tables -->"
     return re.sub(r"<!-- tables -->.*<!-- /tables -->", lambda _: tables, text, flags=re.DOTALL)
 
 
@@ -300,7 +307,10 @@ def accuracy_pages() -> dict[str, str]:
         "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),
     }
     presets = {"presets": report.segments(told, "preset ")}
-    return {"accuracy.md": _with_blocks("accuracy.md", made), "chunks.md": _with_blocks("chunks.md", presets)}
+    return {
+        "docs/accuracy.md": _with_blocks("accuracy.md", made),
+        "docs/chunks.md": _with_blocks("chunks.md", presets),
+    }
 
 
 def _with_blocks(page: str, made: dict[str, str]) -> str:
@@ -315,27 +325,34 @@ def _with_blocks(page: str, made: dict[str, str]) -> str:
 def made_pages() -> dict[str, str]:
     """Every page that is made, by its name, as it should be."""
     with tempfile.TemporaryDirectory() as folder, local_server("fsmn", Path(folder), SETTINGS) as server:
+        with server.client() as client:
+            models = client.get("/models").json()["models"]
+        english = accuracy_pages()
         return {
-            "api.md": api_page(server),
-            "options.md": options_page(server),
-            "audio.md": audio_page(),
-            **accuracy_pages(),
+            **{name: readme(name, models) for name in ("README.md", "README.zh.md")},
+            "docs/api.md": api_page(server),
+            "docs/options.md": options_page(server, DOCS / "options.md", ENGLISH),
+            "docs/zh/options.md": options_page(server, DOCS / "zh/options.md", CHINESE),
+            **english,
+            "docs/zh/accuracy.md": chinese_accuracy(english["docs/accuracy.md"]),
+            "docs/audio.md": audio_page(),
+            "ARCHITECTURE.md": architecture_page(),
         }
 
 
 def stale_pages() -> list[str]:
     """Names of those that are not so."""
-    return [name for name, text in made_pages().items() if (DOCS / name).read_text() != text]
+    return [name for name, text in made_pages().items() if (ROOT / name).read_text() != text]
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write the pages, or with `--check` say which are stale."""
     if "--check" in sys.argv:
         stale = stale_pages()
         print(f"stale: {', '.join(stale)}; run make docs" if stale else "docs are true")
         return 1 if stale else 0
     for name, text in made_pages().items():
-        (DOCS / name).write_text(text)
+        (ROOT / name).write_text(text)
     return 0
 
 

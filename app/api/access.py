@@ -53,7 +53,7 @@ class AccessMiddleware:
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: passes on who may come in, and answers everybody else."""
         if scope["type"] in ("http", "websocket") and self._needs_key(scope["path"]):
             try:
                 self._check(scope)

@@ -124,7 +124,7 @@ class Visit:
         return self._admission.limits.queue_timeout_s
 
     def end(self) -> None:
-        """Give everything back."""
+        """Give back the room and the place that the visit took, however it ended."""
         self._admission.give_back_room(self._room)
         if self._place is not None:
             self._admission.give_back_place(self._place)
@@ -148,7 +148,7 @@ class AdmissionMiddleware:
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: decides before the body is read whether there is room for it."""
         if scope["type"] != "http" or not costs(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -196,7 +196,7 @@ class OwningResponse(StreamingResponse):
         self._stack = stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: sends the answer, then lets go of what it was read from, sent or not."""
         async with self._stack:
             await super().__call__(scope, receive, send)
 

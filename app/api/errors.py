@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 _WS_POLICY_VIOLATION = 1008
+"""RFC 6455's close code for a client that may not have what it asked for."""
 _CLIENT_GONE = 499
+"""nginx's status for it, which log readers know; no client ever sees it."""
 
 
 class UploadTooLarge(domain.VadError):

@@ -38,7 +38,7 @@ class LingerMiddleware:
         self._lingering = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: after an early refusal reads the rest of the body, so that the client gets to hear it."""
         if scope["type"] != "http" or not _announces_body(scope["headers"]):
             await self._app(scope, receive, send)
             return
@@ -76,7 +76,7 @@ class _Exchange:
         self._ambiguous = _names(scope["headers"]) >= {b"content-length", b"transfer-encoding"}
 
     async def receive(self) -> Message:
-        """As ASGI's."""
+        """ASGI's `receive`, which remembers whether the body has come to its end."""
         message = await self._receive()
         self.body_ended |= message["type"] != "http.request" or not message.get("more_body", False)
         return message

@@ -14,8 +14,11 @@ from app.observe import Observer
 from app.vad.models.family import ModelInfo
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""Whole requests: from a clip that takes milliseconds to hours of audio; half-decades in between."""
 _SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5)
+"""One block or one live chunk: finer where the promise of 300 ms lies."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+"""Powers of two: what tells is the order of magnitude."""
 
 
 class Metrics(Observer):
@@ -68,43 +71,43 @@ class Metrics(Observer):
         )
 
     def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
-        """As `Observer`."""
+        """Count a scored block, its time and its batch (`Observer`)."""
         self.queue_wait.observe(waited_s)
         self.inference.labels(model).observe(inference_s)
 
     def rung_taken(self, action: str) -> None:
-        """As `Observer`."""
+        """Count a step down the ladder after memory ran out (`Observer`)."""
         self.oom.labels(action).inc()
 
     def model_loaded(self, model: ModelInfo, device: str) -> None:
-        """As `Observer`."""
+        """Tell in `vad_model_info` which model serves (`Observer`)."""
         self.model_info.labels(model.name, model.id, model.revision or "", model.fingerprint, device).set(1)
 
     def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
-        """As `Observer`."""
+        """Count a finished file and the audio in it (`Observer`)."""
         self.decode.labels(decoder).observe(decode_s)
         self.audio.labels(model).inc(audio_ms / 1000)
 
     def warned(self, codes: Iterable[str]) -> None:
-        """As `Observer`."""
+        """Count a warning that an answer carries (`Observer`)."""
         for code in codes:
             self.warnings.labels(code).inc()
 
     def rejected(self, reason: str) -> None:
-        """As `Observer`."""
+        """Count a request that was refused, by reason (`Observer`)."""
         self.rejections.labels(reason).inc()
 
     def live_batch(self, streams: int) -> None:
-        """As `Observer`."""
+        """Count how many live streams were scored together (`Observer`)."""
         self.batch.observe(streams)
 
     def live_chunk(self, lag_s: float) -> None:
-        """As `Observer`."""
+        """Count a live chunk and how long its events took (`Observer`)."""
         self.chunks.inc()
         self.lag.observe(lag_s)
 
     def live_dropped(self, reason: str) -> None:
-        """As `Observer`."""
+        """Count a live stream that the service ended and not its client (`Observer`)."""
         self.drops.labels(reason).inc()
 
     def observe_request(self, method: str, path: str, status: int, started: float) -> None:
@@ -113,7 +116,7 @@ class Metrics(Observer):
         self.duration.labels(method, path).observe(time.perf_counter() - started)
 
     def text(self) -> bytes:
-        """Prometheus's exposition format."""
+        """All metrics in Prometheus's exposition format."""
         return generate_latest(self.registry)
 
 
@@ -122,6 +125,6 @@ router = APIRouter(tags=["operation"])
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
-    """Prometheus metrics."""
+    """All metrics in Prometheus's text format, for its scraper."""
     found = request.app.state.service.metrics
     return Response(found.text(), media_type=CONTENT_TYPE_LATEST)

@@ -10,6 +10,7 @@ from app.api.paths import treatment_of
 
 log = structlog.get_logger("app.request")
 _CLIENT_GONE = 499
+"""nginx's status for a client that left before its answer; only logs and metrics have it."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -21,7 +22,7 @@ class ObserveMiddleware:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: logs and counts each request when its answer has gone out."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

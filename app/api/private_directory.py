@@ -45,7 +45,7 @@ class PrivateDirectory:
                 self.open()
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the directory with everything in it, and give up its lock."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._release()
 

@@ -23,7 +23,7 @@ class RequestIdMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: takes a sane `X-Request-ID` or makes one, for the answer and for the log."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

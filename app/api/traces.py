@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import __version__
 from app.api.paths import QUIET_PREFIXES
+from app.extras import how_to_install
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ class TraceMiddleware:
         self._app = _traced(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI: hands on to OpenTelemetry's middleware, or straight to the application."""
         await self._app(scope, receive, send)
 
 
@@ -41,7 +42,7 @@ def _traced(app: ASGIApp) -> ASGIApp:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("traces are asked for, but not installed: pip install 'fsmn-vad-service[otel]'")
+        log.warning(f"traces are asked for, but not installed: {how_to_install('otel')}")
         return app
     own = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "fsmn-vad"), "service.version": __version__}
     provider = TracerProvider(resource=Resource.create(own))

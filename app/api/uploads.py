@@ -28,9 +28,13 @@ from app.engine.threads import Threads
 from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
 
 _QUICK_TO_REMOVE_BYTES = 4 << 20
+"""Removing a file up to this size takes the event loop less time than a thread's turn; a larger one is a thread's."""
 _WRITE_BYTES = 1 << 20
+"""Gathered before a thread writes them: a turn of a thread costs as much as copying some 100 KiB."""
 _MAX_FIELD_BYTES = 64 << 10
+"""Of a form's text field: far more than any option has."""
 _MAX_FIELDS = 64
+"""More than there are options of any mode with all that concerns the answer."""
 _MIB = 1 << 20
 _EXTENDED_NAME = re.compile(rb"filename\*\s*=\s*\"?([A-Za-z0-9_-]*)'[^']*'([^;\"\s]+)", re.IGNORECASE)
 _FORM_ESCAPES = ((b"%22", b'"'), (b"%0D", b"\r"), (b"%0A", b"\n"))
@@ -102,7 +106,7 @@ class UploadStore:
         return True
 
     def close(self) -> None:
-        """Remove the directory."""
+        """Remove the directory of uploads with all files in it."""
         self._directory.close()
 
     @property
@@ -243,11 +247,11 @@ class _Sink:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Bytes that this upload has on disk."""
         return sum(file.size for file in self._paths)
 
     def discard(self) -> None:
-        """Remove every file."""
+        """Remove every file of this upload, complete or not."""
         with suppress(Overloaded):
             self._close()
         for file in self._paths:

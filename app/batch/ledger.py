@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Several outcomes together."""
+    """What several shards came to, added up."""
 
     files: int = 0
     failed: int = 0
@@ -52,7 +52,7 @@ class Totals:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "Totals":
-        """All of them."""
+        """The sum of all these outcomes."""
         totals = cls()
         for outcome in outcomes:
             totals = totals.plus(outcome)
@@ -60,7 +60,7 @@ class Totals:
 
 
 def output_name(shard: int, form: str) -> str:
-    """`segments-00000.jsonl`."""
+    """A shard's file of results, such as `segments-00000.jsonl`; numbers sort as text."""
     return f"segments-{shard:05d}.{form}"
 
 

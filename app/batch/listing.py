@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _ID_BYTES = 16
+"""Half of SHA-256's: among a billion files the chance that two meet is under 10^-20."""
 _SHARDS_EACH = 4
 """Shards of a worker: at the end the others then wait for a quarter of its work at most, and starting a shard costs
 milliseconds."""
@@ -13,7 +14,7 @@ milliseconds."""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file."""
+    """One file of the collection, as the listing found it."""
 
     path: str
     """Below the source, with `/`."""
@@ -39,7 +40,7 @@ class Shard:
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
-    """By path."""
+    """The entries by path, byte by byte: the same order on every machine and in every locale."""
     return sorted(entries, key=lambda entry: _bytes(entry.path))
 
 

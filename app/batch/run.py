@@ -10,7 +10,6 @@ where the last one stopped; one that finds another ends before it has touched an
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +20,7 @@ from app.batch.manifest import Manifest, begun_cut, open_destination
 from app.batch.problems import MissingPackage
 from app.batch.source import Source
 from app.batch.store import Store
+from app.extras import missing
 from app.vad.models.family import ModelInfo
 from app.warnings import AnswerWarning
 
@@ -113,12 +113,9 @@ class Account:
 
 def check_packages(form: str, ray: str | None) -> None:
     """Raises `MissingPackage` when one is not installed that the format or Ray needs."""
-    wanted = [_NEEDS[name] for name in (form, "ray" if ray else "") if name in _NEEDS]
-    for extra, module in ((extra, module) for extra, modules in wanted for module in modules):
-        if find_spec(module) is None:
-            raise MissingPackage(
-                f"{module} is not installed; it comes with the extra [{extra}]: pip install 'fsmn-vad-service[{extra}]'"
-            )
+    for extra, modules in (_NEEDS[name] for name in (form, "ray" if ray else "") if name in _NEEDS):
+        if (advice := missing(extra, *modules)) is not None:
+            raise MissingPackage(advice)
 
 
 def run(asked: BatchRun, prepare: Callable[[], Prepared], observer: Observer) -> Account:

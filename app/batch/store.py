@@ -37,7 +37,7 @@ class Store:
             raise WrongPlace(f"{self.url} cannot be written: {error}") from None
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
-        """`write`, as JSON."""
+        """As `write`, for a document that is to be JSON."""
         self.write(name, json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:

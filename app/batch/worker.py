@@ -129,7 +129,7 @@ class ShardWorker:
         return outcome
 
     def close(self) -> None:
-        """End its threads."""
+        """End the worker's threads and its event loop."""
         self._runtime.close()
         self._loop.close()
 

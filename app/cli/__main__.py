@@ -1,4 +1,4 @@
-"""`python -m app.cli`."""
+"""Lets `python -m app.cli` be the command line where its script is not installed."""
 
 from app.cli import main
 

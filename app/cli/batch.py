@@ -51,7 +51,7 @@ _GO_ON = "The same command goes on"
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """The command line."""
+    """What the command line of `fsmn-vad batch` asks for."""
 
     source: str
     destination: str
@@ -190,7 +190,7 @@ class BatchView:
         self._started = self._told = 0.0
 
     def say(self, message: str) -> None:
-        """A line."""
+        """Print a line on stderr, above the bar if there is one."""
         self._stderr.print(message, markup=False, soft_wrap=True)
 
     @contextmanager
@@ -200,20 +200,20 @@ class BatchView:
             yield
 
     def skipped(self, names: Sequence[str]) -> None:
-        """As `Observer`."""
+        """Name the files that are passed by, the first few of many (`Observer`)."""
         self._skipped = list(names)
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self.say(f"Skipped {counted(len(names), 'file')}, no audio by name: {', '.join(names[:_NAMED])}{more}.")
 
     def listed(self, files: int, before: Totals) -> None:
-        """As `Observer`."""
+        """Say how much there is and what was done before, and begin the bar (`Observer`)."""
         self._files, self._before, self._started = files, before, time.monotonic()
         self.say(f"{counted(files, 'file')}, {before.files} of them done before.")
         self._task = self._bars.add_task("files", total=files, completed=before.files)
 
     def advanced(self, now: Totals) -> None:
-        """As `Observer`."""
+        """Move the bar, or print a line now and then (`Observer`)."""
         done = self._before.files + now.files
         if self._task is not None:
             self._bars.update(self._task, completed=done)

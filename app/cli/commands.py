@@ -15,6 +15,7 @@ from app.cli.flags import (
     with_live_options,
 )
 from app.cli.help import CONTEXT, SectionedCommand
+from app.extras import missing
 
 cli = typer.Typer(
     name="fsmn-vad",
@@ -35,6 +36,14 @@ Key = Annotated[str | None, typer.Option(envvar="VAD_API_KEY", help="The server'
 ModelName = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="As --model of the other commands. Default: VAD_MODEL.")
 ]
+
+
+def _require(extra: str, *modules: str) -> None:
+    """End the command, saying what to type, when packages are not installed that it needs and that serving does not."""
+    from app.cli.terminal import WRONG_USAGE, failed
+
+    if (advice := missing(extra, *modules)) is not None:
+        raise typer.Exit(failed(advice, WRONG_USAGE))
 
 
 def _version(wanted: bool) -> None:
@@ -105,6 +114,8 @@ def detect(
     audio: dict[str, Any],
 ) -> None:
     """Find speech in audio files. Exit status: 0 all well, 1 some file failed, 2 wrong usage, 3 no model."""
+    if url is not None:
+        _require("cli", "httpx")
     from app.cli.detect import DetectRequest, run
 
     request = DetectRequest(
@@ -181,6 +192,7 @@ def batch(
     audio: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
+    _require("batch", "fsspec")
     from app.cli.batch import BatchRequest, run
 
     request = BatchRequest(

@@ -40,7 +40,7 @@ class _Connection(h11.Connection):
         self._pieces = self._bytes = 0
 
     def next_event(self) -> Any:
-        """As h11's."""
+        """h11's next event, unless a body comes in too many crumbs."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
@@ -73,7 +73,7 @@ class HttpConnection(H11Protocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over."""
+        """Stop the timers of a connection that has ended."""
         self._cancel(self._head_timer)
         self._cancel(self._stall_timer)
         super().connection_lost(exc)
@@ -175,7 +175,7 @@ class LiveConnection(WebSocketsSansIOProtocol):
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        """The service stops."""
+        """Close because the service stops, and do not wait for a peer that never answers."""
         super().shutdown()
         self.loop.call_later(_LINGER_S, self.transport.abort)
 

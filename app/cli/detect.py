@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-import httpx
 from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
@@ -26,12 +26,15 @@ from app.registry import Registry, installed
 from app.vad.chunks import Chunk
 from app.vad.errors import VadError
 
+if TYPE_CHECKING:
+    import httpx
+
 FileDetector = Callable[[Input, Tell], Awaitable[Report]]
 
 
 @dataclass(frozen=True, slots=True)
 class DetectRequest:
-    """The command line."""
+    """What the command line of `fsmn-vad detect` asks for."""
 
     sources: list[str]
     format: str | None
@@ -149,6 +152,8 @@ async def local_detector(
 @asynccontextmanager
 async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float) -> AsyncIterator[FileDetector]:
     """The server at `url`: its JSON answers, read back into reports. Its calls raise `VadError` with what it said."""
+    import httpx  # of the extra [cli]: files on this machine do without
+
     headers = {"X-API-Key": request.key} if request.key else {}
     fields = {**request.options, **request.audio, "channel": request.channel, "format": "json"}
     if request.model is not None:
@@ -169,10 +174,10 @@ async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float)
         yield detect
 
 
-def _report(response: httpx.Response) -> Report:
+def _report(response: "httpx.Response") -> Report:
     try:
         answer = response.json()
-        if response.status_code != httpx.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             raise VadError(f"{answer.get('detail', 'error')} ({response.status_code} {answer.get('code', '')})")
         return report_of(DetectionDocument.model_validate(answer))
     except (ValidationError, AttributeError):

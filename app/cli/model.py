@@ -48,7 +48,7 @@ def verify(name: str | None) -> int:
 
 
 def export(name: str | None, directory: Path) -> int:
-    """Bundle the model."""
+    """Copy a model's files into a directory that `VAD_MODEL` can name elsewhere; the exit status."""
     return _run(lambda settings: _export(_asked(settings, name), directory))
 
 

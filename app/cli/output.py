@@ -36,7 +36,7 @@ class Passes(Protocol):
 
     @property
     def blocks(self) -> SourceBlocks:
-        """Begins one."""
+        """Begins a fresh pass over all samples."""
         ...
 
 

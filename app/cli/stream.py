@@ -41,12 +41,13 @@ from app.registry import installed
 from app.vad.errors import InvalidOption, ModelError, VadError
 
 _BAR_WIDTH = 30
+"""Characters: leaves room for times and words on a terminal of 80."""
 _STATES = {True: ("speech ", "bold green"), False: ("silence", "dim")}
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
-    """The command line."""
+    """What the command line of `fsmn-vad stream` asks for."""
 
     source: str | None
     """A file, or `-`; None with `mic`."""

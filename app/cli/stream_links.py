@@ -33,10 +33,13 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _NOT_ASKED_FOR = {"session", "after", "audio", "confirm_ms", "maybe_end_ms"}
 """Parameters that are not this command's: those of coming back, and those that a service of before does not know."""
 _UNACKNOWLEDGED_S = 60
+"""Sound that is kept to be sent again after a break; twice what a session waits for its client by default."""
 _PING_EVERY_S = 1
 _PAUSES_S = (0.1, 0.5, 2.0)
 """Before each attempt to come back; a session waits `VAD_SESSION_TTL_S` for it."""
 _CLOSED_FOR_GOOD = (1000, 1007, 1008, 1009, 1012)
+"""RFC 6455's close codes that a new attempt cannot mend: done, bad data, refused, too big, restarting without
+sessions."""
 
 
 class StreamFailed(VadError):
@@ -49,7 +52,7 @@ class StreamFailed(VadError):
 
 
 class Link(Protocol):
-    """One stream."""
+    """The other end of one stream: a session in this process, or a service."""
 
     async def run(self, feed: Feed, tell: Tell) -> None:
         """Send the sound, tell what comes back; returns after `done`. Raises `StreamFailed`, what the feed raises."""
@@ -65,7 +68,7 @@ class LocalLink:
         self._seat = open_seat(self)
 
     def wake(self) -> None:
-        """As `app.live.seat.Connection`."""
+        """There are messages to take, or room for more sound (`app.live.seat.Connection`)."""
         self._output.set()
         self._room.set()
 
@@ -73,7 +76,7 @@ class LocalLink:
         """Nobody else can take the session over."""
 
     async def run(self, feed: Feed, tell: Tell) -> None:
-        """As `Link.run`."""
+        """As `Link.run`, with a session in this process."""
         sending = asyncio.create_task(self._send(feed))
         hearing = asyncio.create_task(self._hear(tell))
         try:

@@ -24,6 +24,7 @@ from app.audio.limits import AudioLimits
 from app.audio.source import AudioSource, open_audio
 from app.cli.terminal import UsageError
 from app.config import Settings
+from app.extras import how_to_install
 from app.live.parameters import StreamParameters
 from app.vad.errors import VadError
 
@@ -144,7 +145,7 @@ def _sounddevice() -> Any:
             return importlib.import_module("sounddevice")
         except OSError as error:
             raise UsageError(f"--mic needs the PortAudio library (Debian: libportaudio2): {error}") from None
-    raise UsageError("--mic needs the package sounddevice: pip install 'fsmn-vad-service[mic]'")
+    raise UsageError(f"--mic needs the package sounddevice: {how_to_install('mic')}")
 
 
 class Feed:

@@ -12,6 +12,7 @@ from app.config import Settings, variable_name
 from app.vad.errors import InvalidOption, ModelError
 
 ALL_WELL, SOME_FAILED, WRONG_USAGE, NO_MODEL, NO_ADDRESS = 0, 1, 2, 3, 4
+"""Exit statuses that scripts may rely on; 1 and 2 are what shells and click mean by them."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 STDERR = Console(stderr=True, highlight=False)
@@ -84,14 +85,21 @@ def health(url: str | None) -> int:
 
 
 def _health(url: str) -> int:
-    import httpx
+    # Python's own client: a container asks every few seconds, and this one is there and imported in no time. A proxy of
+    # the environment would be asked for an address of this machine, so none is.
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import ProxyHandler, build_opener
 
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=_HEALTH_LIMIT_S, trust_env=False)
-    except httpx.HTTPError as error:
-        return failed(f"no answer from {url}: {error}", SOME_FAILED)
-    print(answer.text)  # noqa: T201
-    return ALL_WELL if answer.status_code == httpx.codes.OK else SOME_FAILED
+        with build_opener(ProxyHandler({})).open(f"{url.rstrip('/')}/health/ready", timeout=_HEALTH_LIMIT_S) as answer:
+            print(answer.read().decode())  # noqa: T201
+    except HTTPError as refusal:
+        print(refusal.read().decode(errors="replace"))  # noqa: T201
+        return SOME_FAILED
+    except (OSError, HTTPException, ValueError) as error:
+        return failed(f"no answer from {url}: {error or type(error).__name__}", SOME_FAILED)
+    return ALL_WELL
 
 
 def _variable(problem: Mapping[str, Any]) -> str:

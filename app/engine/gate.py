@@ -59,7 +59,7 @@ class Shares:
 
     @property
     def free(self) -> int:
-        """What nobody has."""
+        """How much of the total nobody has taken."""
         return self.total - self._taken
 
     def held_by(self, client: str) -> int:
@@ -96,7 +96,7 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """Tickets that wait."""
+        """How many tickets wait in the line."""
         return len(self._line)
 
     def arrive(self, client: str, now: float, amount: int = 1) -> Ticket:

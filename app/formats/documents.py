@@ -50,7 +50,7 @@ class ModelDocument(Document):
 
     @classmethod
     def of(cls, model: ModelInfo) -> "ModelDocument":
-        """For answers."""
+        """The document that answers carry of a model."""
         return cls.model_construct(name=model.name, id=model.id, revision=model.revision, fingerprint=model.fingerprint)
 
     def info(self) -> ModelInfo:
@@ -119,7 +119,7 @@ class ChunkDocument(Document):
 
     @classmethod
     def of(cls, piece: Piece) -> "ChunkDocument":
-        """For answers."""
+        """The document that answers carry of a chunk."""
         members: dict[str, Any] = {} if piece.channel is None else {"channel": piece.channel}
         return cls.model_construct(
             index=piece.index,
@@ -163,7 +163,7 @@ class TimeGapDocument(Document):
 
 
 class AudioDocument(Document):
-    """What was sent."""
+    """What was sent: its container, rate, channels and length."""
 
     duration_ms: int
     sample_rate: int
@@ -226,7 +226,7 @@ class WarningDocument(Document):
 
     @classmethod
     def of(cls, warning: AnswerWarning) -> "WarningDocument":
-        """For answers."""
+        """The document that answers carry of a warning."""
         return cls.model_construct(code=warning.code, detail=warning.detail)
 
     def warning(self) -> AnswerWarning:

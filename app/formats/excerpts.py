@@ -223,13 +223,13 @@ def _clock_headers(report: Report) -> dict[str, str]:
 
 
 class WavRenderer(Renderer):
-    """`format=wav`."""
+    """`format=wav`: all speech as one file."""
 
     def __init__(self, answering: Answering) -> None:
         self._blocks, self._options = answering.blocks, answering.excerpts
 
     def finish(self, report: Report) -> Iterator[bytes]:
-        """As `stream_wav`."""
+        """Bytes of the file, as `stream_wav` makes them."""
         return stream_wav(report, self._blocks(), self._options)
 
     def headers(self, report: Report) -> dict[str, str]:
@@ -243,13 +243,13 @@ class WavRenderer(Renderer):
 
 
 class ZipRenderer(Renderer):
-    """`format=zip`."""
+    """`format=zip`: a WAV for each segment or chunk."""
 
     def __init__(self, answering: Answering) -> None:
         self._blocks, self._options = answering.blocks, answering.excerpts
 
     def finish(self, report: Report) -> Iterator[bytes]:
-        """As `stream_zip`."""
+        """Bytes of the archive, as `stream_zip` makes them."""
         return stream_zip(report, self._blocks, self._options)
 
     def headers(self, report: Report) -> dict[str, str]:

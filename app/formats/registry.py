@@ -15,6 +15,7 @@ _MAX_RANGES = 32
 """More media ranges than any client sends; the rest of a longer header is not read."""
 _WEIGHT = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 _UNWANTED = (0.0, -3)
+"""Below any weight that a media range can have, and less specific than any."""
 
 FORMATS: tuple[Format, ...] = (
     Format("json", "application/json", "json", document(json_document), ("application/json",), element=json_document),
@@ -73,7 +74,7 @@ class Formats:
 
     @property
     def names(self) -> list[str]:
-        """In order."""
+        """Names of all formats, in the order they are told."""
         return list(self._formats)
 
     @property

@@ -74,7 +74,7 @@ class Renderer:
     """Base: nothing is told before the report."""
 
     def segment(self, segment: Segment, channel: int | None) -> bytes:
-        """A segment, complete."""
+        """Bytes for a segment, the moment it is complete."""
         return b""
 
     def chunk(self, chunk: Chunk, channel: int | None) -> bytes:

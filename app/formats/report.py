@@ -14,7 +14,9 @@ from app.vad.segment import SPEECH, Segment
 from app.warnings import AnswerWarning
 
 _MAX_NAME = 64
+"""Characters: enough to recognise a file by, short enough for any table."""
 _MAX_NAME_BYTES = 192
+"""In UTF-8. File systems take 255 for a name, of which endings and numbers need some."""
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -103,13 +105,13 @@ class Piece:
 
     @property
     def duration_ms(self) -> int:
-        """Length in milliseconds."""
+        """Length of the piece in milliseconds."""
         return self.end_ms - self.start_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One finished detection."""
+    """One finished detection: the file, the model, what was found and how it was asked for."""
 
     request_id: str
     name: str

@@ -5,7 +5,7 @@ from app.vad.segment import SPEECH
 
 
 def srt_text(report: Report) -> str:
-    """SubRip: `00:01:02,345`."""
+    """SubRip, with times such as `00:01:02,345`."""
     cues = (
         f"{index}\n{_clock(segment.start_ms, ',')} --> {_clock(segment.end_ms, ',')}\n{_text(channel, segment.label)}\n"
         for index, (channel, segment) in enumerate(report.in_order(), 1)
@@ -14,7 +14,7 @@ def srt_text(report: Report) -> str:
 
 
 def vtt_text(report: Report) -> str:
-    """WebVTT: `00:01:02.345`."""
+    """WebVTT, with times such as `00:01:02.345`."""
     cues = (
         f"\n{index}\n{_clock(segment.start_ms, '.')} --> {_clock(segment.end_ms, '.')}\n"
         f"{_text(channel, segment.label)}\n"

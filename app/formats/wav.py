@@ -11,6 +11,7 @@ Block = NDArray[np.float32]
 _MAX_RIFF_BYTES = 0xFFFFFFFF - 64
 """RIFF counts in 32 bits; the header takes its share."""
 _PCM, _FLOAT = 1, 3
+"""WAVE_FORMAT_PCM and WAVE_FORMAT_IEEE_FLOAT, the codings that a header names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Chunk:
 
     @property
     def duration_ms(self) -> int:
-        """Length in milliseconds."""
+        """Length of the chunk in milliseconds."""
         return self.end_ms - self.start_ms
 
 
@@ -112,7 +112,7 @@ class _Piece:
 
 
 class Chunker:
-    """One track's state."""
+    """Packs the segments of one track into chunks, as they are found."""
 
     def __init__(self, limit_ms: int, pad_ms: int, frame_ms: int) -> None:
         """`frame_ms`: distance of the frames whose probabilities will come."""

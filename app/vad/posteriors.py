@@ -46,7 +46,7 @@ class Posteriors:
 
     @property
     def silence(self) -> DoubleArray:
-        """Probability of silence."""
+        """Probability of silence, frame by frame."""
         doubles = self.values.astype(np.float64)
         return doubles if self.of == "silence" else 1.0 - doubles
 

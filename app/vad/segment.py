@@ -24,7 +24,7 @@ class Segment:
 
     @property
     def duration_ms(self) -> int:
-        """Length in milliseconds."""
+        """Length of the segment in milliseconds."""
         return self.end_ms - self.start_ms
 
     @property

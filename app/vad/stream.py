@@ -165,7 +165,7 @@ class FusedStream:
 
     @property
     def settled_ms(self) -> int:
-        """As `VadStream.settled_ms`."""
+        """How far no later sample can change what was said, ms (`VadStream.settled_ms`)."""
         return settled_ms(self._segmenter)
 
     def accept_waveform(self, samples: FloatArray) -> list[Event]:
@@ -173,7 +173,7 @@ class FusedStream:
         return self._run(samples, final=False)
 
     def flush(self) -> list[Event]:
-        """As `VadStream.flush`."""
+        """Events that the end of the utterance decides, as `VadStream.flush`."""
         return self._run(NO_SAMPLES, final=True)
 
     def cut_blocks(self, samples: FloatArray, *, final: bool = False) -> list[Block[Any] | None]:

@@ -18,8 +18,11 @@ from benchmarks.table import Result, progress
 from benchmarks.turns import take_turns
 
 CONNECTIONS = (50, 100, 200, 400, 600, 800)
+"""From an idle service to past what two cores carry."""
 CHUNK_MS = 100
+"""What clients usually send: short enough for a conversation, long enough to be worth a message."""
 _RAMP_S = 4.0
+"""Over which streams begin, or their chunks would all come at once for ever."""
 _COLUMNS = {
     "name": "", "connections": "connections", "p50_ms": "lag p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms",
     "in_time": "within 300 ms", "batch": "mean batch", "server_cpu": "server CPU cores", "rss_mb": "RSS MB",

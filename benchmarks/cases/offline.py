@@ -23,7 +23,7 @@ def detect_s(run: Measured) -> float:
 
 
 def wav(plan: Plan) -> Result:
-    """A long WAV."""
+    """A long WAV, from file to segments, beside the peers."""
     return _long_file(plan, "wav", ALL)
 
 
@@ -85,5 +85,5 @@ def run_of(plan: Plan, contender: Contender, kind: str, count: int) -> Callable[
 
 
 def core_counts() -> list[int]:
-    """One, and all."""
+    """One core, and all that there are."""
     return sorted({1, cores()})

@@ -14,6 +14,7 @@ from benchmarks.table import Result
 from benchmarks.turns import take_turns
 
 CLIENTS, INSIDE = 200, 4
+"""Fifty times as many as the service has places for."""
 _EVERY_S = 0.05
 _COLUMNS = {
     "name": "", "per_s": "answers/s", "p99_ms": "answer p99 ms", "refused": "refused",
@@ -62,7 +63,7 @@ class Probe(threading.Thread):
         self._latencies_s: list[float] = []
 
     def run(self) -> None:
-        """Until `finish`."""
+        """Ask for `/health/live` again and again until `finish`."""
         while not self._over.wait(_EVERY_S):
             started = time.perf_counter()
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)

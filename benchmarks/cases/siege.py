@@ -21,10 +21,12 @@ from benchmarks.table import Result, progress
 GREEDY, OTHER = "127.0.0.1", "127.0.0.2"
 """Addresses that the two come from: Linux has all of 127.0.0.0/8."""
 _AT_ONCE = 16
+"""As many as the service has places for by default."""
 _EVERY_S = 0.05
 _SLOW_BYTES_PER_S = 11_000
 """Above the least rate that is taken (VAD_BODY_MIN_RATE_KBPS), so that nothing ends it early."""
 _AFTER_S = 10.0
+"""Long enough for the allocator to have given back what it gives back."""
 _COLUMNS = {
     "name": "one client sends", "answered": "the other's answers", "refused": "refused",
     "p50_ms": "p50 ms", "p95_ms": "p95 ms", "worst_ms": "worst ms",

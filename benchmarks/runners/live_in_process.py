@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 _CHUNK_S = 0.1
 _WARM_UP, _ROUNDS = 5, 30
+"""Rounds thrown away, for the first calls are slow; and counted, some seconds in all."""
 
 
 class Client:
@@ -37,7 +38,7 @@ class Client:
 
 
 async def measure(streams: int) -> float:
-    """Chunks a second."""
+    """Chunks a second that so many streams get through."""
     from app.config import Settings
     from app.live.hub import Hub, LiveLimits
     from app.live.parameters import StreamParameters

@@ -28,7 +28,9 @@ WIDTHS = [400, 140, 250, *[128, 250] * 4, 140, 248]
 HEIGHTS = (1024, 2048)
 """Frames multiplied at a time."""
 FRAMES_PER_HOUR = 360_000
+"""One every 10 ms."""
 ROUNDS, TAKE_S = 7, 0.1
+"""The fastest of so many takes counts, each long enough for the clock."""
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 

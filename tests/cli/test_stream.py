@@ -186,7 +186,7 @@ def test_the_microphone_needs_an_extra(small_model: Path, broken_sounddevice: Pa
     broken_sounddevice.write_text("raise ModuleNotFoundError('sounddevice')")
     ended = call(small_model, "stream", "--mic")
     assert ended.returncode == 2
-    assert "pip install 'fsmn-vad-service[mic]'" in " ".join(ended.stderr.split())
+    assert "make install EXTRAS=mic" in " ".join(ended.stderr.split())
 
 
 def test_the_microphone_needs_its_library(small_model: Path, broken_sounddevice: Path) -> None:

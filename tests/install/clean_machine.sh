@@ -75,7 +75,10 @@ if [ "${SOURCE:-clone}" = worktree ]; then
   chroot "$machine" chown -R dev:dev "$home/project"
 else
   chroot "$machine" git config --system --add safe.directory '*'
-  more_binds="$here/.git:/origin.git" folder=$home in_machine git clone --quiet /origin.git project
+  # Of a linked worktree, too, whose `.git` is a file: what is cloned is the repository, what is tried is this commit.
+  origin=$(git rev-parse --path-format=absolute --git-common-dir)
+  more_binds="$origin:/origin.git" folder=$home in_machine git clone --quiet /origin.git project
+  in_machine git checkout --quiet "$(git rev-parse HEAD)"
 fi
 
 # start NAME=VALUE… : `make run` in the background; its process id in $service, its words in $work/run.log

@@ -115,7 +115,7 @@ class Scorer(Protocol[S]):
 
 
 class Pool(Protocol[S]):
-    """See `app.vad.models.state.StatePool`."""
+    """States of many live streams side by side; what each call promises is told in `app.vad.models.state.StatePool`."""
 
     def open(self) -> int: ...
     def close(self, row: int) -> None: ...

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 _PRE_EMPHASIS = 0.97
 _LOW_HZ = 20.0
+"""Kaldi's `low-freq`, under which the first filter hears nothing: mains hum and rumble."""
 _INT16_SCALE = 32768.0
+"""The networks were trained on samples in 16-bit steps, as Kaldi reads them."""
 _ENERGY_FLOOR = torch.finfo(torch.float32).eps
 """Kaldi's floor under the logarithm."""
 _LEVEL_FLOOR = 1e-6

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """One stream's state."""
+    """Where one stream's state lies in the pool's table."""
 
     table: Tensor
     """float32 [streams, size]."""

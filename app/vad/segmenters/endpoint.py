@@ -46,7 +46,7 @@ _NOISE_UNSET_DB = -100.0
 
 
 class EndpointOptions(SegmenterOptions):
-    """Under FunASR's names."""
+    """Options of `mode=endpoint`, under FunASR's names."""
 
     mode: ClassVar[str] = "endpoint"
 
@@ -149,7 +149,7 @@ class EndpointOptions(SegmenterOptions):
 
     @property
     def limit_ms(self) -> float:
-        """As `SegmenterOptions`."""
+        """Longest segment, ms: `max_single_segment_time`."""
         return self.max_single_segment_time
 
     def frame_speaks(self, probability: float) -> bool | None:
@@ -259,7 +259,7 @@ class EndPointer:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         if self._start >= 0:
             return self._start * FRAME_MS
         return max(self._floor, self._frame - self._latency) * FRAME_MS

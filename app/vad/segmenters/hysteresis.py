@@ -40,11 +40,12 @@ _CUT_SEARCH_MS = 2_000
 _CUT_SILENCE_MS = 98
 """Silences up to this are no place to cut."""
 _LEAST_LIMIT_MS = 500.0
+"""Padding must not eat a whole limit: so much speech fits into a segment, however large the padding."""
 _NONE = -1
 
 
 class TightOptions(SegmenterOptions):
-    """Under Silero's names."""
+    """Options of `mode=tight`, under Silero's names."""
 
     mode: ClassVar[str] = "tight"
 
@@ -170,7 +171,7 @@ class Hysteresis:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         if self._closed >= 0 or (self._start >= 0 and self._announced):
             return self._segment_start
         return max(0, (self._now if self._start < 0 else self._start) - self._pad)

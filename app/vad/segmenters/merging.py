@@ -53,7 +53,7 @@ class Merging:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         return settled_ms(self._inner) if self._held is None else self._held.segment.start_ms
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:

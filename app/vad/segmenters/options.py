@@ -9,7 +9,7 @@ from app.vad.options import Options
 
 
 class SegmenterOptions(Options):
-    """Base."""
+    """Base of every mode's options; a field is an option on the wire."""
 
     mode: ClassVar[str]
     """What `mode=` calls the segmenter."""

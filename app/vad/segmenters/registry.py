@@ -45,7 +45,7 @@ class SegmenterKind(Generic[OptionsT]):
 
     @property
     def mode(self) -> str:
-        """Its name."""
+        """What `mode=` calls this segmenter."""
         return self.options.mode
 
 
@@ -128,7 +128,7 @@ class Segmenters:
 
     @property
     def modes(self) -> list[str]:
-        """Their names."""
+        """Names of all modes, in the order they are told."""
         return list(self._kinds)
 
     def kind(self, mode: str) -> SegmenterKind[Any]:

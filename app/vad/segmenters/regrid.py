@@ -38,7 +38,7 @@ class OnTenMs:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         return settled_ms(self._inner)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:

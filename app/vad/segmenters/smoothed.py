@@ -57,7 +57,7 @@ class SmoothedOptions(SegmenterOptions):
 
     @property
     def limit_ms(self) -> float:
-        """As `SegmenterOptions`."""
+        """Longest segment, ms: `max_speech_frame` frames."""
         return self.max_speech_frame * FRAME_MS
 
 
@@ -88,7 +88,7 @@ class EventOptions(SegmenterOptions):
 
     @property
     def limit_ms(self) -> float:
-        """As `SegmenterOptions`."""
+        """Longest segment, ms: `max_event_frame` frames."""
         return self.max_event_frame * FRAME_MS
 
     def threshold(self, label: str) -> float:
@@ -185,7 +185,7 @@ class SmoothedMachine:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         if self._start >= 0:
             return self._start * FRAME_MS
         first = self._maybe_at if self._state == "maybe speech" else self._frame

@@ -43,7 +43,7 @@ class StreamingOptions(SegmenterOptions):
 
     @property
     def limit_ms(self) -> float:
-        """As `SegmenterOptions`."""
+        """Longest segment, ms: `max_speech_frame` frames."""
         return self.max_speech_frame * FRAME_MS
 
     def frame_speaks(self, probability: float) -> bool | None:
@@ -91,7 +91,7 @@ class StreamingMachine:
 
     @property
     def settled_ms(self) -> int:
-        """As `Segmenter`."""
+        """How far no later frame can change what was said, ms (`Segmenter`)."""
         if self._start:
             return (self._start - 1) * FRAME_MS
         if self._goes_on:

@@ -49,7 +49,7 @@ def _known(name: str, title: str, fingerprint: str, *, live: bool = False, live_
 
 
 class FireredFamily:
-    """A `ModelFamily`."""
+    """FireRedVAD's three networks, as a `ModelFamily`."""
 
     name = "firered"
     default_mode = "smoothed"

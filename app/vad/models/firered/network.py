@@ -94,7 +94,7 @@ class _Maker:
         self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
 
     def linear(self, name: str, *, relu: bool = False) -> Linear:
-        """A linear layer."""
+        """The checkpoint's linear layer of this name, in the form that is quickest here."""
         return self._linear(self._get(f"{name}weight"), self._get(f"{name}bias"), relu=relu)
 
     def first_memory(self) -> _Memory:

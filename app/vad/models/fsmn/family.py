@@ -19,7 +19,7 @@ _ACCURACY = MEASURED["fsmn",]
 
 
 class FsmnFamily:
-    """A `ModelFamily`."""
+    """FSMN-VAD at 16 and 8 kHz, as a `ModelFamily`."""
 
     name = "fsmn"
     default_mode = "endpoint"

@@ -141,7 +141,7 @@ class _Maker:
         return tensor.to(self._device, self._dtype).contiguous()
 
     def linear(self, name: str, *, relu: bool = False) -> Linear:
-        """A linear layer."""
+        """The checkpoint's linear layer of this name, in the form that is quickest here."""
         weight, bias = self.get(f"{name}.linear.weight"), self.get(f"{name}.linear.bias")
         return Linear(self.place(weight), self.place(bias), relu=relu)
 

@@ -17,6 +17,7 @@ from app.vad.models.weights import first_line
 
 _PREFIXES = {16_000: "_model.", 8_000: "_model_8k."}
 _HIDDEN = 128
+"""Width of the network's memory; the shapes that a checkpoint must have follow from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class SileroFamily:
-    """A `ModelFamily`."""
+    """Silero VAD at 16 and 8 kHz, as a `ModelFamily`."""
 
     name = "silero"
     default_mode = "tight"

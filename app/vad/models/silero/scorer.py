@@ -24,7 +24,9 @@ from app.vad.models.state import StatePool, StateRow, gather, rows_of
 from app.vad.posteriors import Posteriors
 
 _FRAME_MS = 32
+"""The network's own step: 512 samples at 16 kHz, 256 at 8 kHz; it was trained on no other."""
 _CONTEXT_MS = 4
+"""Samples of the frame before that the network sees again, as Silero's package gives them."""
 _TILE_FRAMES = 256
 """Frames at a time: their activations stay in the cache, and memory stays flat."""
 _LEVEL_FLOOR = 1e-6
