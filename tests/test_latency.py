@@ -1,9 +1,11 @@
 """What the benchmark of live latency counts, on sound whose edges are known."""
 
+from pathlib import Path
+
 import numpy as np
 
+from benchmarks.accuracy.corpus import RATE, Clip
 from benchmarks.cases.latency import figures, joined
-from benchmarks.presets import RATE, Clip
 
 
 def start(start_ms: int, at_ms: int) -> dict[str, object]:
@@ -27,9 +29,10 @@ def test_starts_count_from_the_first_stretch_and_ends_from_the_last() -> None:
 
 
 def test_clips_are_joined_with_pauses_and_their_labels_move_with_them() -> None:
-    speech = np.zeros(100, dtype=bool)
-    speech[20:50] = speech[80:] = True
-    clip = Clip(np.ones(RATE + 7, dtype=np.float32), speech)  # a rest that makes no whole frame is left out
+    spoken = [(0.2, 0.5), (0.8, 1.0)]
+    clip = Clip(
+        Path("clip.wav"), np.ones(RATE + 7, dtype=np.float32), spoken
+    )  # a rest that makes no whole frame is left out
     samples, stretches = joined([clip, clip])
     assert stretches == [(2_200, 2_500), (2_800, 3_000), (5_200, 5_500), (5_800, 6_000)]
     assert len(samples) == 8 * RATE

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.accuracy.corpus import RATE, Clip, NoLabelledAudio, Samples, read_corpus
 from benchmarks.plan import Plan
-from benchmarks.presets import RATE, Clip, Samples, read_clips
 from benchmarks.process import Missing
 from benchmarks.table import Result, progress
 
@@ -63,9 +63,10 @@ def settings() -> list[Setting]:
 def latency(plan: Plan) -> Result:
     """Raises `Missing` without labelled recordings."""
     folder = plan.reference / "labelled"
-    clips = read_clips(folder) if folder.is_dir() else []
-    if not clips:
-        raise Missing("there are no labelled recordings here")
+    try:
+        clips = read_corpus(folder)
+    except NoLabelledAudio as error:
+        raise Missing(str(error)) from None
     samples, stretches = joined(clips)
     seconds = sum(len(clip.samples) for clip in clips) / RATE
     title = f"Live latency in audio time: {len(clips)} labelled clips, {seconds:.0f} s, in chunks of {CHUNK_MS} ms"
