@@ -89,6 +89,10 @@ class Admission:
         self._observer.rejected("overloaded")
         return Overloaded(_FULL)
 
+    def has_place(self, client: str) -> bool:
+        """Whether the client would have one without waiting."""
+        return self._places.gate.would_admit(client)
+
     async def enter(self, client: str) -> Ticket:
         """Wait for a place. Raises `Overloaded`."""
         try:
@@ -119,6 +123,11 @@ class Visit:
             self._place = await self._admission.enter(self._client)
 
     @property
+    def need_not_wait(self) -> bool:
+        """Whether `take_place` would return at once."""
+        return self._place is not None or self._admission.has_place(self._client)
+
+    @property
     def longest_wait_s(self) -> float:
         """How long `take_place` may take."""
         return self._admission.limits.queue_timeout_s
@@ -136,6 +145,9 @@ async def take_place(request: Request) -> None:
     Raises `Overloaded` when the line is full or the wait too long, and `ClientDisconnect`.
     """
     visit: Visit = request.scope[_VISIT_KEY]
+    if visit.need_not_wait:  # the usual case, for which two tasks and a watch of the socket would be much
+        await visit.take_place()
+        return
     await while_connected(request, visit.take_place(), visit.longest_wait_s + _MARGIN_S)
 
 

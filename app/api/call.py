@@ -17,6 +17,7 @@ from app.formats.rendering import Format
 from app.formats.report import safe_name
 from app.models import Chosen, Models
 from app.vad.errors import InvalidOption
+from app.vad.segmenters.registry import Segmentation
 
 NameModel = Callable[[Models, str | None], str | None]
 """Which of the models a request means by what it calls its model."""
@@ -57,13 +58,16 @@ async def open_call(
         named = name_model(runtime.models, parameters.answer.model)
         return await runtime.models.choose(named, parameters.answer.preset)
 
-    early = read_parameters(request, {})
-    (await chosen_by(early)).segmentation({**fixed, **early.segmenter})
+    parameters = read_parameters(request, {})
+    chosen = await chosen_by(parameters)
+    segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(service.uploads.receive(request))
         resources.callback(runtime.engine.cleanup)
-        parameters = read_parameters(request, upload.fields)
-        chosen = await chosen_by(parameters)
+        if upload.fields:
+            parameters = read_parameters(request, upload.fields)
+            chosen = await chosen_by(parameters)
+            segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
         form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
         if parameters.answer.channel_choice == "split":
             form = form.split or form
@@ -71,7 +75,7 @@ async def open_call(
             several = " or ".join(service.registry.formats.for_several_files)
             raise InvalidOption("format", f"{form.name} takes one file a call; several are answered as {several}")
         allowance = runtime.detector.new_allowance()
-        jobs = _jobs(request, upload, parameters, chosen, fixed, allowance)
+        jobs = _jobs(request, upload, parameters, chosen, segmentation, allowance)
         await take_place(request)
         yield Call(request, service, runtime.detector, parameters.answer, form, jobs, resources)
 
@@ -81,10 +85,9 @@ def _jobs(
     upload: Upload,
     parameters: Parameters,
     chosen: Chosen,
-    fixed: Mapping[str, str],
+    segmentation: Segmentation,
     allowance: ProbabilityAllowance,
 ) -> list[Job]:
-    segmentation = chosen.segmentation({**fixed, **parameters.segmenter})
     client = client_of(request.scope)
     return [
         Job(

@@ -110,6 +110,10 @@ class Gate:
             ticket.state = State.REFUSED
         return ticket
 
+    def would_admit(self, client: str) -> bool:
+        """Whether `arrive` would admit a ticket of one at once."""
+        return self.shares.fits(client, 1)
+
     def would_refuse(self, client: str) -> bool:
         """Whether `arrive` would refuse a ticket of one at once."""
         return not self.shares.fits(client, 1) and self._is_full and self._to_displace(client) is None

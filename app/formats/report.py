@@ -181,6 +181,12 @@ class Report:
                 )
 
     @property
+    def size(self) -> int:
+        """How much there is to write: segments, chunks and probabilities."""
+        parts = [(entry.segments, entry.chunks or (), entry.probabilities or ()) for entry in self.channels]
+        return sum(len(part) for entry in parts for part in entry)
+
+    @property
     def speech_ms(self) -> int:
         """Time in which any channel speaks."""
         total = reached = 0

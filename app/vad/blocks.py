@@ -12,6 +12,7 @@ Either way the posteriors kept are those of scoring the stream in one piece. No 
 one: so a state, once there is one, always has the same shape.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -45,6 +46,13 @@ class Scored(Generic[S]):
     """`discard` applied."""
     state: S | None
     """What the stream's next block starts from; None after its final one."""
+
+
+def stacked(blocks: Sequence[Block[Any]]) -> FloatArray:
+    """Samples of blocks of one length, float32 [blocks, samples]. Of a single one they are not copied."""
+    if len(blocks) == 1:
+        return blocks[0].samples[None]
+    return np.stack([block.samples for block in blocks])
 
 
 class BlockCutter:

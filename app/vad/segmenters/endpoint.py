@@ -26,146 +26,20 @@ past the limit, and the next segment begins at that frame: what was heard since 
 nothing since the cut was speech, and the window has turned silent, does none begin before speech comes back.
 """
 
+import itertools
+import math
+import operator
 from collections import deque
-from typing import ClassVar, Literal
 
-import numpy as np
-from pydantic import Field, model_validator
-from typing_extensions import Self
-
-from app.vad.errors import InvalidOption
 from app.vad.grid import FRAME_MS, Grid
 from app.vad.posteriors import Posteriors, Segmenter
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.endpoint_options import EndpointOptions
 from app.vad.segmenters.regrid import OnTenMs
 from app.vad.segmenters.speech_mean import SpeechMean
 
 _NOISE_UNSET_DB = -100.0
 """The running noise level before the first frame sets it."""
-
-
-class EndpointOptions(SegmenterOptions):
-    """Options of `mode=endpoint`, under FunASR's names."""
-
-    mode: ClassVar[str] = "endpoint"
-
-    max_end_silence_time: int = Field(
-        800,
-        ge=200,
-        le=10_000,
-        description="Silence that ends a segment. Lower cuts earlier and more often.",
-        json_schema_extra={"unit": "ms"},
-    )
-    speech_noise_thres: float = Field(
-        0.6,
-        ge=-1,
-        le=1,
-        description="How far the speech posterior must exceed the silence posterior for a frame to count as speech. "
-        "Higher is stricter.",
-    )
-    max_single_segment_time: int = Field(
-        60_000,
-        ge=1_000,
-        le=3_600_000,
-        description="Longer segments are cut (`forced_end` is true).",
-        json_schema_extra={"unit": "ms"},
-    )
-    split: Literal["hard", "pause"] = Field(
-        "hard",
-        description="Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its "
-        "least speech-like frame of the last `split_window_ms`.",
-    )
-    split_window_ms: int = Field(
-        2_000,
-        ge=10,
-        le=60_000,
-        description="How far before the limit `split=pause` looks for a place to cut; at most half the limit is used.",
-        json_schema_extra={"unit": "ms"},
-    )
-    window_size_ms: int = Field(
-        200, ge=50, le=1_000, description="Smoothing window over the frame decisions.", json_schema_extra={"unit": "ms"}
-    )
-    sil_to_speech_time_thres: int = Field(
-        150,
-        ge=0,
-        le=1_000,
-        description="Speech in the window that opens a segment; at most `window_size_ms`.",
-        json_schema_extra={"unit": "ms"},
-    )
-    speech_to_sil_time_thres: int = Field(
-        150,
-        ge=0,
-        le=1_000,
-        description="Speech in the window at or below which the window counts as silence; at most `window_size_ms`, "
-        "and below `max_end_silence_time`.",
-        json_schema_extra={"unit": "ms"},
-    )
-    lookback_time_start_point: int = Field(
-        200,
-        ge=0,
-        le=2_000,
-        description="A segment's start is moved back by this (with `do_extend`).",
-        json_schema_extra={"unit": "ms"},
-    )
-    lookahead_time_end_point: int = Field(
-        100,
-        ge=0,
-        le=2_000,
-        description="Kept after a segment's end (with `do_extend`).",
-        json_schema_extra={"unit": "ms"},
-    )
-    do_extend: bool = Field(
-        True, description="Whether `lookback_time_start_point` and `lookahead_time_end_point` apply."
-    )
-    detect_mode: int = Field(1, ge=0, le=1, description="1: every utterance. 0: stop after the first one.")
-    max_start_silence_time: int = Field(
-        3_000,
-        ge=0,
-        le=3_600_000,
-        description="With `detect_mode=0`: give up after this much leading silence.",
-        json_schema_extra={"unit": "ms"},
-    )
-    decibel_thres: float = Field(
-        -100.0,
-        ge=-200,
-        le=200,
-        description="Energy of a frame. Quieter ones are always silence.",
-        json_schema_extra={"unit": "dB"},
-    )
-    snr_thres: float = Field(
-        -100.0,
-        ge=-200,
-        le=200,
-        description="How far a frame must stand above the running noise level to be speech.",
-        json_schema_extra={"unit": "dB"},
-    )
-    noise_frame_num_used_for_snr: int = Field(
-        100, ge=1, le=100_000, description="Memory of the running noise level.", json_schema_extra={"unit": "frames"}
-    )
-    speech_2_noise_ratio: float = Field(
-        1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
-    )
-
-    @property
-    def limit_ms(self) -> float:
-        """Longest segment, ms: `max_single_segment_time`."""
-        return self.max_single_segment_time
-
-    def frame_speaks(self, probability: float) -> bool | None:
-        """As `SegmenterOptions`; levels are left out."""
-        return bool(probability >= (1 - probability) ** self.speech_2_noise_ratio + self.speech_noise_thres)
-
-    @model_validator(mode="after")
-    def _no_contradiction(self) -> Self:
-        for name in ("sil_to_speech_time_thres", "speech_to_sil_time_thres"):
-            if getattr(self, name) > self.window_size_ms:
-                raise InvalidOption(name, f"must be at most window_size_ms ({self.window_size_ms})")
-        if self.speech_to_sil_time_thres >= self.max_end_silence_time:
-            raise InvalidOption(
-                "speech_to_sil_time_thres", f"must be below max_end_silence_time ({self.max_end_silence_time})"
-            )
-        return self
 
 
 def new_end_pointer(options: EndpointOptions, grid: Grid) -> Segmenter:
@@ -186,22 +60,22 @@ class FrameDecider:
         """Decide the next frames by these; what has been learnt of the noise stays."""
         self._options = options
 
-    def decide(self, posteriors: Posteriors) -> list[bool]:
-        """One decision per frame."""
+    def decide(self, speech: list[float], silence: list[float], levels: list[float]) -> list[bool]:
+        """One decision per frame, from its probabilities of speech and of silence and its level in dB."""
         options = self._options
-        silence = posteriors.silence
-        decibel = posteriors.decibel.astype(np.float64)
-        loud = decibel >= options.decibel_thres
-        likely = posteriors.speech >= silence**options.speech_2_noise_ratio + options.speech_noise_thres
-        if self._noise_cannot_matter(decibel):
-            self._follow_noise(decibel[loud & ~likely].tolist())
-            return (loud & likely).tolist()  # type: ignore[no-any-return]
-        return self._decide_against_noise(decibel.tolist(), loud.tolist(), likely.tolist())
+        ratio, margin, least_db = options.speech_2_noise_ratio, options.speech_noise_thres, options.decibel_thres
+        likely = [p >= s**ratio + margin for p, s in zip(speech, silence, strict=True)]
+        if not self._noise_cannot_matter(levels):
+            return self._decide_against_noise(levels, likely)
+        self._follow_noise(
+            [level for level, is_likely in zip(levels, likely, strict=True) if not is_likely and level >= least_db]
+        )
+        return [is_likely and level >= least_db for level, is_likely in zip(levels, likely, strict=True)]
 
-    def _noise_cannot_matter(self, decibel: np.ndarray) -> bool:
+    def _noise_cannot_matter(self, levels: list[float]) -> bool:
         # The noise level is a mean of frame levels, so it is never above the loudest frame so far.
-        self._loudest_db = max(self._loudest_db, float(decibel.max(initial=_NOISE_UNSET_DB)))
-        return float(decibel.min(initial=np.inf)) - self._loudest_db >= self._options.snr_thres
+        self._loudest_db = max(self._loudest_db, max(levels, default=_NOISE_UNSET_DB))
+        return min(levels, default=math.inf) - self._loudest_db >= self._options.snr_thres
 
     def _follow_noise(self, levels: list[float]) -> None:
         memory = self._options.noise_frame_num_used_for_snr
@@ -210,17 +84,51 @@ class FrameDecider:
             noise = level if noise < _NOISE_UNSET_DB + 0.1 else (level + noise * (memory - 1)) / memory
         self._noise_db = noise
 
-    def _decide_against_noise(self, decibel: list[float], loud: list[bool], likely: list[bool]) -> list[bool]:
-        decisions = []
-        for level, is_loud, is_likely in zip(decibel, loud, likely, strict=True):
-            decisions.append(is_loud and is_likely and level - self._noise_db >= self._options.snr_thres)
+    def _decide_against_noise(self, levels: list[float], likely: list[bool]) -> list[bool]:
+        options, decisions = self._options, []
+        for level, is_likely in zip(levels, likely, strict=True):
+            is_loud = level >= options.decibel_thres
+            decisions.append(is_loud and is_likely and level - self._noise_db >= options.snr_thres)
             if is_loud and not is_likely:
                 self._follow_noise([level])
         return decisions
 
 
+class _Window:
+    """Step 2: how many of the last `frames` decisions were speech, told for all frames at hand at once."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self._last = [False] * frames
+        self.sums: list[int] = []
+        """After each of the frames at hand."""
+
+    def use_frames(self, frames: int) -> None:
+        """Count over so many from now on; what was before the oldest that is known counts as no speech."""
+        known = self._last[-frames:]
+        self._frames, self._last = frames, [False] * (frames - len(known)) + known
+
+    def move(self, decisions: list[bool]) -> None:
+        """The next frames."""
+        self._last = [*self._last[-self._frames :], *decisions]
+        # What comes in, less what leaves at the other end. The first sum is of what was there before.
+        moves = map(operator.sub, decisions, self._last)
+        self.sums = list(itertools.accumulate(moves, initial=sum(self._last[: self._frames])))
+        del self.sums[0]
+
+    def forget(self, index: int) -> None:
+        """Nothing up to this one of the frames at hand was speech."""
+        size, after = self._frames, index + 1
+        self._last[: size + after] = [False] * (size + after)
+        self.sums[after : after + size] = itertools.accumulate(self._last[size + after : size + after + size])
+
+
 class EndPointer:
-    """Steps 2 and 3: a `Segmenter`."""
+    """Steps 2 and 3: a `Segmenter`.
+
+    Most frames change nothing but counts: they leave the window as it stands, above or below its threshold, and lead to
+    no event. `_pass` takes as many of them as follow one another in one go; `_step` is the law for any frame.
+    """
 
     def __init__(self, options: EndpointOptions) -> None:
         self._take(options)
@@ -252,7 +160,10 @@ class EndPointer:
         self._mean = SpeechMean(reach=self._mean_reach)
         self._recent: deque[tuple[float, bool]] = deque(maxlen=self._split_reach)
         """Of the last frames, the present one included: speech probability, and whether it was taken for speech."""
+        self._window = _Window(self._window_frames)
         self._frame = 0
+        self._first = 0
+        """The first of the frames at hand."""
         self._floor = 0
         self._over = False
         self._wait()
@@ -266,25 +177,27 @@ class EndPointer:
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        speech = posteriors.speech
+        speech = posteriors.speech.tolist()
         self._mean.extend(speech)
+        decisions = self._decider.decide(speech, posteriors.silence.tolist(), posteriors.decibel.tolist())
+        self._window.move(decisions)
+        self._first = self._frame
+        stop = self._first + len(decisions)
+        last = stop - 1 if final else -1
         events: list[Event] = []
-        decisions = self._decider.decide(posteriors)
-        last = self._frame + len(decisions) - 1 if final else -1
-        for probability, decision in zip(speech.tolist(), decisions, strict=True):
-            if self._over:
-                break
+        while self._frame < stop and not self._over:
+            passed = self._pass(stop - 1 if final else stop)
             if self._in_pause:
-                self._recent.append((probability, decision))
-            self._step(decision, last, events)
-            self._frame += 1
+                seen = slice(self._frame - passed - self._first, self._frame + 1 - self._first)
+                self._recent.extend(zip(speech[seen], decisions[seen], strict=True))
+            if self._frame < stop:
+                self._step(last, events)
+                self._frame += 1
         if final and self._start >= 0:
             self._end(self._last_used, self._frame - 1, events, forced=False)
         return events
 
     def _wait(self) -> None:
-        self._window: deque[bool] = deque([False] * self._window_frames, maxlen=self._window_frames)
-        self._window_sum = 0
         self._window_speaks = False
         self._silent_frames = 0
         self._start = -1
@@ -296,18 +209,50 @@ class EndPointer:
         self._decider.use_options(options)
         self._mean.use_reach(self._mean_reach)
         self._recent = deque(self._recent, maxlen=self._split_reach)
-        kept = list(self._window)[-self._window_frames :]
-        self._window = deque([False] * (self._window_frames - len(kept)) + kept, maxlen=self._window_frames)
-        self._window_sum = sum(self._window)
+        self._window.use_frames(self._window_frames)
 
-    def _step(self, decision: bool, last: int, events: list[Event]) -> None:
-        self._window_sum += decision - self._window[0]
-        self._window.append(decision)
+    def _pass(self, stop: int) -> int:
+        """Take the frames from the present one on, up to `stop`, that turn nothing and lead to no event; how many."""
+        if self._start >= 0:
+            stop = min(stop, self._start + self._most_frames)
         if self._window_speaks:
-            self._window_speaks = self._window_sum > self._off_frames
+            return self._pass_speech(stop) if self._start >= 0 else 0
+        return self._pass_silence(stop)
+
+    def _pass_speech(self, stop: int) -> int:
+        sums = self._sums_up_to(stop)
+        count = next((index for index, spoken in enumerate(sums) if spoken <= self._off_frames), len(sums))
+        self._use_several(count)
+        self._frame += count
+        return count
+
+    def _pass_silence(self, stop: int) -> int:
+        if self._start >= 0:
+            # The frame whose silence ends the segment is left to `_step`.
+            stop = min(stop, self._frame + -(-self._end_silence_ms // FRAME_MS) - 1 - self._silent_frames)
+        elif self._options.detect_mode == 0:
+            return 0  # any frame may be the one that is one too many
+        sums = self._sums_up_to(stop)
+        count = next((index for index, spoken in enumerate(sums) if spoken >= self._on_frames), len(sums))
+        if self._start >= 0:
+            self._use_several(min(count, self._trailing_frames - self._silent_frames))
+        elif count:
+            self._floor = max(self._floor, self._frame + count - 1 - self._latency)
+        self._silent_frames += count
+        self._frame += count
+        return count
+
+    def _sums_up_to(self, stop: int) -> list[int]:
+        """The window's, from the present frame on."""
+        return self._window.sums[self._frame - self._first : max(self._frame, stop) - self._first]
+
+    def _step(self, last: int, events: list[Event]) -> None:
+        spoken = self._window.sums[self._frame - self._first]
+        if self._window_speaks:
+            self._window_speaks = spoken > self._off_frames
             turned_or_speaks = True
         else:
-            self._window_speaks = turned_or_speaks = self._window_sum >= self._on_frames
+            self._window_speaks = turned_or_speaks = spoken >= self._on_frames
         if turned_or_speaks:
             self._silent_frames = 0
             if self._start >= 0:
@@ -391,10 +336,19 @@ class EndPointer:
         # reference.
         self._floor = max(self._floor, frame) + 1
 
+    def _use_several(self, count: int) -> None:
+        """`_use` for the present frame and those after it."""
+        if count > 0:
+            self._last_used = self._frame + count - 1
+            self._floor = max(self._floor, self._frame) + count
+
     def _end(self, frame: int, now: int, events: list[Event], *, forced: bool) -> None:
         self._use(frame)
         probability = self._mean.close(frame + 1)
         segment = Segment(self._start * FRAME_MS, (frame + 1) * FRAME_MS, forced, probability)
         events.append(SpeechEnd(segment, (now + 1) * FRAME_MS))
         self._wait()
+        # At the end of the last call's frames none is at hand any more, and none follows.
+        if self._frame - self._first < len(self._window.sums):
+            self._window.forget(self._frame - self._first)
         self._over = self._options.detect_mode == 0

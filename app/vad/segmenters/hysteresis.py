@@ -178,19 +178,41 @@ class Hysteresis:
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        speech = posteriors.speech
+        speech = posteriors.speech.tolist()
         self._mean.extend(speech, self._oldest_frame())
-        end = self._now + len(posteriors) * self._frame_ms - posteriors.short_ms
+        end = self._now + len(speech) * self._frame_ms - posteriors.short_ms
         events: list[Event] = []
-        for probability in speech.tolist():
-            self._known = min(self._now + self._frame_ms, end)
-            self._recent.append(probability)
-            self._step(probability, events)
-            self._settle(events)
-            self._now += self._frame_ms
+        index = 0
+        while index < len(speech):
+            passed = self._pass(speech, index)
+            self._recent.extend(speech[index : index + passed + 1])
+            index += passed
+            self._now += passed * self._frame_ms
+            if index < len(speech):
+                self._known = min(self._now + self._frame_ms, end)
+                self._step(speech[index], events)
+                self._settle(events)
+                index += 1
+                self._now += self._frame_ms
+        # Frames that were passed are known as well.
+        self._known = min(self._now, end) if speech else self._known
         if final:
             self._finish(events)
         return events
+
+    def _pass(self, speech: list[float], first: int) -> int:
+        """How many frames, from the `first` of these on, leave everything as it is: they go on with silence, or with
+        speech that is told and has no silence in it."""
+        stop = len(speech)
+        if self._closed >= 0:
+            return 0
+        if self._start < 0:
+            return next((index for index in range(first, stop) if speech[index] >= self._on), stop) - first
+        if not self._announced or self._silence >= 0:
+            return 0
+        if math.isfinite(self._limit):
+            stop = min(stop, first + 1 + int((self._limit - (self._now - self._start)) // self._frame_ms))
+        return max(0, next((index for index in range(first, stop) if speech[index] < self._off), stop) - first)
 
     def _step(self, probability: float, events: list[Event]) -> None:
         if self._start < 0:

@@ -15,7 +15,8 @@ from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
 from app.vad.segment import SPEECH
-from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
+from app.vad.segmenters.endpoint import new_end_pointer
+from app.vad.segmenters.endpoint_options import EndpointOptions
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
 from app.vad.segmenters.labelled import Labelled
 from app.vad.segmenters.merging import Merging

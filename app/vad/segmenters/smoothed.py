@@ -14,7 +14,6 @@ Invariant: events do not depend on how the frames were grouped into calls.
 """
 
 import math
-from collections import deque
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -123,22 +122,27 @@ class Smoother:
     """Means over the last `window` frames, fewer at the start; in float64."""
 
     def __init__(self, window: int) -> None:
-        self._recent: deque[float] = deque(maxlen=window)
+        self._window = window
+        self._recent: list[float] = []
         self._sum = 0.0
 
     def use_window(self, window: int) -> None:
         """Take the mean over so many from now on. The same window changes nothing, not even in the last bit."""
-        if window != self._recent.maxlen:
-            self._recent = deque(self._recent, maxlen=window)
+        if window != self._window:
+            self._window, self._recent = window, self._recent[-window:]
             self._sum = math.fsum(self._recent)
 
-    def add(self, probability: float) -> float:
-        """The mean with the next frame."""
-        if len(self._recent) == self._recent.maxlen:
-            self._sum -= self._recent[0]
-        self._recent.append(probability)
-        self._sum += probability
-        return self._sum / len(self._recent)
+    def means(self, probabilities: list[float]) -> list[float]:
+        """The mean with each of the next frames."""
+        total, known = self._sum, [*self._recent, *probabilities]
+        have, means = len(self._recent), []
+        for number, probability in enumerate(probabilities, have):
+            if number >= self._window:
+                total -= known[number - self._window]
+            total += probability
+            means.append(total / min(number + 1, self._window))
+        self._sum, self._recent = total, known[-self._window :]
+        return means
 
 
 def whole_frame(frame: int) -> int:
@@ -194,9 +198,10 @@ class SmoothedMachine:
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows."""
         events: list[Event] = []
-        for probability in posteriors.speech.tolist():
+        speech, threshold = posteriors.speech.tolist(), self._threshold
+        for probability, mean in zip(speech, self._smoother.means(speech), strict=True):
             self._kept.append(probability)
-            self._step(self._smoother.add(probability) >= self._threshold, events)
+            self._step(mean >= threshold, events)
             self._frame += 1
         self._forget()
         if final:

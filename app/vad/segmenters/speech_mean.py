@@ -1,8 +1,6 @@
 """Mean speech probability of a segment whose ends are only known afterwards."""
 
-import numpy as np
-
-from app.vad.posteriors import DoubleArray
+from itertools import accumulate
 
 
 class SpeechMean:
@@ -15,21 +13,20 @@ class SpeechMean:
         """`reach`: how many frames before the newest one a start or an end may lie."""
         self._reach = reach
         self._base = 0
-        self._sums = np.zeros(1)
+        self._sums = [0.0]
         self._open_at = 0
         self._open_sum = 0.0
 
-    def extend(self, speech: DoubleArray, oldest: int | None = None) -> None:
-        """Append frames: speech probabilities, shape [frames].
+    def extend(self, speech: list[float], oldest: int | None = None) -> None:
+        """Append frames: their speech probabilities.
 
         `oldest`: a frame before the reach that a start or an end may still lie at.
         """
         newest = self._base + len(self._sums) - 1
         first = max(self._base, min(newest - self._reach, newest if oldest is None else oldest))
-        keep = self._sums[first - self._base :]
-        self._base += len(self._sums) - len(keep)
-        steps = np.concatenate((keep[-1:], speech))
-        self._sums = np.concatenate((keep[:-1], np.cumsum(steps)))
+        del self._sums[: first - self._base]
+        self._base = first
+        self._sums.extend(accumulate(speech, initial=self._sums.pop()))
 
     def use_reach(self, reach: int) -> None:
         """Keep as much as this from now on; frames that are gone do not come back."""
@@ -39,10 +36,10 @@ class SpeechMean:
         """A segment starts at `frame`. Of one whose first frames are not kept any more, because the reach has grown
         since, the mean is that of the others."""
         self._open_at = max(frame, self._base)
-        self._open_sum = float(self._sums[self._open_at - self._base])
+        self._open_sum = self._sums[self._open_at - self._base]
 
     def close(self, frame: int) -> float:
         """Mean over the frames from `open`'s up to `frame` (not included), 0-1."""
         frame = max(frame, self._open_at)
-        total = float(self._sums[frame - self._base]) - self._open_sum
+        total = self._sums[frame - self._base] - self._open_sum
         return min(1.0, max(0.0, total / max(1, frame - self._open_at)))

@@ -101,12 +101,12 @@ class StreamingMachine:
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
-        speech = posteriors.speech
+        speech, threshold = posteriors.speech.tolist(), self._options.speech_threshold
         self._mean.extend(speech)
         events: list[Event] = []
-        for probability in speech.tolist():
+        for mean in self._smoother.means(speech):
             self._n += 1
-            self._step(self._smoother.add(probability) >= self._options.speech_threshold, events)
+            self._step(mean >= threshold, events)
         if final and self._start:
             self._give_end(events, forced=False)
         return events

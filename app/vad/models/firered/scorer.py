@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.vad.blocks import Block, Scored
+from app.vad.blocks import Block, Scored, stacked
 from app.vad.grid import Grid
 from app.vad.models.compiled import compiled
 from app.vad.models.fbank import Fbank
@@ -90,7 +90,7 @@ class FireredScorer:
         return [results[index] for index in range(len(blocks))]
 
     def _score_alike(self, blocks: list[Block[StateRow]]) -> list[Scored[StateRow]]:
-        samples = torch.from_numpy(np.stack([block.samples for block in blocks])).to(self._device)
+        samples = torch.from_numpy(stacked(blocks)).to(self._device)
         final = blocks[0].final
         values, levels, after = self._walk(samples, self._state_of(blocks), final=final)
         states = [None] * len(blocks) if final else rows_of(_table(after))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.vad.blocks import Block, Scored
+from app.vad.blocks import Block, Scored, stacked
 from app.vad.grid import Grid
 from app.vad.models.compiled import compiled
 from app.vad.models.fbank import Fbank
@@ -91,7 +91,7 @@ class FsmnScorer:
         return [results[index] for index in range(len(blocks))]
 
     def _score_alike(self, blocks: list[Block[StateRow]]) -> list[Scored[StateRow]]:
-        samples = self._place(np.stack([block.samples for block in blocks]))
+        samples = self._place(stacked(blocks))
         final = blocks[0].final
         silence, levels, after = self._walk(samples, self._state_of(blocks), final=final)
         states = [None] * len(blocks) if final else rows_of(_table(after))
