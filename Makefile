@@ -117,6 +117,10 @@ format: install ## put every file into the project's form
 bench: install ## measure beside the peers, an hour (ARGS="--quick", "--only wav"; VAD_PEERS=DIR: their environment)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: plots
+plots: install ## draw docs/figures anew from benchmarks/results (needs EXTRAS=accuracy)
+	@$(BIN)/python -m benchmarks.plots
+
 .PHONY: bench-peers
 bench-peers: ## build the peers' environment in .peers (about 2 GB)
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) sh benchmarks/peers/setup.sh .peers

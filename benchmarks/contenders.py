@@ -61,3 +61,12 @@ QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
 def products(plan: Plan, cores: int) -> Callable[[], Measured]:
     """The network's matrix products alone, for an hour of audio."""
     return partial(measure, [plan.ours_python, _RUNNERS / "products.py", "--cores", str(cores)])
+
+
+def parts_of(plan: Plan, audio: Path, warm_up: Path) -> Measured:
+    """The parts of a detection of `audio` by this project, on one core."""
+    command = [
+        plan.ours_python, _RUNNERS / "parts.py", "--audio", audio, "--warm-up", warm_up,
+        "--cores", "1", "--model", plan.model,
+    ]  # fmt: skip
+    return measure(command, plan.model_cache)

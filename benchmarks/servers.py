@@ -55,7 +55,7 @@ Start = Callable[[Plan], "Server"]
 def start_ours(plan: Plan, settings: Mapping[str, str] | None = None) -> Server:
     """This project's, with its defaults."""
     folder = Path(tempfile.mkdtemp(dir=_work(plan)))
-    port = _free_port()
+    port = free_port()
     given = {"VAD_PORT": str(port), "VAD_TMP_DIR": str(folder), **({"VAD_MODEL": plan.model} if plan.model else {})}
     command = [str(plan.ours_python), "-m", "app.cli", "serve"]
     return _start(command, {**given, **(settings or {})}, port, folder / "server.log")
@@ -65,7 +65,7 @@ def start_locked(plan: Plan) -> Server:
     """FunASR behind a lock. Raises `Missing`."""
     if not plan.peers_python.is_file():
         raise Missing("its environment is not here (make bench-peers)")
-    port = _free_port()
+    port = free_port()
     script = ROOT / "benchmarks" / "peers" / "locked_service.py"
     command = [str(plan.peers_python), str(script), str(port), plan.model, str(cores())]
     return _start(command, {}, port, _work(plan) / "locked.log")
@@ -118,7 +118,8 @@ def _is_ready(port: int) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

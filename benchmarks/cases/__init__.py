@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from benchmarks.cases.fairness import fairness
 from benchmarks.cases.floor import floor
-from benchmarks.cases.growth import growth
+from benchmarks.cases.growth import growth, growth_files, growth_models
 from benchmarks.cases.http import http
 from benchmarks.cases.install import install
 from benchmarks.cases.latency import latency
@@ -12,7 +12,9 @@ from benchmarks.cases.live import live
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
+from benchmarks.cases.parts import parts
 from benchmarks.cases.realtime import realtime
+from benchmarks.cases.replicas import replicas
 from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
@@ -24,9 +26,13 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "flac": flac,
     "mp3": mp3,
     "floor": floor,
+    "parts": parts,
     "growth": growth,
+    "growth_models": growth_models,
+    "growth_files": growth_files,
     "memory": memory,
     "http": http,
+    "replicas": replicas,
     "fairness": fairness,
     "overload": overload,
     "siege": siege,
