@@ -3,7 +3,7 @@
 import { render } from 'preact';
 import { guardAgainstLoss } from './clip/clips';
 import { listenPanel } from './listen/panel';
-import { fetchCatalogue } from './service/catalogue';
+import { fetchCatalogue } from './service/offered';
 import { watchHealth } from './service/state';
 import { App } from './ui/App';
 

@@ -2,7 +2,7 @@
 
 import { batch, computed, signal } from '@preact/signals';
 import { segmentsOf } from '../service/api';
-import { catalogue, fetchCatalogue, reloadCatalogue } from '../service/catalogue';
+import { catalogue, fetchCatalogue, reloadCatalogue } from '../service/offered';
 import { Problem } from '../service/problem';
 import type { Detection, OptionValues, Segment, Value } from '../service/types';
 import { detect } from '../service/upload';

@@ -2,8 +2,8 @@
 
 import { batch, computed, signal } from '@preact/signals';
 import { addFiles } from '../clip/clips';
-import { catalogue, fetchCatalogue, reloadCatalogue } from '../service/catalogue';
 import { type FoundSegment, LiveSession } from '../service/live-session';
+import { catalogue, fetchCatalogue, reloadCatalogue } from '../service/offered';
 import type { Problem } from '../service/problem';
 import type { Model, OptionValues, Segment, Value } from '../service/types';
 import { initialSettings, type Offer, optionValue, requestOptions, type Settings } from '../settings/settings';

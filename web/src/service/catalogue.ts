@@ -1,11 +1,6 @@
 /** What the service offers, in its own words: models, modes, options, presets, forms of answer, kinds of files. */
 
-import { signal } from '@preact/signals';
-import { listModels, offeredOptions } from './api';
-import { Problem } from './problem';
 import type { Form, ListedModel, OfferedOptions, OptionSchemas, Preset, Schema, Use, Value } from './types';
-
-const AGAIN_MS = 2000;
 
 export interface Choice {
   name: string;
@@ -125,35 +120,4 @@ function emptyable(schemas: OptionSchemas): OptionSchemas {
     return [name, { ...rest, default: '', anyOf: [{ ...schema, type: type ?? 'number' }, { const: '' }] }];
   });
   return Object.fromEntries(made);
-}
-
-/** The one of this service; null until it has been told. */
-export const catalogue = signal<Catalogue | null>(null);
-let pending: Promise<Catalogue> | null = null;
-
-/** Waits while the service loads its models; after any other failure the next call tries again. */
-export function fetchCatalogue(): Promise<Catalogue> {
-  pending ??= patiently().catch((error: unknown) => {
-    pending = null;
-    throw error;
-  });
-  return pending;
-}
-
-/** After the first use of a model that was not loaded before. */
-export async function reloadCatalogue(): Promise<void> {
-  pending = null;
-  await fetchCatalogue();
-}
-
-async function patiently(): Promise<Catalogue> {
-  for (;;) {
-    try {
-      catalogue.value = new Catalogue(...(await Promise.all([listModels(), offeredOptions()])));
-      return catalogue.value;
-    } catch (error) {
-      if (!(error instanceof Problem && error.code === 'not_ready')) throw error;
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-    }
-  }
 }

@@ -1,5 +1,6 @@
 /** The file that is open: everything about it. */
 
+import { effect } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
 import { applyToAll, clips, removeClip } from '../clip/clips';
@@ -19,7 +20,6 @@ export function Card({ clip }: { clip: Clip }) {
   const place = useRef<HTMLElement>(null);
   const answer = clip.a.answer.value;
   useEffect(() => {
-    if (clips.peek().length > 1) bringIntoView(place.current);
     // Keys work without a click first.
     const key = (event: KeyboardEvent): void => {
       if (event.target === document.body) pressed(event, clip);
@@ -27,6 +27,7 @@ export function Card({ clip }: { clip: Clip }) {
     document.addEventListener('keydown', key);
     return () => document.removeEventListener('keydown', key);
   }, [clip]);
+  useEffect(() => followed(clip, place.current), [clip]);
   const chunks = clip.take.value.answer.value?.chunks;
   return (
     <article
@@ -49,6 +50,27 @@ export function Card({ clip }: { clip: Clip }) {
       {answer && <Body clip={clip} answer={answer} />}
     </article>
   );
+}
+
+/**
+ * A further file is brought into view, and again when its answer has made it larger; who has turned to something else
+ * by then is left there.
+ */
+function followed(clip: Clip, element: HTMLElement | null): (() => void) | undefined {
+  if (clips.peek().length < 2 || !element) return undefined;
+  bringIntoView(element);
+  if (clip.a.answer.peek()) return undefined;
+  const left = new AbortController();
+  for (const name of ['wheel', 'touchmove', 'pointerdown', 'keydown']) {
+    document.addEventListener(name, () => left.abort(), { once: true, passive: true, signal: left.signal });
+  }
+  const stop = effect(() => {
+    if (clip.a.answer.value && !left.signal.aborted) requestAnimationFrame(() => bringIntoView(element));
+  });
+  return () => {
+    left.abort();
+    stop();
+  };
 }
 
 /** A smooth scroll, unless the person wants nothing to move. */

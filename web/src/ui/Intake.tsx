@@ -5,7 +5,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { addFiles, clips } from '../clip/clips';
 import { listenPanel } from '../listen/panel';
 import { sample } from '../service/api';
-import { catalogue } from '../service/catalogue';
+import { catalogue } from '../service/offered';
 import { Problem } from '../service/problem';
 import { health } from '../service/state';
 import { t } from '../text/i18n';
