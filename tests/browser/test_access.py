@@ -44,7 +44,7 @@ def test_no_violation(server: RunningServer, open_page: OpenPage, speech_like: P
     card.rows.nth(0).click()
     card.root.locator("button.compare").click()
     expect(card.root.locator(".comparison")).to_be_visible()
-    card.root.get_by_role("button", name=re.compile("Begin|开始校正")).click()
+    card.root.get_by_role("button", name=re.compile("Start correcting|开始校正")).click()
     card.timeline.focus()
     page.keyboard.press("+")
     assert violations(page) == []

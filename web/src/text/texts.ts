@@ -174,7 +174,7 @@ export const TEXTS = {
     '在波形上拖动边界；在“校正”一行空白处拖出新段。改动保存在本浏览器中，导出后清除。',
     'Drag edges on the waveform; drag on an empty place of the row “Corrected” for a new one. Changes are kept in this browser until they are exported.',
   ],
-  editBegin: ['开始校正', 'Begin'],
+  editBegin: ['开始校正', 'Start correcting'],
   editDiscard: ['放弃校正', 'Discard corrections'],
   import: ['导入…', 'Import…'],
   importTitle: [

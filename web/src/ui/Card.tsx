@@ -85,7 +85,7 @@ function Head({ clip, answer }: { clip: Clip; answer: Detection | null }) {
     <header>
       <div class="titles">
         <h2>{clip.name}</h2>
-        {answer && <Meta answer={answer} />}
+        {answer && <Meta answer={clip.take.value.answer.value ?? answer} />}
       </div>
       {answer && (
         <button

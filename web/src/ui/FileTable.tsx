@@ -144,11 +144,11 @@ async function textOf(clip: Clip, format: string): Promise<Part> {
 
 /** One heading, and before each row the file that it is of. */
 function asOneTable(parts: readonly Part[]): string {
-  const [head = ''] = parts[0]?.text.split('\r\n', 1) ?? [];
+  const [head = ''] = parts[0]?.text.split('\n', 1) ?? [];
   const rows = parts.flatMap(({ name, text }) => {
     const quoted = /[",\n]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name;
-    const lines = text.split('\r\n').slice(1);
+    const lines = text.split('\n').slice(1);
     return lines.filter((line) => line !== '').map((line) => `${quoted},${line}`);
   });
-  return [`\uFEFFfile,${head.replace(/^\uFEFF/, '')}`, ...rows, ''].join('\r\n');
+  return [`\uFEFFfile,${head.replace(/^\uFEFF/, '')}`, ...rows, ''].join('\n');
 }

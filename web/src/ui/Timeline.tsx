@@ -167,7 +167,7 @@ class Scene {
     context.fillStyle = colours['region-selected'];
     const drawn = this.pointers.drawing.value;
     for (const extent of [current, drawn]) {
-      if (extent) paintExtents(context, view, [extent], rows.wave.top, rows.curve.top - rows.wave.top, colours.cursor);
+      if (extent) paintExtents(context, view, [extent], rows.wave.top, rows.wave.height, colours.cursor);
     }
     paintChunks(context, view, rows, clip.take.value.answer.value?.chunks ?? [], colours.threshold);
     paintPlayhead(context, view, rows, clip.player.timeMs.value, colours.cursor);
