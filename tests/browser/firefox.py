@@ -5,6 +5,7 @@ little: evaluate, choose files, move the mouse.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,8 @@ _PREFERENCES = {
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
+    "media.autoplay.blocking_policy": 0,
+    "media.autoplay.block-webaudio": False,
     "browser.download.folderList": 2,
     "browser.download.useDownloadDir": True,
     "browser.download.always_ask_before_handling_new_types": False,
@@ -44,6 +47,8 @@ class FirefoxPage:
 
     def __init__(self, socket: ClientConnection, downloads: Path) -> None:
         self.downloads = downloads
+        self.has_sound = False
+        """Whether it was started with a sound card."""
         self.complaints: list[str] = []
         """Errors of the page."""
         self._socket, self._last = socket, 0
@@ -68,7 +73,11 @@ class FirefoxPage:
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, through JSON."""
-        params = {"target": {"context": self._tab}, "awaitPromise": True, "expression": f"JSON.stringify({expression})"}
+        params = {
+            "target": {"context": self._tab},
+            "awaitPromise": True,
+            "expression": f"Promise.resolve({expression}).then(value => JSON.stringify(value))",
+        }
         result = self._command("script.evaluate", {**params, "userActivation": True})
         assert result["type"] == "success", result
         text = result["result"].get("value")
@@ -108,8 +117,30 @@ class FirefoxPage:
 
 
 @contextmanager
-def firefox_page() -> Iterator[FirefoxPage]:
-    """A fresh Firefox with an empty profile; the test skips where there is none."""
+def sound_server() -> Iterator[dict[str, str] | None]:
+    """Environment of a program that is to have a sound card, though the machine has none: PulseAudio with a sink that
+    goes nowhere. Without one Firefox's audio contexts never begin. None where there is no PulseAudio."""
+    program = shutil.which("pulseaudio")
+    if program is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="sound-", ignore_cleanup_errors=True) as folder:
+        socket = Path(folder) / "native"
+        modules = ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1", "-L", "module-null-sink"]
+        own = {**os.environ, "HOME": folder, "PULSE_RUNTIME_PATH": folder, "XDG_RUNTIME_DIR": folder}
+        command = [program, "-n", "--daemonize=no", "--exit-idle-time=-1", *modules]
+        child = subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            eventually(socket.exists)
+            yield {**os.environ, "PULSE_SERVER": f"unix:{socket}"}
+        finally:
+            child.terminate()
+            child.wait()
+
+
+@contextmanager
+def firefox_page(environment: dict[str, str] | None = None) -> Iterator[FirefoxPage]:
+    """A fresh Firefox with an empty profile; the test skips where there is none. `environment`: its own."""
     program = shutil.which("firefox-esr") or shutil.which("firefox")
     if program is None:
         pytest.skip("there is no Firefox here")
@@ -130,7 +161,7 @@ def firefox_page() -> Iterator[FirefoxPage]:
             "about:blank",
         ]
         log = (Path(folder) / "log").open("w+")
-        child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             with connect(f"{_address(Path(folder) / 'log')}/session", max_size=None, open_timeout=30) as socket:
                 yield FirefoxPage(socket, downloads)

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.server import RunningServer, local_server
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+WIDTHS = (320, 390, 820, 1280)
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -47,7 +48,10 @@ def test_no_violation(server: RunningServer, open_page: OpenPage, speech_like: P
     card.root.get_by_role("button", name=re.compile("Start correcting|开始校正")).click()
     card.timeline.focus()
     page.keyboard.press("+")
-    assert violations(page) == []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert violations(page) == [], width
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width, "it scrolls sideways"
 
 
 @pytest.fixture(scope="module")

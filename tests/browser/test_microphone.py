@@ -93,7 +93,7 @@ def test_live_with_another_model(open_page: OpenPage, small_model: Path, tmp_pat
         page.on("websocket", lambda socket: sockets.append(socket.url))
         page.get_by_role("button", name="Live").click()
         panel = page.locator(".listen")
-        panel.get_by_text("Settings").click()
+        panel.get_by_text("Settings", exact=True).click()
         expect(panel.locator('[data-option="max_end_silence_time"]')).to_have_value("800")
         panel.get_by_label("Model", exact=True).select_option("silero")
         # Before anything was heard: the defaults of that model, in its mode.

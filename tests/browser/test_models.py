@@ -327,7 +327,7 @@ def test_the_service_is_still_loading_when_the_page_is_there(several: RunningSer
     page.get_by_role("button", name="Live").click()
     panel = page.locator(".listen")
     expect(panel.get_by_role("button", name="Start")).to_be_visible()
-    panel.get_by_text("Settings").click(timeout=10_000)
+    panel.get_by_text("Settings", exact=True).click(timeout=10_000)
     expect(panel.get_by_label("Model", exact=True)).to_be_visible()
     assert refusals == 2
 

@@ -144,6 +144,11 @@ export function paintThresholds(
   }
 }
 
+/** Fewer pixels than this for each extent in sight, and single ones cannot be told apart any more. */
+const DENSE_PIXELS = 2;
+/** Shades of density. */
+const SHADES = 8;
+
 /** Shades what of the extents is in sight; `edges` marks where each begins and ends, where there is room for that. */
 export function paintExtents(
   context: CanvasRenderingContext2D,
@@ -153,10 +158,16 @@ export function paintExtents(
   height: number,
   edges: string | null,
 ): void {
+  const first = firstEndingAfter(extents, view.startMs);
+  let last = first;
+  while (last < extents.length && (extents[last] as Extent).start_ms <= view.endMs) last += 1;
+  if ((last - first) * DENSE_PIXELS > view.width) {
+    paintDensity(context, view, extents.slice(first, last), top, height);
+    return;
+  }
   const fill = context.fillStyle;
-  for (let at = firstEndingAfter(extents, view.startMs); at < extents.length; at += 1) {
+  for (let at = first; at < last; at += 1) {
     const { start_ms, end_ms } = extents[at] as Extent;
-    if (start_ms > view.endMs) break;
     const [left, right] = [xOf(view, start_ms), xOf(view, end_ms)];
     context.fillRect(left, top, Math.max(0.75, right - left), height);
     if (edges === null || right - left < 4) continue;
@@ -165,6 +176,23 @@ export function paintExtents(
     context.fillRect(right - 1, top, 1, height);
     context.fillStyle = fill;
   }
+}
+
+/** Of each column of pixels, how much is covered: thousands of slivers would take longer to draw than a frame lasts. */
+function paintDensity(context: CanvasRenderingContext2D, view: Viewport, extents: readonly Extent[], top: number, height: number): void {
+  const covered = new Float32Array(Math.ceil(view.width) + 1);
+  for (const { start_ms, end_ms } of extents) {
+    const [left, right] = [Math.max(0, xOf(view, start_ms)), Math.min(view.width, xOf(view, end_ms))];
+    for (let x = Math.floor(left); x < right; x += 1) covered[x] = (covered[x] ?? 0) + Math.min(x + 1, right) - Math.max(x, left);
+  }
+  const shadeAt = (x: number): number => Math.ceil(Math.min(1, covered[x] ?? 0) * SHADES);
+  for (let from = 0, x = 1; x <= covered.length; x += 1) {
+    if (x < covered.length && shadeAt(x) === shadeAt(from)) continue;
+    context.globalAlpha = shadeAt(from) / SHADES;
+    if (context.globalAlpha > 0) context.fillRect(from, top, x - from, height);
+    from = x;
+  }
+  context.globalAlpha = 1;
 }
 
 /** Of extents sorted by start that do not overlap much: the first that can be in sight. */

@@ -1,6 +1,6 @@
 /** Amplitude and speech probability of a file, at frames where it has been looked at and coarser elsewhere. */
 
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import { curveOf } from '../service/api';
 
 /** Four for each pixel of a wide screen. */
@@ -38,10 +38,11 @@ export class Picture {
     return picture;
   }
 
-  /** The highest amplitude. */
-  get loudest(): number {
+  /** The highest amplitude; looked for once for each edition, because an hour has 360,000 frames. */
+  readonly loudest = computed(() => {
+    void this.edition.value;
     return this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
-  }
+  });
 
   /** Fetches the frames of a stretch, if they are not here yet. */
   refine(startMs: number, endMs: number): void {

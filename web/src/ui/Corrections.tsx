@@ -88,7 +88,7 @@ export function Figure({ name, value }: { name: string; value: string }) {
 function MarkTable({ clip }: { clip: Clip }) {
   const marks = clip.editing.marks.value ?? [];
   const selected = clip.editing.selected.value;
-  const columns = [t('colIndex'), t('colStart'), t('colEnd'), t('colLabel'), ''];
+  const columns = [t('colIndex'), t('colStart'), t('colEnd'), t('colLabel'), t('markDelete')];
   const row = (place: number) => (
     <MarkRow
       key={(marks[place] as Mark).id}
@@ -99,7 +99,9 @@ function MarkTable({ clip }: { clip: Clip }) {
     />
   );
   const reveal = marks.findIndex(({ id }) => id === selected);
-  return <Rows label={t('laneMarks')} columns={columns} count={marks.length} row={row} reveal={reveal} kind="marks" />;
+  return (
+    <Rows label={t('laneMarks')} columns={columns} count={marks.length} row={row} reveal={reveal} kind="marks" unseen={t('markDelete')} />
+  );
 }
 
 interface MarkRowProps {

@@ -1,6 +1,6 @@
 /** The whole file in little, with a window on what is seen: a scrollbar that shows where to scroll. */
 
-import { effect } from '@preact/signals';
+import { computed, effect, type ReadonlySignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
 import { spoken } from '../clip/clip';
@@ -26,7 +26,9 @@ export function Minimap({ clip, picture }: { clip: Clip; picture: Picture }) {
   useEffect(() => {
     const element = canvas.current;
     if (!element) return;
-    return effect(() => paint(element, clip, picture));
+    // Where the view is moves the window alone, which is an element of its own.
+    const width = computed(() => clip.view.value.width);
+    return effect(() => paint(element, clip, picture, width));
   }, [clip, picture]);
   const middle = (event: PointerEvent): void => {
     if (event.buttons !== 1) return;
@@ -73,13 +75,13 @@ export function Minimap({ clip, picture }: { clip: Clip; picture: Picture }) {
   );
 }
 
-function paint(canvas: HTMLCanvasElement, clip: Clip, picture: Picture): void {
+function paint(canvas: HTMLCanvasElement, clip: Clip, picture: Picture, size: ReadonlySignal<number>): void {
   void picture.edition.value;
-  const { width, durationMs } = clip.view.value;
+  const [width, durationMs] = [size.value, clip.durationMs.value];
   const context = prepared(canvas, width, HEIGHT);
   if (!context) return;
   const view = wholeView(durationMs, width);
-  paintWave(context, view, ROWS, picture, picture.loudest, palette.value.wave);
+  paintWave(context, view, ROWS, picture, picture.loudest.value, palette.value.wave);
   context.fillStyle = palette.value.region;
   paintExtents(context, view, clip.editing.marks.value ?? spoken(clip.a.answer.value?.segments ?? []), 0, HEIGHT, null);
 }

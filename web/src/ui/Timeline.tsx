@@ -91,13 +91,11 @@ export function Timeline({ clip, picture }: { clip: Clip; picture: Picture }) {
 class Scene {
   readonly picture = signal<Picture | null>(null);
   readonly lanes = computed<Lane[]>(() => lanesOf(this.clip, palette.value));
-  readonly rows = computed(() => rowsOf(this.lanes.value.length, low.value));
+  /** By number: what lies in the lanes moves nothing else, and the ground is not drawn again for it. */
+  private readonly laneCount = computed(() => this.lanes.value.length);
+  readonly rows = computed(() => rowsOf(this.laneCount.value, low.value));
   readonly pointers: Pointers;
   private readonly samples = signal<Float32Array | null>(null);
-  private readonly loudest = computed(() => {
-    void this.picture.value?.edition.value;
-    return this.picture.value?.loudest ?? 0;
-  });
 
   constructor(private readonly clip: Clip) {
     this.pointers = new Pointers(clip, () => ({ rows: this.rows.value, lanes: this.lanes.value }));
@@ -146,7 +144,7 @@ class Scene {
       sheet.getContext('2d')?.putImageData(image, 0, 0);
       context.drawImage(sheet, 0, rows.wave.top, Math.round(view.width * ratio) / ratio, rows.wave.height);
     } else {
-      paintWave(context, view, rows, picture, this.loudest.value, colours.wave);
+      paintWave(context, view, rows, picture, picture.loudest.value, colours.wave);
     }
     paintRuler(context, view, rows, colours);
     paintCurve(context, view, rows, picture, colours);

@@ -19,10 +19,12 @@ interface RowsProps {
   /** Who looks at the newest goes on seeing it. */
   growing?: boolean;
   kind?: string;
+  /** A column that says by itself what it is, to who sees it. */
+  unseen?: string;
   children?: ComponentChildren;
 }
 
-export function Rows({ label, columns, count, row, reveal, growing = false, kind = '' }: RowsProps) {
+export function Rows({ label, columns, count, row, reveal, growing = false, kind = '', unseen }: RowsProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const height = useRef(USUAL_HEIGHT);
@@ -52,7 +54,7 @@ export function Rows({ label, columns, count, row, reveal, growing = false, kind
           <tr>
             {columns.map((name) => (
               <th key={name} scope="col">
-                {name}
+                {name === unseen ? <span class="unseen">{name}</span> : name}
               </th>
             ))}
           </tr>
