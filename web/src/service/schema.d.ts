@@ -315,6 +315,15 @@ export interface components {
              * @description The first hundred of them.
              */
             time_gaps?: components["schemas"]["TimeGapDocument"][] | null;
+            /**
+             * Clock Map
+             * @description Where both clocks run alike, if they part at all: [start by the samples, start by the file's own clock, length], ms. It leads from the times of either `clock` to those of the other.
+             */
+            clock_map?: [
+                number,
+                number,
+                number
+            ][] | null;
         };
         /**
          * ChannelDocument
@@ -1032,9 +1041,9 @@ export interface operations {
                 track?: number;
                 /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. */
                 clock?: "samples" | "container";
-                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`, `g722`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
+                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
                 encoding?: string;
-                /** @description Of raw samples; without it 16000, for mu-law and A-law 8000. */
+                /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
                 sample_rate?: number;
                 /** @description Of raw samples, interleaved; without it 1. */
                 channels?: number;
@@ -1176,6 +1185,9 @@ export interface operations {
                      * @example mulaw
                      * @example alaw
                      * @example g722
+                     * @example g729
+                     * @example vox
+                     * @example adpcm_oki
                      */
                     encoding?: string;
                     sample_rate?: number;
@@ -1582,9 +1594,9 @@ export interface operations {
                 track?: number;
                 /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. */
                 clock?: "samples" | "container";
-                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`, `g722`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
+                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
                 encoding?: string;
-                /** @description Of raw samples; without it 16000, for mu-law and A-law 8000. */
+                /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
                 sample_rate?: number;
                 /** @description Of raw samples, interleaved; without it 1. */
                 channels?: number;
@@ -2019,6 +2031,15 @@ export interface operations {
                             /** Duration Ms */
                             duration_ms: number;
                         }[] | null;
+                        /**
+                         * Clock Map
+                         * @description Where both clocks run alike, if they part at all: [start by the samples, start by the file's own clock, length], ms. It leads from the times of either `clock` to those of the other.
+                         */
+                        clock_map?: [
+                            number,
+                            number,
+                            number
+                        ][] | null;
                     };
                     /** @description Whose segments were corrected. */
                     model?: {

@@ -91,6 +91,8 @@ function Head({ clip, answer }: { clip: Clip; answer: Detection | null }) {
         <button
           type="button"
           class="quiet compare"
+          aria-label={t(compared ? 'compareEnd' : 'compare')}
+          title={t(compared ? 'compareEnd' : 'compare')}
           aria-pressed={compared}
           onClick={() => (compared ? clip.endComparison() : clip.startComparison())}
         >
