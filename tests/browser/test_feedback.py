@@ -63,7 +63,7 @@ def test_a_further_file_comes_into_view(
     page.evaluate("() => scrollTo({top: 0, behavior: 'instant'})")
     card = upload(page, speech_like)
     card.await_segments(2)
-    expect(card.timeline).to_be_in_viewport(ratio=1)
+    expect(card.timeline).to_be_in_viewport(ratio=0.99)
     expect(page.locator(".files tbody tr")).to_have_count(3)
 
 
