@@ -59,6 +59,11 @@ $(PAGE): $(PAGE_SOURCES)
 	@if npm --prefix web ci --silent --no-audit --no-fund && npm --prefix web run --silent build; then touch $@; \
 	else echo "the page could not be built; the service runs without it"; fi
 
+.PHONY: page-types
+page-types: install ## make the page's types of the service's documents anew, from its OpenAPI description
+	@$(BIN)/python -c 'import json; from app.config import Settings; from app.main import create_app; print(json.dumps(create_app(Settings(model="unused")).openapi()))' > web/openapi.json
+	@npm --prefix web run --silent types
+
 .PHONY: run
 run: $(RUNNABLE) page ## serve on 127.0.0.1:8000; gets the model at first start, else starts with Silero VAD (ARGS="--port 9000 …")
 	@grep -qs '^VAD_FALLBACK_MODEL=' .env || export VAD_FALLBACK_MODEL="$${VAD_FALLBACK_MODEL-silero}"; \
@@ -88,7 +93,8 @@ test-quick: install ## run those that take no time, for the inner loop
 	@$(PYTEST) -m "not full and not slow" $(ARGS)
 
 .PHONY: test-full
-test-full: install page ## run what test leaves out: browser, storms, peers, Ray and S3, nginx, promtool
+test-full: install page ## run what test leaves out: the page and its parts, storms, peers, Ray and S3, nginx, promtool
+	@[ ! -d web/node_modules ] || npm --prefix web run --silent test
 	@$(BIN)/pytest -m full $(ARGS)
 
 .PHONY: coverage
@@ -100,16 +106,18 @@ golden: ## make the reference data that tests use, in artifacts/golden: 2 GB, or
 	@PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) $(PYTHON) tools/make_golden.py $(ARGS)
 
 .PHONY: check
-check: install ## lint, formatting, types, import direction
+check: install ## lint, formatting, types, import direction; the page's too, where its tools are (make page)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@[ ! -d web/node_modules ] || npm --prefix web run --silent check
 
 .PHONY: format
 format: install ## put every file into the project's form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@[ ! -d web/node_modules ] || npm --prefix web run --silent format
 
 # ---- measure it
 

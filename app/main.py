@@ -17,7 +17,21 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.analyses import AnalysisStore
-from app.api import analyses, catalogue, client_module, detect, errors, live, ops, realtime, traces, ui
+from app.api import (
+    analyses,
+    catalogue,
+    client_module,
+    detect,
+    errors,
+    live,
+    ops,
+    realtime,
+    reference,
+    render,
+    sample,
+    traces,
+    ui,
+)
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import Admission, AdmissionLimits, AdmissionMiddleware
@@ -95,13 +109,16 @@ def create_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=_lifespan(settings, service, load, on_failed_start),
+        docs_url=None,  # the framework's own pages are made of other hosts' files
+        redoc_url=None,
         redirect_slashes=False,  # they would lead to whatever host the request names
     )
     app.state.service = service
     errors.install(app)
-    made = (detect.new_router(registry), analyses.new_router(registry))
+    made = (detect.new_router(registry), analyses.new_router(registry), render.new_router(registry))
     for router in (
         *made,
+        sample.router,
         live.router,
         realtime.router,
         client_module.router,
@@ -110,6 +127,7 @@ def create_app(
         metrics_api.router,
     ):
         app.include_router(router)
+    reference.install(app)
     if settings.ui:
         ui.install(app)
     _add_middleware(app, settings, service)
@@ -131,6 +149,7 @@ def _harmless(settings: Settings) -> dict[str, float]:
         "max_requests": settings.requests_inside,
         "max_queue": settings.requests_queued,
         "max_uploads": settings.uploads_at_a_time,
+        "analysis_ttl_s": settings.analysis_ttl_s,
     }
 
 

@@ -100,6 +100,13 @@ EXAMPLES = [
             "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes: the same model's segments in any "
             "mode and any form that needs no audio.",
             "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
+    Example("Segments of your own in any of these forms",
+            "`POST /render` writes segments that were corrected by hand, or come from elsewhere, as the service writes "
+            "its own: `audio` as an answer has it, and in each segment `start_ms`, `end_ms` and, if you like, `label` "
+            "and `channel`. A label has letters, digits, `.`, `-`, `_` and `+`, 32 at most.",
+            "'localhost:8000/render?format=audacity' -d '{\"name\": \"talk.wav\", \"audio\": {\"duration_ms\": 9000, "
+            "\"sample_rate\": 16000, \"channels\": 1, \"format\": \"WAV\", \"subtype\": \"PCM_16\", \"truncated\": "
+            "false}, \"segments\": [{\"start_ms\": 820, \"end_ms\": 2340, \"label\": \"anna\"}]}'"),
     Example("As speaches answers", "Silero's names in, a bare array out.",
             "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
     Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),
@@ -189,7 +196,8 @@ No speech is no error: 200 with `"segments": []`.
 ## For operators
 
 `GET /health` (all), `/health/live` (the process answers), `/health/ready` (send requests here), `GET /metrics`
-(Prometheus), `/docs` and `/openapi.json`. `X-Request-ID` is taken when it is sane, and always answered.
+(Prometheus), `/docs` (Swagger UI, from the service itself) and `/openapi.json`. `GET /sample.wav` is twelve seconds of
+a synthetic voice, to try things with. `X-Request-ID` is taken when it is sane, and always answered.
 """
 
 

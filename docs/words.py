@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PAGE = Path(__file__).resolve().parent.parent / "web/src/names.ts"
+_PAGE = Path(__file__).resolve().parent.parent / "web/src/text/names.ts"
 
 
 @dataclass(frozen=True)

@@ -128,5 +128,5 @@ def test_every_code_is_in_the_table_and_in_the_documentation() -> None:
     assert set(re.findall(r'AnswerWarning\(\s*"(\w+)"', source)) == set(MEANINGS)
     documented = (ROOT / "docs/api.md").read_text().partition("## Warnings")[2].partition("\n## ")[0]
     assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", documented, re.MULTILINE)) == dict(MEANINGS)
-    page = (ROOT / "web/src/texts.ts").read_text()
+    page = (ROOT / "web/src/text/texts.ts").read_text()
     assert set(re.findall(r"^  warn_(\w+):", page, re.MULTILINE)) == set(MEANINGS)

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.api.parameters import option_schema
+from app.api.parameters import audio_schema, option_schema
 from app.api.service import service_of
+from app.audio.containers import CONTAINERS
 from app.formats.documents import Document, Problem
 from app.models import Listed
 from app.presets import PRESETS
@@ -94,6 +95,24 @@ class PresetDocument(Document):
     reasons: dict[str, str] = Field(description="Why the model, the mode and each option are so.")
 
 
+class FormDocument(Document):
+    """A form of answer."""
+
+    name: str = Field(description="As `format=` takes it.")
+    media_type: str
+    extension: str = Field(description="Of a file's name, without the first dot.")
+    needs_audio: bool = Field(description="Made from the audio itself, which is not kept: by `POST /vad` alone.")
+    streams: bool = Field(description="Given out while the detection runs: by `POST /vad` alone.")
+
+
+class InputDocument(Document):
+    """A kind of file that is read."""
+
+    name: str = Field(description="As answers have it in `audio.format`.")
+    title: str
+    suffixes: list[str] = Field(description="Its usual endings; what a file is, its content decides.")
+
+
 class OptionsDocument(Document):
     """Answer of `GET /options`."""
 
@@ -102,11 +121,16 @@ class OptionsDocument(Document):
         description="The same of the options that pack a file's segments into chunks, with any mode. One without a "
         "default is not in force where it is not given."
     )
+    audio: dict[str, dict[str, Any]] = Field(
+        description="The same of the options that say how a file is read, and which of its channels are heard."
+    )
     presets: list[PresetDocument]
     default_preset: str | None = Field(description="Of requests that name none.")
     models: dict[str, ModelOptionsDocument]
     default_model: str
     formats: list[str]
+    inputs: list[InputDocument]
+    forms: list[FormDocument] = Field(description="What is known of each format, in the order of `formats`.")
 
 
 @router.get("/models", responses={200: {"model": ModelsDocument}, **_NOT_READY})
@@ -129,6 +153,7 @@ async def options(request: Request) -> JSONResponse:
             for use, kind in segmenters.variants()
         ],
         chunks=option_schema(ChunkOptions),
+        audio=audio_schema(),
         presets=[PresetDocument.model_construct(**asdict(preset)) for preset in PRESETS],
         default_preset=models.choice.preset.name if models.choice.preset is not None else None,
         models={
@@ -141,6 +166,20 @@ async def options(request: Request) -> JSONResponse:
         },
         default_model=models.default.info.name,
         formats=service.registry.formats.names,
+        inputs=[
+            InputDocument.model_construct(name=each.name, title=each.title, suffixes=list(each.suffixes))
+            for each in CONTAINERS
+        ],
+        forms=[
+            FormDocument.model_construct(
+                name=form.name,
+                media_type=form.media_type,
+                extension=form.extension,
+                needs_audio=form.needs_audio,
+                streams=form.streams,
+            )
+            for form in service.registry.formats
+        ],
     )
     return JSONResponse(answer.dump())
 

@@ -92,6 +92,12 @@ def option_schema(options: type[Options]) -> dict[str, dict[str, Any]]:
     return {name: _plain(properties[name]) for name in options.names()}
 
 
+def audio_schema() -> dict[str, dict[str, Any]]:
+    """The same of the options that say how a file is read, and which of its channels are heard."""
+    schemas = option_schema(RequestOptions)
+    return {name: schemas[name] for name in ("channel", *InputOptions.model_fields)}
+
+
 def documented_parameters(registry: Registry, only: Collection[str] | None = None) -> list[dict[str, Any]]:
     """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
     schemas = option_schema(RequestOptions)

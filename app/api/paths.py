@@ -25,6 +25,8 @@ TREATMENTS = (
     Treatment("/vad/", costs=True, methods=_UPLOADS, needs_key=True),
     Treatment("/v1/audio/speech/timestamps", costs=True, needs_key=True),
     Treatment("/v1/", needs_key=True),
+    Treatment("/render", costs=True, needs_key=True),
+    Treatment("/sample.wav", costs=True, needs_key=True),
     Treatment("/analyses/", costs=True, needs_key=True),
     Treatment("/analyses", needs_key=True),
     Treatment("/health", quiet=True),

@@ -14,13 +14,15 @@ _POLICY = (
     "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {
-    b"content-security-policy": _POLICY.encode(),
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
-    b"x-frame-options": b"DENY",
-    b"permissions-policy": b"microphone=(self), camera=(), geolocation=()",
+PAGE_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
 }
+"""Of everything that a browser shows as a page of ours."""
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in PAGE_HEADERS.items()]
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>FSMN-VAD</title></head>
 <body><h1>FSMN-VAD</h1>
@@ -50,17 +52,16 @@ def install(app: FastAPI) -> None:
     """Serve the page, or say how it is built."""
     app.include_router(router)
     if (STATIC / "index.html").is_file():
-        app.mount("/ui", _with_headers(StaticFiles(directory=STATIC, html=True)), name="ui")
+        app.mount("/ui", with_page_headers(StaticFiles(directory=STATIC, html=True)), name="ui")
     else:
         app.add_api_route("/ui/", _not_built, include_in_schema=False)
 
 
 async def _not_built() -> HTMLResponse:
-    headers = {name.decode(): value.decode() for name, value in _HEADERS.items()}
-    return HTMLResponse(_NOT_BUILT, headers=headers)
+    return HTMLResponse(_NOT_BUILT, headers=PAGE_HEADERS)
 
 
-def _with_headers(app: ASGIApp) -> ASGIApp:
+def with_page_headers(app: ASGIApp) -> ASGIApp:
     """`app` whose answers carry the security headers; hashed assets may be kept for ever, the page itself not."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +69,7 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 lasting = "/assets/" in scope["path"] and message["status"] < 400
                 cache = b"public, max-age=31536000, immutable" if lasting else b"no-cache"
-                message["headers"] = [*message["headers"], *_HEADERS.items(), (b"cache-control", cache)]
+                message["headers"] = [*message["headers"], *_RAW_HEADERS, (b"cache-control", cache)]
             await send(message)
 
         await app(scope, receive, send_with_headers)

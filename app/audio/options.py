@@ -33,6 +33,7 @@ class InputOptions(Options):
         f"mono: {', '.join(f'`{name}`' for name in HEADERLESS)}. A "
         "`Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, "
         "`audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`.",
+        json_schema_extra={"examples": [*ENCODINGS, *HEADERLESS]},
     )
     sample_rate: int | None = Field(
         None,

@@ -15,6 +15,8 @@ from tests.server import RunningServer
 DOCUMENT = create_app(Settings(model="unused")).openapi()
 PATHS = {
     "/vad",
+    "/render",
+    "/sample.wav",
     "/v1/audio/speech/timestamps",
     "/analyses/{identifier}/segments",
     "/analyses/{identifier}/curve",

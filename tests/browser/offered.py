@@ -14,7 +14,7 @@ _FIELDS = """fields => fields.map(field => ({
     min: field.min ?? '',
     max: field.max ?? '',
     unit: field.parentElement.querySelector('.unit')?.textContent ?? '',
-    help: field.closest('.option').title,
+    help: field.closest('.option').querySelector('.hint').textContent,
     slides: field.closest('.option').querySelector('input[type=range]') !== null,
 }))"""
 
@@ -33,7 +33,7 @@ def expect_service_s_options(server: RunningServer, card: CardView, model: str, 
     defaults = told["models"][model]["defaults"][mode]
     schemas = {**entry["options"], **told["chunks"]}
     expected = [_shown(name, schema, defaults.get(name, schema.get("default", ""))) for name, schema in schemas.items()]
-    fields = card.root.locator("[data-option]")
+    fields = card.root.locator(".settings > .options [data-option]")
     expect(fields).to_have_count(len(expected))
     assert fields.evaluate_all(_FIELDS) == expected
 

@@ -93,7 +93,7 @@ def test_live_with_another_model(open_page: OpenPage, small_model: Path, tmp_pat
         page.on("websocket", lambda socket: sockets.append(socket.url))
         page.get_by_role("button", name="Live").click()
         panel = page.locator(".listen")
-        panel.get_by_text("Settings").click()
+        panel.get_by_text("Settings", exact=True).click()
         expect(panel.locator('[data-option="max_end_silence_time"]')).to_have_value("800")
         panel.get_by_label("Model", exact=True).select_option("silero")
         # Before anything was heard: the defaults of that model, in its mode.
@@ -103,10 +103,13 @@ def test_live_with_another_model(open_page: OpenPage, small_model: Path, tmp_pat
         panel.locator('input[value="smoothed"] + span').click()
         expect(panel.locator('[data-option="pad_start_frame"]')).to_have_value("5")
         panel.locator('input[value="tight"] + span').click()
+        # What is set on purpose is sent, though it is what is shown already.
+        panel.locator('[data-option="threshold"]').fill("0.5")
+        panel.locator('[data-option="threshold"]').press("Enter")
         panel.locator('[data-option="speech_pad_ms"]').fill("70")
         panel.get_by_role("button", name="Start").click()
         expect(panel.locator(".made-by")).to_have_text("model silero · mode tight", timeout=LONG_MS)
-        assert "model=silero&speech_pad_ms=70&" in sockets[-1]
+        assert "model=silero&threshold=0.5&speech_pad_ms=70&" in sockets[-1]
         expect(panel.locator(".time")).to_contain_text("0:02.", timeout=LONG_MS)
         panel.get_by_role("button", name="Stop").click()
         expect(panel.locator('.state[data-state="liveDone"]')).to_be_visible(timeout=LONG_MS)
@@ -128,11 +131,38 @@ def test_speech_that_goes_on_has_no_end_yet(open_page: OpenPage, small_model: Pa
     # Pauses of two seconds do not end a segment here, so the first one stays open.
     with running_server(small_model, tmp_path, {"VAD_DEFAULT_OPTIONS": '{"max_end_silence_time": 2500}'}) as server:
         panel = _start_live(open_page(server.url))
-        expect(panel.locator("tbody tr")).to_have_text([re.compile(r"^1\d:\d\d\.\d{3}………$")], timeout=LONG_MS)
+        expect(panel.locator("tbody tr")).to_have_text([re.compile(r"^1\d:\d\d\.\d{3}…\d+\.\d s……$")], timeout=LONG_MS)
         # The panel shows what is in force, though nobody has turned it.
         expect(panel.locator('input[data-option="max_end_silence_time"]')).to_have_value("2500")
         panel.get_by_role("button", name="Stop").click()
         expect(panel.locator("tbody tr")).not_to_contain_text("…", timeout=LONG_MS)
+
+
+_REGION_TO_THE_RIGHT = """(canvas, nowMs) => {
+    // Below the ruler's numbers the ground is bare where nothing has been heard.
+    const from = Math.ceil(canvas.width * (nowMs + 400) / 20000);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+    copy.drawImage(canvas, 0, 0);
+    const row = copy.getImageData(from, Math.round(canvas.height * 0.3), canvas.width - from, 1).data;
+    let filled = 0;
+    for (let at = 3; at < row.length; at += 4) if (row[at] > 0) filled += 1;
+    return filled / (row.length / 4);
+}"""
+
+
+def test_speech_that_goes_on_is_told_as_far_as_it_has_been_heard(
+    open_page: OpenPage, small_model: Path, tmp_path: Path
+) -> None:
+    with running_server(small_model, tmp_path, {"VAD_DEFAULT_OPTIONS": '{"max_end_silence_time": 2500}'}) as server:
+        panel = _start_live(open_page(server.url))
+        length = panel.locator("tbody tr[data-open] td").nth(3)
+        expect(length).to_be_visible(timeout=LONG_MS)
+        first = length.inner_text()
+        expect(length).not_to_have_text(first)  # it goes on
+        heard = panel.locator(".time").inner_text()
+        seconds = float(heard.split()[0].split(":")[1])
+        picture = panel.locator("canvas.live-picture")
+        assert picture.evaluate(_REGION_TO_THE_RIGHT, seconds * 1000 + 500) < 0.02, "painted into the future"
 
 
 def test_no_room_for_another_stream(open_page: OpenPage, small_model: Path, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import CardView, upload
+from tests.browser.card import upload
 from tests.browser.conftest import OpenPage
 from tests.conftest import ROOT
 from tests.server import RunningServer, local_server
+from tests.waiting import eventually
 
 SHOTS = ROOT / "artifacts" / "screenshots"
 LOOKS = {
@@ -37,23 +38,49 @@ def full_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory)
         yield server
 
 
+@pytest.fixture
+def example(reference: Path) -> Path:
+    """70 s of speech in 12 segments."""
+    return reference / "audio" / "vad_example.wav"
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize("look", LOOKS)
-def test_pictures(full_server: RunningServer, open_page: OpenPage, reference: Path, look: str) -> None:
+def test_pictures(full_server: RunningServer, open_page: OpenPage, example: Path, look: str) -> None:
     page = open_page(full_server.url, **LOOKS[look])
-    card = upload(page, reference / "audio" / "vad_example.wav")
+    card = upload(page, example)
     card.await_segments(12)
-    expect(card.regions).to_have_count(12)
+    eventually(card.region_pixels)
     assert len(shoot(page, look)) > 50_000, "there is little to be seen"
 
 
 @pytest.mark.reference
-def test_picture_of_a_comparison(full_server: RunningServer, open_page: OpenPage, reference: Path) -> None:
+def test_picture_of_a_comparison_with_corrections(
+    full_server: RunningServer, open_page: OpenPage, example: Path
+) -> None:
     page = open_page(full_server.url)
-    card = upload(page, reference / "audio" / "vad_example.wav")
+    card = upload(page, example)
     card.await_segments(12)
     page.get_by_role("button", name="Compare settings").click()
-    below = page.locator("article.card").nth(1)
-    CardView(page, below).choose_mode("tight")
-    expect(below).not_to_have_attribute("data-segments", "12")
+    card.choose_mode("tight")
+    expect(card.root.locator(".comparison")).not_to_have_attribute("data-agreement", "1.0000")
+    page.get_by_role("button", name="Start correcting").click()
     assert len(shoot(page, "compare")) > 50_000, "there is little to be seen"
+
+
+@pytest.mark.reference
+def test_picture_of_many_files(
+    full_server: RunningServer, open_page: OpenPage, example: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "letter.wav"
+    bad.write_text("Dear Sir or Madam")
+    page = open_page(full_server.url)
+    upload(page, example, speech_like, bad).await_segments(12)
+    expect(page.locator('.files tbody tr[data-state="done"]')).to_have_count(2)
+    assert len(shoot(page, "files")) > 50_000, "there is little to be seen"
+
+
+def test_picture_of_the_first_five_seconds(server: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(server.url)
+    expect(page.locator(".facts")).to_contain_text("kinds of files")
+    assert len(shoot(page, "empty")) > 10_000, "there is little to be seen"

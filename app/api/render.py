@@ -1,0 +1,158 @@
+"""`POST /render`: segments that somebody has, corrected by hand or from elsewhere, in any text format."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field, ValidationError
+from starlette.responses import Response
+
+from app.api.admission import take_place
+from app.api.answers import disposition
+from app.api.detect import PROBLEMS, answer_forms
+from app.api.errors import UploadTooLarge
+from app.api.request_id import request_id_of
+from app.api.service import service_of
+from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
+from app.formats.rendering import Answering, Format, Lang
+from app.formats.report import ChannelSegments, Report, Timing, safe_name
+from app.registry import Registry
+from app.vad.errors import InvalidOption
+from app.vad.models.family import ModelInfo
+from app.vad.segment import SPEECH, Segment
+
+_MAX_BODY_BYTES = 16 << 20
+"""A day with a segment every second is 8 MB of JSON."""
+_LABEL = r"^[\w.+-]{1,32}$"
+"""No spaces, quotes or tabs: a label is a field of RTTM, a cell of a label track and a string of a TextGrid."""
+_BY_HAND = ModelInfo("manual", "manual", None, "")
+_CORRECTED = {"mode": "corrected"}
+"""In place of the options: Label Studio's `model_version` then ends in it."""
+
+
+class GivenSegment(BaseModel):
+    """One stretch."""
+
+    start_ms: int = Field(ge=0)
+    end_ms: int = Field(ge=0)
+    channel: int | None = Field(None, ge=0, le=63)
+    label: str | None = Field(None, pattern=_LABEL, description="What it is; without it `speech`.")
+    forced_end: bool = False
+    speech_probability: float = Field(1.0, ge=0, le=1, description="1 where a person has said so.")
+
+    def segment(self, default_label: str | None) -> Segment:
+        """As the formats take it."""
+        label = self.label or default_label
+        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability, label)
+
+
+class GivenSegments(BaseModel):
+    """Body of `POST /render`."""
+
+    name: str = Field("audio", description="Of the file; made harmless.")
+    audio: AudioDocument = Field(description="As the answer to the file has it.")
+    model: ModelDocument | None = Field(None, description="Whose segments were corrected.")
+    segments: list[GivenSegment] = Field(max_length=100_000)
+
+    def report(self, request_id: str) -> Report:
+        """What the formats are made from. Raises `InvalidOption` for stretches that end before they begin or overlap
+        others of their channel and label."""
+        labels = tuple(dict.fromkeys(each.label or SPEECH for each in self.segments if self._labelled))
+        default = SPEECH if labels else None
+        return Report(
+            request_id=request_id,
+            name=safe_name(self.name),
+            model=self.model.info() if self.model is not None else _BY_HAND,
+            device="",
+            degraded=False,
+            audio=self.audio.summary(),
+            channels=tuple(self._channels(default)),
+            options=_CORRECTED,
+            timing=Timing(0, 0, 0, 0),
+            labels=labels,
+        )
+
+    @property
+    def _labelled(self) -> bool:
+        return any(each.label is not None for each in self.segments)
+
+    def _channels(self, default_label: str | None) -> Iterator[ChannelSegments]:
+        def by_channel(each: GivenSegment) -> int:
+            return -1 if each.channel is None else each.channel
+
+        if not self.segments:
+            yield ChannelSegments(None, ())
+        for _, group in groupby(sorted(self.segments, key=by_channel), key=by_channel):
+            given = list(group)
+            segments = sorted((each.segment(default_label) for each in given), key=lambda each: each.start_ms)
+            _check(segments)
+            yield ChannelSegments(given[0].channel, tuple(segments))
+
+
+def _check(segments: Sequence[Segment]) -> None:
+    for each in segments:
+        if each.end_ms <= each.start_ms:
+            raise InvalidOption("segments", f"one ends at {each.end_ms} ms and begins at {each.start_ms}")
+    for label in {each.label for each in segments}:
+        for one, other in pairwise(each for each in segments if each.label == label):
+            if other.start_ms < one.end_ms:
+                raise InvalidOption("segments", f"two overlap at {other.start_ms} ms")
+
+
+def new_router(registry: Registry) -> APIRouter:
+    """The endpoint, documented with what the registry has."""
+    router = APIRouter(tags=["detection"])
+    body = {"required": True, "content": {"application/json": {"schema": _inlined(GivenSegments.model_json_schema())}}}
+    router.post(
+        "/render",
+        responses={200: {"model": DetectionDocument, "content": answer_forms(registry)}, **PROBLEMS},
+        openapi_extra={"requestBody": body},
+    )(render)
+    return router
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:
+    """A schema without references: the framework gathers those of bodies that it reads itself, and of no others."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = schema.get("$defs", definitions or {})
+    if "$ref" in schema:
+        return _inlined(known[schema["$ref"].rpartition("/")[2]], known)
+    return {name: _inlined(part, known) for name, part in schema.items() if name != "$defs"}
+
+
+Named = Annotated[str, Query(description="Any of `GET /options` that needs no audio.")]
+
+
+async def render(request: Request, format: Named = "json", lang: Lang = "zh") -> Response:  # noqa: A002 - its name there
+    """Given segments in a text format, as `POST /vad` would write them."""
+    service = service_of(request)
+    form = service.registry.formats[format]
+    if form.needs_audio or form.streams:
+        raise InvalidOption("format", f"{form.name} is made from the audio; send the file to /vad")
+    async with service.uploads.receive(request) as upload:
+        if upload.files[0].size > _MAX_BODY_BYTES:
+            raise UploadTooLarge(f"more than {_MAX_BODY_BYTES >> 20} MiB of segments")
+        await take_place(request)
+        path, request_id = upload.files[0].path, request_id_of(request.scope)
+        report, content = await service.threads.run(_rendered, path, request_id, form, Answering(lang))
+    headers = {"Content-Disposition": disposition("inline", report, form)}
+    return Response(content, media_type=form.media_type, headers=headers)
+
+
+def _rendered(path: Path, request_id: str, form: Format, answering: Answering) -> tuple[Report, bytes]:
+    report = _read(path).report(request_id)
+    return report, b"".join(form.new(answering).finish(report))
+
+
+def _read(path: Path) -> GivenSegments:
+    try:
+        return GivenSegments.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidOption(place, str(first["msg"])) from None

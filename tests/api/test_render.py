@@ -1,0 +1,125 @@
+"""`POST /render` and `GET /sample.wav`: what the page takes away, and what it has to try."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from app.formats.registry import FORMATS
+from tests.server import RunningServer
+from tests.waiting import eventually
+
+TEXT_FORMATS = [form.name for form in FORMATS if not form.needs_audio and not form.streams]
+AUDIO = {
+    "duration_ms": 9000,
+    "sample_rate": 16000,
+    "channels": 1,
+    "format": "WAV",
+    "subtype": "PCM_16",
+    "truncated": False,
+}
+
+
+def rendered(server: RunningServer, segments: list[dict[str, Any]], **query: str) -> str:
+    answer = server.post("/render", params=query, json={"name": "talk.wav", "audio": AUDIO, "segments": segments})
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize("form", [name for name in TEXT_FORMATS if name not in ("json", "labelstudio")])
+def test_the_detector_s_segments_are_written_as_it_writes_them(
+    server: RunningServer, speech_like: Path, form: str
+) -> None:
+    files = {"file": ("talk.wav", speech_like.read_bytes())}
+    detected = server.post("/vad", files=files).json()
+    told = {name: detected[name] for name in ("name", "audio", "model", "segments")}
+    own, again = (
+        server.post("/vad", params={"format": form}, files=files),
+        server.post("/render", params={"format": form}, json=told),
+    )
+    assert again.status_code == 200, again.text
+    assert again.text == own.text
+    assert again.headers["content-type"] == own.headers["content-type"]
+    assert again.headers["content-disposition"] == own.headers["content-disposition"]
+
+
+def test_json_and_label_studio_say_that_they_were_corrected(server: RunningServer, speech_like: Path) -> None:
+    detected = server.post("/vad", files={"file": ("talk.wav", speech_like.read_bytes())}).json()
+    told = {name: detected[name] for name in ("name", "audio", "model", "segments")}
+    document = server.post("/render", json=told).json()
+    assert document["segments"] == detected["segments"]
+    assert document["options"] == {"mode": "corrected"}
+    task = server.post("/render", params={"format": "labelstudio"}, json=told).json()
+    assert task[0]["predictions"][0]["model_version"].endswith("-corrected")
+
+
+def test_labels_and_channels(server: RunningServer) -> None:
+    segments = [
+        {"start_ms": 3000, "end_ms": 4000, "channel": 1, "label": "说话人"},
+        {"start_ms": 500, "end_ms": 1500, "channel": 0},
+    ]
+    lines = rendered(server, segments, format="audacity").splitlines()
+    assert lines == ["0.500000\t1.500000\tspeech_ch0", "3.000000\t4.000000\t说话人_ch1"]
+    assert 'name = "说话人_ch1"' in rendered(server, segments, format="textgrid")
+    assert rendered(server, [], format="rttm") == ""
+
+
+@pytest.mark.parametrize(
+    ("segment", "option"),
+    [
+        ({"start_ms": 5, "end_ms": 5}, "segments"),
+        ({"start_ms": -1, "end_ms": 5}, "segments.0.start_ms"),
+        ({"start_ms": 0, "end_ms": 5, "label": 'two "words"'}, "segments.0.label"),
+        ({"start_ms": 0}, "segments.0.end_ms"),
+    ],
+)
+def test_what_cannot_be_written(server: RunningServer, segment: dict[str, Any], option: str) -> None:
+    answer = server.post("/render", json={"audio": AUDIO, "segments": [segment]})
+    assert (answer.status_code, answer.json()["option"]) == (422, option)
+
+
+def test_overlaps_are_refused_within_a_label_alone(server: RunningServer) -> None:
+    both = [{"start_ms": 0, "end_ms": 900}, {"start_ms": 800, "end_ms": 1000}]
+    answer = server.post("/render", json={"audio": AUDIO, "segments": both})
+    assert (answer.status_code, answer.json()["option"]) == (422, "segments")
+    both[1]["label"] = "music"  # type: ignore[assignment]
+    assert len(rendered(server, both, format="rttm").splitlines()) == 2
+
+
+@pytest.mark.parametrize("form", ["wav", "ndjson", "nothing"])
+def test_forms_that_have_no_segments_alone(server: RunningServer, form: str) -> None:
+    answer = server.post("/render", params={"format": form}, json={"audio": AUDIO, "segments": []})
+    assert (answer.status_code, answer.json()["option"]) == (422, "format")
+
+
+def test_a_body_that_is_no_json_leaves_nothing_behind(server: RunningServer) -> None:
+    answer = server.post("/render", content=b"{" + b" " * 5_000_000)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_option")
+    eventually(lambda: server.upload_files == [])
+    too_large = server.post("/render", content=b" " * (17 << 20))
+    assert (too_large.status_code, too_large.json()["code"]) == (413, "upload_too_large")
+
+
+def test_the_sample_is_audio_and_the_same_each_time(server: RunningServer) -> None:
+    first, second = server.get("/sample.wav"), server.get("/sample.wav")
+    assert first.content == second.content
+    assert first.headers["content-type"] == "audio/wav"
+    info = soundfile.info(io.BytesIO(first.content))
+    assert (info.samplerate, info.channels, info.duration) == (16_000, 1, 12.0)
+
+
+@pytest.mark.reference
+def test_the_published_model_hears_three_stretches_in_the_sample(published_server: RunningServer) -> None:
+    heard = published_server.post("/vad", content=published_server.get("/sample.wav").content).json()["segments"]
+    assert [(one["start_ms"] // 1000, round(one["end_ms"] / 1000)) for one in heard] == [(0, 3), (3, 8), (8, 11)]
+
+
+def test_silero_hears_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    from tests.server import local_server
+
+    with local_server("silero", tmp_path) as server:
+        heard = server.post("/vad", content=server.get("/sample.wav").content).json()["segments"]
+    assert [(round(one["start_ms"] / 1000), round(one["end_ms"] / 1000)) for one in heard] == [(1, 3), (4, 8), (9, 11)]

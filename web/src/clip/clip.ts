@@ -1,0 +1,176 @@
+/** A file on the page: its takes, its sound, its view, its corrections. */
+
+import { computed, signal } from '@preact/signals';
+import type { Segment } from '../service/types';
+import type { Settings } from '../settings/settings';
+import { shareSettings } from '../settings/shared';
+import { compare, type Extent, score } from '../timeline/intervals';
+import { focused, isWhole, resized, revealed, type Viewport, wholeView, zoomed } from '../timeline/viewport';
+import { Editing } from './editing';
+import { Kept } from './kept';
+import { Player } from './player';
+import { Take } from './take';
+
+export type ClipState = 'waiting' | 'working' | 'done' | 'failed' | 'cancelled';
+
+let lastNumber = 0;
+
+export class Clip {
+  /** Of this page. */
+  readonly number: number;
+  readonly player: Player;
+  readonly editing: Editing;
+  readonly a: Take;
+  /** What `a` is compared with. */
+  readonly b = signal<Take | null>(null);
+  /** Which of the two the settings are of. */
+  readonly turning = signal<'a' | 'b'>('a');
+  readonly view = signal<Viewport>(wholeView(1, 1));
+  /** Index of the detector's segment that was chosen. */
+  readonly chosen = signal<number | null>(null);
+  readonly spectrogram = signal(false);
+  /** Why there can be none. */
+  readonly noSpectrogram = signal<'too long' | 'unreadable' | null>(null);
+  private readonly url: string;
+  private readonly kept = new Kept();
+
+  constructor(
+    readonly file: File,
+    settings: Settings | null = null,
+  ) {
+    lastNumber += 1;
+    this.number = lastNumber;
+    this.url = URL.createObjectURL(file);
+    this.a = new Take(file, this.kept, settings);
+    const durationMs = (): number => this.durationMs.value;
+    this.player = new Player(this.url, file.type.startsWith('video/'), durationMs);
+    this.editing = new Editing(file, durationMs);
+  }
+
+  get name(): string {
+    return this.file.name;
+  }
+
+  readonly durationMs = computed(() => this.a.answer.value?.audio.duration_ms ?? 0);
+  readonly picture = computed(() => this.a.picture.value);
+  /** The take whose settings are shown. */
+  readonly take = computed(() => (this.turning.value === 'b' && this.b.value ? this.b.value : this.a));
+
+  readonly state = computed<ClipState>(() => {
+    if (this.a.busy.value) return this.a.busy.value.key === 'waiting' ? 'waiting' : 'working';
+    if (this.a.problem.value === 'cancelled') return 'cancelled';
+    return this.a.problem.value && !this.a.answer.value ? 'failed' : this.a.answer.value ? 'done' : 'waiting';
+  });
+
+  readonly comparison = computed(() => {
+    const [a, b] = [this.a.answer.value, this.b.value?.answer.value];
+    return a && b ? compare(spoken(a.segments), spoken(b.segments), a.audio.duration_ms) : null;
+  });
+
+  readonly score = computed(() => {
+    const [marks, answer] = [this.editing.marks.value, this.a.answer.value];
+    if (!marks || !answer) return null;
+    // Only what is speech of the corrected ones, where labels are those of a detector that tells more than speech.
+    const told = new Set(answer.segments.map(({ label }) => label ?? null));
+    const right = told.size > 1 ? marks.filter(({ label }) => label === null || label === 'speech') : marks;
+    return score(right, spoken(answer.segments));
+  });
+
+  /** Changes the settings that are shown; new files begin with those of the first take. */
+  change(settings: Settings): void {
+    const take = this.take.value;
+    take.change(settings);
+    const offer = take.offer.value;
+    if (take === this.a && offer) shareSettings(settings, offer);
+  }
+
+  startComparison(): void {
+    const other = new Take(this.file, this.kept);
+    other.adopt(this.a);
+    this.b.value = other;
+    this.turning.value = 'b';
+  }
+
+  endComparison(): void {
+    this.b.value?.giveUp();
+    this.b.value = null;
+    this.turning.value = 'a';
+  }
+
+  // ---- the view
+
+  layOut(width: number): void {
+    const view = this.view.peek();
+    const durationMs = Math.max(1, this.durationMs.peek());
+    if (view.durationMs !== durationMs) this.view.value = wholeView(durationMs, width);
+    else if (view.width !== width) this.view.value = resized(view, width);
+  }
+
+  /** Closer by `factor` around the playhead, or the middle where that is out of sight. */
+  zoomBy(factor: number): void {
+    const view = this.view.value;
+    const at = this.player.timeMs.value;
+    const inSight = at >= view.startMs && at <= view.endMs;
+    this.view.value = zoomed(view, factor, inSight ? at : (view.startMs + view.endMs) / 2);
+  }
+
+  fit(): void {
+    this.view.value = wholeView(this.view.value.durationMs, this.view.value.width);
+  }
+
+  readonly isZoomed = computed(() => !isWhole(this.view.value));
+
+  /** The stretch that was chosen, of the corrected ones where there are any. */
+  readonly current = computed<Extent | null>(() => {
+    if (this.editing.active.value) return this.editing.selectedMark;
+    return this.a.answer.value?.segments.find(({ index }) => index === this.chosen.value) ?? null;
+  });
+
+  zoomToCurrent(): void {
+    const extent = this.current.value;
+    if (extent) this.view.value = focused(this.view.value, { startMs: extent.start_ms, endMs: extent.end_ms });
+  }
+
+  // ---- the sound
+
+  seek(ms: number): void {
+    this.player.seek(ms);
+    this.view.value = revealed(this.view.value, this.player.timeMs.value);
+  }
+
+  play(segment: Segment): void {
+    this.chosen.value = segment.index;
+    this.player.play(segment);
+    this.view.value = revealed(this.view.value, segment.start_ms);
+  }
+
+  /** To the next segment (1) or the one before (-1). */
+  step(by: 1 | -1): void {
+    const marks = this.editing.marks.value;
+    const list: readonly Extent[] = marks ?? this.a.answer.value?.segments ?? [];
+    const current = this.current.value;
+    const at = current ? list.indexOf(current) : -1;
+    const next = at < 0 ? nearest(list, this.player.timeMs.value, by) : list[at + by];
+    if (!next) return;
+    if (marks) this.editing.selected.value = (next as { id: number } & Extent).id;
+    else this.chosen.value = (next as Segment).index;
+    this.seek(next.start_ms);
+  }
+
+  close(): void {
+    this.a.giveUp();
+    this.b.value?.giveUp();
+    this.player.close();
+    URL.revokeObjectURL(this.url);
+  }
+}
+
+/** Speech alone, of a model that tells more. */
+export function spoken(segments: readonly Segment[]): Segment[] {
+  return segments.filter(({ label }) => label == null || label === 'speech');
+}
+
+function nearest(list: readonly Extent[], ms: number, by: 1 | -1): Extent | undefined {
+  if (by > 0) return list.find(({ start_ms }) => start_ms >= ms) ?? list[0];
+  return list.findLast(({ start_ms }) => start_ms < ms);
+}

@@ -1,0 +1,78 @@
+/** Amplitude and speech probability of a file, at frames where it has been looked at and coarser elsewhere. */
+
+import { computed, signal } from '@preact/signals';
+import { curveOf } from '../service/api';
+
+/** Four for each pixel of a wide screen. */
+const OVERVIEW_POINTS = 8000;
+/** The service's limit of points a call: 200 s of frames of 10 ms. */
+const TILE_FRAMES = 20_000;
+
+export class Picture {
+  readonly peaks: Float32Array<ArrayBuffer>;
+  readonly probabilities: Float32Array<ArrayBuffer>;
+  /** Counts whenever finer data has come in: what draws reads it. */
+  readonly edition = signal(0);
+  private readonly tiles = new Map<number, Promise<void>>();
+
+  private constructor(
+    /** Of the kept analysis; another one after the file was sent again. */
+    public id: string,
+    readonly durationMs: number,
+    readonly frameMs: number,
+    /** Frames behind one point of the overview. */
+    readonly coarseness: number,
+  ) {
+    const frames = Math.max(1, Math.ceil(durationMs / frameMs));
+    this.peaks = new Float32Array(frames);
+    this.probabilities = new Float32Array(frames);
+  }
+
+  static async fetch(id: string): Promise<Picture> {
+    const curve = await curveOf(id, OVERVIEW_POINTS);
+    const frames = curve.duration_ms / curve.frame_ms;
+    // A last frame that is not whole does not count.
+    const coarseness = Math.max(1, Math.floor(frames) / Math.max(1, curve.peaks.length));
+    const picture = new Picture(id, curve.duration_ms, curve.frame_ms, coarseness);
+    picture.fill(0, picture.peaks.length, curve.peaks, curve.probabilities);
+    return picture;
+  }
+
+  /** The highest amplitude; looked for once for each edition, because an hour has 360,000 frames. */
+  readonly loudest = computed(() => {
+    void this.edition.value;
+    return this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
+  });
+
+  /** Fetches the frames of a stretch, if they are not here yet. */
+  refine(startMs: number, endMs: number): void {
+    if (this.coarseness <= 1) return;
+    const last = Math.floor(Math.min(endMs, this.durationMs - 1) / this.frameMs / TILE_FRAMES);
+    for (let tile = Math.floor(Math.max(0, startMs) / this.frameMs / TILE_FRAMES); tile <= last; tile += 1) {
+      if (!this.tiles.has(tile)) this.tiles.set(tile, this.fetchTile(tile));
+    }
+  }
+
+  private async fetchTile(tile: number): Promise<void> {
+    const first = tile * TILE_FRAMES;
+    const last = Math.min(first + TILE_FRAMES, this.peaks.length);
+    try {
+      const end = Math.min(last * this.frameMs, this.durationMs);
+      const curve = await curveOf(this.id, TILE_FRAMES, first * this.frameMs, end);
+      this.fill(first, last, curve.peaks, curve.probabilities);
+      this.edition.value += 1;
+    } catch {
+      // The overview stays; the next look tries again.
+      this.tiles.delete(tile);
+    }
+  }
+
+  private fill(first: number, last: number, peaks: number[], probabilities: number[]): void {
+    const scale = peaks.length / (last - first);
+    for (let frame = first; frame < last; frame += 1) {
+      const at = Math.min(peaks.length - 1, Math.floor((frame - first) * scale));
+      this.peaks[frame] = peaks[at] ?? 0;
+      this.probabilities[frame] = probabilities[at] ?? 0;
+    }
+  }
+}

@@ -1,0 +1,222 @@
+/** Presets first, then model and mode, then the options: the few that matter most, and the rest on demand. */
+
+import { useId } from 'preact/hooks';
+import type { Problem } from '../service/problem';
+import type { OptionSchemas, Value } from '../service/types';
+import {
+  modeOf,
+  type Offer,
+  resetSettings,
+  type Settings,
+  schemasOf,
+  withAudio,
+  withMode,
+  withModel,
+  withPreset,
+  withValue,
+} from '../settings/settings';
+import { language, t } from '../text/i18n';
+import { modeHelp, modeName, presetName, presetTitle } from '../text/names';
+import { Fold } from './controls';
+import { Field } from './Field';
+
+/** So many options are all shown; of more the first few, which services list by weight, and the rest on demand. */
+const FEW = 9;
+const FIRST = 3;
+/** Of the options of how a file is read: what is shown where it can matter. */
+const CHANNEL = 'channel';
+
+export interface SettingsPanelProps {
+  settings: Settings;
+  offer: Offer;
+  value: (name: string) => Value | undefined;
+  change: (settings: Settings) => void;
+  /** What the service has against one of them. */
+  problem: Problem | null;
+  /** Of the file; what it does not have is not asked about. */
+  channels?: number;
+}
+
+export function SettingsPanel(props: SettingsPanelProps) {
+  const { settings, change, offer } = props;
+  return (
+    <div class="settings">
+      <Presets {...props} />
+      <Models {...props} />
+      <Modes {...props} />
+      {!offer.live && (props.channels ?? 1) > 1 && <Channels {...props} />}
+      <Options {...props} />
+      {!offer.live && <Reading {...props} />}
+      <button type="button" class="quiet" onClick={() => change(resetSettings(settings))}>
+        {t('reset')}
+      </button>
+    </div>
+  );
+}
+
+/** Whether the service has something against an option, in words that stand beside it. */
+function complaintOf(problem: Problem | null, name: string): string | null {
+  if (problem?.option !== name) return null;
+  // The name stands beside it.
+  const detail = problem.detail.startsWith(`${name}: `) ? problem.detail.slice(name.length + 2) : problem.detail;
+  return language.value === 'zh' ? `${t('refused')}${detail}` : detail;
+}
+
+/** Whether a complaint about this option has a place in the panel. */
+export function hasPlaceFor(option: string | null, settings: Settings, offer: Offer): boolean {
+  if (option === null) return false;
+  if (option === 'model') return offer.catalogue.models(offer.live).length > 1;
+  return option in schemasOf(settings, offer) || (!offer.live && option in offer.catalogue.audio);
+}
+
+function Presets({ settings, offer, change }: SettingsPanelProps) {
+  const { presets } = offer.catalogue;
+  const id = useId();
+  if (presets.length === 0) return null;
+  const chosen = presets.find(({ name }) => name === settings.preset);
+  const choose = (name: string): void => {
+    const preset = presets.find((one) => one.name === name);
+    change(preset ? withPreset(settings, preset, offer) : resetSettings(settings));
+  };
+  return (
+    <div class="model preset">
+      <label for={id}>{t('preset')}</label>
+      <select id={id} data-preset="" value={settings.preset ?? ''} onChange={(event) => choose(event.currentTarget.value)}>
+        <option value="">{t('presetNone')}</option>
+        {presets.map(({ name }) => (
+          <option key={name} value={name}>
+            {t(presetName(name))}
+          </option>
+        ))}
+      </select>
+      <p class="hint">{chosen ? t(presetTitle(chosen.name, chosen.title)) : t('presetHint')}</p>
+    </div>
+  );
+}
+
+function Models({ settings, offer, change, problem }: SettingsPanelProps) {
+  const models = offer.catalogue.models(offer.live);
+  const id = useId();
+  if (models.length < 2) return null;
+  const complaint = complaintOf(problem, 'model');
+  const loaded = models.find(({ name }) => name === settings.model)?.loaded ?? true;
+  return (
+    <div class="model">
+      <label for={id}>{t('model')}</label>
+      <select id={id} value={settings.model} onChange={(event) => change(withModel(settings, event.currentTarget.value))}>
+        {models.map(({ name, title }) => (
+          <option key={name} value={name}>
+            {title === name ? name : `${title} (${name})`}
+          </option>
+        ))}
+      </select>
+      {!offer.live && <p class="hint">{t('modelHint')}</p>}
+      {!loaded && <p class="hint">{t('modelLoads')}</p>}
+      {complaint !== null && (
+        <p class="complaint" role="alert">
+          {complaint}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Modes({ settings, offer, change }: SettingsPanelProps) {
+  const name = useId();
+  const current = modeOf(settings, offer);
+  const title = (mode: string): string => t(modeHelp(mode, offer.catalogue.title(mode, settings.model, offer.live)));
+  return (
+    <div>
+      <fieldset class="modes">
+        <legend>{t('mode')}</legend>
+        {offer.catalogue.modes.map((mode) => (
+          <label key={mode} title={title(mode)}>
+            <input type="radio" name={name} value={mode} checked={mode === current} onChange={() => change(withMode(settings, mode))} />
+            <span>{t(modeName(mode))}</span>
+          </label>
+        ))}
+      </fieldset>
+      <p class="hint">{title(current)}</p>
+    </div>
+  );
+}
+
+/** Which of a file's channels are heard; what the service takes beside its words are their numbers. */
+function Channels({ settings, change, offer, channels = 1 }: SettingsPanelProps) {
+  const id = useId();
+  const numbers = Array.from({ length: channels }, (_, number) => String(number));
+  return (
+    <div class="model">
+      <label for={id}>{t('channels')}</label>
+      <select
+        id={id}
+        data-option={CHANNEL}
+        value={String(settings.audio[CHANNEL] ?? 'mix')}
+        onChange={(event) => change(withAudio(settings, CHANNEL, event.currentTarget.value, offer))}
+      >
+        <option value="mix">{t('channelMix')}</option>
+        <option value="split">{t('channelSplit')}</option>
+        <option value="loudest">{t('channelLoudest')}</option>
+        {numbers.map((number) => (
+          <option key={number} value={number}>
+            {t('channelOne', { n: Number(number) + 1 })}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+function Options({ settings, offer, change, value, problem }: SettingsPanelProps) {
+  const schemas = schemasOf(settings, offer);
+  const mode = modeOf(settings, offer);
+  const rows = Object.entries(schemas).map(([name, schema]) => (
+    <Field
+      key={`${mode}/${name}`}
+      name={name}
+      schema={schema}
+      value={value(name)}
+      complaint={complaintOf(problem, name)}
+      take={(given) => change(withValue(settings, name, given, offer))}
+    />
+  ));
+  const shown = rows.length > FEW ? FIRST : rows.length;
+  const folded = Object.keys(schemas).slice(shown);
+  const open = folded.includes(problem?.option ?? '');
+  return (
+    <div class="options">
+      {rows.slice(0, shown)}
+      {folded.length > 0 && (
+        <Fold title={t('moreOptions', { count: folded.length })} open={open}>
+          <div class="options">{rows.slice(shown)}</div>
+        </Fold>
+      )}
+    </div>
+  );
+}
+
+/** How the file is read: which sound of it, by which clock, and what raw samples are. */
+function Reading({ settings, offer, change, problem }: SettingsPanelProps) {
+  const schemas: OptionSchemas = { ...offer.catalogue.audio };
+  delete schemas[CHANNEL];
+  // Files say it themselves; of raw samples it has to be told.
+  if (settings.audio.encoding === undefined) for (const raw of ['sample_rate', 'channels']) delete schemas[raw];
+  const names = Object.keys(schemas);
+  const open = names.some((name) => name in settings.audio || problem?.option === name);
+  return (
+    <Fold title={t('reading')} open={open}>
+      <div class="options">
+        {Object.entries(schemas).map(([name, schema]) => (
+          <Field
+            key={name}
+            name={name}
+            schema={schema}
+            value={settings.audio[name] ?? schema.default ?? ''}
+            complaint={complaintOf(problem, name)}
+            take={(given) => change(withAudio(settings, name, given, offer))}
+          />
+        ))}
+      </div>
+    </Fold>
+  );
+}
