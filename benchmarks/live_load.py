@@ -55,14 +55,14 @@ def opening(protocol: str) -> list[bytes]:
 
 
 def path_of(protocol: str, rate: int) -> str:
-    """With its query."""
+    """The path that a stream is opened at, with its query."""
     if protocol == "vad":
         return f"/vad/stream?sample_rate={rate}" + ("" if rate == 16_000 else _SAME_TURNS)
     return "/v1/realtime?model=gpt-realtime"
 
 
 def chunk_frame(protocol: str, pcm: bytes) -> bytes:
-    """Some sound."""
+    """Some sound in one message, as the protocol has it."""
     if protocol == "vad":
         return frame(_BINARY, pcm)
     told = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}

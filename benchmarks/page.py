@@ -23,8 +23,11 @@ from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
 
 SEGMENTS = 2_000
+"""Of the hour: a segment every 1.8 s, more than speech has."""
 HOUR_MS = 3_600_000
+"""Length of the audio, in the page's unit."""
 _FIRST_END_MS = 1_080
+"""Where the first segment ends: 60 % of the 1.8 s that one and its pause take."""
 _MIDDLE_END_MS = 1_080 + 1_800 * 900
 """Where a segment in the middle of the hour ends."""
 _NOTE_FRAMES = """() => {
@@ -84,7 +87,7 @@ def dragged(card: CardView, from_ms: float, to_ms: float) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure every action, and print frames a second."""
     program = shutil.which("chromium")
     if program is None:
         sys.exit("there is no chromium here")

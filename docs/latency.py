@@ -16,6 +16,7 @@ RESULT = DOCS.parent / "benchmarks" / "results" / "latency.json"
 _ROW, _HEAD, _LEFT, _WIDTH, _FOOT = 34, 58, 236, 880, 42
 """Pixels: a row's height, what stands above and left of the bars, the whole width, the axis below."""
 _BAR = 11
+"""Height of a bar, in the picture\'s units."""
 _SERIES = (("start", "to speech_start", "#2f6fdb"), ("end", "to speech_end", "#c2410c"))
 """Blue and rust: told apart by the colour-blind, too, and in grey one is the darker."""
 
@@ -23,13 +24,13 @@ Row = dict[str, Any]
 
 
 def rows() -> list[Row]:
-    """As measured."""
+    """The rows as they were measured."""
     found: list[Row] = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
     return found
 
 
 def table(measured: list[Row]) -> str:
-    """Markdown."""
+    """The rows as a table in Markdown."""
     lines = [
         "| setting | model, mode | `speech_start` after a word's first sound: median, p95 ms | "
         "`speech_end` after its last: median, p95 ms | segments |",

@@ -100,7 +100,7 @@ class RealtimeDialect:
         self._hub, self._protocol = hub, protocol
 
     def greeting(self, seat: Seat) -> str | None:
-        """`session.created`."""
+        """`session.created`, the first event of a session."""
         return encode(self._protocol.created())
 
     async def receive_bytes(self, seat: Seat, data: bytes) -> None:
@@ -108,7 +108,7 @@ class RealtimeDialect:
         await self.receive_text(seat, "")
 
     async def receive_text(self, seat: Seat, text: str) -> None:
-        """An event."""
+        """Take one event of the client's, and answer it."""
         for action in self._protocol.receive(text):
             self._carry_out(seat, action)
             if not isinstance(action, Append):
@@ -116,7 +116,7 @@ class RealtimeDialect:
                 await asyncio.sleep(0)  # as in `VadDialect`
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held that would have to be given back."""
 
     def _carry_out(self, seat: Seat, action: Action) -> None:
         session = seat.session

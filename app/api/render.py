@@ -33,7 +33,7 @@ _CORRECTED = {"mode": "corrected"}
 
 
 class GivenSegment(BaseModel):
-    """One stretch."""
+    """One stretch of the audio, as a client gives it."""
 
     start_ms: int = Field(ge=0)
     end_ms: int = Field(ge=0)

@@ -15,7 +15,9 @@ from app.audio.voice import voice
 SPOKEN = [(1.0, 3.0), (4.0, 7.5), (9.0, 11.0)]
 """Where the voice is heard, s: pauses of a second and more, which every model here takes for ends."""
 SECONDS = 12.0
+"""Long enough for three utterances, short enough to be made while somebody waits."""
 _RATE = 16_000
+"""Hz, at which every model here but the telephone's listens: nothing is resampled."""
 _ANSWER: dict[str, Any] = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
 
 router = APIRouter(tags=["detection"])

@@ -160,7 +160,7 @@ class FusedStream:
         self._begin()
 
     def use_options(self, options: SegmenterOptions) -> None:
-        """As `VadStream.use_options`."""
+        """Go on with other options from the next frame on, as `VadStream.use_options`."""
         adjust(self._segmenter, options)
 
     @property

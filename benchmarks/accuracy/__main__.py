@@ -56,7 +56,7 @@ async def _judge(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _setting(text: str) -> tuple[str, tuple[str, dict[str, str]]]:
-    """`NAME=MODEL,option=value,…`."""
+    """Read a setting of one's own, `NAME=MODEL,option=value,…`."""
     name, _, rest = text.partition("=")
     model, *options = rest.split(",")
     pairs = [option.partition("=") for option in options]

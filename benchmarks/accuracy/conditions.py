@@ -22,7 +22,9 @@ CLEAN, TELEPHONE = "clean", "telephone"
 DEFAULTS: Sequence[str] = (CLEAN, "white:5", "pink:0", "music:5", TELEPHONE)
 """Those that this project's defaults were chosen in."""
 _BAND_HZ = (300, 3400)
+"""What a telephone line passes (ITU-T G.712)."""
 _TELEPHONE_RATE = 8_000
+"""Hz, that of every narrow-band telephone codec."""
 
 
 class UnknownCondition(ValueError):
@@ -40,7 +42,7 @@ class Condition:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """What tables and curves call it."""
         return f"{self.kind} {self.decibel:g} dB" if self.kind in NOISES else self.kind
 
     def write(self, clip: Clip, seed: int, folder: Path) -> Path:

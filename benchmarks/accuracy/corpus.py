@@ -35,12 +35,12 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """Without its folder."""
+        """The file's name without its folder."""
         return self.path.stem
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Length of the audio in seconds."""
         return len(self.samples) / RATE
 
     @cached_property

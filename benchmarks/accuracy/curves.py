@@ -12,7 +12,9 @@ from scipy.stats import norm
 
 Document = Mapping[str, Any]
 _PANEL_INCHES = 3.4
+"""Side of a panel: the curves of a dozen models stay apart, and three panels fit a page."""
 _COLUMNS = 3
+"""Panels in a row."""
 _DET_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 _DET_LIMITS = (0.005, 0.7)
 # Below the least rate that a set this small can tell, where a DET curve would run to minus infinity.

@@ -17,6 +17,7 @@ import numpy as np
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 FRAME_MS = 10
+"""The finest step at which any of the models here gives probabilities."""
 _PER_S = 1000 // FRAME_MS
 # Below a microsecond lies the rounding of binary fractions, not a label.
 _DECIMALS = 4
@@ -60,7 +61,7 @@ class Counts:
 
     @property
     def f1(self) -> Any:
-        """0 to 1."""
+        """Harmonic mean of precision and recall, 0 to 1."""
         return _share(2 * self.hits, 2 * self.hits + self.misses + self.alarms)
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.accuracy.frames import BoolArray, Counts, FloatArray
 
 DRAWS = 1000
+"""Of bootstrap samples: bounds of 95 % then move by less than they are rounded to."""
 _TAIL = 0.025
 """On each side: intervals of 95 %."""
 _BINS = 2048

@@ -41,7 +41,7 @@ class Service:
         return cls(await start_runtime(Settings(), installed()))
 
     def close(self) -> None:
-        """End its threads."""
+        """End the service's threads."""
         self.runtime.close()
 
     def model_names(self) -> list[str]:

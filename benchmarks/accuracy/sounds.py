@@ -23,6 +23,7 @@ from benchmarks.accuracy.service import Service
 from benchmarks.plan import ROOT
 
 _SECONDS = 10
+"""Of each sound: longer than any segmenter's memory."""
 _LEVEL = 0.1
 """-20 dBFS, as recordings of speech commonly have it."""
 _TIME = np.arange(_SECONDS * RATE) / RATE

@@ -25,7 +25,9 @@ from benchmarks.servers import Server, running, start_ours
 from benchmarks.table import Result, progress
 
 _CHUNK_MS = 100
+"""As in the case of live streams, which stands beside it."""
 _RAMP_S = 4.0
+"""Over which streams begin, or their chunks would all come at once for ever."""
 _LOADS = {
     "/vad/stream, 16 kHz": ("vad", 16_000),
     "/vad/stream, 24 kHz, mode=tight": ("vad", 24_000),

@@ -19,6 +19,7 @@ from benchmarks.table import Result
 from benchmarks.turns import take_turns
 
 _CLIENTS = 16
+"""As in the case of short clips over HTTP, so that the figures can be compared."""
 _COLUMNS = {"name": "", "per_s": "answers/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "refused": "refused"}
 _BEHIND = "one a core, behind nginx"
 _NGINX = """

@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 RATE = 16_000
+"""Hz, that of all these detectors."""
 Frames = tuple[np.ndarray, np.ndarray]
 """Scores and decisions."""
 Hear = Callable[[np.ndarray], Frames]

@@ -109,7 +109,7 @@ class _Window:
         self._frames, self._last = frames, [False] * (frames - len(known)) + known
 
     def move(self, decisions: list[bool]) -> None:
-        """The next frames."""
+        """Take the next frames' decisions; `sums` is then about them."""
         self._last = [*self._last[-self._frames :], *decisions]
         # What comes in, less what leaves at the other end. The first sum is of what was there before.
         moves = map(operator.sub, decisions, self._last)

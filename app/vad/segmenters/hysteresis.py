@@ -87,7 +87,7 @@ class TightOptions(SegmenterOptions):
         return self.max_speech_duration_s * 1000
 
     def frame_speaks(self, probability: float) -> bool | None:
-        """As `SegmenterOptions`."""
+        """Whether a frame by itself is speech under these options (`SegmenterOptions`)."""
         if probability >= self.threshold:
             return True
         return None if probability >= self.neg_threshold else False
@@ -164,7 +164,7 @@ class Hysteresis:
         """End of the last segment that was given out: with other options, padding could reach into it."""
 
     def use_options(self, options: TightOptions) -> None:
-        """As `Adjustable`."""
+        """Go on with other options from the next frame on (`Adjustable`)."""
         self._take(options)
         self._mean.use_reach(self._search_frames + 2)
         self._recent = deque(self._recent, maxlen=self._search_frames)

@@ -47,7 +47,7 @@ class StreamingOptions(SegmenterOptions):
         return self.max_speech_frame * FRAME_MS
 
     def frame_speaks(self, probability: float) -> bool | None:
-        """As `SegmenterOptions`."""
+        """Whether a frame by itself is speech under these options (`SegmenterOptions`)."""
         return probability >= self.speech_threshold
 
 
@@ -64,7 +64,7 @@ class StreamingMachine:
         self.reset()
 
     def use_options(self, options: StreamingOptions) -> None:
-        """As `Adjustable`."""
+        """Go on with other options from the next frame on (`Adjustable`)."""
         self._take(options)
         self._smoother.use_window(max(1, options.smooth_window_size))
         self._mean.use_reach(self._mean_reach)
