@@ -186,6 +186,7 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
 | 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
 | 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
+| 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket's handshake |
 | 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
 | 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to come back |
 | 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |

@@ -20,8 +20,9 @@ Pcm = NDArray[np.int16]
 MOST_BYTES = 640_000
 """Of one utterance, 20 s at 16 kHz. In base64 that is 0.81 MiB: with what stands around it a message stays below the
 1 MiB that WebSocket clients take by default (Python's websockets, among others)."""
-_RECENT_S = 5
-"""Longer than any start or cut lies back with usual options; with unusual ones the utterance says that it is cut."""
+_RECENT_S = 10
+"""A block of a stream that is behind has 5 s, and a start may be found at its head: so much, and 5 s more, which is
+longer than any start or cut lies back with usual options. With unusual ones the utterance says that it is cut."""
 _FULL_SCALE = 32_768
 
 

@@ -23,7 +23,7 @@ def _available() -> dict[str, Path]:
 
 AVAILABLE = _available()
 """By name; the first is the one that the service uses."""
-EACH = ("bundled", pytest.param("system", marks=pytest.mark.slow))
+EACH = ("bundled", pytest.param("system", marks=pytest.mark.full))
 """Parameters of tests that try every one of them; the second says what the first has said, mostly."""
 
 

@@ -24,8 +24,9 @@ LOOKS = {
 def shoot(page: Page, name: str) -> bytes:
     """The whole page as a PNG, kept."""
     SHOTS.mkdir(parents=True, exist_ok=True)
-    # A picture shows the page at rest.
+    # A picture shows the page at rest, and from its beginning: what keeps in sight stands in its own place then.
     page.mouse.move(0, 0)
+    page.evaluate("() => window.scrollTo(0, 0)")
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
