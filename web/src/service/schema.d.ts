@@ -239,7 +239,7 @@ export interface paths {
         };
         /**
          * Metrics
-         * @description Prometheus metrics.
+         * @description All metrics in Prometheus's text format, for its scraper.
          */
         get: operations["metrics_metrics_get"];
         put?: never;
@@ -257,7 +257,7 @@ export interface components {
         /**
          * AccuracyDocument
          * @description How well segments of `mode=tight` fit labelled speech: two public sets, clean and in three noises, at one setting
-         *     for all. See docs/models.md.
+         *     for all. See docs/accuracy.md.
          */
         AccuracyDocument: {
             /**
@@ -275,7 +275,7 @@ export interface components {
         };
         /**
          * AudioDocument
-         * @description What was sent.
+         * @description What was sent: its container, rate, channels and length.
          */
         AudioDocument: {
             /** Duration Ms */
@@ -1983,7 +1983,7 @@ export interface operations {
                     name?: string;
                     /**
                      * AudioDocument
-                     * @description What was sent.
+                     * @description What was sent: its container, rate, channels and length.
                      */
                     audio: {
                         /** Duration Ms */

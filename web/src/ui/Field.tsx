@@ -136,9 +136,13 @@ function Amount(props: ControlProps) {
             typing.current = event.currentTarget.value;
           }}
           onChange={(event) => done(event.currentTarget)}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && typing.current !== null) done(event.currentTarget);
+          }}
           onBlur={(event) => {
-            typing.current = null;
-            event.currentTarget.value = said;
+            // What was typed counts, though it is what stood there before: then browsers tell of no change.
+            if (typing.current !== null) done(event.currentTarget);
+            else event.currentTarget.value = said;
           }}
         />
         <span class="unit">{t(word(schema.unit ?? ''))}</span>
