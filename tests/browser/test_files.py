@@ -192,6 +192,7 @@ def test_speech_is_found_in_the_sample(published_server: RunningServer, open_pag
 
 def test_keys_are_listed(server: RunningServer, open_page: OpenPage) -> None:
     page = open_page(server.url)
+    expect(page.locator(".facts")).to_be_visible()  # or the page may not listen yet
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Zoom to the segment")
     page.keyboard.press("Escape")
