@@ -1,7 +1,7 @@
 """What container a file is, by its first bytes; never by its name or by what the client says."""
 
-from app.audio.containers import BY_NAME, CONTAINERS
-from app.audio.frames import chain, loas_length, mpeg_length
+from app.audio.containers import CONTAINERS
+from app.audio.frames import adts_length, chain, loas_length, mpeg_length
 
 HEAD_BYTES = 64 << 10
 """How much of a file `sniff` wants to see: what stands in front of MPEG audio by mistake is rarely more than half a
@@ -40,11 +40,13 @@ def sniff(head: bytes) -> str | None:
 
 def container_for_certain(head: bytes) -> str | None:
     """As `sniff`, but only where the bytes cannot well be samples: a name in plain letters, or frames one after the
-    other."""
-    name = sniff(head)
-    if name is None or BY_NAME[name].telling:
-        return name
-    return name if chain(head, 0, mpeg_length, 3) == 3 else None
+    other. A single frame's sync word is nothing: one chunk of speech in some hundred begins with one."""
+    head = head[:HEAD_BYTES]
+    for container in CONTAINERS:
+        if container.telling and container.matches(head):
+            return container.name
+    by_frames = {"MP3": mpeg_length, "AAC": adts_length, "LATM": loas_length}
+    return next((name for name, length_of in by_frames.items() if chain(head, 0, length_of, _CHAIN) == _CHAIN), None)
 
 
 def mpeg_audio_after_junk(head: bytes) -> int | None:
