@@ -136,8 +136,7 @@ bench-peers: ## build the peers' environment in .peers (about 2 GB)
 .PHONY: accuracy
 accuracy: install ## measure accuracy on labelled audio (DATA=FOLDER, ARGS="--model silero --condition white:10")
 	@[ -n "$(DATA)" ] || { echo "name a folder of audio with labels: make accuracy DATA=FOLDER (docs/accuracy.md)"; exit 2; }
-	@$(BIN)/python -c 'import matplotlib, praatio, scipy, sklearn' 2>/dev/null \
-	|| $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[accuracy]'
+	@$(MAKE) --no-print-directory install EXTRAS=accuracy
 	@$(BIN)/python -m benchmarks.accuracy "$(DATA)" $(ARGS)
 
 .PHONY: docs
