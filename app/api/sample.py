@@ -1,6 +1,7 @@
 """`GET /sample.wav`: something to try, made when it is asked for. The project ships no audio."""
 
 import io
+from functools import cache
 from typing import Any
 
 import soundfile
@@ -32,7 +33,9 @@ async def sample(request: Request) -> Response:
     return Response(content, media_type="audio/wav", headers=headers)
 
 
+@cache
 def _made() -> bytes:
+    # Always the same, so it is computed once: 384 kB are kept from the first time on.
     written = io.BytesIO()
     soundfile.write(written, voice(SECONDS, SPOKEN, _RATE), _RATE, format="WAV", subtype="PCM_16")
     return written.getvalue()
