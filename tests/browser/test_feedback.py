@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.card import LONG_MS, CardView, upload
 from tests.browser.conftest import OpenPage
 from tests.server import RunningServer
+from tests.waiting import eventually
 
 _PAINTED_SHARE = """canvas => {
     // Of the waveform's strip; lines of the ruler go through all of it, and are few.
@@ -71,8 +72,20 @@ def _drop(page: Page, *paths: Path) -> None:
     # As the browser does it: a folder cannot be made by a script.
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+
+    def dropped() -> bool:
+        for kind in ("dragEnter", "dragOver", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+            page.wait_for_timeout(50)
+        for _ in range(20):
+            if page.evaluate("window.dropped"):
+                return True
+            page.wait_for_timeout(100)
+        return False
+
+    page.evaluate("document.addEventListener('drop', () => (window.dropped = true))")
+    # Again, as a hand would: a busy browser loses moves over a page that it has not shown yet.
+    eventually(dropped)
 
 
 def test_a_folder_is_opened_and_all_its_files_are_taken(

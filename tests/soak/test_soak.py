@@ -27,7 +27,8 @@ def test_a_storm_loses_nothing(
     assert account.restarts == 1
     assert (account.left_files, account.left_children) == (0, 0)
     assert account.descriptors[1] <= account.descriptors[0] + 8
-    # A minute is too short for a slope: resident memory moves by some MB all the time.
-    assert account.memory_growth_mb < 24
+    # A minute is too short for a slope: on a plateau that three minutes do not leave, the lowest of 20 s moves by up to
+    # 55 MB, for uploads, decoders and kept analyses come and go. What `make soak` measures is bytes a request.
+    assert account.memory_growth_mb < 80
     if account.disk_is_small:
         assert account.full_disk > 0

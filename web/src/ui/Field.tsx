@@ -112,6 +112,8 @@ function Amount(props: ControlProps) {
   // An answer that comes while somebody types takes nothing from them.
   const typing = useRef<string | null>(null);
   const done = (field: HTMLInputElement): void => {
+    // Enter, the change that browsers tell of after it, and leaving the field are one and the same end of typing.
+    if (typing.current === null) return;
     const typed = field.valueAsNumber;
     typing.current = null;
     if (!Number.isNaN(typed)) take(scale.nearest(typed));
@@ -137,7 +139,7 @@ function Amount(props: ControlProps) {
           }}
           onChange={(event) => done(event.currentTarget)}
           onKeyDown={(event) => {
-            if (event.key === 'Enter' && typing.current !== null) done(event.currentTarget);
+            if (event.key === 'Enter') done(event.currentTarget);
           }}
           onBlur={(event) => {
             // What was typed counts, though it is what stood there before: then browsers tell of no change.

@@ -1,7 +1,7 @@
 /** Where audio comes in, and what one should know before the first file. */
 
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { addFiles, clips } from '../clip/clips';
 import { listenPanel } from '../listen/panel';
 import { sample } from '../service/api';
@@ -28,7 +28,8 @@ async function trySample(): Promise<void> {
 
 export function Intake() {
   const picker = useRef<HTMLInputElement>(null);
-  useEffect(acceptDrops, []);
+  // Before the first painting: what is dropped by then would be opened by the browser in the page's place.
+  useLayoutEffect(acceptDrops, []);
   return (
     <section class={`intake ${clips.value.length > 0 ? 'small' : ''} ${dropping.value ? 'dropping' : ''}`} aria-label={t('sourceLabel')}>
       <div>
