@@ -103,7 +103,7 @@ class VadDialect:
         return _ready(seat) if seat.session.parameters.protocol == "vad" else None
 
     async def receive_bytes(self, seat: Seat, data: bytes) -> None:
-        """A chunk."""
+        """A chunk of samples, or of a container's bytes."""
         if self._feed is not None:
             await self._feed.write(seat, data)
             return
@@ -133,7 +133,7 @@ class VadDialect:
         await asyncio.sleep(0)  # so that the answers to a burst are not all waiting before the first is written
 
     async def close(self) -> None:
-        """As `Dialect`."""
+        """End the decoder of a container, where there is one."""
         if self._feed is not None:
             await self._feed.close()
 

@@ -32,6 +32,7 @@ _CLOSE_CODES = {
 }
 """RFC 6455's for the reasons for which a session ends; every other one is a matter of policy."""
 POLICY_VIOLATION = 1008
+"""RFC 6455, 7.4.1: the peer did what is not allowed here, and no other code says it better."""
 _REASON_BYTES = 120
 """A close frame has room for 123."""
 _CLOSE_LIMIT_S = 1.0
@@ -51,7 +52,7 @@ class Dialect(Protocol):
         ...
 
     async def receive_text(self, seat: Seat, text: str) -> None:
-        """A text frame."""
+        """What the client said in a text frame."""
         ...
 
     async def close(self) -> None:
@@ -83,12 +84,12 @@ class LiveConnection:
         self._dismissed = False
 
     def wake(self) -> None:
-        """As `Connection`."""
+        """The sending and the receiving side look at the session again."""
         self._output.set()
         self._room.set()
 
     def dismiss(self) -> None:
-        """As `Connection`."""
+        """Leave the session at once and close the socket."""
         self._dismissed = True
         if self._task is not None:
             self._task.cancel()

@@ -32,6 +32,7 @@ from app.warnings import AnswerWarning
 AU_HEAD = struct.Struct(">4s5I")
 """Magic, where samples begin, bytes of them, their coding, Hz, channels."""
 AU_FLOAT32 = 6
+"""The coding of 32-bit floats in Sun's header."""
 _NOT_STARTED = (126, 127)
 """What a shell answers for a program that it may not start, or does not find."""
 _MOST_TRIED = 8

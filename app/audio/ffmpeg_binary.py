@@ -1,4 +1,4 @@
-"""Where ffmpeg is."""
+"""Where the program ffmpeg is to be found."""
 
 import os
 import shutil

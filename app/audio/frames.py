@@ -21,6 +21,7 @@ _MPEG_KBPS = {
 }
 """By (MPEG-1: 3, MPEG-2 and 2.5: 2; layer I: 3, II: 2, III: 1), from index 1 on."""
 _MPEG_HZ = (44_100, 48_000, 32_000)
+"""Of MPEG-1, by the two bits of a header; MPEG-2 has the half, 2.5 the quarter (ISO 11172-3, 13818-3)."""
 _AMR_BYTES = {
     b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1),
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1),

@@ -26,6 +26,7 @@ _MAX_PARTS = 100_000
 _OGG_PAGE = 27 + 255 + 255 * 255
 """Bytes of the largest Ogg page: its head, 255 lengths, and as many pieces of 255 bytes (RFC 3533)."""
 _EBML_SEGMENT = 0x18538067
+"""The element that holds all tracks (RFC 9559, 5.1)."""
 _EBML_HEAD_BYTES = 12
 """Four bytes of name, eight of length, at most."""
 _CAF_HEAD_BYTES = 8

@@ -24,6 +24,7 @@ Range = tuple[int, int]
 """First byte, number of bytes."""
 
 _UNKNOWN = 0xFFFFFFFF
+"""A length that stands elsewhere, in RF64's `ds64`, or that was not known yet."""
 _NEAR = 64 << 10
 """Placeholders lie so near below 2^31 or 2^32: 0x7FFFF000 (sox), 0x7FFFFFFF, 0xFFFFFFD0 (0xFFFFFFFF less a header)."""
 _MAX_CHUNKS = 1_000

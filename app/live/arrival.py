@@ -21,7 +21,7 @@ class Arrivals:
 
     @property
     def received_ms(self) -> int:
-        """Audio time received."""
+        """Audio that has been received, in ms."""
         return self.source_samples * 1000 // self._source_rate
 
     def add(self, source_samples: int, model_samples: int) -> None:

@@ -70,7 +70,7 @@ class Batcher:
             self._something.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Score what streams bring, until this is cancelled."""
         while True:
             await self._something.wait()
             if not any(seat.session.has_backlog for seat in self._waiting):

@@ -78,7 +78,7 @@ class Hub:
         return self.connected >= self.limits.streams
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to score what streams bring."""
         self._tasks = [asyncio.create_task(self._batcher.run()), asyncio.create_task(self._sweep_for_ever())]
 
     async def close(self) -> None:

@@ -64,12 +64,12 @@ class Inbox:
         return self.is_full or self._bytes >= self._backlog_bytes
 
     def put_chunk(self, now: float, chunk: bytes) -> None:
-        """Sound."""
+        """Queue a chunk of sound."""
         self._bytes += len(chunk)
         self._items.append((now, chunk))
 
     def put(self, item: "Ending | Change | Drop") -> None:
-        """Something else."""
+        """Queue what is not sound, such as a change of options."""
         self._items.append(item)
 
     def next_is_chunk(self) -> bool:

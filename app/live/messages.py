@@ -49,7 +49,7 @@ class VadProtocol:
     numbered = True
 
     def start(self, start_ms: int, at_ms: int) -> Messages:
-        """Speech began."""
+        """Speech began: its segment is open."""
         return [{"type": "speech_start", "start_ms": start_ms, "at_ms": at_ms}]
 
     def hint(self, hint: Hint, at_ms: int) -> Messages:
@@ -87,7 +87,7 @@ class VadProtocol:
     def done(
         self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: dict[str, int]
     ) -> Messages:
-        """The end."""
+        """The stream's end, after its last segment."""
         told = [WarningDocument.of(warning).dump() for warning in warnings]
         return [
             {"type": "done", "segments": [described(segment) for segment in segments], "warnings": told, **counters}
@@ -103,7 +103,7 @@ class FunasrProtocol(VadProtocol):
     no form for is not said, but for errors, which are said as in `VadProtocol`."""
 
     def start(self, start_ms: int, at_ms: int) -> Messages:
-        """Speech began."""
+        """Speech began: its segment is open."""
         return [[[start_ms, -1]]]
 
     def hint(self, hint: Hint, at_ms: int) -> Messages:
@@ -147,5 +147,5 @@ def described(segment: Segment) -> dict[str, Any]:
 
 
 def encode(message: Json) -> str:
-    """Compact JSON."""
+    """JSON in as few characters as it takes; letters of any script as they are."""
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False)

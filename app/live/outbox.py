@@ -15,7 +15,7 @@ HISTORY_BYTES = 4 << 20
 
 
 class Outbox:
-    """Of one session."""
+    """What one session has to say and has not sent yet."""
 
     def __init__(self, *, keeps: bool) -> None:
         """`keeps`: whether there is a way to come back, and so a use for what has been sent."""

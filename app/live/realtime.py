@@ -105,7 +105,7 @@ class RealtimeProtocol:
             return [Say(self.refusal(error, event_id))]
 
     def created(self) -> Json:
-        """The first event."""
+        """The first event, which tells of the session."""
         return self._event("session.created", session=self._session())
 
     def refusal(self, error: InvalidEvent, event_id: str | None) -> Json:
@@ -168,7 +168,7 @@ class RealtimeProtocol:
     # ---- from the stream, as `Protocols`
 
     def start(self, start_ms: int, at_ms: int) -> Messages:
-        """Speech began."""
+        """Speech began: a turn is open."""
         if not self._in_force.detects:
             return UNSAID
         self._turn = _TURN[self._turn, "start"]

@@ -16,7 +16,7 @@ SHOWN = 64
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Feed these bytes."""
+    """Feed these bytes of samples to the stream."""
 
     audio: bytes
 
@@ -45,7 +45,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Send this."""
+    """Send this event to the client."""
 
     message: Json
 

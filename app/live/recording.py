@@ -24,6 +24,7 @@ _RECENT_S = 10
 """A block of a stream that is behind has 5 s, and a start may be found at its head: so much, and 5 s more, which is
 longer than any start or cut lies back with usual options. With unusual ones the utterance says that it is cut."""
 _FULL_SCALE = 32_768
+"""Of 16 bits with a sign: what 1.0 is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Recorded:
     """Whether some are missing at either end, because there were too many."""
 
     def document(self) -> dict[str, Any]:
-        """For a message."""
+        """As a message's JSON has it."""
         data = base64.b64encode(self.pcm).decode()
         return {
             "encoding": "pcm_s16le",

@@ -24,10 +24,10 @@ class NoConnection:
     """While nobody is there."""
 
     def wake(self) -> None:
-        """Nobody sleeps."""
+        """Nothing to do: nobody sleeps here."""
 
     def dismiss(self) -> None:
-        """Nobody is there."""
+        """Nothing to do: nobody is there."""
 
 
 NOBODY = NoConnection()

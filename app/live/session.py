@@ -56,7 +56,7 @@ class PendingBlock:
 
 
 class LiveSession:
-    """One stream's state."""
+    """The state of one stream, from its first sample to its last event."""
 
     def __init__(
         self,

@@ -109,7 +109,8 @@ class Hub:
             f"  - copy the model into {self.cache_dir / 'models' / model.model_id}, or",
             "  - set MODELSCOPE_ENDPOINT to a mirror that can be reached, or",
             f"  - run `fsmn-vad model export {model.model_id} DIR` on a connected machine and set VAD_MODEL=DIR here.",
-            "For a first look with another model, which needs no download: pip install silero-vad, VAD_MODEL=silero.",
+            "Another model, for a first look, needs no download: VAD_MODEL=silero, with the package silero-vad",
+            "(pip install silero-vad; in a clone, make install EXTRAS=silero).",
         ]
         return ModelNotFound("\n".join(lines))
 
