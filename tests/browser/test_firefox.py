@@ -52,7 +52,7 @@ def test_upload_and_settings(page: FirefoxPage, speech_like: Path) -> None:
         """(() => {
             const field = document.querySelector('[data-option=max_end_silence_time]');
             field.value = 3000;
-            field.dispatchEvent(new Event('change', {bubbles: true}));
+            for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {bubbles: true}));
         })()"""
     )
     page.wait_for("document.querySelector('article.card').dataset.segments === '1'")
