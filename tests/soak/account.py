@@ -15,6 +15,8 @@ class Account:
     latencies_ms: list[float] = field(default_factory=list)
     memory: list[tuple[int, int]] = field(default_factory=list)
     """(requests answered, resident bytes) of the server that runs."""
+    at_rest: list[int] = field(default_factory=list)
+    """Bytes that the server has in use in each lull after the restart."""
     restarts: int = 0
     children_killed: int = 0
     faults: int = 0
@@ -44,12 +46,8 @@ class Account:
 
     @property
     def memory_growth_mb(self) -> float:
-        """By how much the lowest resident memory of the last third lies above that of the third before it."""
-        third = len(self.memory) // 3
-        if third == 0:
-            return 0.0
-        resident = [y for _, y in self.memory]
-        return (min(resident[-third:]) - min(resident[-2 * third : -third])) / 2**20
+        """By how much more is in use at the last rest than at the first."""
+        return (self.at_rest[-1] - self.at_rest[0]) / 2**20 if self.at_rest else 0.0
 
     def told(self) -> str:
         """For people."""
@@ -61,7 +59,8 @@ class Account:
             f"faults: decoders killed {self.children_killed}, exceptions in workers {self.faults}, "
             f"disk full: {disk}, restarts {self.restarts} (connections broken {self.broken_connections})",
             f"latency of accepted, ms: {latency}",
-            f"memory: {self.memory_slope:.0f} bytes more a request; descriptors {self.descriptors[0]} -> "
+            f"memory: {self.memory_slope:.0f} resident bytes more a request; in use at the last rest "
+            f"{self.memory_growth_mb:.1f} MB more than at the first; descriptors {self.descriptors[0]} -> "
             f"{self.descriptors[1]}; files left {self.left_files}; children left {self.left_children}",
             *self.wrong[:10],
         ])  # fmt: skip

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from tests.server import RunningServer
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -54,6 +55,14 @@ def resident_bytes(server: RunningServer) -> int:
     """Resident memory of the server; 0 while it is down."""
     fields = _read(Path(f"/proc/{server.process.pid}/statm")).split()
     return int(fields[1]) * os.sysconf("SC_PAGESIZE") if len(fields) > 1 else 0
+
+
+def in_use_bytes(server: RunningServer, told: Path) -> int:
+    """Bytes that the server has in use, as it tells in the file `told`; what its allocators only hold is not in it."""
+    told.unlink(missing_ok=True)
+    os.kill(server.process.pid, signal.SIGUSR1)
+    eventually(told.exists)
+    return int(told.read_text())
 
 
 def _read(path: Path) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import httpx
 
 from tests.server import RunningServer, start_server, stop_server, wait_until_ready
 from tests.soak.account import Account
-from tests.soak.faults import children, descriptors, kill_a_decoder, resident_bytes, small_disk
+from tests.soak.faults import children, descriptors, in_use_bytes, kill_a_decoder, resident_bytes, small_disk
+from tests.soak.faulty import IN_USE_FILE
 from tests.soak.samples import Sample, Spans, long_silence, spans
 
 INSIDE, QUEUED = 4, 4
@@ -28,6 +29,8 @@ REFUSED = {400, 408, 415, 422}
 BAD_FILES = [b"", b"text", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"fLaC" * 50, b"ID3\x04" * 99]
 CUT_SHORT = b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
 
+_LULL_S = 5
+"""Clients that left are noticed, and their requests end."""
 _RUDE = "127.0.0.2"
 """Where those come from who mean no good: another client than the one with the clips."""
 
@@ -38,6 +41,7 @@ class Storm:
     def __init__(self, model: Path, folder: Path, samples: list[Sample], seconds: float, seed: int = 1) -> None:
         self._model, self._folder, self._seconds = model, folder, seconds
         self._samples = samples
+        self._in_use_file = folder / "in-use"
         self._random = random.Random(seed)
         self._silence = long_silence()
         self._right: dict[str, Spans] = {}
@@ -52,8 +56,10 @@ class Storm:
             stack.callback(lambda: stop_server(self._server))
             self._learn()
             before = descriptors(self._server)
+            asyncio.run(self._rage(self._restart()))
+            self._rest()
             asyncio.run(self._rage())
-            time.sleep(2)
+            self._rest()
             self._count_faults()
             self.account.descriptors = (before, descriptors(self._server))
             self.account.left_files = len(self._server.upload_files)
@@ -65,7 +71,8 @@ class Storm:
         return 2 + max(len(sample.content) for sample in self._samples) * 3 // 2 // 2**20
 
     def _start(self) -> RunningServer:
-        server = start_server(self._model, self._folder, SETTINGS, module="tests.soak.faulty")
+        settings = {**SETTINGS, IN_USE_FILE: str(self._in_use_file)}
+        server = start_server(self._model, self._folder, settings, module="tests.soak.faulty")
         wait_until_ready(server)
         return server
 
@@ -79,10 +86,16 @@ class Storm:
                 if sample.segments is not None and self._right[sample.name] != sample.segments:
                     self.account.wrong.append(f"{sample.name} before the storm")
 
-    async def _rage(self) -> None:
-        self._until = time.monotonic() + self._seconds
+    def _rest(self) -> None:
+        """A lull, in which the server ends what it had to do, and what it has in use then."""
+        time.sleep(_LULL_S)
+        self.account.at_rest.append(in_use_bytes(self._server, self._in_use_file))
+
+    async def _rage(self, *events: Coroutine[None, None, None]) -> None:
+        """Half of the storm."""
+        self._until = time.monotonic() + self._seconds / 2
         acts = [self._clip] * (2 * INSIDE) + [self._bad, self._abort, self._slow, self._leave, self._long, self._crumbs]
-        await asyncio.gather(*map(self._client, acts), self._break_decoders(), self._restart(), self._watch_memory())
+        await asyncio.gather(*map(self._client, acts), self._break_decoders(), self._watch_memory(), *events)
 
     async def _client(self, act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
         while time.monotonic() < self._until:

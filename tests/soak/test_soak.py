@@ -27,8 +27,7 @@ def test_a_storm_loses_nothing(
     assert account.restarts == 1
     assert (account.left_files, account.left_children) == (0, 0)
     assert account.descriptors[1] <= account.descriptors[0] + 8
-    # A minute is too short for a slope: on a plateau that three minutes do not leave, the lowest of 20 s moves by up to
-    # 55 MB, for uploads, decoders and kept analyses come and go. What `make soak` measures is bytes a request.
-    assert account.memory_growth_mb < 80
+    # In use: resident memory moves by some 50 MB all the time, for the allocator's pages are never filled alike.
+    assert account.memory_growth_mb < 4
     if account.disk_is_small:
         assert account.full_disk > 0
