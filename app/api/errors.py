@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import Receive, Scope, Send
 
 from app.analyses import NoSuchAnalysis
@@ -24,8 +25,8 @@ from app.vad import errors as domain
 log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
-_WS_POLICY_VIOLATION = 1008
-"""RFC 6455's close code for a client that may not have what it asked for."""
+_REASON_BYTES = 120
+"""A close frame has room for 123."""
 _CLIENT_GONE = 499
 """nginx's status for it, which log readers know; no client ever sees it."""
 
@@ -166,12 +167,17 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
     return JSONResponse(dict(document), status, headers=all_headers, media_type=PROBLEM_JSON)
 
 
+def close_reason(error: domain.VadError) -> str:
+    """What is wrong, as far as a close frame has room for it: it is all that some clients show."""
+    return f"{error.code}: {error}".encode()[:_REASON_BYTES].decode(errors="ignore")
+
+
 async def refuse(error: domain.VadError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request, or a handshake, with an error, from a middleware."""
     if scope["type"] == "websocket":
         await receive()
         if "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": _WS_POLICY_VIOLATION, "reason": str(error)[:120]})
+            await send({"type": "websocket.close", "code": WS_1008_POLICY_VIOLATION, "reason": close_reason(error)})
             return
     await problem_response(problem_of(error, request_id_of(scope)))(scope, receive, send)
 

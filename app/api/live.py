@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from fastapi import APIRouter, WebSocket
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.access import client_of
 from app.api.container_feed import ContainerFeed
-from app.api.errors import UpgradeRequired, problem_of
-from app.api.live_connection import POLICY_VIOLATION, LiveConnection, close_reason, hub_with_room
+from app.api.errors import UpgradeRequired, close_reason, problem_of
+from app.api.live_connection import LiveConnection, hub_with_room
 from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.formats.documents import ModelDocument
@@ -187,4 +188,4 @@ async def _close_with(websocket: WebSocket, error: VadError) -> None:
     told = {key: document[key] for key in ("code", "detail", "option") if key in document}
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await websocket.send_json({"type": "error", **told})
-        await websocket.close(POLICY_VIOLATION, close_reason(error))
+        await websocket.close(WS_1008_POLICY_VIOLATION, close_reason(error))

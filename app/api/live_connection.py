@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 from fastapi import WebSocket
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.errors import problem_of, problem_response
@@ -31,10 +32,6 @@ _CLOSE_CODES = {
     "not_ready": 1012,
 }
 """RFC 6455's for the reasons for which a session ends; every other one is a matter of policy."""
-POLICY_VIOLATION = 1008
-"""RFC 6455, 7.4.1: the peer did what is not allowed here, and no other code says it better."""
-_REASON_BYTES = 120
-"""A close frame has room for 123."""
 _CLOSE_LIMIT_S = 1.0
 """For a peer that takes nothing any more."""
 _TAKEN_OVER = "taken_over"
@@ -171,9 +168,4 @@ class LiveConnection:
 
 
 def _close_code(reason: str) -> int:
-    return _CLOSE_CODES.get(reason, POLICY_VIOLATION)
-
-
-def close_reason(error: VadError) -> str:
-    """What is wrong, as far as a close frame has room for it: it is all that some clients show."""
-    return f"{error.code}: {error}".encode()[:_REASON_BYTES].decode(errors="ignore")
+    return _CLOSE_CODES.get(reason, WS_1008_POLICY_VIOLATION)

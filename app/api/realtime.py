@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
+from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.access import client_of
-from app.api.live_connection import POLICY_VIOLATION, LiveConnection, close_reason, hub_with_room
+from app.api.errors import close_reason
+from app.api.live_connection import LiveConnection, hub_with_room
 from app.api.service import Service, service_of
 from app.formats.documents import ModelDocument
 from app.live.hub import Hub
@@ -147,4 +149,4 @@ async def _close_with(websocket: WebSocket, error: VadError) -> None:
         told["param"] = error.option
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         await websocket.send_json({"type": "error", "event_id": "event_0", "error": told})
-        await websocket.close(POLICY_VIOLATION, close_reason(error))
+        await websocket.close(WS_1008_POLICY_VIOLATION, close_reason(error))
