@@ -1,6 +1,6 @@
 /** The page: header, where audio comes in, the files, the footer. */
 
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
 import { forgetRemoved, open, removed, restoreRemoved } from '../clip/clips';
 import { ListenPanel } from '../listen/ListenPanel';
 import { listenPanel } from '../listen/panel';
@@ -20,7 +20,8 @@ export function App() {
     document.documentElement.lang = language.value === 'zh' ? 'zh-CN' : 'en';
     document.title = t('pageTitle');
   }, [language.value]);
-  useEffect(() => {
+  // Before the first painting, as everything that a person may do once the page is to be seen.
+  useLayoutEffect(() => {
     document.addEventListener('keydown', pressedAnywhere);
     return () => document.removeEventListener('keydown', pressedAnywhere);
   }, []);

@@ -1,7 +1,7 @@
 /** The file that is open: everything about it. */
 
 import { effect } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
 import { applyToAll, clips, removeClip } from '../clip/clips';
 import type { Detection } from '../service/types';
@@ -19,7 +19,7 @@ import { Stage } from './Stage';
 export function Card({ clip }: { clip: Clip }) {
   const place = useRef<HTMLElement>(null);
   const answer = clip.a.answer.value;
-  useEffect(() => {
+  useLayoutEffect(() => {
     // Keys work without a click first.
     const key = (event: KeyboardEvent): void => {
       if (event.target === document.body) pressed(event, clip);

@@ -115,6 +115,10 @@ export function pressedAnywhere(event: KeyboardEvent): void {
   keysShown.value = !keysShown.value;
 }
 
+function hideKeys(): void {
+  keysShown.value = false;
+}
+
 export function KeysDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const shown = keysShown.value;
@@ -123,7 +127,8 @@ export function KeysDialog() {
     else dialog.current?.close();
   }, [shown]);
   return (
-    <dialog ref={dialog} aria-label={t('keysTitle')} onClose={() => (keysShown.value = false)}>
+    // Escape is told of at once, the closing a moment after it: a key pressed in between would be taken for the other one.
+    <dialog ref={dialog} aria-label={t('keysTitle')} onCancel={hideKeys} onClose={hideKeys}>
       <h2>{t('keysTitle')}</h2>
       <dl class="key-list">
         {KEYS.map(({ cap, does, editing }) => (
@@ -154,7 +159,7 @@ export function KeysDialog() {
         </div>
       </dl>
       <p class="hint">{t('keysPointer')}</p>
-      <button type="button" class="primary" onClick={() => (keysShown.value = false)}>
+      <button type="button" class="primary" onClick={hideKeys}>
         {t('close')}
       </button>
     </dialog>
