@@ -10,7 +10,7 @@ from benchmarks.audio import NoRoom, describe
 from benchmarks.cases import CASES
 from benchmarks.plan import Plan
 from benchmarks.process import Missing
-from benchmarks.results import machine, write
+from benchmarks.results import Neighbours, machine, write
 from benchmarks.table import show
 
 
@@ -24,6 +24,7 @@ def main() -> int:
     console.print(f"load average at the start: {os.getloadavg()[0]:.2f}; {plan.repeat} rounds, medians\n")
     failed = False
     for name in given.only or CASES:
+        neighbours = Neighbours()
         try:
             result = CASES[name](plan)
         except (Missing, NoRoom) as error:
@@ -31,7 +32,10 @@ def main() -> int:
             failed = True
             continue
         show(result)
-        write(result, plan)
+        stolen = neighbours.share
+        if stolen:
+            console.print(f"other guests of this host took {stolen:.1%} of the processor meanwhile\n")
+        write(result, plan, stolen)
     console.print(f"written to {plan.results_folder}")
     return int(failed)
 

@@ -26,8 +26,34 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": cores(), "memory_mb": memory_mb, "system": platform.platform()}
 
 
-def write(result: Result, plan: Plan) -> Path:
-    """Write one case's result; its path."""
+class Neighbours:
+    """How much of the processor other guests of the same host have taken from this one since this was made: figures of
+    a run that lost a tenth to them say little."""
+
+    def __init__(self) -> None:
+        self._before = _ticks()
+
+    @property
+    def share(self) -> float | None:
+        """Of all cores' time, 0-1; None where the system does not tell."""
+        now = _ticks()
+        if now is None or self._before is None:
+            return None
+        stolen, total = (later - earlier for later, earlier in zip(now, self._before, strict=True))
+        return round(stolen / total, 3) if total else 0.0
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Stolen ones and all, of all cores, as proc(5) has them: user, nice, system, idle, iowait, irq, softirq, steal."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return None
+    counts = [int(number) for number in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    return counts[7], sum(counts)
+
+
+def write(result: Result, plan: Plan, stolen: float | None) -> Path:
+    """Write one case's result; its path. `stolen`: as `Neighbours` has it."""
     head = {
         "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -35,6 +61,7 @@ def write(result: Result, plan: Plan) -> Path:
         "repeat": plan.repeat,
         "audio": describe(plan),
         "load_average": os.getloadavg()[0],
+        "stolen": stolen,
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _SHOWN}},
     }

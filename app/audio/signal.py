@@ -35,6 +35,8 @@ _EMPTY_RATIO = 1e-6
 8 kHz, had -63 to -93 with 16 bits."""
 _AUDIBLE_POWER = 1e-8
 """Mean power in the low band, -80 dBFS, below which nothing is said of the bandwidth."""
+_TAPER = np.hanning(_WINDOW)
+"""In float64, as the spectrum then is: floats of a live stream may be as large as they can be."""
 
 
 class Levels:
@@ -75,32 +77,34 @@ class Bandwidth:
         self._window = np.zeros(_WINDOW, dtype=np.float32)
         self._at, self._stride = 0, _STRIDE
         """The next sample, counted from where the present window begins, and where the next one does."""
-        self._taper = np.hanning(_WINDOW)
-        """In float64, as the spectrum then is: floats of a live stream may be as large as they can be."""
 
     def add(self, samples: Samples) -> None:
         """The next samples, float32 [n]."""
         if not self._heard:
             return
-        taken = 0
+        taken, whole = 0, list[Samples]()
         while taken < len(samples):
             if self._at < _WINDOW:
                 piece = samples[taken : taken + _WINDOW - self._at]
                 self._window[self._at : self._at + len(piece)] = piece
                 self._at += len(piece)
                 if self._at == _WINDOW:
-                    self._count()
+                    whole.append(self._window.copy())
+                    self._windows += 1
             else:
                 piece = samples[taken : taken + self._stride - self._at]
                 self._at += len(piece)
             taken += len(piece)
             if self._at == self._stride:
                 self._at, self._stride = 0, _STRIDE if self._windows < _OFTEN else _LATER_STRIDE
+        if whole:
+            self._count(np.stack(whole))
 
-    def _count(self) -> None:
-        spectrum = np.fft.rfft(self._window * self._taper)
-        self._power += spectrum.real**2 + spectrum.imag**2
-        self._windows += 1
+    def _count(self, windows: Samples) -> None:
+        """All windows of a block in one transform, which takes half the time of one for each."""
+        spectra = np.fft.rfft(windows * _TAPER)
+        for power in spectra.real**2 + spectra.imag**2:  # one by one, so that sums do not hang on how blocks are cut
+            self._power += power
 
     def warnings(self) -> Iterator[AnswerWarning]:
         """What is to be told."""

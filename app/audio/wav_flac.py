@@ -54,6 +54,8 @@ class SoundfileDecoder(Decoder):
         return block
 
     def _read_what_is_whole(self, frames: int) -> Block:
+        # libsndfile gives no more than the header has: a clip need not pay for the memory of a block.
+        frames = min(frames, max(0, (self.frames or 0) - self.decoded_frames))
         # Filled with what no sample can be: after damage libsndfile tells neither how far it came nor where it is.
         out = np.full((frames, self.info.channels), np.nan, dtype=np.float32)
         try:
