@@ -43,7 +43,9 @@ FUNASR_ONNX = Contender("funasr-onnx", "funasr_onnxruntime", longest_minutes=60,
 SILERO_ONNX = Contender("Silero, ONNX", "silero", variant="onnx")
 SILERO_SEQUENCE = Contender("Silero, ONNX in blocks", "silero", variant="sequence")
 SILERO_JIT = Contender("Silero, JIT", "silero", variant="jit")
-WEBRTC = Contender("webrtcvad", "webrtc")
+WEBRTC = Contender("webrtcvad", "by_frame", variant="webrtc")
+TEN = Contender("TEN VAD", "by_frame", variant="ten")
+EARSHOT = Contender("earshot", "by_frame", variant="earshot")
 FIRERED = Contender("FireRedVAD's package", "firered", variant="VAD", kinds=frozenset({"wav"}))
 FIRERED_STREAM = Contender("FireRedVAD's package, stream", "firered", variant="Stream-VAD", kinds=frozenset({"wav"}))
 OTHER_MODELS = tuple(
@@ -51,7 +53,7 @@ OTHER_MODELS = tuple(
     for name in ("silero", "firered", "firered-stream", "firered-aed", "silero+firered", "fsmn+silero+firered")
 )
 
-ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC)
+ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC, TEN, EARSHOT)
 BY_MODEL = (OURS, *OTHER_MODELS, FUNASR, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM)
 """Every model here, beside its own package."""
 QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from benchmarks.audio import clip, minutes_of
 from benchmarks.cases.offline import COLUMNS, file_row
-from benchmarks.contenders import FUNASR, FUNASR_ONNX, OURS, SILERO_ONNX
+from benchmarks.contenders import EARSHOT, FUNASR, FUNASR_ONNX, OURS, SILERO_ONNX, TEN, WEBRTC
 from benchmarks.plan import Plan, cores
 from benchmarks.process import Measured, measure
 from benchmarks.servers import running, start_ours
 from benchmarks.table import Result
 from benchmarks.turns import take_turns
+
+
+_CONTENDERS = (OURS, FUNASR, FUNASR_ONNX, SILERO_ONNX, WEBRTC, TEN, EARSHOT)
 
 
 def growth(plan: Plan) -> Result:
@@ -21,14 +24,14 @@ def growth(plan: Plan) -> Result:
     result = Result("growth", f"How cost grows with length ({cores()} cores, WAV)", columns)
     for minutes in (1, 10) if plan.quick else (1, 10, 60, 600):
         audio = minutes_of(plan, minutes)
-        contenders = (OURS, FUNASR) if minutes > 60 else (OURS, FUNASR, FUNASR_ONNX, SILERO_ONNX)
+        contenders = (OURS, FUNASR, WEBRTC) if minutes > 60 else _CONTENDERS
         able = [each for each in contenders if minutes <= each.longest_minutes]
         runs = {each.name: partial(each.run, plan, audio, clip(plan), cores()) for each in able}
         # Ten hours take a peer many minutes, and vary little.
         turns = take_turns(runs, 1 if minutes > 60 else plan.repeat, f"growth, {minutes} min")
         result.rows += [{**file_row(name, turns), "minutes": minutes} for name in turns.taken]
         result.missing |= {f"{name}, {minutes} min": reason for name, reason in turns.missing.items()}
-    result.notes.append("10 h: funasr-onnx would take some 40 GB of memory; Silero takes ten times as long as for 1 h.")
+    result.notes.append("10 h: funasr-onnx would take some 40 GB of memory; Silero, TEN VAD and earshot take ten times as long as for 1 h.")
     return result
 
 
