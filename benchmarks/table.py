@@ -31,7 +31,7 @@ def show(result: Result) -> None:
     for index, heading in enumerate(result.columns.values()):
         table.add_column(heading, justify="right" if index else "left")
     for row in result.rows:
-        table.add_row(*(_cell(row.get(key)) for key in result.columns))
+        table.add_row(*(cell(row.get(key)) for key in result.columns))
     _CONSOLE.print(table)
     for note in result.notes:
         _CONSOLE.print(f"  {note}", markup=False)
@@ -49,7 +49,8 @@ def _missing(missing: Mapping[str, str]) -> dict[str, str]:
     return {name: " ".join(reason.split())[-300:] for name, reason in missing.items()}
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A figure as tables have it: three digits that count; `–` for none."""
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -1,5 +1,5 @@
 """Makes what follows from the code and from kept results: docs/api.md, and the tables of options (in both languages),
-audio, accuracy, presets and the READMEs, and the diffs of ARCHITECTURE.md. None can go stale.
+audio, accuracy, performance, presets and the READMEs, and the diffs of ARCHITECTURE.md. None can go stale.
 
     python docs/make_docs.py            write them
     python docs/make_docs.py --check    exit 1 when they are not what would be written
@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(DOCS))
 
 from copied_tables import chinese_accuracy  # noqa: E402
+from measured_tables import measured_tables  # noqa: E402
 from model_table import readme  # noqa: E402
 from toy_diffs import architecture_page  # noqa: E402
 from words import CHINESE, ENGLISH, Words  # noqa: E402
@@ -297,6 +298,11 @@ def audio_page() -> str:
     return _with_blocks("audio.md", made)
 
 
+def performance_page() -> str:
+    """docs/performance.md with its tables made anew from kept results."""
+    return _with_blocks("performance.md", measured_tables())
+
+
 def accuracy_pages() -> dict[str, str]:
     """docs/accuracy.md, and the presets of docs/chunks.md, with their tables made anew from what was kept of a run."""
     told = json.loads((RESULTS / "accuracy.json").read_text())
@@ -345,6 +351,7 @@ def made_pages() -> dict[str, str]:
             **english,
             "docs/zh/accuracy.md": chinese_accuracy(english["docs/accuracy.md"]),
             "docs/audio.md": audio_page(),
+            "docs/performance.md": performance_page(),
             "ARCHITECTURE.md": architecture_page(),
         }
 

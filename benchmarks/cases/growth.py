@@ -14,7 +14,6 @@ from benchmarks.servers import running, start_ours
 from benchmarks.table import Result
 from benchmarks.turns import take_turns
 
-
 _CONTENDERS = (OURS, FUNASR, FUNASR_ONNX, SILERO_ONNX, WEBRTC, TEN, EARSHOT)
 
 
@@ -31,7 +30,9 @@ def growth(plan: Plan) -> Result:
         turns = take_turns(runs, 1 if minutes > 60 else plan.repeat, f"growth, {minutes} min")
         result.rows += [{**file_row(name, turns), "minutes": minutes} for name in turns.taken]
         result.missing |= {f"{name}, {minutes} min": reason for name, reason in turns.missing.items()}
-    result.notes.append("10 h: funasr-onnx would take some 40 GB of memory; Silero, TEN VAD and earshot take ten times as long as for 1 h.")
+    result.notes.append(
+        "10 h: funasr-onnx would take some 40 GB of memory; Silero, TEN VAD and earshot take ten times what 1 h takes."
+    )
     return result
 
 

@@ -66,8 +66,9 @@ async def measure(streams: int) -> float:
             at = (index * 7 + turn) * size % (len(pcm) - size)
             seat.session.receive_audio(pcm[at : at + size], hub.clock())
             hub.received(seat)
-        while any(seat.session.has_work or seat.scoring for seat in seats):  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.001)
+        for seat in seats:  # one after the other: asking all of them each time would be a quarter of what is measured
+            while seat.session.has_work or seat.scoring:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.001)
     rate = streams * _ROUNDS / (time.perf_counter() - started)
     await hub.close()
     runtime.close()

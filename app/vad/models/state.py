@@ -72,6 +72,8 @@ class StatePool:
         for key, table in tables.items():
             here = [(row, state.row) for row, state in zip(rows, states, strict=True) if id(state.table) == key]
             targets = torch.tensor([row for row, _ in here], device=self._table.device)
-            picked = _pick(table, [source for _, source in here])
+            sources = [source for _, source in here]
+            # A batch's fresh table, as a rule: whole and in order, so nothing has to be picked out of it.
+            picked = table if sources == list(range(len(table))) else _pick(table, sources)
             self._table.index_copy_(0, targets, picked.to(self._table.device))
         return [StateRow(self._table, row) for row in rows]
