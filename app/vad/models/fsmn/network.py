@@ -34,18 +34,24 @@ class _Layer(nn.Module):
 
     def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
-        projected = self._project(hidden[: memory.shape[0] * outputs], memory, outputs)
-        return self._expansion(padded_rows(self._remember(projected))), projected[:, outputs:]
+        projected = self._project(hidden, memory, outputs)
+        return self._expansion(padded_rows(self._remember(projected))), projected[
+            :, outputs : outputs + memory.shape[1]
+        ]
 
     def _project(self, hidden: Tensor, memory: Tensor, outputs: int) -> Tensor:
-        """The memory block's input behind what it remembers, [batch, lorder - 1 + outputs, proj_dim]."""
+        """The memory block's input behind what it remembers, [batch, lorder - 1 + outputs, proj_dim]. Of a stream alone
+        the rows that fill up `hidden` go along, at the end, where no other is changed by them: cutting them off and
+        adding them again at every layer was a twentieth of all scoring."""
         batch, past, channels = memory.shape
-        projected = hidden.new_empty([batch, past + outputs, channels])
+        rows = hidden.shape[0] if batch == 1 else outputs
+        projected = hidden.new_empty([batch, past + rows, channels])
         projected[:, :past] = memory
         if batch == 1:
             torch.mm(hidden, self._projection.t(), out=projected[0, past:])
         else:
-            projected[:, past:] = torch.mm(hidden, self._projection.t()).view(batch, outputs, channels)
+            product = torch.mm(hidden[: batch * outputs], self._projection.t())
+            projected[:, past:] = product.view(batch, outputs, channels)
         return projected
 
     def _remember(self, projected: Tensor) -> Tensor:
