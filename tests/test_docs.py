@@ -69,6 +69,14 @@ def test_figures_of_accuracy_are_those_that_were_kept(monkeypatch: pytest.Monkey
         assert "<!-- /" in text
 
 
+def test_figures_of_speed_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    made = importlib.import_module("make_docs").performance_page()
+    assert made == (ROOT / "docs/performance.md").read_text(), "run make docs"
+    for case in importlib.import_module("measured_tables").SHOWN:
+        assert f"<!-- {case} -->\n###" in made, f"{case} has no place, or was not measured"
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
 def test_the_readmes_name_what_is_read(page: str) -> None:
     sentence = (ROOT / page).read_text().partition("WAV")[2].partition("docs/audio.md")[0]

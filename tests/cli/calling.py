@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 from typer.testing import CliRunner
 
-from app.cli import cli
+from app.cli.commands import cli
 
 _LIMIT_S = 60
 _FOREIGN = ("VAD_", "MODELSCOPE_", "AWS_", "RAY_")

@@ -375,7 +375,7 @@ CHEAP = (
 _WITHOUT_TORCH = """
 import json, sys
 from typer.testing import CliRunner
-from app.cli import cli
+from app.cli.commands import cli
 for arguments in json.loads(sys.argv[1]):
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code in (0, 1, 2), (arguments, result.output)
