@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Entry point of the console script."""
     # Containers ask for their health every few seconds: this goes without the flags of all other commands, whose making
-    # takes two thirds of the time.
+    # takes half of the time.
     if sys.argv[1:] == ["health"]:
         from app.cli.terminal import health
 

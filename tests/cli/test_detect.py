@@ -338,6 +338,20 @@ def test_health_command(small_model: Path, server: RunningServer) -> None:
     assert "no answer" in ended.stderr
 
 
+def test_health_of_a_container_goes_without_the_other_commands(small_model: Path, server: RunningServer) -> None:
+    program = (
+        "import sys; from app.cli import main; sys.argv[1:] = ['health']\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    for port, status in ((server.port, 0), (9, 1)):
+        ended = subprocess.run(
+            [sys.executable, "-c", program], env={**environment(small_model), "VAD_PORT": str(port)},
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == status, ended.stderr
+        assert "app.cli.commands" not in ended.stdout.split()
+        assert "app.cli.terminal" in ended.stdout.split()
+
+
 HELPS = Path(__file__).parent / "help"
 COMMANDS = [
     "", "serve", "health", "detect", "stream", "batch", "model", "model list", "model path", "model download",
