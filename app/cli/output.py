@@ -116,7 +116,9 @@ class Output:
             for warning in report.warnings:
                 note(f"{item.shown}: {warning.code}: {warning.detail}")
             if self._form is None:
-                self._stdout.print(_table(item.shown, report))
+                shown = _table(item.shown, report)
+                # A sentence stays on its line, however long the file's name, for what reads it by lines.
+                self._stdout.print(shown, soft_wrap=isinstance(shown, str))
             elif self._folder is None:
                 # A terminal's prompt, or the next document, begins on a line of its own.
                 content = b"".join(self._pieces(self._form, with_time_map(report, self._answering.excerpts)))
