@@ -115,7 +115,10 @@ def address(built: dict[Path, Page]) -> Iterator[str]:
 
 @pytest.mark.browser
 @pytest.mark.full
-@pytest.mark.parametrize(("asked", "expected"), [("sherpa", "recipes"), ("静音", "docs/zh/options")])
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("sherpa", "recipes"), ("静音", "docs/zh/options"), ("门", "docs/zh/accuracy"), ("短暂停顿", "docs/zh/options")],
+)
 def test_search_finds_words_of_both_languages(address: str, asked: str, expected: str) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
