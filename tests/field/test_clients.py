@@ -23,7 +23,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
 @pytest.mark.parametrize("name", CLIENTS)
 def test_clients(name: str, chunked: bool, path: Path, server: RunningServer) -> None:
-    program = NEEDS.get(name.split(maxsplit=1)[0])
+    program = NEEDS.get(name.split(maxsplit=1)[0].rstrip(","))
     if program and shutil.which(program) is None:
         pytest.skip(f"needs {program}")
     if name == "requests":

@@ -81,7 +81,10 @@ def good(folder: Path, coding: str) -> bytes:
     soundfile.write(plain, voice(0.5, RATE, 1), RATE, subtype="PCM_16")
     if coding in BY_CHILD:
         options = MORE.get(coding, ())
-        return encode(plain, folder / f"good{BY_CHILD[coding]}", "-c:a", coding, *options).read_bytes()
+        try:
+            return encode(plain, folder / f"good{BY_CHILD[coding]}", "-c:a", coding, *options).read_bytes()
+        except LookupError as error:
+            pytest.skip(str(error))
     path = folder / f"good{IN_PROCESS[coding]}"
     soundfile.write(path, voice(0.5, RATE, 1), RATE, subtype="PCM_16" if coding == "FLAC" else coding)
     return path.read_bytes()
