@@ -1,6 +1,7 @@
 """Shared fixtures: reference data, a model, a real server over a real socket."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ SLOW_MODULES = (
 """Modules whose matter is processes, minutes of audio or many cases: all of their tests are marked `slow`."""
 PEER_OVER_RECORDINGS = {"peer", "reference"}
 """Fixtures of tests in which another package hears minutes of audio beside the service: those are marked `full`."""
+
+
+def pytest_configure() -> None:
+    """What is started from here can be interrupted, also where pytest itself runs in the background of a script: a
+    shell starts such commands with Ctrl-C ignored, and whatever they start inherits that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
