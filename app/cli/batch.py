@@ -240,6 +240,5 @@ class BatchView:
         Console(highlight=False).print(
             f"{counted(total.files, 'file')}, {total.failed} failed, {len(self._skipped)} skipped, "
             f"{counted(total.segments, 'segment')}, {hours:.2f} h of audio. "
-            f"This run: {counted(now.files, 'file')} in {seconds:.1f} s, {speed:.3f} h of audio a second.",
-            soft_wrap=True,
+            f"This run: {counted(now.files, 'file')} in {seconds:.1f} s, {speed:.3f} h of audio a second."
         )

@@ -2,16 +2,13 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from tests.batch.collection import account, check_every_clip_once, read_jsonl, run
 from tests.batch.conftest import need
@@ -101,15 +98,10 @@ def test_parquet_holds_the_same_rows(small_model: Path, few: Few, done: Path, tm
 
 
 def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) -> None:
-    audio, results = tmp_path / "audio", tmp_path / "results"
-    shutil.copytree(few[0], audio)
-    # Seconds of work: on a busy machine the clips alone would be through before anyone sees that the first one is.
-    with soundfile.SoundFile(audio / "zz-long.wav", "w", 16_000, 1) as long:
-        for _ in range(30):
-            long.write(np.zeros(60 * 16_000, dtype=np.int16))
-    arguments = [audio, results, "--shard-files", "1", "--workers", "1"]
+    arguments = [few[0], tmp_path, "--shard-files", "1", "--workers", "1"]
     process = subprocess.Popen(
-        ["nice", "-n", "19", *command("batch", *arguments)],  # behind whoever watches it
+        # Behind whoever watches it: on a busy machine it would be through with all clips before the first one is seen.
+        ["nice", "-n", "19", *command("batch", *arguments)],
         env=environment(small_model),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -117,19 +109,17 @@ def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) ->
         text=True,
         start_new_session=True,
     )
-    while process.poll() is None and not list(results.glob("_done/*.json")):
+    while process.poll() is None and not list(tmp_path.glob("_done/*.json")):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it, too
     told = process.communicate(timeout=60)
     assert (process.returncode, told[0]) == (130, "")
     assert "The same command goes on from here" in told[1]
     assert "Traceback" not in told[1]
-    before = len(list(results.glob("_done/*.json")))
-    assert 1 <= before < 41
-    assert account(run(small_model, *arguments))["this_run"]["files"] == 41 - before
-    *clips, last = read_jsonl(results)
-    check_every_clip_once(clips, few[1])
-    assert (last["path"], last["segments"]) == ("zz-long.wav", [])
+    before = len(list(tmp_path.glob("_done/*.json")))
+    assert 1 <= before < 40
+    assert account(run(small_model, *arguments))["this_run"]["files"] == 40 - before
+    check_every_clip_once(read_jsonl(tmp_path), few[1])
 
 
 @pytest.mark.parametrize(
