@@ -145,6 +145,6 @@ def test_every_module_is_named_by_its_concept() -> None:
 
 
 def test_no_module_is_too_long() -> None:
-    """300 lines is the habit, 400 the end: past that there is more than one concept in a file."""
+    """A file that tells one thing whole may take 600 lines; past that it tells two."""
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in MODULES}
-    assert {path: lines for path, lines in lengths.items() if lines > 400} == {}
+    assert {path: lines for path, lines in lengths.items() if lines > 600} == {}
