@@ -1,0 +1,341 @@
+"""What is asked of audio: every option of every door, in one class with one parser.
+
+A door hands over what it was given and asks for a plan:
+
+    request = DetectionRequest.parse(query, form)        # of two values for one option the later source's is taken
+    plan = await request.resolve(models, formats)        # model, segmenter, channel, form of answer
+
+Everything that can be wrong with a request is refused here, so it is refused in the same words over HTTP, on a live
+stream, on the command line and in a batch. Options of segmenters depend on the mode in force, which depends on the
+model and the preset; until those are known they stay as they came, in `segmenter_options`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+from typing_extensions import Self
+
+from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
+from app.audio.headerless import HEADERLESS
+from app.audio.input import AudioInput
+from app.audio.options import InputOptions
+from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
+from app.formats.registry import Formats
+from app.formats.rendering import ExcerptOptions, Format, Lang
+from app.models import Chosen, Models
+from app.presets import preset_of
+from app.registry import Registry
+from app.vad.chunks import ChunkOptions
+from app.vad.errors import InvalidOption
+from app.vad.grid import FRAME_MS
+from app.vad.models import fusion
+from app.vad.segmenters.registry import MODE, USES, Segmentation, Segmenters
+from app.warnings import AnswerWarning
+
+STREAM_CONTAINERS: Mapping[str, str] = {"webm": "webm", "ogg": "ogg"}
+"""Containers that a live stream may send, by the name that `encoding=` takes: ffmpeg's demuxer for each. Only those
+whose bytes can be decoded as they come."""
+_CONTAINER_ENCODING, _OPUS_RATE = "pcm_f32be", 48_000
+"""What a container's decoder gives out. Opus is decoded at 48 kHz, whatever it was made from (RFC 7845)."""
+_STREAM_RATES = (8_000, 48_000)
+"""Hz. The telephone's rate, and the highest that browsers and sound cards give by default."""
+_SUGGESTED = 0.7
+"""How alike two names are (difflib's ratio) for one to be suggested for the other: one or two letters differ."""
+_FOREIGN_HINT = "silero"
+"""Clients of speaches call their model by its file's name there, such as `silero_vad_v5`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamForm:
+    """What a live client sends: bare samples, or a container's bytes."""
+
+    encoding: str
+    """A coding of samples, or a container."""
+    sample_rate: int
+    channels: int
+
+    @property
+    def container(self) -> str | None:
+        """ffmpeg's demuxer for a container's bytes, or None for bare samples."""
+        return STREAM_CONTAINERS.get(self.encoding)
+
+    @property
+    def raw(self) -> RawForm:
+        """The samples, once a container has been decoded."""
+        return raw_form(_CONTAINER_ENCODING if self.container else self.encoding, self.sample_rate, self.channels)
+
+
+class DetectionRequest(ExcerptOptions, InputOptions):
+    """Everything that can be asked of audio. A field's name is the option's at every door."""
+
+    # ---- which model, and how its answer looks
+
+    format: str | None = Field(
+        None, description="Form of the answer. Without it the `Accept` header decides, else it is `json`."
+    )
+    model: str | None = Field(
+        None,
+        max_length=1_000,
+        description="Which model detects; `GET /models` lists them. Without it the service's default model does.",
+    )
+    preset: str | None = Field(
+        None,
+        max_length=64,
+        description="A named set of model, mode and options; options that the request sets win over it. `GET /options` "
+        "lists them. `none` turns the service's own preset off.",
+    )
+    channel: str = Field(
+        "mix",
+        description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. "
+        "`loudest`: in every half second the one with the most energy.",
+        json_schema_extra={"pattern": CHANNEL_PATTERN},
+    )
+    probabilities: bool = Field(
+        False,
+        description="Adds the speech probability of every frame of the model (`format=json` and the ndjson summary).",
+    )
+    members: bool = Field(
+        False,
+        description="With `probabilities`: also those of each member of a sum of models, or of each label.",
+    )
+    lang: Lang = Field("zh", description="Language of the headings of `format=md`.")
+    keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
+
+    # ---- of live streams
+
+    protocol: Literal["vad", "funasr"] = Field(
+        "vad", description="`vad`: messages with a type. `funasr`: `[[70,-1]]` and `[[-1,2340]]`."
+    )
+    confirm_ms: int = Field(
+        0, ge=0, le=60_000, description="ms. `speech_confirmed` is sent when a segment is this long. 0: never."
+    )
+    maybe_end_ms: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="ms. `speech_maybe_end` is sent when a segment has been silent for this long. 0: never.",
+    )
+    audio: bool = Field(False, description="Whether `speech_end` brings the utterance's samples.")
+    probability_interval_ms: int = Field(
+        100, ge=FRAME_MS, le=10_000, multiple_of=FRAME_MS, description="ms. One mean speech probability for each."
+    )
+    session: str = Field("", max_length=64, description="A session to go on with, as `ready` named it.")
+    after: int | None = Field(
+        None, ge=0, description="With `session`: the last `seq` that arrived. Later messages are sent again."
+    )
+
+    segmenter_options: Mapping[str, Any] = Field(default_factory=dict, exclude=True)
+    """`mode`, the options of its segmenter and those of chunks, as they came. Not an option itself."""
+
+    @classmethod
+    def parse(cls, *layers: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Self:
+        """Merge sources of raw values (strings allowed), the later ones winning, and check those that no model decides.
+
+        A blank value is an absent one: browsers send every field of a form. Raises `InvalidOption`.
+        """
+        merged: dict[str, Any] = {}
+        for source in (*layers, given or {}):
+            merged |= {name: value for name, value in source.items() if value is not None and str(value).strip()}
+        fields = {name: merged.pop(name) for name in cls.wire_names() if name in merged}
+        return super().parse({**fields, "segmenter_options": merged})
+
+    @classmethod
+    def wire_names(cls) -> list[str]:
+        """Every option but the segmenters', in the order in which they are listed: those of answers, of reading, of
+        excerpts, of streams."""
+        own = [name for name in cls.model_fields if name in cls.__annotations__ and name != "segmenter_options"]
+        of_streams = [name for name in own if name in STREAM_ONLY]
+        shared = [*InputOptions.model_fields, *ExcerptOptions.model_fields]
+        return [*(name for name in own if name not in of_streams), *shared, *of_streams]
+
+    @field_validator("channel")
+    @classmethod
+    def _is_a_channel(cls, value: str) -> str:
+        parse_channel(value)
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, value: str | None) -> str | None:
+        if value is None or value in STREAM_CONTAINERS or value.lower() in HEADERLESS:
+            return value
+        return find_encoding(value).name
+
+    def changed(self, **fields: Any) -> Self:
+        """This request with other values; None sets an option back to its default. Raises `InvalidOption`."""
+        kept = {name: getattr(self, name) for name in self.model_fields_set - {"segmenter_options"}}
+        return self.parse(self.segmenter_options, {**kept, **fields})
+
+    # ---- refusals
+
+    def refuse_unknown_names(self, segmenters: Segmenters) -> None:
+        """Raise `InvalidOption` for a name that no door, mode or chunk option has, before any model is chosen."""
+        known = [*self.wire_names(), MODE, *ChunkOptions.names()]
+        known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())
+        for name in self.segmenter_options:
+            if name not in known:
+                like = get_close_matches(name, known, n=1, cutoff=_SUGGESTED)
+                meant = f"; did you mean {like[0]}?" if like else f"; there are: {', '.join(known)}"
+                raise InvalidOption(name[:64], f"there is no such option{meant}")
+
+    def check(
+        self,
+        registry: Registry,
+        *,
+        default_models: Iterable[str],
+        server_options: Mapping[str, Any],
+        server_preset: str,
+        live: bool = False,
+    ) -> None:
+        """Refuse as much as can be known to be wrong before a model is loaded, for a command that loads one.
+
+        `default_models`: those that may answer a request that names none. Raises `InvalidOption`.
+        """
+        self.refuse_unknown_names(registry.segmenters)
+        self._refuse_other_door(live=live)
+        if live:
+            self.stream_form()
+        else:
+            registry.formats.choose(self.format, None)
+        preset = preset_of(server_preset if self.preset is None else self.preset)
+        values = {} if preset is None else preset.values
+        defaults = {**values, **server_options} if self.preset is None else {**server_options, **values}
+        modes = {_default_mode(registry, name) for name in ([self.model] if self.model else default_models)}
+        if len(modes) > 1 and MODE not in {*self.segmenter_options, *defaults}:
+            registry.segmenters.check_defaults(self.segmenter_options)  # which mode is in force shows later
+            return
+        registry.segmenters.check_given(
+            self.segmenter_options,
+            default_mode=str(defaults.get(MODE) or modes.pop()),
+            server_defaults=defaults,
+            uses=("live",) if live else USES,
+            live=live,
+        )
+
+    def _refuse_other_door(self, *, live: bool) -> None:
+        here, there = ("live streams", "files") if live else ("files", "live streams")
+        foreign = FILE_ONLY if live else STREAM_ONLY
+        name = next((name for name in self.model_fields if name in self.model_fields_set & foreign), None)
+        if name is not None:
+            raise InvalidOption(name, f"is an option of {there}, not of {here}")
+        if not live and self.encoding in STREAM_CONTAINERS:
+            raise InvalidOption("encoding", f"{self.encoding} is for live streams; a file says itself what it is")
+
+    # ---- the plan
+
+    async def resolve(
+        self, models: Models, formats: Formats | None = None, *, accept: str | None = None, live: bool = False
+    ) -> "Plan":
+        """Choose model, segmenter, channel and form of answer. `accept`: the HTTP header, where no `format` is named.
+
+        Raises `InvalidOption`, and `NothingAcceptable`.
+        """
+        self.refuse_unknown_names(models.segmenters)
+        self._refuse_other_door(live=live)
+        return self.plan(await models.choose(self.model, self.preset, live=live), formats, accept=accept, live=live)
+
+    def plan(
+        self, chosen: Chosen, formats: Formats | None = None, *, accept: str | None = None, live: bool = False
+    ) -> "Plan":
+        """As `resolve`, for a model that has been chosen already."""
+        form = (formats or Formats()).choose(self.format, accept)
+        if self.channel == "split":
+            form = form.split or form
+        return Plan(
+            request=self,
+            chosen=chosen,
+            segmentation=chosen.segmentation(self.segmenter_options, live=live),
+            channel=parse_channel(self.channel),
+            form=form,
+            live=live,
+            stream=self.stream_form() if live else None,
+        )
+
+    def with_foreign_model(self, models: Models, *, hint: bool = False) -> Self:
+        """Take a model name that nobody knows here as the default model, for clients that always send one. `hint`: as
+        Silero, if the name says so and Silero is loaded."""
+        if self.model is None or models.is_known(self.model):
+            return self
+        silero = hint and _FOREIGN_HINT in self.model.lower() and _FOREIGN_HINT in [each.info.name for each in models]
+        return self.changed(model=_FOREIGN_HINT if silero else None)
+
+    def input(self, path: Path, content_type: str = "") -> AudioInput:
+        """The file as it is to be read; `content_type` may say that it is raw samples. Raises `InvalidOption`."""
+        return self.source(path, content_type)
+
+    def stream_form(self) -> StreamForm:
+        """What a live stream will send. Raises `InvalidOption` for what no stream can have."""
+        encoding, container = self.encoding or "pcm_s16le", self.encoding in STREAM_CONTAINERS
+        if not container and encoding not in ENCODINGS:
+            files = f"{', '.join(STREAM_CONTAINERS)}; other files are heard whole: send them to POST /vad"
+            raise InvalidOption(
+                "encoding", f"{encoding!r} cannot be streamed; there are: {', '.join(ENCODINGS)}, {files}"
+            )
+        usual = find_encoding(encoding).usual_rate if self.encoding and not container else 16_000
+        rate = self.sample_rate or (_OPUS_RATE if container else usual)
+        low, high = _STREAM_RATES
+        if not low <= rate <= high:
+            raise InvalidOption("sample_rate", f"{low} to {high} Hz on a live stream")
+        channels = self.channels or 1
+        if self.channel == "split":
+            raise InvalidOption("channel", "a stream has one row of segments: mix, loudest, or the number of a channel")
+        # A container says itself how many channels there are.
+        if not container and self.channel.isdigit() and int(self.channel) >= channels:
+            raise InvalidOption("channel", f"the stream has {channels} channels, counted from 0")
+        extras = {"audio": self.audio, "confirm_ms": self.confirm_ms, "maybe_end_ms": self.maybe_end_ms}
+        extra = next((name for name, value in extras.items() if value), None)
+        if extra is not None and self.protocol != "vad":
+            raise InvalidOption(extra, f"protocol={self.protocol} has no message for it")
+        if self.session and container:
+            raise InvalidOption("session", f"a stream of encoding={encoding} cannot be resumed: begin a new one")
+        return StreamForm(encoding, rate, channels)
+
+
+FILE_ONLY = frozenset({"format", "members", "lang", "keep", "track", "clock", *ExcerptOptions.model_fields})
+"""Options that no live stream has."""
+STREAM_ONLY = frozenset(
+    {"protocol", "confirm_ms", "maybe_end_ms", "audio", "probability_interval_ms", "session", "after"}
+)
+"""Options that no file has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done: a request with everything decided that it left open."""
+
+    request: DetectionRequest
+    chosen: Chosen
+    """The model, what its preset sets, and what has to be said about the choice."""
+    segmentation: Segmentation
+    channel: Channel
+    form: Format
+    """How the answer is written; of no use to a stream."""
+    live: bool = False
+    stream: StreamForm | None = None
+    """What a live client sends; None for files."""
+
+    @property
+    def warnings(self) -> tuple[AnswerWarning, ...]:
+        """What the answer has to say about the choice of the model."""
+        return self.chosen.warnings
+
+    def with_segmenter_options(self, options: Mapping[str, Any]) -> "Plan":
+        """The same with other options of the segmenter, which replace those of the request. Raises `InvalidOption`."""
+        request = self.request.model_copy(update={"segmenter_options": dict(options)})
+        segmentation = self.chosen.segmentation(options, live=self.live)
+        return replace(self, request=request, segmentation=segmentation)
+
+    def refuse_several_files(self, count: int, formats: Formats) -> None:
+        """Raise `InvalidOption` for more files than the form of answer can hold."""
+        if count > 1 and not self.form.takes_several:
+            several = " or ".join(formats.for_several_files)
+            raise InvalidOption("format", f"{self.form.name} takes one file a call; several are answered as {several}")
+
+
+def _default_mode(registry: Registry, model: str) -> str:
+    specs = registry.catalogue.resolve_all(model)
+    return registry.catalogue.family(specs[0].family).default_mode if len(specs) == 1 else fusion.DEFAULT_MODE
