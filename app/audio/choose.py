@@ -27,7 +27,8 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
     `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read. `stop`: ends the opening from
     another thread.
     """
-    with source.path.open("rb") as file:
+    source.on_disk()
+    with source.open() as file:
         head = file.read(HEAD_BYTES)
     if not head:
         raise NoAudio("the file is empty")
