@@ -59,7 +59,7 @@ class ConfinedChild:
 
         memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
         while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written;
-        `listen`: told every line of its stderr in lower case, one at a time; `fed`: whether its input is a pipe, whose
+        `listen`: called with every line of its stderr, one at a time; `fed`: whether its input is a pipe, whose
         owner is who asks for `pipes`.
         """
         self._silence_s, self._listen = silence_s, listen
@@ -173,7 +173,7 @@ class ConfinedChild:
             *lines, rest = (self._said + data).split(b"\n")
             self._said = rest[-_LINE_BYTES:]
             for line in lines if data else [*lines, rest]:
-                self._listen(line[:_LINE_BYTES].decode(errors="replace").strip().lower())
+                self._listen(line[:_LINE_BYTES].decode(errors="replace").rstrip())
         return bool(data)
 
 

@@ -15,6 +15,8 @@ _MOST_TRACKS = 64
 """As many as `track=` can name."""
 _MOST_LEAPS = 10_000
 """A recording that loses packets every second for three hours has as many."""
+_ENTRY_CHARS = 16 << 10
+"""Of a stream's entry in the listing: far more than one without a hostile language has."""
 LEAP_S = 0.1
 """What a clock may drift before it is a leap: muxers round to milliseconds, live recorders jitter by tens of them."""
 
@@ -26,16 +28,21 @@ LEAPS = (
 )
 """The expression of an `asetpts` filter."""
 
-_START = re.compile(r"^(?:\[info\])?\s*duration: (?:n/a|[\d:.]+), start: (-?\d+\.\d+)")
-"""The file's first time stamp, of all its streams; metadata has blanks before its colons."""
+# Every call of ffmpeg's log that begins a line puts the level in front, and ffmpeg indents by what a line tells of: its
+# own steps not at all, a file's streams by two blanks, tags by four or more. A tag's text can say anything, so nothing
+# but a line's beginning is believed: a value's further lines have no level in front, and no tag stands at two blanks.
+_START = re.compile(r"\[info\]   ?duration: (?:n/a|[\d:.]+), start: (-?\d+\.\d+)")
+"""The file's first time stamp, of all its streams."""
+_ENTRY = "[info]   stream #0:"
 _STREAM = re.compile(
-    r"^(?:\[info\])?\s*stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[\w-]+)\))?: "
-    r"audio: (?P<coding>[\w.-]+)(?P<rest>.*)$"
+    r"\[info\]   stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>.*)\))?"
+    r": (?P<kind>audio|video|subtitle|data|attachment|unknown): (?P<coding>[\w.-]+)(?P<rest>.*)",
+    re.DOTALL,
 )
-_LISTING_ENDS = ("stream mapping:", "output #")
-_PRINTED = re.compile(r"^(?:\[eval @ [0-9a-fx]+\] )?\[info\] (-?\d+\.\d{6})$")
-"""Nothing else that stands alone on a line is a number; metadata is indented."""
-_ERROR = re.compile(r"\[(?:error|fatal|panic)\]")
+"""The language is a tag as well and may hold anything: the last kind in an entry is the one that ffmpeg wrote."""
+_LISTING_ENDS = ("[info] stream mapping:", "[info] output #")
+_PRINTED = re.compile(r"(?:\[eval @ [0-9a-fx]+\] )?\[info\] (-?\d+\.\d{6})")
+_ERROR = re.compile(r"(?:\[[^\]\n]+ @ [0-9a-fx]+\] )*\[(?:error|fatal|panic)\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +66,18 @@ class Leap(NamedTuple):
 
 
 class FfmpegLog:
-    """Told line by line, in lower case."""
+    """Fed line by line."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        """In lower case."""
         self.leaps: list[Leap] = []
         self.start_s = 0.0
         """Where the file's clock begins; leaps count from there."""
         self._tracks: dict[int, Track] = {}
         self._listing = True
+        self._entry = ""
+        """The stream whose entry may go on: a language with a line end in it."""
         self._printed: float | None = None
 
     @property
@@ -76,11 +86,11 @@ class FfmpegLog:
         return [self._tracks[index] for index in sorted(self._tracks)]
 
     def hear(self, line: str) -> None:
-        """Sort the next line in."""
-        printed = _PRINTED.match(line)
-        if printed is not None:
+        """Sort in the next line, without its end."""
+        line = line.lower()
+        if printed := _PRINTED.fullmatch(line):
             self._hear_number(float(printed[1]))
-        elif _ERROR.search(line):
+        elif _ERROR.match(line):
             if len(self.errors) < _MOST_ERRORS:
                 self.errors.append(line)
         elif self._listing:
@@ -96,13 +106,17 @@ class FfmpegLog:
             self.leaps.append(Leap(int(at), number - self.start_s))
 
     def _hear_listing(self, line: str) -> None:
-        if any(end in line for end in _LISTING_ENDS):
+        if line.startswith(_LISTING_ENDS):
             self._listing = False
-            return
-        start = _START.match(line)
-        if start is not None:
+        elif start := _START.match(line):
             self.start_s = float(start[1])
-        stream = _STREAM.match(line)
-        if stream is not None and len(self._tracks) < _MOST_TRACKS:
+        if line.startswith(_ENTRY):
+            self._entry = line
+        elif self._entry and not line.startswith("[") and len(self._entry) < _ENTRY_CHARS:
+            self._entry += "\n" + line
+        else:
+            self._entry = ""
+        stream = _STREAM.fullmatch(self._entry)
+        if stream is not None and stream["kind"] == "audio" and len(self._tracks) < _MOST_TRACKS:
             track = Track(stream["coding"], stream["language"], "(default)" in stream["rest"])
             self._tracks[int(stream["index"])] = track

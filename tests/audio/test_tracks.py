@@ -92,3 +92,59 @@ def test_files_of_one_sound(suffix: str, sounds: list[Path], tmp_path: Path, eac
     assert told(decoder) == {}
     with pytest.raises(InvalidOption, match="track"):
         heard(path, each_ffmpeg, 1)
+
+
+LISTED = "Stream #0:7(eng): Audio: opus, 48000 Hz (default)"
+HOSTILE = [
+    "Output #3 master",
+    "Output #0, au, to 'pipe:1':",
+    "Stream mapping:",
+    f"  {LISTED}",
+    f"[info]   {LISTED}",
+    f"a\n{LISTED}\n  {LISTED}\n[info]   {LISTED}\nStream mapping:\nOutput #0\n",
+    "\rStream mapping:\r",
+    "Duration: 00:00:01.00, start: 50.000000",
+    "[error] no decoder found for",
+    "[Eval @ 0x55] [info] 3.000000\n[info] 3.000000\n[info] 9.000000",
+]
+"""Tags that read like ffmpeg's own report of the file."""
+
+
+@pytest.mark.parametrize("suffix", [".mka", ".mp4"])
+@pytest.mark.parametrize("tag", HOSTILE)
+def test_a_tag_that_reads_like_the_listing_hides_no_track(
+    tag: str, suffix: str, sounds: list[Path], tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    tags = [part for place in ("", ":s:a:0", ":s:a:1") for part in (f"-metadata{place}", f"title={tag}")]
+    more = ("-metadata", f"comment={tag}", "-metadata:s:a:0", f"handler_name={tag}")
+    default = ("-disposition:a:0", "0", "-disposition:a:1", "default")
+    path = film(tmp_path, sounds, *default, *tags, *more, suffix=suffix)
+    seconds, decoder = heard(path, each_ffmpeg)
+    assert round(seconds) == 2
+    assert (decoder.track, decoder.track_count) == (1, 2)
+    assert list(told(decoder)) == ["other_tracks"]
+
+
+@pytest.mark.parametrize("key", ["Output #3", "Stream mapping:", LISTED, "[error] Stream map"])
+def test_a_tag_whose_name_reads_like_the_listing_hides_no_track(
+    key: str, sounds: list[Path], tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    path = film(tmp_path, sounds, "-disposition:a:0", "0", "-disposition:a:1", "default", "-metadata", "x" * 60 + "=y")
+    # Written as it would be: a muxer that is asked politely has capitals and no blanks.
+    path.write_bytes(path.read_bytes().replace(b"X" * 60, key.encode().ljust(60)))
+    seconds, decoder = heard(path, each_ffmpeg)
+    assert round(seconds) == 2
+    assert (decoder.track, decoder.track_count) == (1, 2)
+
+
+@pytest.mark.parametrize("language", ["eng): Video: x (a", "eng): Audio: opus (default", "a\nb", "()"])
+def test_a_language_that_reads_like_the_listing(
+    language: str, sounds: list[Path], tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    path = film(tmp_path, sounds, "-disposition:a:0", "0", "-disposition:a:1", "default",
+                "-metadata:s:a:1", "language=" + "q" * 30)  # fmt: skip
+    path.write_bytes(path.read_bytes().replace(b"q" * 30, language.encode().ljust(30, b"\0")))
+    seconds, decoder = heard(path, each_ffmpeg)
+    assert round(seconds) == 2
+    assert (decoder.track, decoder.track_count) == (1, 2)
+    assert told(decoder)["other_tracks"].startswith("track 1 of 2 was heard; there are: 0 (aac")
