@@ -19,8 +19,7 @@ from app.audio.source import AudioSource, open_audio
 from app.audio.stop import Stop
 from app.engine.backend import Cost
 from app.engine.engine import Engine
-from app.engine.gate import Gate, Shares
-from app.engine.turnstile import Turnstile
+from app.engine.gate import AsyncGate, Gate, Shares
 from app.engine.walk import RowEvents, blocks_in_flight, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
@@ -108,7 +107,7 @@ class Detector:
         self.audio = audio
         self.observer = observer
         # One budget over all runs, in fair shares: so many blocks of so many channels are what memory goes into.
-        self.memory = Turnstile(
+        self.memory = AsyncGate(
             Gate(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
             "too much audio is being decoded; please try again in a moment",
         )

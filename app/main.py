@@ -45,7 +45,7 @@ from app.api.safe_headers import SafeHeadersMiddleware
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
-from app.engine.threads import Threads
+from app.engine.engine import Threads
 from app.formats.time_map import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.hub import Hub, LiveLimits
 from app.registry import Registry, installed

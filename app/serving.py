@@ -6,8 +6,8 @@ from typing import Any
 
 from app.audio.resample import Resampler
 from app.engine.backend import Backend
+from app.engine.device import Ladder
 from app.engine.engine import Engine
-from app.engine.ladder import Ladder
 from app.observe import Observer
 from app.vad.errors import InvalidModel, InvalidOption
 from app.vad.models import fusion

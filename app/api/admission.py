@@ -19,8 +19,7 @@ from app.api.access import client_of
 from app.api.connection import while_connected
 from app.api.errors import refuse
 from app.api.paths import costs
-from app.engine.gate import Gate, State, Ticket
-from app.engine.turnstile import Turnstile
+from app.engine.gate import AsyncGate, Gate, State, Ticket
 from app.observe import Observer
 from app.vad.errors import NotReady, Overloaded, VadError
 
@@ -53,7 +52,7 @@ class Admission:
         self._observer = observer or Observer()
         self._uploads = Gate(limits.uploads)
         places = Gate(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
-        self._places = Turnstile(places, _FULL)
+        self._places = AsyncGate(places, _FULL)
 
     @property
     def uploads(self) -> int:

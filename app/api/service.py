@@ -10,7 +10,7 @@ from app.analyses import AnalysisStore
 from app.api.admission import Admission
 from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
-from app.engine.threads import Threads
+from app.engine.engine import Threads
 from app.live.hub import Hub
 from app.registry import Registry
 from app.runtime import Runtime

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from app.api.body_clock import BodyClock
 from app.api.errors import BadRequest, UploadTooLarge
 from app.api.private_directory import PrivateDirectory
-from app.engine.threads import Threads
+from app.engine.engine import Threads
 from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
 
 _QUICK_TO_REMOVE_BYTES = 4 << 20

@@ -1,23 +1,28 @@
-"""A model on its device, as requests use it: blocks in, by way of the engine's permits and the ladder, scores out."""
+"""A model on its device, as requests use it: blocks in, by way of the engine's permits and the ladder, scores out.
 
-from collections.abc import Callable, Sequence
+Where a device is quickest with many blocks at a time, blocks of many requests go as one batch. While a batch is being
+scored the next one gathers: whatever waits when a thread is free goes together, up to the batch's size. So a lone
+request is not delayed, and a busy device is filled.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from app.engine.engine import Engine
-from app.engine.gather import Gatherer
-from app.engine.ladder import Ladder
-from app.engine.permits import Turn
+from app.engine.device import Blocks, Found, Ladder
+from app.engine.engine import Engine, Turn
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
-from app.vad.grid import Grid
 from app.vad.models.family import Scorer
 
-Blocks = Sequence[Block[Any]]
-Found = list[Scored[Any]]
-Commit = Callable[[Found], Found]
+_T = TypeVar("_T")
+Score = Callable[[Blocks], Found]
+"""Scores blocks by way of the ladder, in the thread that calls it."""
 
 
 @dataclass(slots=True)
@@ -30,6 +35,20 @@ class Cost:
     degraded: bool = False
     """Whether the CPU had to stand in for the device."""
 
+    def add(self, other: "Cost") -> None:
+        """Add what some of the detection's blocks cost."""
+        self.queue_s = max(self.queue_s, other.queue_s)
+        self.inference_s += other.inference_s
+        self.degraded |= other.degraded
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A block that waits for its batch."""
+
+    block: Block[Any]
+    scored: "asyncio.Future[tuple[Scored[Any], Cost]]"
+
 
 class Backend:
     """Used from the engine's event loop."""
@@ -38,50 +57,83 @@ class Backend:
         self, name: str, engine: Engine, scorer: Scorer[Any], ladder: Ladder, observer: Observer, *, batch: int = 1
     ) -> None:
         """`batch`: blocks of files that are scored together; more than 1 pays on a GPU only."""
-        self.name, self.engine, self.scorer, self.ladder = name, engine, scorer, ladder
-        self.batch = batch
-        self._observer = observer
-        self._gatherer = Gatherer(self._score_gathered, batch, at_once=engine.workers)
+        self.name, self.engine, self.scorer, self.batch = name, engine, scorer, batch
+        self.grid = scorer.grid
+        self._ladder, self._observer = ladder, observer
+        self._gathered: deque[_Gathered] = deque()
+        self._pumps: set[asyncio.Task[None]] = set()
+        """Each scores one batch after the other; as many as there are threads."""
         engine.memory.use(ladder.device)
 
-    @property
-    def grid(self) -> Grid:
-        """How the model's frames lie over samples."""
-        return self.scorer.grid
-
     async def warm_up(self) -> None:
-        """One inference, so that the first request does not pay for lazy initialisation."""
+        """Score a second of silence, so that the first request does not pay for lazy initialisation."""
         second = np.zeros(self.grid.sample_rate, dtype=np.float32)
         await self.score([Block(second, 0, True, None)], Turn(), Cost())
 
-    async def score(self, blocks: Blocks, turn: Turn, cost: Cost, commit: Commit | None = None) -> Found:
-        """Score blocks with one permit. `commit`: called in the scoring thread once all of them are well; what it gives
-        back is the result. Raises what scoring raises, `NotReady`."""
+    async def run(
+        self, call: Callable[[Score], _T], turn: Turn, cost: Cost, on_end: Callable[[], None] = lambda: None
+    ) -> _T:
+        """Make a call in a scoring thread with one permit; it is given the function that scores blocks there.
 
-        def call() -> tuple[Found, bool]:
-            found, degraded = self.ladder.score(blocks)
-            return (found if commit is None else commit(found)), degraded
+        `on_end`, cancelling: as `Engine.run`. Adds to `cost`. Raises what the call raises, and `NotReady`.
+        """
+        spent = Cost()
 
-        done = await self.engine.run(call, turn)
-        found, degraded = done.result
-        cost.queue_s = max(cost.queue_s, done.waited_s)
-        cost.inference_s += done.took_s
-        cost.degraded |= degraded
-        self._observer.block_scored(self.name, done.waited_s, done.took_s)
-        return found
+        def score(blocks: Blocks) -> Found:
+            started = time.perf_counter()
+            found, degraded = self._ladder.score(blocks)
+            spent.inference_s += time.perf_counter() - started
+            spent.degraded |= degraded
+            return found
+
+        done = await self.engine.run(lambda: call(score), turn, on_end)
+        spent.queue_s = done.waited_s
+        cost.add(spent)
+        if spent.inference_s:
+            self._observer.block_scored(self.name, spent.queue_s, spent.inference_s)
+        return done.result
+
+    async def score(
+        self, blocks: Blocks, turn: Turn, cost: Cost, commit: Callable[[Found], Found] = lambda found: found
+    ) -> Found:
+        """Score blocks with one permit. `commit`: called in the scoring thread once all of them are scored; what it
+        returns is the result. Raises what scoring raises, and `NotReady`."""
+        return await self.run(lambda score: commit(score(blocks)), turn, cost)
 
     async def score_file_block(self, block: Block[Any], turn: Turn, cost: Cost) -> Scored[Any]:
-        """Score one block, together with other files' where that pays."""
+        """Score one block, together with other files' where that pays. Cancelling takes it out of its batch."""
         if self.batch == 1:
             return (await self.score([block], turn, cost))[0]
-        scored, shared = await self._gatherer.score(block)
-        cost.queue_s = max(cost.queue_s, shared.queue_s)
-        cost.inference_s += shared.inference_s
-        cost.degraded |= shared.degraded
+        waiting = _Gathered(block, asyncio.get_running_loop().create_future())
+        self._gathered.append(waiting)
+        if len(self._pumps) < self.engine.workers:
+            pump = asyncio.create_task(self._score_batches())
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+        scored, share = await waiting.scored
+        cost.add(share)
         return scored
 
-    async def _score_gathered(self, blocks: list[Block[Any]]) -> list[tuple[Scored[Any], Cost]]:
-        cost = Cost()
-        found = await self.score(blocks, Turn(), cost)
-        cost.inference_s /= len(blocks)
-        return [(scored, cost) for scored in found]
+    async def _score_batches(self) -> None:
+        """Score what has gathered, batch after batch, until nothing waits."""
+        await asyncio.sleep(0)  # blocks asked for in the same turn of the loop come along
+        while self._gathered:
+            batch: list[_Gathered] = []
+            while self._gathered and len(batch) < self.batch:
+                waiting = self._gathered.popleft()
+                if not waiting.scored.done():  # not cancelled
+                    batch.append(waiting)
+            if not batch:
+                continue
+            cost = Cost()
+            try:
+                found = await self.score([each.block for each in batch], Turn(), cost)
+            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+                for each in batch:
+                    if not each.scored.done():
+                        each.scored.set_exception(error)
+                continue
+            cost.inference_s /= len(batch)
+            for each, scored in zip(batch, found, strict=True):
+                if not each.scored.done():
+                    each.scored.set_result((scored, cost))

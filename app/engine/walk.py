@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.engine.backend import Backend, Cost
-from app.engine.permits import Turn
-from app.engine.threads import Threads
+from app.engine.engine import Threads, Turn
 from app.vad.blocks import Block, Scored
 from app.vad.posteriors import FloatArray, Posteriors
 from app.vad.segment import Event

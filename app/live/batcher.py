@@ -14,7 +14,7 @@ from typing import Any, cast
 import structlog
 
 from app.engine.backend import Backend, Cost
-from app.engine.permits import Turn
+from app.engine.engine import Turn
 from app.live.seat import Seat
 from app.live.session import PendingBlock
 from app.observe import Observer

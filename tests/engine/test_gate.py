@@ -8,8 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.engine.gate import Gate, State, Ticket
-from app.engine.turnstile import Turnstile
+from app.engine.gate import AsyncGate, Gate, State, Ticket
 from app.vad.errors import Overloaded
 
 CLIENTS = st.sampled_from(["ann", "bob", "cy", "dee"])
@@ -164,24 +163,24 @@ def test_what_is_larger_than_everything_is_let_in_alone() -> None:
 
 
 async def test_a_coroutine_waits_for_its_turn_and_is_told_when_there_is_none() -> None:
-    turnstile = Turnstile(Gate(1, line=1, patience_s=0.05), "full")
-    inside = await turnstile.enter("ann")
+    gate = AsyncGate(Gate(1, line=1, patience_s=0.05), "full")
+    inside = await gate.enter("ann")
     with pytest.raises(Overloaded, match="full"):
-        await turnstile.enter("bob")
-    waiting = asyncio.create_task(turnstile.enter("bob"))
+        await gate.enter("bob")
+    waiting = asyncio.create_task(gate.enter("bob"))
     await asyncio.sleep(0)
-    turnstile.leave(inside)
+    gate.leave(inside)
     assert (await waiting).state is State.ADMITTED
 
 
 async def test_cancelling_gives_back_a_turn_even_one_that_has_just_come() -> None:
-    turnstile = Turnstile(Gate(1, line=2, patience_s=30), "full")
-    inside = await turnstile.enter("ann")
-    waiting = [asyncio.create_task(turnstile.enter(name)) for name in ("bob", "cy")]
+    gate = AsyncGate(Gate(1, line=2, patience_s=30), "full")
+    inside = await gate.enter("ann")
+    waiting = [asyncio.create_task(gate.enter(name)) for name in ("bob", "cy")]
     await asyncio.sleep(0)
-    turnstile.leave(inside)  # bob has it now, and does not know yet
+    gate.leave(inside)  # bob has it now, and does not know yet
     waiting[0].cancel()
     assert (await waiting[1]).state is State.ADMITTED
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
-    assert (turnstile.gate.shares.taken, turnstile.gate.waiting) == (1, 0)
+    assert (gate.gate.shares.taken, gate.gate.waiting) == (1, 0)

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine.backend import Cost
+from app.engine.device import Ladder
 from app.engine.engine import Engine
-from app.engine.ladder import Ladder
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.errors import ModelNotFound

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.engine.permits import FairSemaphore, Turn
+from app.engine.engine import FairSemaphore, Turn
 
 
 class SlotsMachine(RuleBasedStateMachine):
