@@ -1,6 +1,6 @@
 """The application: wiring, nothing else.
 
-`create_app` builds it from settings; `app` is what `uvicorn app.main:app` serves.
+`create_app` builds it from settings; `app` is what `uvicorn app.main:app` serves (docs/running.md: what that lacks).
 """
 
 import asyncio

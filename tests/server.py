@@ -30,12 +30,12 @@ from typing import Any
 import httpx
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from app.cli.serve import Server, server_config
 from app.config import Settings, variable_name
 from app.logs import configure_logging
 from app.main import create_app
 from app.registry import Registry, installed
 from app.runtime import ModelLoader
+from app.server.serve import Server, server_config
 from app.serving import Load, LoadedModel
 from app.vad.models.family import ModelSpec
 

@@ -37,9 +37,9 @@ TORCH_FREE = (
 )
 """After importing these, one after the other, there is no torch in the process."""
 
-SETTINGS_READERS = ("app/config.py", "app/runtime.py", "app/main.py", "app/cli/*")
+SETTINGS_READERS = ("app/config.py", "app/runtime.py", "app/main.py", "app/server/*", "app/cli/*")
 """The wiring: everything else is handed plain values."""
-FRAMEWORK_ROOMS = ("app/api/*", "app/main.py", "app/cli/*")
+FRAMEWORK_ROOMS = ("app/api/*", "app/main.py", "app/server/*")
 SHAPELESS = {"utils", "util", "helpers", "helper", "common", "misc", "base", "tools"}
 
 KNOWN_BY_THE_LIST_ALONE = {

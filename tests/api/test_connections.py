@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import connections
+from app.server import connections
 from tests.api.raw import answer_of, connect, occupied, problem_of, request, status_of
 from tests.server import RunningServer, local_server
 from tests.waiting import eventually
@@ -26,7 +26,7 @@ def hasty(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setattr(connections, "_HEAD_S", 0.5)
         patch.setattr(connections, "_LINGER_S", 0.3)
         patch.setattr(connections, "_STALL_S", 0.5)
-        patch.setattr("app.cli.serve._KEEP_ALIVE_S", 1)
+        patch.setattr("app.server.serve._KEEP_ALIVE_S", 1)
         with local_server(small_model, tmp_path_factory.mktemp("hasty"), {"VAD_LINGER_S": "1"}) as server:
             yield server
 

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from websockets.asyncio.client import connect
 
-from app.cli import serve
+from app.server import serve
 from app.vad.blocks import Block, Scored
 from app.vad.models.fsmn.scorer import FsmnScorer
 from tests.live.client import converse, cut, f32, file_pairs, hear_all, s16, say, stream, url_of, wav

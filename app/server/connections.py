@@ -1,8 +1,14 @@
-"""Connections as uvicorn keeps them, with the bounds that it leaves to a proxy: on time, on crumbs, and on peers that
-take nothing. Every answer that is made here is a problem document, as the application's are.
+"""Connections as uvicorn keeps them, with the bounds that it leaves to a proxy: on time, on size, on crumbs, and on
+peers that read nothing.
 
-A connection is always waiting for something, and each wait has its timer: for the first byte of a head, for the rest of
-the head, for the body (the application's), for the peer to take the answer, for the peer to go.
+A connection always waits for something, and each wait has its timer: for the first byte of a head, for the rest of the
+head, for the body (`app.api.uploads`), for the peer to read the answer, for the peer to close. Every answer made here
+is a problem document, as the application's are.
+
+`fsmn-vad serve` uses both classes. `uvicorn app.main:app --http app.server.connections:HttpConnection` gets the same
+bounds, because they stand in the classes and `HttpConnection` names the one for WebSockets. Both use attributes of
+uvicorn, h11 and websockets that these do not document: `pyproject.toml` caps them to versions that were tried, and
+`tests/api/test_under_uvicorn.py` tells which attribute has moved.
 """
 
 import asyncio
@@ -16,31 +22,35 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
+from websockets.server import ServerProtocol
 
 log = structlog.get_logger(__name__)
 
+_HEAD_BYTES = 64 << 10
+"""A request's head: eight times what browsers send at most."""
 _HEAD_S = 10.0
 """For a head, from its first byte on: it is one packet, or a few."""
 _LINGER_S = 3.0
-"""For a peer to take the close frame or a refusal, and to close in turn."""
+"""For a peer to read the close frame or a refusal, and to close in turn."""
 _LINGER_BYTES = 4 << 20
-"""Thrown away meanwhile of what it still sends."""
+"""Most that is read and thrown away meanwhile."""
 _STALL_S = 60.0
-"""For a peer to take some of an answer; nginx gives as long."""
+"""For a peer to read some of an answer; nginx gives as long."""
 _MANY_CHUNKS, _CRUMB_BYTES = 4_096, 32
-"""So many pieces of a body that are smaller than this in the mean are refused: each costs h11 as much as a large one.
-Speech that is sent as it is spoken, 20 ms at a time, has 40 bytes and more even as Opus."""
+"""A body of so many pieces that are smaller than this on average is refused: each piece costs h11 as much as a large
+one. Speech that is sent as it is spoken, 20 ms at a time, has 40 bytes and more even as Opus."""
+_MESSAGE_BYTES = 1 << 20
+"""A WebSocket message: 32 s of 16-bit audio at 16 kHz, far more than live audio comes in."""
 
 
-class _Connection(h11.Connection):
-    """h11's, which takes a body of crumbs for an error."""
+class _CrumbCountingConnection(h11.Connection):
+    """h11's connection, which treats a body of crumbs as a protocol error."""
 
-    def __init__(self, max_head_bytes: int) -> None:
-        super().__init__(h11.SERVER, max_head_bytes)
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, _HEAD_BYTES)
         self._pieces = self._bytes = 0
 
     def next_event(self) -> Any:
-        """h11's next event, unless a body comes in too many crumbs."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
@@ -55,11 +65,12 @@ class _Connection(h11.Connection):
 
 
 class HttpConnection(H11Protocol):
-    """uvicorn's over h11, which bounds the size of a request's head."""
+    """One HTTP connection. Over h11 and not httptools, which bounds no head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = _Connection(self.config.h11_max_incomplete_event_size or 0)
+        self.conn = _CrumbCountingConnection()
+        self.ws_protocol_class = WebSocketConnection
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._upgraded = False
@@ -67,61 +78,56 @@ class HttpConnection(H11Protocol):
         self._thrown_away = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected, and has to send something."""
         super().connection_made(transport)  # type: ignore[arg-type]
         # The same wait, and the same timer, as for the next request on a connection that is kept.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers of a connection that has ended."""
         self._cancel(self._head_timer)
         self._cancel(self._stall_timer)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it where there was an error
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client's."""
         if self._given_up:
             self._thrown_away += len(data)
             if self._thrown_away > _LINGER_BYTES:
                 self.transport.close()
             return
         super().data_received(data)
-        self._watch_head()
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over."""
-        self._upgraded = True
-        super().handle_websocket_upgrade(event)
-
-    def send_400_response(self, msg: str) -> None:
-        """What came is not HTTP, or not as it is taken here."""
-        self._give_up(HTTPStatus.BAD_REQUEST, "bad_request", "the request is malformed, too large, or sent in crumbs")
-
-    def pause_writing(self) -> None:
-        """The client takes its answer more slowly than it is made."""
-        super().pause_writing()
-        self._stall_timer = self.loop.call_later(_STALL_S, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """It has taken some."""
-        super().resume_writing()
-        self._cancel(self._stall_timer)
-
-    def _watch_head(self) -> None:
-        """A head that has begun has to end: the timer is set once, and no further byte sets it anew."""
+        # A head that has begun has to end: the timer is set once, and no further byte sets it anew.
         begun = self.conn.their_state is h11.IDLE and not self._upgraded and not self.transport.is_closing()
         if not begun:
             self._cancel(self._head_timer)
             self._head_timer = None
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(_HEAD_S, self._head_is_late)
+            self._head_timer = self.loop.call_later(
+                _HEAD_S,
+                self._give_up,
+                HTTPStatus.REQUEST_TIMEOUT,
+                "request_timeout",
+                f"the request's head took over {_HEAD_S:g} s",
+            )
 
-    def _head_is_late(self) -> None:
-        self._give_up(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"the request's head took over {_HEAD_S:g} s")
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, or not as it is accepted here. uvicorn calls this for every protocol error."""
+        self._give_up(HTTPStatus.BAD_REQUEST, "bad_request", "the request is malformed, too large, or sent in crumbs")
+
+    def pause_writing(self) -> None:
+        """Time the client, which reads its answer more slowly than it is made."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(_STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel(self._stall_timer)
 
     def _give_up(self, status: HTTPStatus, code: str, detail: str) -> None:
-        """Refuse, unless an answer has begun, and close when the client has had time to read it."""
+        """Refuse, unless an answer has begun, and close once the client has had time to read it."""
         if self._given_up or self.transport.is_closing():
             return
         self._given_up = True
@@ -130,7 +136,7 @@ class HttpConnection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.write(refusal(status, code, detail))
         if self.cycle is not None and not self.cycle.response_complete:
-            # What still works for this request is told that its client has gone.
+            # Work still under way for this request learns that its client has gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.flow.resume_reading()  # to throw away, and to see it go
@@ -142,40 +148,43 @@ class HttpConnection(H11Protocol):
             timer.cancel()
 
 
-class LiveConnection(WebSocketsSansIOProtocol):
-    """uvicorn's for WebSockets. It waits only so long for a peer that takes nothing any more once the connection is to
-    end, answers handshakes that cannot be read, and takes nobody for dead whom it does not listen to."""
+class WebSocketConnection(WebSocketsSansIOProtocol):
+    """One WebSocket. Ends soon when its peer reads nothing any more, answers handshakes that cannot be read with a
+    problem document, and ignores ping timeouts while reading is paused."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._heard_at = 0.0
+        # Without extensions: speech hardly shrinks, and unpacking is work that strangers would give us.
+        self.conn = ServerProtocol(max_size=_MESSAGE_BYTES, logger=self.logger)
+        self._last_received_at = 0.0
         self._given_up = False
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client's."""
         if self._given_up:
             return
-        self._heard_at = self.loop.time()
+        self._last_received_at = self.loop.time()
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake(self.conn.handshake_exc)
 
     def keepalive_timeout(self) -> None:
-        """No pong has come in time. It may stand behind audio that has not been read, because a stream that has enough
-        waiting is not read from: then, and while anything at all comes, the peer lives."""
-        if self.read_paused or self._heard_at > self.ping_sent_at:
+        """Close because no pong came in time, unless the pong may stand behind audio that has not been read.
+
+        A stream that has enough waiting is not read from; and a peer that sends anything at all is alive.
+        """
+        if self.read_paused or self._last_received_at > self.ping_sent_at:
             self.pong_timer = self.pending_ping_payload = None
             self.schedule_ping()
             return
         super().keepalive_timeout()
 
     async def run_asgi(self) -> None:
-        """Until the application has done with the connection."""
+        """Run the application, then give the peer a moment to close in turn."""
         await super().run_asgi()
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        """Close because the service stops, and do not wait for a peer that never answers."""
+        """Close because the service stops; do not wait for a peer that never answers."""
         super().shutdown()
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
@@ -193,7 +202,7 @@ class LiveConnection(WebSocketsSansIOProtocol):
 
 
 def refusal(status: HTTPStatus, code: str, detail: str) -> bytes:
-    """A whole answer that closes its connection, where no application has been asked."""
+    """A whole answer that closes its connection, where the application has not been asked."""
     request_id = secrets.token_hex(8)
     # Never what the client sent: only which kind of thing was wrong with it.
     log.info("connection refused", status=status.value, code=code, request_id=request_id)
