@@ -1,50 +1,41 @@
 """`POST /vad` and its compatible alias: audio in, segments out, in any form."""
 
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from app.api.answers import answer, warning_header
-from app.api.call import open_call
+from app.answer import Answer, Failure, stream, write
+from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.connection import while_connected
-from app.api.parameters import documented_body, documented_parameters
+from app.api.errors import problem_of
+from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
+from app.api.request_id import request_id_of
+from app.api.service import Service, service_of
+from app.audio.passes import SourcePasses
+from app.detection import FileJob, Progress, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
-from app.models import Models
+from app.formats.report import Report, safe_name
 from app.registry import Registry
-from app.vad.errors import InvalidOption
+from app.request import DetectionRequest, Plan
+from app.runtime import Runtime
+from app.vad.errors import DeadlineExceeded, InvalidOption, VadError
 from app.vad.segmenters.hysteresis import TightOptions
 from app.vad.segmenters.registry import MODE
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "model": Problem}
-    for status, meaning in {
-        400: "No audio, or a malformed body.",
-        401: "Key missing or wrong.",
-        406: "No format fits `Accept`.",
-        408: "The upload is too slow.",
-        413: "The upload is too large.",
-        415: "Not audio, or in a form that cannot be decoded.",
-        422: "Broken or too long audio, or a wrong option.",
-        429: "This client asks too often.",
-        500: "Something went wrong here.",
-        503: "Full, or not ready; `Retry-After` says when to come back.",
-        504: "The request took too long.",
-    }.items()
-}
 _TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
-_FOREIGN_HINT = "silero"
-"""Clients of speaches call their model by its file's name there, such as `silero_vad_v5`."""
-
-
-def answer_forms(registry: Registry) -> dict[str, dict[str, Any]]:
-    """OpenAPI's content types beside JSON."""
-    json, *others = registry.formats
-    return {form.media_type.split(";")[0]: {} for form in others if form.media_type != json.media_type}
 
 
 def new_router(registry: Registry) -> APIRouter:
-    """The endpoints, documented with what the registry has."""
+    """Make the endpoints, documented with what the registry has."""
     router = APIRouter(tags=["detection"])
     answers = DetectionDocument | list[DetectionDocument | Problem] | list[FunasrDocument]
     router.post(
@@ -76,8 +67,16 @@ async def detect(request: Request) -> Response:
     Several files are answered by an array, each its own answer or problem. Audio is taken from the request alone: a URL
     is not fetched.
     """
-    async with open_call(request) as call:
-        return await answer(call)
+
+    async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:
+        return await asked.resolve(runtime.models, service.registry.formats, accept=request.headers.get("accept"))
+
+    async with _received(request, plan) as call:
+        if call.plan.form.streams:
+            return await _answer_while_detecting(call)
+        if call.plan.form.needs_audio:
+            return await _answer_from_audio(call)
+        return await while_connected(request, _answer_whole(call), call.service.request_timeout_s)
 
 
 async def timestamps(request: Request) -> Response:
@@ -86,17 +85,47 @@ async def timestamps(request: Request) -> Response:
     `model` may be any name: one that is not known here means the default model, or Silero where it says so and Silero
     is there.
     """
-    async with open_call(request, {MODE: TightOptions.mode}, _by_foreign_name) as call:
+
+    async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:
+        if asked.segmenter_options.get(MODE, TightOptions.mode) != TightOptions.mode:
+            raise InvalidOption(MODE, "segments are always tight here; for other modes send the file to /vad")
+        options = {**asked.segmenter_options, MODE: TightOptions.mode}
+        asked = asked.model_copy(update={"segmenter_options": options}).with_foreign_model(runtime.models, hint=True)
+        return await asked.resolve(runtime.models)
+
+    async with _received(request, plan) as call:
         if len(call.jobs) > 1:
             raise InvalidOption("file", "one file a call")
-        work = call.detector.detect(call.jobs[0])
-        report = await while_connected(request, work, call.service.request_timeout_s)
+        run = await while_connected(request, call.detector.run(call.plan, call.jobs[0]), call.service.request_timeout_s)
+        report = run.report()
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
-        return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_header(report.warnings))
+        return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_headers(report.warnings))
 
 
-def _by_foreign_name(models: Models, asked: str | None) -> str | None:
-    if asked is None or models.is_known(asked):
-        return asked
-    loaded = [model.info.name for model in models]
-    return _FOREIGN_HINT if _FOREIGN_HINT in asked.lower() and _FOREIGN_HINT in loaded else None
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request whose body has come and which has a place for computing."""
+
+    request: Request
+    service: Service
+    runtime: Runtime
+    plan: Plan
+    jobs: Sequence[FileJob]
+    resources: AsyncExitStack
+    """Gives the upload back; a streamed answer takes it over by `pop_all`."""
+
+    @property
+    def detector(self):
+        return self.runtime.detector
+
+    def report(self, run: Run) -> Report:
+        """The run's report, with the id under which its posteriors are kept if that was asked for; null when there is
+        no room for them."""
+        if not self.plan.request.keep:
+            return run.report()
+        analysis = run.analysis()
+        identifier = None if analysis is None else self.service.analyses.keep(analysis, run.job.client)
+        return replace(run.report(), extras={"analysis_id": identifier})
+
+    def problem(self, error: VadError) -> dict[str, Any]:
+        return problem_of(error, request_id_of(self.request.scope))
