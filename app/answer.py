@@ -10,7 +10,7 @@ import json
 import time
 import zipfile
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -21,13 +21,13 @@ from app.formats.report import Report
 from app.formats.time_map import with_time_map
 from app.request import Plan
 from app.vad.errors import VadError
-from app.warnings import codes_of
+from app.warnings import AnswerWarning, codes_of
 
 WARNINGS_HEADER = "X-VAD-Warnings"
 PROBLEMS_HEADER = "X-VAD-Problems"
 """For answers to several files that have no room for a problem: `name=code` of each file that has no answer."""
-_SHORT = 64
-"""Segments, chunks and probabilities of a short answer, which is written in some tenths of a millisecond."""
+SHORT = 64
+"""Segments, chunks and probabilities (`Report.size`) of an answer that takes some tenths of a millisecond to write."""
 _PROGRESS_EVERY_S = 1.0
 _PROGRESS_EVERY_SHARE = 0.05
 """A line of progress each second of the clock or each twentieth of the audio: enough for a bar that moves."""
@@ -52,8 +52,12 @@ class Answer:
     """What the bytes may be saved as; None where the answer is about several files."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """`X-VAD-…`, for what the form has no room for."""
-    short: bool = False
-    """Whether writing it takes less time than handing it to a thread and back."""
+
+
+def warning_headers(warnings: Iterable[AnswerWarning]) -> dict[str, str]:
+    """The codes, for forms of answer that have no room for warnings; nothing where there are none."""
+    codes = codes_of(warnings)
+    return {WARNINGS_HEADER: ", ".join(codes)} if codes else {}
 
 
 def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = lambda: ()) -> Answer:
@@ -63,13 +67,11 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     found = [with_time_map(each, plan.request) if isinstance(each, Report) else each for each in found]
     reports = [each for each in found if isinstance(each, Report)]
     failures = [each for each in found if isinstance(each, Failure)]
-    codes = codes_of(warning for report in reports for warning in report.warnings)
-    headers = {WARNINGS_HEADER: ", ".join(codes)} if codes else {}
+    headers = warning_headers(warning for report in reports for warning in report.warnings)
     if len(found) == 1 and reports:
         renderer, [report] = form.new(context), reports
-        short = report.size <= _SHORT and not form.needs_audio
-        name = f"{report.name}.{form.extension}"
-        return Answer(form.media_type, renderer.finish(report), name, headers | renderer.headers(report), short)
+        headers |= renderer.headers(report)
+        return Answer(form.media_type, renderer.finish(report), f"{report.name}.{form.extension}", headers)
     if form.element is not None:
         entries = [form.element(each) if isinstance(each, Report) else each.problem for each in found]
         return Answer("application/json", iter([json_bytes(entries)]), headers=headers)
@@ -81,9 +83,7 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     return Answer("application/zip", _zip(form, context, reports, failures), headers=headers)
 
 
-def _zip(
-    form: Format, context: Answering, reports: Sequence[Report], failures: Sequence[Failure]
-) -> Iterator[bytes]:
+def _zip(form: Format, context: Answering, reports: Sequence[Report], failures: Sequence[Failure]) -> Iterator[bytes]:
     """A file for each report, numbered where names are alike, and the problems of the others."""
     written, names = io.BytesIO(), Counter[str]()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -100,16 +100,15 @@ def _zip(
 
 async def stream(
     run: Run,
-    steps: AsyncGenerator[Progress, None],
+    steps: AsyncIterator[Progress],
     complete: Callable[[Run], Report],
     describe: Callable[[VadError], Mapping[str, Any]],
-    deadline: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[bytes]:
     """Write a file's answer while it is detected: segments and chunks when they are found, progress now and then, the
     rest at the end.
 
     `steps`: those of the run. `complete`: makes the report of the finished run. `describe`: makes the problem document
-    of what goes wrong on the way, which then ends the answer. `deadline`: raises when the time is over.
+    of what goes wrong on the way, which then ends the answer.
     """
     plan = run.plan
     renderer = plan.form.new(Answering(plan.request.lang, excerpts=plan.request))
@@ -125,7 +124,6 @@ async def stream(
             if now - reported_at >= _PROGRESS_EVERY_S or 0 < share <= step.done_ms - reported_ms:
                 reported_at, reported_ms = now, step.done_ms
                 yield renderer.progress(step.done_ms, step.expected_ms)
-            deadline()
         for piece in renderer.finish(with_time_map(complete(run), plan.request)):
             yield piece
     except VadError as error:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +26,6 @@ from app.engine.engine import Engine
 from app.engine.gate import AsyncGate, Gate, Shares
 from app.engine.walk import blocks_in_flight, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
-from app.models import Chosen
 from app.observe import Observer
 from app.request import Plan
 from app.serving import Model
@@ -66,7 +65,7 @@ class Row:
         self._frames_over = dict.fromkeys(self._grid.labels, 0)
         """For each label the number of frames that reach its threshold."""
 
-    def push(self, events: Sequence[Event], posteriors: Posteriors, final_ms: int) -> tuple[list[Segment], list[Chunk]]:
+    def push(self, events: list[Event], posteriors: Posteriors, final_ms: int) -> tuple[list[Segment], list[Chunk]]:
         """Add what a step found, and return its complete segments and chunks. `final_ms`: no later segment begins
         before this."""
         segments, chunks = segments_of(events), list[Chunk]()
@@ -91,7 +90,9 @@ class Row:
     def finish(self, duration_ms: int) -> ChannelSegments:
         """Return everything found, once the audio has ended."""
         chunks = None if self._chunker is None else (*self._chunks, *self._chunker.finish(duration_ms))
-        ratios = {label: round(over / self.frames, 3) if self.frames else 0.0 for label, over in self._frames_over.items()}
+        ratios = {
+            label: round(over / self.frames, 3) if self.frames else 0.0 for label, over in self._frames_over.items()
+        }
         found = ChannelSegments(
             self.channel,
             tuple(sorted(self._segments, key=lambda segment: segment.start_ms)),
@@ -256,7 +257,7 @@ class Run:
             self._give_back_kept()
 
     def _progress(
-        self, at: int, events: Sequence[Event], posteriors: Posteriors, final_ms: int, source: AudioSource
+        self, at: int, events: list[Event], posteriors: Posteriors, final_ms: int, source: AudioSource
     ) -> Progress:
         plan, frame_ms = self.plan, self._model.grid.frame_ms
         keeps = plan.request.probabilities or self._kept_bytes is not None
@@ -380,10 +381,6 @@ class Analysis:
         """Memory that the posteriors take."""
         return sum(posteriors.nbytes for _, posteriors in self.rows)
 
-    def chosen(self, chosen: Chosen) -> Chosen:
-        """The kept model with what `chosen` lays under its options."""
-        return replace(chosen, model=self.model)
-
     def check(self, plan: Plan) -> None:
         """Raise `InvalidOption` for what needs the audio: another channel, track, clock or reading of it."""
         asked, kept = plan.request, self.plan.request
@@ -394,13 +391,15 @@ class Analysis:
         if plan.form.needs_audio or plan.form.streams:
             raise InvalidOption("format", f"{plan.form.name} needs the audio, which is not kept; send the file to /vad")
 
-    def segment(self, plan: Plan, request_id: str, allowance: ProbabilityAllowance) -> Report:
+    def segment(
+        self, plan: Plan, request_id: str, identifier: str, allowance: ProbabilityAllowance | None = None
+    ) -> Report:
         """Make the report that this plan would have given. Pure computation, about 0.2 s for an hour of audio."""
         started, grid = time.perf_counter(), self.model.grid
         channels = []
         for channel, posteriors in self.rows:
             row = Row(plan, channel, keeps=plan.request.probabilities)
-            if plan.request.probabilities:
+            if plan.request.probabilities and allowance is not None:
                 allowance.spend(len(posteriors) * grid.frame_ms / 1000)
             row.push(plan.segmentation.new_segmenter(grid).accept(posteriors, final=True), posteriors, final_ms=0)
             channels.append(row.finish(self.report.audio.duration_ms))
@@ -409,6 +408,7 @@ class Analysis:
             request_id=request_id,
             channels=tuple(channels),
             options=plan.segmentation.document(),
+            extras={"analysis_id": identifier},
             # What is odd about the audio stays so; which segments were cut does not.
             warnings=(*(each for each in self.report.warnings if each.code != "forced_cuts"), *forced_cuts(channels)),
             timing=Timing(0, 0, 0, round((time.perf_counter() - started) * 1000)),

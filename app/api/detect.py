@@ -1,18 +1,18 @@
 """`POST /vad` and its compatible alias: audio in, segments out, in any form."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.answer import Answer, Failure, stream, write
+from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
 from app.api.access import client_of
 from app.api.admission import take_place
 from app.api.connection import while_connected
@@ -96,10 +96,13 @@ async def timestamps(request: Request) -> Response:
     async with _received(request, plan) as call:
         if len(call.jobs) > 1:
             raise InvalidOption("file", "one file a call")
-        run = await while_connected(request, call.detector.run(call.plan, call.jobs[0]), call.service.request_timeout_s)
-        report = run.report()
+        work = call.runtime.detector.run(call.plan, call.jobs[0])
+        report = (await while_connected(request, work, call.service.request_timeout_s)).report()
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
         return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_headers(report.warnings))
+
+
+MakePlan = Callable[[Service, Runtime, DetectionRequest], Awaitable[Plan]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +117,6 @@ class _Call:
     resources: AsyncExitStack
     """Gives the upload back; a streamed answer takes it over by `pop_all`."""
 
-    @property
-    def detector(self):
-        return self.runtime.detector
-
     def report(self, run: Run) -> Report:
         """The run's report, with the id under which its posteriors are kept if that was asked for; null when there is
         no room for them."""
@@ -129,3 +128,126 @@ class _Call:
 
     def problem(self, error: VadError) -> dict[str, Any]:
         return problem_of(error, request_id_of(self.request.scope))
+
+
+@asynccontextmanager
+async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Call]:
+    """Receive the body, and wait for a place to compute.
+
+    Everything that is wrong with a raw body's request is refused before its body is read. A form may still change what
+    the query says, so only names that no source could mend are refused before it. Raises what can be wrong with any of
+    it.
+    """
+    service = service_of(request)
+    runtime = service.ready()
+    media_type = request.headers.get("content-type", "")
+    DetectionRequest.refuse_unknown_names(request.query_params, service.registry.segmenters)
+    plan = None
+    if not media_type.lower().startswith("multipart/"):
+        plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params))
+        plan.request.input(Path(), media_type)
+    async with AsyncExitStack() as resources:
+        upload = await resources.enter_async_context(service.uploads.receive(request))
+        resources.callback(runtime.engine.cleanup)
+        if plan is None:
+            plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params, upload.fields))
+        plan.refuse_several_files(len(upload.files), service.registry.formats)
+        client, request_id = client_of(request.scope), request_id_of(request.scope)
+        allowance = runtime.detector.new_allowance()
+        jobs = [
+            FileJob(
+                plan.request.input(file.path, file.content_type or media_type),
+                safe_name(file.filename or request.path_params.get("filename")),
+                request_id,
+                client,
+                allowance,
+            )
+            for file in upload.files
+        ]
+        await take_place(request)
+        yield _Call(request, service, runtime, plan, jobs, resources)
+
+
+async def _answer_whole(call: _Call) -> Response:
+    detector, found = call.runtime.detector, list[Report | Failure]()
+    for job in call.jobs:
+        try:
+            found.append(call.report(await detector.run(call.plan, job)))
+        except VadError as error:  # noqa: PERF203 - a bad file spoils nothing for the others
+            if len(call.jobs) == 1:
+                raise
+            found.append(Failure(job.name, {"name": job.name, **call.problem(error)}))
+    if sum(each.size for each in found if isinstance(each, Report)) <= SHORT and len(found) == 1:
+        # A short answer takes less time to write than to hand to a thread and back.
+        answer, content = _written(call.plan, found)
+    else:
+        answer, content = await call.service.threads.run(_written, call.plan, found)
+    return Response(content, media_type=answer.media_type, headers=answer_headers(answer, "inline"))
+
+
+def _written(plan: Plan, found: Sequence[Report | Failure]) -> tuple[Answer, bytes]:
+    answer = write(plan, found)
+    return answer, b"".join(answer.pieces)
+
+
+async def _answer_while_detecting(call: _Call) -> Response:
+    """Pieces as things are found. What fails before the first block is answered with its own status."""
+    run, timeout_s = Run(call.runtime.detector, call.plan, call.jobs[0]), call.service.request_timeout_s
+    steps = run.steps()
+    call.resources.push_async_callback(steps.aclose)
+    first = await while_connected(call.request, anext(steps, None), timeout_s)
+    started = time.monotonic()
+
+    async def limited() -> AsyncIterator[Progress]:
+        if first is not None:
+            yield first
+        async for step in steps:
+            if time.monotonic() - started > timeout_s:
+                raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
+            yield step
+
+    pieces = stream(run, limited(), call.report, call.problem)
+    return _OwningResponse(pieces, call.plan.form.media_type, {"X-Accel-Buffering": "no"}, call.resources.pop_all())
+
+
+async def _answer_from_audio(call: _Call) -> Response:
+    """Pieces cut out of the upload, which is decoded a second time and streamed."""
+    threads, job = call.service.threads, call.jobs[0]
+    work = call.runtime.detector.run(call.plan, job)
+    report = call.report(await while_connected(call.request, work, call.service.request_timeout_s))
+    audio, rate = call.runtime.detector.audio, call.plan.request.excerpt_rate
+    passes = call.resources.enter_context(SourcePasses(job.source, audio, rate))
+    answer = await threads.run(write, call.plan, [report], passes.blocks)
+    # What cannot be written is refused here, with a status of its own.
+    first = await threads.run(next, answer.pieces, b"")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        piece = first
+        while piece:
+            yield piece
+            piece = await threads.run(next, answer.pieces, b"")
+
+    headers = answer_headers(answer, "attachment")
+    return _OwningResponse(pieces(), answer.media_type, headers, call.resources.pop_all())
+
+
+class _OwningResponse(StreamingResponse):
+    """A streamed answer that gives its resources back when it ends, however it ends."""
+
+    def __init__(
+        self, content: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str], resources: AsyncExitStack
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=dict(headers))
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then let go of what it was read from, sent or not."""
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+def answer_headers(answer: Answer, disposition: Literal["inline", "attachment"]) -> dict[str, str]:
+    """The head of an answer: its name as a file, and what its form has no room for."""
+    if answer.filename is None:
+        return dict(answer.headers)
+    return {"Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(answer.filename)}", **answer.headers}
