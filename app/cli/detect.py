@@ -20,7 +20,7 @@ from app.cli.output import Output, Passes, Tell, choose_format
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
 from app.config import Settings
 from app.formats.documents import DetectionDocument
-from app.formats.rendering import Answering, ExcerptOptions, Lang
+from app.formats.rendering import ExcerptOptions, Lang, RenderContext
 from app.formats.report import ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry, installed
 from app.vad.chunks import Chunk
@@ -76,7 +76,7 @@ def _run(request: DetectRequest, settings: Settings) -> int:
         for problem in found.problems:
             failed(problem, SOME_FAILED)
         rate = excerpts.excerpt_rate
-        answering = Answering(lang, excerpts=excerpts)
+        answering = RenderContext(lang, excerpts=excerpts)
         output = Output(
             form, request.out, answering, lambda path: _passes(settings, audio.source(path), rate), found.inputs
         )
@@ -134,16 +134,17 @@ async def local_detector(
     request: DetectRequest, settings: Settings, registry: Registry, channel: Channel
 ) -> AsyncIterator[FileDetector]:
     """The engine in this process. Raises what starting it raises."""
-    from app.detection import FileJob
-    from app.request import DetectionRequest
+    from app.detection import Job
 
-    asked = DetectionRequest.parse(request.options, request.audio, {"channel": request.channel})
     async with local_model(settings, registry, request.model, request.preset) as local:
-        plan, detector = asked.plan(local.chosen), local.runtime.detector
+        runtime, chosen = local.runtime, local.chosen
+        model, warnings = chosen.model, chosen.warnings
+        segmentation, audio = chosen.segmentation(request.options), InputOptions.parse(request.audio)
 
         async def detect(item: Input, tell: Tell) -> Report:
-            job = FileJob(asked.input(item.path), safe_name(item.path.name), "cli")
-            return (await detector.run(plan, job, lambda step: tell(step.done_ms, step.expected_ms))).report()
+            name = safe_name(item.path.name)
+            job = Job(audio.source(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
+            return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
 
         yield detect
 

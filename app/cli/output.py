@@ -17,10 +17,10 @@ from typing_extensions import Self
 
 from app.cli.inputs import Input, result_places
 from app.cli.terminal import STDERR, UsageError, counted, failed, note
+from app.formats.excerpts import with_time_map
 from app.formats.registry import Formats
-from app.formats.rendering import Answering, Format, SourceBlocks
+from app.formats.rendering import Format, RenderContext, SourceBlocks
 from app.formats.report import Report
-from app.formats.time_map import with_time_map
 
 TABLE = "table"
 """The command line's own, for people: no format of the service."""
@@ -63,7 +63,7 @@ class Output:
         self,
         form: Format | None,
         folder: Path | None,
-        answering: Answering,
+        answering: RenderContext,
         open_passes: OpenPasses,
         inputs: Sequence[Input],
     ) -> None:

@@ -1,16 +1,16 @@
-"""The wire models: every JSON that the service answers with is made from these classes, and OpenAPI is their schema.
+"""The wire models: every JSON answer is made from these classes, and OpenAPI is their schema.
 
-A member that an answer does not have is left out, not null: it is only dumped when it was set (`dump`).
+`of` makes a document from what the rooms work with. Answers are made by `model_construct`, because their values need no
+validation. A member that an answer does not have is left out, not null: `dump` writes what was set.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.conversation import Turns, conversation
-from app.formats.report import AudioSummary, ChannelSegments, Piece, Report
+from app.formats.report import AudioSummary, ChannelSegments, Piece, Report, Turns, conversation
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 from app.warnings import MEANINGS, AnswerWarning
@@ -22,7 +22,7 @@ class Document(BaseModel):
     model_config = ConfigDict(ser_json_inf_nan="null")
 
     def dump(self) -> dict[str, Any]:
-        """What was set, in plain Python values."""
+        """Return what was set, in plain Python values."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -50,7 +50,6 @@ class ModelDocument(Document):
 
     @classmethod
     def of(cls, model: ModelInfo) -> "ModelDocument":
-        """The document that answers carry of a model."""
         return cls.model_construct(name=model.name, id=model.id, revision=model.revision, fingerprint=model.fingerprint)
 
     def info(self) -> ModelInfo:
@@ -69,7 +68,7 @@ class SegmentTimes(Document):
 
     @classmethod
     def of(cls, segment: Segment, **members: Any) -> Self:
-        """For answers; `members` of a subclass come on top."""
+        """Describe a segment; `members` are those of a subclass."""
         made: Self = cls.model_construct(  # type: ignore[assignment]  # pydantic's plugin loses Self here
             start_ms=segment.start_ms,
             end_ms=segment.end_ms,
@@ -98,7 +97,6 @@ class SegmentDocument(SegmentTimes, _Numbered):
 
     @classmethod
     def numbered(cls, index: int, segment: Segment, channel: int | None) -> Self:
-        """For answers; `channel` and `label` only when there is one."""
         members: dict[str, Any] = {} if channel is None else {"channel": channel}
         if segment.label is not None:
             members["label"] = segment.label
@@ -119,7 +117,6 @@ class ChunkDocument(Document):
 
     @classmethod
     def of(cls, piece: Piece) -> "ChunkDocument":
-        """The document that answers carry of a chunk."""
         members: dict[str, Any] = {} if piece.channel is None else {"channel": piece.channel}
         return cls.model_construct(
             index=piece.index,
@@ -163,7 +160,7 @@ class TimeGapDocument(Document):
 
 
 class AudioDocument(Document):
-    """What was sent: its container, rate, channels and length."""
+    """The audio that was sent: its container, rate, channels and length."""
 
     duration_ms: int
     sample_rate: int
@@ -186,7 +183,7 @@ class AudioDocument(Document):
 
     @classmethod
     def of(cls, audio: AudioSummary) -> "AudioDocument":
-        """For answers; what is usual is left out."""
+        """Describe a source; members that say the usual are left out."""
         members: dict[str, Any] = {}
         if audio.tracks > 1:
             members |= {"track": audio.track, "tracks": audio.tracks}
@@ -226,7 +223,6 @@ class WarningDocument(Document):
 
     @classmethod
     def of(cls, warning: AnswerWarning) -> "WarningDocument":
-        """The document that answers carry of a warning."""
         return cls.model_construct(code=warning.code, detail=warning.detail)
 
     def warning(self) -> AnswerWarning:
@@ -235,7 +231,6 @@ class WarningDocument(Document):
 
     @classmethod
     def all_of(cls, warnings: Iterable[AnswerWarning]) -> "list[WarningDocument]":
-        """For answers; often none."""
         return [cls.of(warning) for warning in warnings]
 
 
@@ -284,7 +279,7 @@ class DetectionDocument(Document):
 
     @classmethod
     def of(cls, report: Report) -> "DetectionDocument":
-        """Everything known about a detection; times in integer ms. `segments` has those of all channels by start."""
+        """Describe a detection; `segments` has those of all channels by start."""
         members: dict[str, Any] = dict(report.extras)
         if report.has_chunks:
             members["chunks"] = [ChunkDocument.of(piece) for piece in report.chunks()]
@@ -327,7 +322,6 @@ class FunasrDocument(Document):
 
     @classmethod
     def all_of(cls, report: Report) -> "list[FunasrDocument]":
-        """One for each channel."""
         many = len(report.channels) > 1
         return [
             cls.model_construct(
@@ -354,9 +348,14 @@ class CurveDocument(Document):
     peaks: list[float] = Field(description="Amplitude of each step, 0-1.")
 
 
-def problem_members(problem: Mapping[str, Any]) -> dict[str, Any]:
-    """A problem as a member among others, whose `type` says something else."""
-    return {name: value for name, value in problem.items() if name != "type"}
+def json_document(report: Report) -> dict[str, Any]:
+    """Make the document of `format=json`."""
+    return DetectionDocument.of(report).dump()
+
+
+def funasr_documents(report: Report) -> list[dict[str, Any]]:
+    """Make FunASR's list of `{"key", "value": [[start_ms, end_ms], ...]}`: an entry for each channel and label."""
+    return [document.dump() for document in FunasrDocument.all_of(report)]
 
 
 def _conversation(report: Report) -> dict[str, Any]:
@@ -385,13 +384,13 @@ def _channel(entry: ChannelSegments, report: Report, turns: Turns) -> ChannelDoc
 
 
 def _frame_members(entry: ChannelSegments, report: Report) -> dict[str, Any]:
-    """What an answer has of a channel's frames."""
+    """Return the members about a channel's frames, if they were asked for."""
     members: dict[str, Any] = {}
     if entry.probabilities is not None:
-        told: dict[str, Any] = {"frame_ms": report.frame_ms, "values": list(entry.probabilities)}
+        described: dict[str, Any] = {"frame_ms": report.frame_ms, "values": list(entry.probabilities)}
         if entry.member_probabilities is not None:
-            told["members"] = {name: list(values) for name, values in entry.member_probabilities.items()}
-        members["probabilities"] = ProbabilitiesDocument.model_construct(**told)
+            described["members"] = {name: list(values) for name, values in entry.member_probabilities.items()}
+        members["probabilities"] = ProbabilitiesDocument.model_construct(**described)
     if entry.ratios is not None:
         members["events"] = dict(entry.ratios)
     return members

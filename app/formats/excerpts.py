@@ -1,145 +1,247 @@
-"""The speech itself, cut out of the source: one WAV, or a zip of WAVs with a manifest. What is cut out are chunks where
-they are asked for, else segments.
+"""The speech itself as audio: one WAV (`format=wav`), a zip with a WAV for each channel of it, or for each piece
+(`format=zip`). Pieces are chunks where they are asked for, else segments.
 
-The source is decoded a second time and passes by block by block; nothing longer than a block is ever held. Where
-another rate is asked for, it has that rate when it passes, so a stretch covers the samples `start_ms * rate // 1000` up
-to `end_ms * rate // 1000` whatever the rate is.
+The source is decoded a second time and passes by block by block: nothing longer than a block is held, and every piece
+of the answer is of bounded size. With `excerpt_rate` the source is resampled before it passes. At any rate a stretch of
+the source covers the samples `start_ms * rate // 1000` up to `end_ms * rate // 1000`.
+
+A time map leads from a WAV's time back to the source's: stretches (start in the WAV, start in the source, length), ms,
+in order, without gaps in the WAV's time. Their starts are those of samples, so they do not drift however many there
+are.
 """
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from zipstream import ZIP_STORED, ZipStream
 
-from app.formats.rendering import Answering, ExcerptOptions, Renderer, SourceBlocks
-from app.formats.report import Report
-from app.formats.tables import segment_columns, segment_rows
-from app.formats.time_map import (
-    AS_THEY_ARE,
-    CLOCK_MAP,
-    TIME_MAP,
-    TIME_MAP_COUNT,
-    Stretch,
-    is_kept,
-    kept,
-    length,
-    ms_of,
-    time_map,
-)
+from app.formats.rendering import ExcerptOptions, RenderContext, Renderer, SourceBlocks
+from app.formats.report import Piece, Report
+from app.formats.texts import csv_text, segment_columns, segment_rows
 from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
-from app.vad.segment import Segment
 
-_SILENCE_FRAMES = 1 << 16
-"""Zeros in one piece."""
+TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
+"""Response headers: the time map, if it fits into one, and how many stretches it has."""
+CLOCK_MAP = "X-VAD-Clock-Map"
+"""Response header: `AudioSummary.clock_map`, if it has any stretches."""
 _HEADER_BYTES = 3_000
-"""Proxies take all headers together in 4 KiB, some of them."""
+"""Some proxies take 4 KiB for all headers together."""
+_ZEROS_FRAMES = 1 << 16
+"""Frames of silence in one piece."""
+_DEFAULTS = ExcerptOptions()
 
 
-def wav_form(report: Report, channel: int | None, options: ExcerptOptions = AS_THEY_ARE) -> WavForm:
-    """How the report's audio is written, or one channel of it."""
-    alone = channel is not None or options.excerpt_channels == 1
+class Stretch(Protocol):
+    """A part of the source's time: a segment, a chunk or a piece."""
+
+    @property
+    def start_ms(self) -> int: ...
+
+    @property
+    def end_ms(self) -> int: ...
+
+    @property
+    def duration_ms(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MappedStretch:
+    """A stretch of a time map; ms."""
+
+    start_ms: float
+    """In the WAV."""
+    source_ms: float
+    """The same moment in the source."""
+    duration_ms: float
+
+
+def time_map(report: Report, options: ExcerptOptions = _DEFAULTS) -> list[MappedStretch]:
+    """Map the time of the WAV that `format=wav` makes under these options."""
+    if options.silence == "zero":
+        return [MappedStretch(0.0, 0.0, float(report.audio.duration_ms))]
     rate = options.excerpt_rate or report.audio.sample_rate
-    return WavForm.like(rate, 1 if alone else report.audio.channels, report.audio.subtype)
+    mapped, at = [], 0
+    for piece in _kept(report, options):
+        first, frames = piece.start_ms * rate // 1000, _frames(piece, rate)
+        mapped.append(MappedStretch(_ms(at, rate), _ms(first, rate), _ms(frames, rate)))
+        at += frames
+    return mapped
 
 
-def stream_wav(report: Report, blocks: Iterable[Block], options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:
-    """All speech as one WAV: one stretch after the other, or each in its place with silence between; `blocks`: the
-    decoded source at the rate of the excerpt, float32 [n, channels]."""
+def with_time_map(report: Report, options: ExcerptOptions) -> Report:
+    """Add the time map to the members of the JSON document, if it was asked for and there is one WAV to map."""
+    if not options.time_map or len(report.channels) > 1:
+        return report
+    return replace(report, extras={**report.extras, "time_map": _triples(report, options)})
+
+
+def stream_wav(report: Report, blocks: Iterable[Block], options: ExcerptOptions = _DEFAULTS) -> Iterator[bytes]:
+    """Write all speech of one channel, or of the mix, as one WAV: piece after piece, or each in its place with silence
+    between.
+
+    `blocks` is the decoded source at the rate of the excerpt, float32 [n, channels]. Raises `InvalidOption` for a
+    report of several channels.
+    """
     if len(report.channels) > 1:
         raise InvalidOption("format", "wav holds one voice track; use zip with channel=split")
-    pieces = kept(report.pieces(), options)
+    pieces = _kept(report, options)
     channel = report.channels[0].channel if report.channels else None
-    form, passing = wav_form(report, channel, options), _Passing(blocks, channel, options)
+    form = _wav_form(report, channel, options)
+    source = _SourceCut(blocks, channel, form)
     if options.silence == "cut":
-        yield from _wav_of(pieces, form, passing)
+        yield from _wav_of(pieces, form, source)
         return
     frames = report.audio.duration_ms * form.sample_rate // 1000
     yield form.header(frames)
-    for block in passing.cut_with_silence(pieces, form, frames):
+    for block in source.cut_with_silence(pieces, frames):
         yield form.encode(block)
     if padding := form.padding(frames):
         yield padding
 
 
-def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOptions = AS_THEY_ARE) -> Iterator[bytes]:
-    """A WAV for each chunk or segment, stored, and `manifest.csv`; the source is opened once for each channel and
-    label.
+def stream_channel_wavs(
+    report: Report, open_blocks: SourceBlocks, options: ExcerptOptions = _DEFAULTS
+) -> Iterator[bytes]:
+    """Write a zip with the speech of each channel as one WAV, its time map if asked for, and `segments.csv`.
 
-    A WAV's name carries its index in the manifest, which goes by start over all channels.
+    The source is decoded once for each channel.
     """
-    tracks = _chunk_tracks(report) if report.has_chunks else _segment_tracks(report)
-    tracks = [(channel, [entry for entry in entries if is_kept(entry.stretch, options)]) for channel, entries in tracks]
     archive = ZipStream(compress_type=ZIP_STORED)
-    for channel, entries in tracks:
-        form, passing = wav_form(report, channel, options), _Passing(open_blocks(), channel, options)
-        for entry in entries:
-            archive.add(_wav_of([entry.stretch], form, passing), entry.name)
+    for alone in report.by_channel():
+        name = f"{report.name}_ch{alone.channels[0].channel}.wav"
+        archive.add(stream_wav(alone, open_blocks(), options), name)
+        if options.time_map:
+            archive.add(json.dumps(_triples(alone, options)).encode(), f"{name}.map.json")
+        yield from archive.all_files()
+    archive.add(csv_text(report).encode(), "segments.csv")
+    yield from archive.finalize()
+
+
+def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOptions = _DEFAULTS) -> Iterator[bytes]:
+    """Write a zip with a WAV for each chunk or segment, and `manifest.csv`.
+
+    A WAV's name has its index in the manifest, which goes by start over all channels. The source is decoded once for
+    each channel and label, because segments of different labels may overlap.
+    """
+    tracks: dict[tuple[int | None, str | None], list[tuple[int, Stretch]]]
+    if report.has_chunks:
+        tracks = {(entry.channel, None): [] for entry in report.channels}
+        for chunk in report.chunks():
+            tracks[chunk.channel, None].append((chunk.index, chunk))
+    else:
+        tracks = {(track.channel, track.label): [] for track in report.tracks()}
+        for index, (channel, segment) in enumerate(report.in_order(), 1):
+            tracks.setdefault((channel, segment.label), []).append((index, segment))
+    archive = ZipStream(compress_type=ZIP_STORED)
+    names: dict[int, str] = {}
+    for (channel, label), stretches in tracks.items():
+        form = _wav_form(report, channel, options)
+        source = _SourceCut(open_blocks(), channel, form)
+        prefix = report.name + ("" if channel is None else f"_ch{channel}") + (f"_{label}" if label else "")
+        for index, stretch in stretches:
+            if not _is_kept(stretch, options):
+                continue
+            names[index] = f"{prefix}_{index:04d}_{stretch.start_ms:06d}-{stretch.end_ms:06d}.wav"
+            archive.add(_wav_of([stretch], form, source), names[index])
             yield from archive.all_files()
-    names = {entry.index: entry.name for _, entries in tracks for entry in entries}
     archive.add(_manifest(report, names, options).encode(), "manifest.csv")
     yield from archive.finalize()
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file of the archive."""
+class WavRenderer(Renderer):
+    """`format=wav`."""
 
-    index: int
-    stretch: Stretch
-    name: str
+    def __init__(self, context: RenderContext) -> None:
+        self._blocks, self._options = context.blocks, context.excerpts
 
+    def finish(self, report: Report) -> Iterator[bytes]:
+        return stream_wav(report, self._blocks(), self._options)
 
-_Track = tuple[int | None, list[_Entry]]
-
-
-def _chunk_tracks(report: Report) -> list[_Track]:
-    chunks = report.chunks()
-    return [
-        (
-            entry.channel,
-            [
-                _Entry(chunk.index, chunk, _entry_name(report, chunk.index, chunk, _suffix(chunk.channel, None)))
-                for chunk in chunks
-                if chunk.channel == entry.channel
-            ],
-        )
-        for entry in report.channels
-    ]
+    def headers(self, report: Report) -> dict[str, str]:
+        if not self._options.time_map:
+            return {}
+        mapped = time_map(report, self._options)
+        text = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
+        headers = {TIME_MAP_COUNT: str(len(mapped)), **_clock_headers(report)}
+        return headers | {TIME_MAP: text} if len(text) <= _HEADER_BYTES else headers
 
 
-def _segment_tracks(report: Report) -> list[_Track]:
-    index_of = {
-        (channel, segment.label, segment.start_ms): index
-        for index, (channel, segment) in enumerate(report.in_order(), 1)
-    }
+class ChannelWavsRenderer(Renderer):
+    """`format=wav` with `channel=split`."""
 
-    def entry(channel: int | None, segment: Segment) -> _Entry:
-        index = index_of[channel, segment.label, segment.start_ms]
-        return _Entry(index, segment, _entry_name(report, index, segment, _suffix(channel, segment.label)))
+    def __init__(self, context: RenderContext) -> None:
+        self._blocks, self._options = context.blocks, context.excerpts
 
-    return [(track.channel, [entry(track.channel, each) for each in track.segments]) for track in report.tracks()]
+    def finish(self, report: Report) -> Iterator[bytes]:
+        return stream_channel_wavs(report, self._blocks, self._options)
 
-
-def _suffix(channel: int | None, label: str | None) -> str:
-    return ("" if channel is None else f"_ch{channel}") + (f"_{label}" if label else "")
+    def headers(self, report: Report) -> dict[str, str]:
+        return _clock_headers(report) if self._options.time_map else {}
 
 
-def _entry_name(report: Report, index: int, stretch: Stretch, suffix: str) -> str:
-    return f"{report.name}{suffix}_{index:04d}_{stretch.start_ms:06d}-{stretch.end_ms:06d}.wav"
+class ZipRenderer(Renderer):
+    """`format=zip`."""
+
+    def __init__(self, context: RenderContext) -> None:
+        self._blocks, self._options = context.blocks, context.excerpts
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        return stream_zip(report, self._blocks, self._options)
+
+    def headers(self, report: Report) -> dict[str, str]:
+        return _clock_headers(report) if self._options.time_map else {}
+
+
+def _kept(report: Report, options: ExcerptOptions) -> list[Piece]:
+    return [piece for piece in report.pieces() if _is_kept(piece, options)]
+
+
+def _is_kept(stretch: Stretch, options: ExcerptOptions) -> bool:
+    return stretch.duration_ms >= options.min_excerpt_s * 1000
+
+
+def _frames(stretch: Stretch, rate: int) -> int:
+    return stretch.end_ms * rate // 1000 - stretch.start_ms * rate // 1000
+
+
+def _ms(frames: int, rate: int) -> float:
+    return round(frames * 1000 / rate, 3)
+
+
+def _triples(report: Report, options: ExcerptOptions) -> list[tuple[float, float, float]]:
+    return [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
+
+
+def _clock_headers(report: Report) -> dict[str, str]:
+    text = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map)
+    return {CLOCK_MAP: text} if 0 < len(text) <= _HEADER_BYTES else {}
+
+
+def _wav_form(report: Report, channel: int | None, options: ExcerptOptions) -> WavForm:
+    mono = channel is not None or options.excerpt_channels == 1
+    rate = options.excerpt_rate or report.audio.sample_rate
+    return WavForm.like(rate, 1 if mono else report.audio.channels, report.audio.subtype)
+
+
+def _wav_of(stretches: Sequence[Stretch], form: WavForm, source: "_SourceCut") -> Iterator[bytes]:
+    frames = sum(_frames(stretch, form.sample_rate) for stretch in stretches)
+    yield form.header(frames)
+    for block in source.cut(stretches):
+        yield form.encode(block)
+    if padding := form.padding(frames):
+        yield padding
 
 
 def _manifest(report: Report, names: dict[int, str], options: ExcerptOptions) -> str:
-    """A line for each chunk, or each segment as `format=csv` has it, and which file holds it: none where it is too
-    short. With `time_map` also the source's time of the file's first sample."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    mapped = ["source_ms"] if options.time_map else []
-    rate = options.excerpt_rate or report.audio.sample_rate
+    """Tabulate chunks, or segments as `format=csv` does, with the file that holds each: none if it is too short.
+    With `time_map` also the source's time of the file's first sample."""
+    columns: list[str]
     rows: list[list[Any]]
     if report.has_chunks:
         columns = ["index", "start_ms", "end_ms", "duration_ms", "channel", "segments"]
@@ -150,108 +252,58 @@ def _manifest(report: Report, names: dict[int, str], options: ExcerptOptions) ->
         ]  # fmt: skip
     else:
         columns, rows = segment_columns(report), segment_rows(report)
-    writer.writerow([*columns, "file", *mapped])
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*columns, "file", *(["source_ms"] if options.time_map else [])])
+    rate = options.excerpt_rate or report.audio.sample_rate
     for row in rows:
-        source_ms = [ms_of(row[1] * rate // 1000, rate)] if options.time_map else []
+        source_ms = [_ms(row[1] * rate // 1000, rate)] if options.time_map else []
         writer.writerow([*row, names.get(row[0], ""), *source_ms])
     return out.getvalue()
 
 
-def _wav_of(stretches: Sequence[Stretch], form: WavForm, passing: "_Passing") -> Iterator[bytes]:
-    frames = sum(length(stretch, form.sample_rate) for stretch in stretches)
-    yield form.header(frames)
-    for block in passing.cut(stretches, form.sample_rate):
-        yield form.encode(block)
-    if padding := form.padding(frames):
-        yield padding
-
-
-class _Passing:
+class _SourceCut:
     """One pass over the source, from which stretches are cut in order."""
 
-    def __init__(self, blocks: Iterable[Block], channel: int | None, options: ExcerptOptions) -> None:
-        self._blocks = iter(blocks)
-        self._channel, self._mono = channel, options.excerpt_channels == 1
-        self._block: Block = np.zeros((0, 1), dtype=np.float32)
-        self._first = 0
+    def __init__(self, blocks: Iterable[Block], channel: int | None, form: WavForm) -> None:
+        self._blocks, self._channel, self._form = iter(blocks), channel, form
+        self._block: Block = np.zeros((0, form.channels), dtype=np.float32)
+        self._first = 0  # position of `_block` in the source, frames
 
-    def cut(self, stretches: Iterable[Stretch], rate: int) -> Iterator[Block]:
-        """The samples of each stretch, in pieces; silence where the source turns out shorter."""
+    def cut(self, stretches: Iterable[Stretch]) -> Iterator[Block]:
+        """Yield the samples of each stretch in blocks; silence where the source turns out shorter."""
+        rate = self._form.sample_rate
         for stretch in stretches:
             yield from self._between(stretch.start_ms * rate // 1000, stretch.end_ms * rate // 1000)
 
-    def cut_with_silence(self, stretches: Iterable[Stretch], form: WavForm, frames: int) -> Iterator[Block]:
-        """So many samples: those of the stretches in their places, and zeros."""
-        at = 0
+    def cut_with_silence(self, stretches: Iterable[Stretch], frames: int) -> Iterator[Block]:
+        """Yield `frames` in all: the stretches in their places, and zeros around them."""
+        at, rate = 0, self._form.sample_rate
         for stretch in stretches:
-            start = min(frames, max(at, stretch.start_ms * form.sample_rate // 1000))
-            stop = min(frames, stretch.end_ms * form.sample_rate // 1000)
-            yield from _silence(start - at, form.channels)
+            start = min(frames, max(at, stretch.start_ms * rate // 1000))
+            stop = min(frames, stretch.end_ms * rate // 1000)
+            yield from self._zeros(start - at)
             yield from self._between(start, stop)
             at = max(start, stop)
-        yield from _silence(frames - at, form.channels)
+        yield from self._zeros(frames - at)
 
     def _between(self, start: int, stop: int) -> Iterator[Block]:
         while start < stop:
-            piece = self._piece(start, stop)
-            yield piece
-            start += len(piece)
+            while start >= self._first + len(self._block):
+                following = next(self._blocks, None)
+                if following is None:
+                    yield from self._zeros(stop - start)
+                    return
+                self._first += len(self._block)
+                if self._channel is not None:
+                    following = following[:, [self._channel]]
+                elif self._form.channels == 1 < following.shape[1]:
+                    following = following.mean(axis=1, keepdims=True, dtype=np.float32)
+                self._block = following
+            part = self._block[start - self._first : stop - self._first]
+            yield part
+            start += len(part)
 
-    def _piece(self, start: int, stop: int) -> Block:
-        while start >= self._first + len(self._block):
-            following = next(self._blocks, None)
-            if following is None:
-                return np.zeros((min(stop - start, _SILENCE_FRAMES), max(1, self._block.shape[1])), dtype=np.float32)
-            self._first += len(self._block)
-            self._block = self._chosen(following)
-        return self._block[start - self._first : stop - self._first]
-
-    def _chosen(self, block: Block) -> Block:
-        if self._channel is not None:
-            return block[:, [self._channel]]
-        return block.mean(axis=1, keepdims=True, dtype=np.float32) if self._mono else block
-
-
-def _silence(frames: int, channels: int) -> Iterator[Block]:
-    for start in range(0, frames, _SILENCE_FRAMES):
-        yield np.zeros((min(_SILENCE_FRAMES, frames - start), channels), dtype=np.float32)
-
-
-def _clock_headers(report: Report) -> dict[str, str]:
-    told = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map)
-    return {CLOCK_MAP: told} if 0 < len(told) <= _HEADER_BYTES else {}
-
-
-class WavRenderer(Renderer):
-    """`format=wav`: all speech as one file."""
-
-    def __init__(self, answering: Answering) -> None:
-        self._blocks, self._options = answering.blocks, answering.excerpts
-
-    def finish(self, report: Report) -> Iterator[bytes]:
-        """Bytes of the file, as `stream_wav` makes them."""
-        return stream_wav(report, self._blocks(), self._options)
-
-    def headers(self, report: Report) -> dict[str, str]:
-        """With `time_map` the map, where it is short enough for a header, and always how many stretches it has."""
-        if not self._options.time_map:
-            return {}
-        mapped = time_map(report, self._options)
-        told = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
-        headers = {TIME_MAP_COUNT: str(len(mapped)), **_clock_headers(report)}
-        return headers | {TIME_MAP: told} if len(told) <= _HEADER_BYTES else headers
-
-
-class ZipRenderer(Renderer):
-    """`format=zip`: a WAV for each segment or chunk."""
-
-    def __init__(self, answering: Answering) -> None:
-        self._blocks, self._options = answering.blocks, answering.excerpts
-
-    def finish(self, report: Report) -> Iterator[bytes]:
-        """Bytes of the archive, as `stream_zip` makes them."""
-        return stream_zip(report, self._blocks, self._options)
-
-    def headers(self, report: Report) -> dict[str, str]:
-        """With `time_map`, how the source's two clocks lie; the rest stands in the manifest."""
-        return _clock_headers(report) if self._options.time_map else {}
+    def _zeros(self, frames: int) -> Iterator[Block]:
+        for start in range(0, frames, _ZEROS_FRAMES):
+            yield np.zeros((min(_ZEROS_FRAMES, frames - start), self._form.channels), dtype=np.float32)

@@ -1,5 +1,5 @@
-"""What the next tool reads: the stretches of audio that a recogniser is handed, chunks where they are asked for, else
-segments of speech, in the form of the tool that takes them.
+"""Formats for the next tool. They hold the pieces of audio that a recogniser is handed: chunks where they are asked
+for, else segments of speech.
 
 - `clips`: faster-whisper's `clip_timestamps`, a list of start, end, start, end … in seconds.
 - `whisperx`: what whisperX's `merge_chunks` gives and its `transcribe` goes through: `start`, `end` (s), and in each
@@ -23,12 +23,12 @@ _REGION_FROM, _REGION_TO = "label", "audio"
 
 
 def clip_timestamps(report: Report) -> list[float]:
-    """As faster-whisper's `transcribe(…, clip_timestamps=…)` takes them."""
+    """Make the list that faster-whisper's `transcribe(…, clip_timestamps=…)` takes."""
     return [_s(edge) for piece in report.pieces() for edge in (piece.start_ms, piece.end_ms)]
 
 
 def whisperx_chunks(report: Report) -> list[dict[str, Any]]:
-    """As whisperX's voice activity detection hands them to its recogniser."""
+    """Make what whisperX's voice activity detection hands to its recogniser."""
     times = {
         index: (_s(segment.start_ms), _s(segment.end_ms)) for index, (_, segment) in enumerate(report.in_order(), 1)
     }
@@ -43,8 +43,10 @@ def whisperx_chunks(report: Report) -> list[dict[str, Any]]:
 
 
 def kaldi_text(report: Report) -> str:
-    """A line for each: `talk-ch0-00000820-00002340 talk-ch0 0.820 2.340`, sorted as Kaldi wants. Each channel is
-    a recording of its own."""
+    """Write a line for each piece, sorted as Kaldi wants: `talk-ch0-00000820-00002340 talk-ch0 0.820 2.340`.
+
+    Each channel is a recording of its own.
+    """
     lines = []
     for piece in report.pieces():
         times = f"{piece.start_ms / 1000:.3f} {piece.end_ms / 1000:.3f}"
@@ -53,7 +55,7 @@ def kaldi_text(report: Report) -> str:
 
 
 def lhotse_lines(report: Report) -> str:
-    """A supervision on a line; without text, which is what is to come."""
+    """Write a supervision on each line, without text, which the recogniser adds."""
     return "".join(
         json.dumps(
             {
@@ -70,51 +72,58 @@ def lhotse_lines(report: Report) -> str:
     )
 
 
-def labelstudio_task(report: Report) -> list[dict[str, Any]]:
-    """A list of one task, to be imported. Where the audio lies is the importer's to say: `data.audio` has the name."""
-    model = f"{report.model.name}-{report.options.get('mode', '')}".strip("-")
-    regions = [
-        _region(report, index, start_ms, end_ms, label, channel, score)
-        for index, (start_ms, end_ms, label, channel, score) in enumerate(_regions(report), 1)
-    ]
-    prediction = {"model_version": model, "result": regions}
-    return [{"data": {"audio": report.name}, "predictions": [prediction]}]
+def labelstudio_tasks(report: Report) -> list[dict[str, Any]]:
+    """Make a list of one task to import. Where the audio lies only the importer knows: `data.audio` is its name."""
+    regions: list[dict[str, Any]] = []
 
+    def add(start_ms: int, end_ms: int, label: str, channel: int | None, **members: Any) -> None:
+        value: dict[str, Any] = {"start": _s(start_ms), "end": _s(end_ms), "labels": [label]}
+        if channel is not None:
+            value["channel"] = channel
+        regions.append(
+            {
+                "id": f"{report.name}-{len(regions) + 1}",
+                "from_name": _REGION_FROM,
+                "to_name": _REGION_TO,
+                "type": "labels",
+                "original_length": _s(report.audio.duration_ms),
+                "value": value,
+                **members,
+            }
+        )
 
-def _regions(report: Report) -> list[tuple[int, int, str, int | None, float | None]]:
     if report.has_chunks:
-        return [(piece.start_ms, piece.end_ms, SPEECH, piece.channel, None) for piece in report.pieces()]
-    return [
-        (segment.start_ms, segment.end_ms, segment.label or SPEECH, channel, round(segment.speech_probability, 4))
-        for channel, segment in report.in_order()
-    ]
-
-
-def _region(
-    report: Report, index: int, start_ms: int, end_ms: int, label: str, channel: int | None, score: float | None
-) -> dict[str, Any]:
-    value: dict[str, Any] = {"start": _s(start_ms), "end": _s(end_ms), "labels": [label]}
-    if channel is not None:
-        value["channel"] = channel
-    region = {
-        "id": f"{report.name}-{index}",
-        "from_name": _REGION_FROM,
-        "to_name": _REGION_TO,
-        "type": "labels",
-        "original_length": _s(report.audio.duration_ms),
-        "value": value,
-    }
-    return region if score is None else {**region, "score": score}
+        for piece in report.pieces():
+            add(piece.start_ms, piece.end_ms, SPEECH, piece.channel)
+    else:
+        for channel, segment in report.in_order():
+            score = round(segment.speech_probability, 4)
+            add(segment.start_ms, segment.end_ms, segment.label or SPEECH, channel, score=score)
+    model = f"{report.model.name}-{report.options.get('mode', '')}".strip("-")
+    return [{"data": {"audio": report.name}, "predictions": [{"model_version": model, "result": regions}]}]
 
 
 def eaf_text(report: Report) -> str:
-    """ELAN's annotation format 3.0; every edge has a time slot of its own, as ELAN writes them."""
+    """Write ELAN's annotation format 3.0: a tier for each channel and label, and one for each channel's chunks.
+
+    Every edge has a time slot of its own, as ELAN writes them.
+    """
+    spans = [
+        (track.name, [(each.start_ms, each.end_ms, track.label or SPEECH) for each in track.segments])
+        for track in report.tracks()
+    ]
+    if report.has_chunks:
+        chunks = report.chunks()
+        for entry in report.channels:
+            mine = [chunk for chunk in chunks if chunk.channel == entry.channel]
+            named = [(chunk.start_ms, chunk.end_ms, f"chunk {chunk.index}") for chunk in mine]
+            spans.append((track_name(entry.channel, "chunks"), named))
     tiers: list[str] = []
     slots: list[int] = []
     count = 0
-    for name, spans in _tiers(report):
+    for name, annotations in spans:
         tiers.append(f'    <TIER DEFAULT_LOCALE="en" LINGUISTIC_TYPE_REF="default-lt" TIER_ID={quoteattr(name)}>\n')
-        for start_ms, end_ms, text in spans:
+        for start_ms, end_ms, text in annotations:
             count += 1
             slots += [start_ms, end_ms]
             first = len(slots) - 1
@@ -146,29 +155,12 @@ def eaf_text(report: Report) -> str:
     )
 
 
-def _tiers(report: Report) -> list[tuple[str, list[tuple[int, int, str]]]]:
-    """Segments, label by label, and the chunks below them where there are any."""
-    tiers = [
-        (track.name, [(each.start_ms, each.end_ms, track.label or SPEECH) for each in track.segments])
-        for track in report.tracks()
-    ]
-    if report.has_chunks:
-        for entry in report.channels:
-            spans = [
-                (chunk.start_ms, chunk.end_ms, f"chunk {chunk.index}")
-                for chunk in report.chunks()
-                if chunk.channel == entry.channel
-            ]
-            tiers.append((track_name(entry.channel, "chunks"), spans))
-    return tiers
-
-
 def _recording(report: Report, piece: Piece) -> str:
     return report.name + ("" if piece.channel is None else f"-ch{piece.channel}")
 
 
 def _utterance(report: Report, piece: Piece) -> str:
-    # Of one length, so that the order of text is that of time, up to a day and more.
+    # Eight digits are more than a day, so that the order of text is that of time.
     return f"{_recording(report, piece)}-{piece.start_ms:08d}-{piece.end_ms:08d}"
 
 

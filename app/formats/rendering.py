@@ -1,8 +1,7 @@
 """What a format is: a name, a media type, and a renderer that turns one detection into bytes.
 
-A renderer is made for each answer. One that streams is told of segments and progress while the detection runs; every
-one is told the report in the end, and gives the rest. So the doors know what a format needs (its flags), not which one
-it is.
+A renderer is made for each answer. One that streams is given segments, chunks and progress while the detection runs;
+every renderer is given the report in the end and writes the rest. Doors go by a format's flags, never by its name.
 """
 
 import json
@@ -21,7 +20,7 @@ from app.vad.segment import Segment
 
 Lang = Literal["zh", "en"]
 SourceBlocks = Callable[[], Iterable[NDArray[np.float32]]]
-"""Begins a fresh pass over the decoded source, at the rate of the excerpts: float32 [n, channels]."""
+"""Begins a fresh pass over the decoded source: float32 [n, channels], at `excerpt_rate` if set."""
 
 
 class ExcerptOptions(Options):
@@ -58,43 +57,46 @@ class ExcerptOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
+class RenderContext:
     """What renderers may use beside the report."""
 
     lang: Lang = "zh"
     blocks: SourceBlocks = lambda: ()
-    """Given to formats that need the audio."""
+    """For formats that need the audio."""
     excerpts: ExcerptOptions = field(default_factory=ExcerptOptions)
-    """For the same."""
+    """For the same formats."""
     indent: int | None = None
-    """For people who read JSON at a terminal."""
+    """Spaces that JSON is indented by, for people who read it at a terminal; None: compact."""
 
 
 class Renderer:
-    """Base: nothing is told before the report."""
+    """Base of the renderers: writes nothing before the report."""
 
     def segment(self, segment: Segment, channel: int | None) -> bytes:
-        """Bytes for a segment, the moment it is complete."""
+        """Write a segment, the moment it is complete."""
         return b""
 
     def chunk(self, chunk: Chunk, channel: int | None) -> bytes:
-        """A chunk, complete, after the segments in it."""
+        """Write a chunk, the moment nothing can change it; the segments in it have been written."""
         return b""
 
     def progress(self, done_ms: int, expected_ms: int | None) -> bytes:
-        """How much audio has been looked at; `expected_ms` is what the file's header says, if it says."""
+        """Write how much audio is done; `expected_ms` is the length by the file's header, if it has one."""
         return b""
 
     def finish(self, report: Report) -> Iterator[bytes]:
-        """The answer, or what is left of it. Raises `InvalidOption` before the first piece."""
+        """Write the answer, or what is left of it, in pieces that are not empty.
+
+        Raises `InvalidOption` before the first piece if the format cannot hold the report.
+        """
         raise NotImplementedError
 
     def headers(self, report: Report) -> dict[str, str]:
-        """What the answer's head says beside the format."""
+        """Return headers that say what the format has no room for."""
         return {}
 
     def failed(self, problem: Mapping[str, Any]) -> bytes:
-        """What went wrong after pieces had been given; the last piece."""
+        """Write what went wrong after pieces had been given; the last piece."""
         return b""
 
 
@@ -105,7 +107,7 @@ class Format:
     name: str
     media_type: str
     extension: str
-    new: Callable[[Answering], Renderer]
+    new: Callable[[RenderContext], Renderer]
     accepted: tuple[str, ...] = ()
     """Media types in `Accept` that choose it."""
     streams: bool = False
@@ -113,12 +115,13 @@ class Format:
     needs_audio: bool = False
     """Whether the source is decoded again for it."""
     split: "Format | None" = None
-    """What takes its place with `channel=split`, where it holds one channel."""
-    element: Callable[[Report], Any] | None = None
-    """A report's entry in the JSON array that answers several files; None for formats that are no JSON."""
+    """What takes its place with `channel=split`, if it can hold only one channel."""
+    entries: Callable[[Report], Sequence[Any]] | None = None
+    """A report's entries in the one JSON array that answers several files. Formats whose own answer is an array of
+    independent entries give all of them; others give one. None for formats that are not JSON."""
     together: Callable[[Sequence[Report]], str] | None = None
-    """Several reports as one text. Formats without it and without `element` that need no audio and do not stream answer
-    several files with a zip of one each."""
+    """Several reports as one text. A format with neither `entries` nor `together` that needs no audio and does not
+    stream answers several files with a zip of one file each."""
 
     @property
     def takes_several(self) -> bool:
@@ -131,7 +134,9 @@ class _Text(Renderer):
         self._write, self._lang = write, lang
 
     def finish(self, report: Report) -> Iterator[bytes]:
-        yield self._write(report, self._lang).encode()
+        # An empty piece would end an answer that is sent in pieces.
+        if text := self._write(report, self._lang):
+            yield text.encode()
 
 
 class _Json(Renderer):
@@ -142,32 +147,31 @@ class _Json(Renderer):
         yield json_bytes(self._document(report), self._indent)
 
 
-def text(write: Callable[[Report], str]) -> Callable[[Answering], Renderer]:
-    """The renderer of a format that is written whole, in any language."""
-    return lambda answering: _Text(lambda report, lang: write(report), answering.lang)
+def text(write: Callable[[Report], str]) -> Callable[[RenderContext], Renderer]:
+    """Make the renderer of a text that is the same in every language."""
+    return lambda context: _Text(lambda report, lang: write(report), context.lang)
 
 
-def text_in(write: Callable[[Report, Lang], str]) -> Callable[[Answering], Renderer]:
-    """The same for one that speaks a language."""
-    return lambda answering: _Text(write, answering.lang)
+def text_in(write: Callable[[Report, Lang], str]) -> Callable[[RenderContext], Renderer]:
+    """Make the renderer of a text with words in the context's language."""
+    return lambda context: _Text(write, context.lang)
 
 
-def document(make: Callable[[Report], Any]) -> Callable[[Answering], Renderer]:
-    """The renderer of a JSON document."""
-    return lambda answering: _Json(make, answering.indent)
+def document(make: Callable[[Report], Any]) -> Callable[[RenderContext], Renderer]:
+    """Make the renderer of a JSON document."""
+    return lambda context: _Json(make, context.indent)
 
 
 def json_bytes(value: Any, indent: int | None = None) -> bytes:
-    """Compact, unless it is for people; UTF-8."""
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
 
 
 def joined(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
-    """Several reports, one after the other: for formats whose every line says which file it is about."""
+    """Write several reports one after the other, for formats whose every line names its file."""
     return lambda reports: "".join(map(write, reports))
 
 
 def sorted_lines(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
-    """The same for formats that want their lines sorted."""
+    """Write several reports as `joined` does, with all lines sorted."""
     return lambda reports: "".join(sorted(line for each in reports for line in write(each).splitlines(keepends=True)))

@@ -1,7 +1,12 @@
-"""What every output format is made from: one finished detection, free of any framework."""
+"""One finished detection, which every format is written from, and what follows from it: order, totals, names.
+
+`Report` holds segments by channel. Formats read it in order of time over all channels (`in_order`), by channel and
+label (`tracks`), or as the pieces that a recogniser takes (`pieces`). Times are ms of the source.
+"""
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -22,7 +27,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class AudioSummary:
-    """The file as it was decoded."""
+    """The source file, as it was decoded."""
 
     duration_ms: int
     sample_rate: int
@@ -32,9 +37,9 @@ class AudioSummary:
     subtype: str
     truncated: bool
     track: int = 0
-    """Which of the file's sounds was heard, from 0."""
+    """Which of the file's audio tracks was read, from 0."""
     tracks: int = 1
-    """How many it has."""
+    """How many audio tracks it has."""
     late_start_ms: int = 0
     """How long after the file's beginning, by its own clock, the sound begins."""
     time_gap_ms: int = 0
@@ -63,13 +68,13 @@ class ChannelSegments:
     """None for the mix of all channels."""
     segments: tuple[Segment, ...]
     probabilities: Sequence[float] | None = None
-    """Speech probability of each frame, when asked for."""
+    """Speech probability of each frame, if asked for."""
     member_probabilities: Mapping[str, Sequence[float]] | None = None
-    """The same of each of a model's members, or for each of its labels, by name, when asked for."""
+    """The same for each member of a fused model, or each label, by name, if asked for."""
     ratios: Mapping[str, float] | None = None
     """Of a model with labels: the share of frames that reach each label's threshold, 0-1."""
     chunks: tuple[Chunk, ...] | None = None
-    """For a recogniser, where they are asked for; their segments are places among those that are speech."""
+    """If asked for. `Chunk.segments` are positions among the segments that are speech."""
 
     @property
     def speech_ms(self) -> int:
@@ -78,8 +83,8 @@ class ChannelSegments:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """Segments that do not overlap: of one channel, and of one label where there are several."""
+class SegmentTrack:
+    """Segments of one channel and one label; they do not overlap."""
 
     channel: int | None
     label: str | None
@@ -87,7 +92,6 @@ class Track:
 
     @property
     def name(self) -> str:
-        """`speech`, `speech_ch0`, `music`, `music_ch0`."""
         return track_name(self.channel, self.label)
 
 
@@ -105,7 +109,6 @@ class Piece:
 
     @property
     def duration_ms(self) -> int:
-        """Length of the piece in milliseconds."""
         return self.end_ms - self.start_ms
 
 
@@ -124,31 +127,30 @@ class Report:
     options: Mapping[str, Any]
     timing: Timing
     labels: tuple[str, ...] = ()
-    """What the model tells apart, speech first; none where it tells speech alone."""
+    """Labels of the model, speech first; empty if it detects speech alone."""
     frame_ms: int = FRAME_MS
-    """Distance of two frames, of the probabilities."""
+    """Time between two probabilities."""
     extras: Mapping[str, Any] = field(default_factory=dict)
-    """Members that the door adds to documents."""
+    """Further members of the JSON document, such as `analysis_id`."""
     warnings: tuple[AnswerWarning, ...] = ()
-    """Everything that was odd."""
 
     def in_order(self) -> Iterator[tuple[int | None, Segment]]:
-        """(channel, segment) of all channels, by start."""
+        """Yield (channel, segment) of all channels by start."""
         pairs = [(entry.channel, segment) for entry in self.channels for segment in entry.segments]
         yield from sorted(pairs, key=lambda pair: (pair[1].start_ms, pair[0] or 0))
 
-    def apart(self) -> "Iterator[Report]":
-        """A report of each channel alone."""
+    def by_channel(self) -> "Iterator[Report]":
+        """Yield a report for each channel alone."""
         for entry in self.channels:
             yield replace(self, channels=(entry,))
 
     @property
     def has_chunks(self) -> bool:
-        """Whether they were asked for."""
+        """Whether chunks were asked for."""
         return any(entry.chunks is not None for entry in self.channels)
 
     def chunks(self) -> list[Piece]:
-        """Those of all channels, by start."""
+        """Return the chunks of all channels by start, with the indexes of their segments."""
         spoken: dict[int | None, list[int]] = {entry.channel: [] for entry in self.channels}
         for index, (channel, segment) in enumerate(self.in_order(), 1):
             if segment.is_speech:
@@ -163,7 +165,7 @@ class Report:
         ]
 
     def pieces(self) -> list[Piece]:
-        """What a recogniser is handed, by start."""
+        """Return what a recogniser is handed, by start: chunks if asked for, else the segments of speech."""
         if self.has_chunks:
             return self.chunks()
         return [
@@ -172,23 +174,23 @@ class Report:
             if segment.is_speech
         ]
 
-    def tracks(self) -> Iterator[Track]:
-        """Every channel's, label by label."""
+    def tracks(self) -> Iterator[SegmentTrack]:
+        """Yield the segments of each channel, label by label."""
         for entry in self.channels:
             for label in self.labels or (None,):
-                yield Track(
+                yield SegmentTrack(
                     entry.channel, label, tuple(segment for segment in entry.segments if segment.label == label)
                 )
 
     @property
     def size(self) -> int:
-        """How much there is to write: segments, chunks and probabilities."""
+        """How much there is to write: the number of segments, chunks and probabilities."""
         parts = [(entry.segments, entry.chunks or (), entry.probabilities or ()) for entry in self.channels]
         return sum(len(part) for entry in parts for part in entry)
 
     @property
     def speech_ms(self) -> int:
-        """Time in which any channel speaks."""
+        """Time in which at least one channel speaks."""
         total = reached = 0
         for _, segment in self.in_order():
             if not segment.is_speech:
@@ -208,8 +210,65 @@ class Report:
         return round(self.timing.total_ms / self.audio.duration_ms, 6) if self.audio.duration_ms else 0.0
 
 
+@dataclass(slots=True)
+class Turns:
+    """Turn-taking of one channel of a call."""
+
+    silence_ms: int = 0
+    """While it does not speak."""
+    overlap_ms: int = 0
+    """While it and another channel speak."""
+    interruptions: int = 0
+    """How many of its segments begin while another channel is already speaking."""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Turn-taking over all channels of a call."""
+
+    silence_ms: int
+    """While nobody speaks."""
+    overlap_ms: int
+    """While more than one channel speaks."""
+    interruptions: int
+    sides: dict[int | None, Turns]
+    """By channel."""
+
+
+def conversation(channels: Iterable[ChannelSegments], duration_ms: int) -> Conversation:
+    """Measure who speaks when on channels that were detected separately, from their segments alone."""
+    entries = list(channels)
+    sides = {entry.channel: Turns(silence_ms=max(0, duration_ms - entry.speech_ms)) for entry in entries}
+    # Ends sort before starts of the same moment: an answer without a pause interrupts nobody.
+    marks = sorted(
+        (time, starts, index)
+        for index, entry in enumerate(entries)
+        for segment in entry.segments
+        if segment.is_speech
+        for time, starts in ((segment.start_ms, True), (segment.end_ms, False))
+    )
+    speaking: dict[int, int] = {}  # entries that speak at the moment, with the time since when
+    reached = spoken = overlap = 0
+    for time, starts, index in marks:
+        if speaking:
+            spoken += time - reached
+        if len(speaking) > 1:
+            overlap += time - reached
+            for other in speaking:
+                sides[entries[other].channel].overlap_ms += time - reached
+        reached = time
+        if not starts:
+            speaking.pop(index, None)
+            continue
+        if any(since < time for since in speaking.values()):
+            sides[entries[index].channel].interruptions += 1
+        speaking[index] = time
+    interruptions = sum(turns.interruptions for turns in sides.values())
+    return Conversation(max(0, duration_ms - spoken), overlap, interruptions, sides)
+
+
 def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
-    """The warning that some of their segments were cut, if any were."""
+    """Yield a warning if any segment was cut at the longest allowed duration."""
     starts = sorted(segment.start_ms for entry in channels for segment in entry.segments if segment.forced_end)
     if starts:
         what = "1 segment was" if len(starts) == 1 else f"{len(starts)} segments were"
@@ -219,12 +278,12 @@ def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
 
 
 def track_name(channel: int | None, label: str | None) -> str:
-    """What a segment is called where a format wants a word."""
+    """Name a segment or track: `speech`, `speech_ch0`, `music`, `music_ch0`."""
     return (label or SPEECH) + ("" if channel is None else f"_ch{channel}")
 
 
 def safe_name(filename: str | None) -> str:
-    """A client's file name without folders and extension, fit for file names, labels and every format here.
+    """Make a client's file name, without folders and extension, fit for file names, labels and every format here.
 
     Letters and digits of any script, `.`, `-` and `_` stay; at most 64 characters and 192 bytes of UTF-8, so that a
     file system's 255 have room for what follows; `audio` when nothing is left.
@@ -233,3 +292,26 @@ def safe_name(filename: str | None) -> str:
     stem = base.rsplit(".", 1)[0] if "." in base[1:] else base
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", stem)).strip("._-")
     return name[:_MAX_NAME].encode()[:_MAX_NAME_BYTES].decode(errors="ignore").rstrip("._-") or "audio"
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Number repeated names, so that files of these names can lie in one folder, also where `A` and `a` are the same.
+
+    The first of a kind keeps its name, and no numbered name is one that another file has by itself: `a, a, a-2` becomes
+    `a, a-3, a-2`.
+    """
+    taken = {_folded(name) for name in names}
+    count = Counter[str]()
+    unique = []
+    for name in names:
+        candidate, kind = name, _folded(name)
+        count[kind] += 1
+        while count[kind] > 1 and _folded(candidate := f"{name}-{count[kind]}") in taken:
+            count[kind] += 1
+        taken.add(_folded(candidate))
+        unique.append(candidate)
+    return unique
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def test_markdown_speaks_the_language_asked_for(
     assert text.startswith(f"| {heading} |")
 
 
-@pytest.mark.parametrize("name", ["xml", "JSON"])
+@pytest.mark.parametrize("name", ["xml", "JSON", ""])
 def test_an_unknown_format_is_refused(client: httpx.Client, speech_like: Path, name: str) -> None:
     response = client.post("/vad", params={"format": name}, content=speech_like.read_bytes())
     assert "textgrid" in refusal(response, "format")
@@ -183,10 +184,54 @@ def test_every_text_tells_channels_apart(client: httpx.Client, two_voices: bytes
     assert READERS[name](response.text) == expected
 
 
+@pytest.mark.parametrize("name", [form.name for form in FORMATS if form.takes_several])
+def test_several_files_lose_no_channel(client: httpx.Client, two_voices: bytes, name: str) -> None:
+    """Whatever holds the answers to several files, it has each file's own whole answer in it."""
+    form, params = FORMATS[name], {"format": name, "channel": "split"}
+    files = [("file", (filename, two_voices)) for filename in ("one.wav", "two.wav")]
+    one, two = (client.post("/vad", params=params, files=[file]) for file in files)
+    both = client.post("/vad", params=params, files=files)
+    assert both.status_code == 200, both.text
+    if form.entries is None and form.together is None:
+        with zipfile.ZipFile(io.BytesIO(both.content)) as archive:
+            assert [archive.read(each) for each in archive.namelist()] == [one.content, two.content]
+    elif name == "csv":
+        lines = [f"{name},{line}" for name, text in (("one", one), ("two", two)) for line in text.text.split()[1:]]
+        assert both.text.split()[1:] == lines
+    elif form.together is not None:
+        assert both.text == one.text + two.text
+    elif name == "json":
+        assert [each["segments"] for each in both.json()] == [each.json()["segments"] for each in (one, two)]
+        assert [len(each["channels"]) for each in both.json()] == [2, 2]
+    elif name in ("funasr", "labelstudio"):  # whose own form is a list of independent entries
+        assert both.json() == [*one.json(), *two.json()]
+    else:
+        assert both.json() == [one.json(), two.json()]
+
+
+def test_several_files_lose_no_channel_as_funasr_names_them(client: httpx.Client, two_voices: bytes) -> None:
+    files = [("file", (filename, two_voices)) for filename in ("one.wav", "bad.wav", "two.wav")]
+    files[1] = ("file", ("bad.wav", b"no audio"))
+    entries = client.post("/vad?format=funasr&channel=split", files=files).json()
+    keys = [entry.get("key") or entry["code"] for entry in entries]
+    assert keys == ["one-ch0", "one-ch1", "unsupported_audio", "two-ch0", "two-ch1"]
+
+
+def test_files_of_one_name_are_each_in_the_zip(client: httpx.Client, two_voices: bytes, speech_like: Path) -> None:
+    contents = [two_voices, speech_like.read_bytes(), two_voices, two_voices]
+    names = ["a.wav", "a.flac", "a-2.wav", "A.wav"]
+    files = [("file", (name, content)) for name, content in zip(names, contents, strict=True)]
+    answer = client.post("/vad?format=srt", files=files)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["a.srt", "a-3.srt", "a-2.srt", "A-4.srt"]
+        expected = [client.post("/vad?format=srt", content=content).content for content in contents]
+        assert [archive.read(name) for name in archive.namelist()] == expected
+
+
 def test_a_channel_that_is_not_there_is_refused(client: httpx.Client, two_voices: bytes) -> None:
     detail = refusal(client.post("/vad?channel=2", content=two_voices), "channel")
     assert "2 channels" in detail
-    for wrong in ("8", "-1", "left"):
+    for wrong in ("8", "-1", "left", ""):
         refusal(client.post("/vad", params={"channel": wrong}, content=two_voices), "channel")
 
 

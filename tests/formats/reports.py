@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from app.formats.registry import Formats
-from app.formats.rendering import Answering, Lang
+from app.formats.rendering import Lang, RenderContext
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
@@ -23,7 +23,7 @@ FORMATS = Formats()
 
 def rendered(name: str, report: Report, lang: Lang = "zh") -> bytes:
     """The whole of an answer in a format that needs no audio."""
-    return b"".join(FORMATS[name].new(Answering(lang)).finish(report))
+    return b"".join(FORMATS[name].new(RenderContext(lang)).finish(report))
 
 
 def segments(times: Times) -> tuple[Segment, ...]:

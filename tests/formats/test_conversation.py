@@ -5,8 +5,8 @@ import json
 import numpy as np
 from hypothesis import given, settings
 
-from app.formats.conversation import conversation
-from app.formats.rendering import Answering
+from app.formats.rendering import RenderContext
+from app.formats.report import conversation
 from tests.formats.reports import FORMATS, Times, report_of, tracks
 
 LENGTH = 20_000
@@ -15,7 +15,7 @@ LENGTH = 20_000
 def test_two_sides() -> None:
     sides = ([(1_000, 5_000), (8_000, 9_000)], [(4_000, 6_000), (9_000, 10_000)])
     report = report_of(*sides, split=True, duration_ms=12_000)
-    document = json.loads(b"".join(FORMATS["json"].new(Answering()).finish(report)))
+    document = json.loads(b"".join(FORMATS["json"].new(RenderContext()).finish(report)))
     assert (document["silence_ms"], document["overlap_ms"], document["interruptions"]) == (5_000, 1_000, 1)
     figures = [(each["silence_ms"], each["overlap_ms"], each["interruptions"]) for each in document["channels"]]
     assert figures == [(7_000, 1_000, 0), (9_000, 1_000, 1)]
@@ -23,7 +23,7 @@ def test_two_sides() -> None:
 
 def test_one_channel_has_no_conversation() -> None:
     report = report_of([(1_000, 5_000)], duration_ms=12_000)
-    document = json.loads(b"".join(FORMATS["json"].new(Answering()).finish(report)))
+    document = json.loads(b"".join(FORMATS["json"].new(RenderContext()).finish(report)))
     assert not {"silence_ms", "overlap_ms", "interruptions"} & document.keys()
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from app.formats.excerpts import Block, stream_wav, stream_zip
-from app.formats.rendering import SourceBlocks
+from app.formats.excerpts import Block, stream_channel_wavs, stream_wav, stream_zip
+from app.formats.rendering import ExcerptOptions, SourceBlocks
 from app.formats.report import Report
 from tests.formats.reports import Times, report_of
 
@@ -18,7 +18,13 @@ RATE, HOUR_MS, BLOCK_FRAMES = 8_000, 3_600_000, 1 << 16
 ONE_LONG = [(0, HOUR_MS)]
 MANY_SHORT = [(start, start + 2_000) for start in range(0, HOUR_MS, 5_000)]
 Stream = Callable[[Report, SourceBlocks], Iterator[bytes]]
-STREAMS: dict[str, Stream] = {"wav": lambda report, open_blocks: stream_wav(report, open_blocks()), "zip": stream_zip}
+ZEROS = ExcerptOptions(silence="zero")
+STREAMS: dict[str, Stream] = {
+    "wav": lambda report, open_blocks: stream_wav(report, open_blocks()),
+    "wav with silence": lambda report, open_blocks: stream_wav(report, open_blocks(), ZEROS),
+    "wavs of channels": stream_channel_wavs,
+    "zip": stream_zip,
+}
 
 
 class HourOfBlocks:
@@ -63,6 +69,8 @@ def test_one_block_and_one_piece_are_held(name: str, times: Times) -> None:
         most_held, longest, total = max(most_held, source.held), max(longest, len(piece)), total + len(piece)
         assert piece, "an empty piece ends an HTTP body"
     assert most_held <= 2, "the block that is being cut, and the one that is being made"
+    if name == "wav with silence":
+        assert total == 44 + HOUR_MS * RATE // 1000 * 2
     assert longest <= BLOCK_FRAMES * 2 + 65_536, "a piece is at most a block of 16-bit samples, or the zip's directory"
     assert total > sum(end - start for start, end in times) * RATE // 1000 * 2
     assert source.passes == 1

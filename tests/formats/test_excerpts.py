@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import struct
 import wave
 import zipfile
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.audio.wave import look_at_wave
-from app.formats.excerpts import stream_wav, stream_zip
+from app.formats.excerpts import stream_channel_wavs, stream_wav, stream_zip
+from app.formats.rendering import ExcerptOptions
 from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
 from tests.formats.reports import Times, report_of, tracks
@@ -175,3 +177,21 @@ def test_zip_of_channels_goes_with_its_manifest(subtype: str, tmp_path: Path) ->
             data = archive.read(name)
             assert_is_sound_riff(data)
             np.testing.assert_array_equal(decode(data)[0], cut(samples[:, [channel]], [(start, end)], 11_025)[0])
+
+
+def test_the_wav_of_each_channel_comes_with_its_time_map() -> None:
+    left, right = [(100, 200), (600, 650)], [(150, 300)]
+    samples = noise(8_000, 2)
+    report = report_of(left, right, split=True, name="call", duration_ms=1000, rate=8_000)
+    data = b"".join(
+        stream_channel_wavs(report, lambda: in_blocks(samples, 1024), ExcerptOptions(time_map=True, excerpt_rate=8_000))
+    )
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.namelist() == [
+            "call_ch0.wav", "call_ch0.wav.map.json", "call_ch1.wav", "call_ch1.wav.map.json", "segments.csv",
+        ]  # fmt: skip
+        for channel, times in enumerate((left, right)):
+            speech, _, _ = decode(archive.read(f"call_ch{channel}.wav"))
+            np.testing.assert_array_equal(speech, np.concatenate(cut(samples[:, [channel]], times, 8_000)))
+        assert json.loads(archive.read("call_ch0.wav.map.json")) == [[0, 100, 100], [100, 600, 50]]
+        assert json.loads(archive.read("call_ch1.wav.map.json")) == [[0, 150, 150]]

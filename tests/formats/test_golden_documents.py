@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from app.formats.rendering import Answering
+from app.formats.rendering import RenderContext
 from app.formats.report import Report
 from tests.formats.reports import FORMATS
 from tests.formats.test_golden_texts import GOLDEN, REPORTS
 
 
 def laid_out(name: str, report: Report) -> str:
-    return b"".join(FORMATS[name].new(Answering(indent=1)).finish(report)).decode() + "\n"
+    return b"".join(FORMATS[name].new(RenderContext(indent=1)).finish(report)).decode() + "\n"
 
 
 def ndjson_lines(report: Report) -> str:
-    renderer = FORMATS["ndjson"].new(Answering())
+    renderer = FORMATS["ndjson"].new(RenderContext())
     lines = [renderer.segment(segment, channel) for channel, segment in report.in_order()]
     lines.insert(1, renderer.progress(2500, report.audio.duration_ms))
     return b"".join([*lines, *renderer.finish(report)]).decode()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.annotations import rttm_text
-from app.formats.report import safe_name
-from app.formats.structured import funasr_documents
+from app.formats.documents import funasr_documents
+from app.formats.report import safe_name, unique_names
+from app.formats.texts import rttm_text
 from tests.formats.reports import report_of
 
 LONGEST_ADDITION = "_ch7_000001_43200000-43200000.wav"
@@ -63,6 +63,32 @@ def test_any_name_is_one_harmless_path_component(filename: str) -> None:
 def test_any_name_stays_one_field_of_rttm(filename: str) -> None:
     lines = rttm_text(report_of([(0, 10), (20, 30)], name=safe_name(filename))).splitlines()
     assert [len(line.split()) for line in lines] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("names", "unique"),
+    [
+        ([], []),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "a"], ["a", "a-2", "a-3"]),
+        (["a", "a", "a-2"], ["a", "a-3", "a-2"]),
+        (["a-2", "a", "a"], ["a-2", "a", "a-3"]),
+        (["a", "a", "a-2", "a-2"], ["a", "a-3", "a-2", "a-2-2"]),
+        (["A", "a", "A-2"], ["A", "a-3", "A-2"]),
+        (["caf\u00e9", "CAF\u00c9"], ["caf\u00e9", "CAF\u00c9-2"]),
+        (["stra\u00dfe", "STRASSE"], ["stra\u00dfe", "STRASSE-2"]),
+    ],
+)
+def test_repeated_names_are_numbered(names: list[str], unique: list[str]) -> None:
+    assert unique_names(names) == unique
+
+
+@given(st.lists(st.sampled_from(["a", "A", "a-2", "A-2", "a-2-2", "b", "a-3"]), max_size=12))
+def test_numbered_names_differ_whatever_their_case(names: list[str]) -> None:
+    unique = unique_names(names)
+    assert len({name.lower() for name in unique}) == len(names)
+    assert all(new == old or new.startswith(f"{old}-") for new, old in zip(unique, names, strict=True))
+    assert {name.lower() for name in names} <= {name.lower() for name in unique}
 
 
 def test_funasr_keys_tell_channels_apart() -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 from hypothesis import given
 
-from app.formats.documents import AudioDocument, DetectionDocument
+from app.formats.documents import AudioDocument, DetectionDocument, funasr_documents, json_document
 from app.formats.ndjson import NdjsonRenderer
-from app.formats.rendering import Answering
+from app.formats.rendering import RenderContext
 from app.formats.report import AudioSummary, Report
-from app.formats.structured import funasr_documents, json_document
 from tests.formats.reports import EXAMPLE, Times, rendered, report_of, tracks
 
 
@@ -101,7 +100,7 @@ def test_funasr_is_pairs(times: Times) -> None:
 def test_ndjson_tells_each_thing_once() -> None:
     report = report_of([(0, 1000)], [(500, 1500)], split=True)
     wrong = {"type": "about:blank", "code": "x", "detail": "a\nb"}
-    renderer = NdjsonRenderer(Answering())
+    renderer = NdjsonRenderer(RenderContext())
     lines = [renderer.segment(segment, channel) for channel, segment in report.in_order()]
     lines += [renderer.progress(2000, None), *renderer.finish(report), renderer.failed(wrong)]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)

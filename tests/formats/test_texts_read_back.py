@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,8 @@ import rttm_manager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.formats.annotations import textgrid_text
 from app.formats.report import Report, safe_name
-from app.formats.tables import csv_text
+from app.formats.texts import csv_text, textgrid_text
 from tests.formats.readers import LABELS, READERS, Found, ms, open_textgrid
 from tests.formats.reports import EXAMPLE, FORMATS, Times, rendered, report_of, tracks
 
@@ -87,3 +87,26 @@ def test_textgrid_reaches_the_end_of_speech_past_the_duration() -> None:
     grid = open_textgrid(textgrid_text(report_of([(0, 1010)], duration_ms=1006)))
     assert ms(grid.maxTimestamp) == 1010
     assert [(ms(e.start), ms(e.end), e.label) for e in grid.getTier("speech").entries] == [(0, 1010, "speech")]
+
+
+NAMES = st.text(max_size=40) | st.text('"\\|,;\t\r\n<>&`*_=+-@ ]}', max_size=40)
+LABEL = st.from_regex(r"[\w.+-]{1,32}", fullmatch=True)
+"""What `POST /render` takes; a model's own labels are words."""
+
+
+@pytest.mark.parametrize("name", [*READERS, *READ_BY_TOOLS])
+@given(filename=NAMES, label=LABEL)
+def test_no_name_or_label_breaks_out_of_its_field(name: str, filename: str, label: str) -> None:
+    """The text has as many lines and fields, and XML as many elements, as with plain words in their places."""
+
+    def written(name_of_file: str, label: str) -> str:
+        report = report_of([(0, 500), (700, 900)], name=safe_name(name_of_file))
+        [entry] = report.channels
+        labelled = tuple(replace(segment, label=label) for segment in entry.segments)
+        report = replace(report, labels=(label,), channels=(replace(entry, segments=labelled),))
+        return rendered(name, report, "en").decode()
+
+    hostile, plain = written(filename, label), written("plain", "word")
+    assert len(hostile.splitlines()) == len(plain.splitlines())
+    for marks in ('"', "\t", "|", ",", "<", "\r", " "):
+        assert hostile.count(marks) == plain.count(marks)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from app.formats.rendering import Answering, Format, Renderer
+from app.formats.rendering import Format, RenderContext, Renderer
 from app.formats.report import Report
 from app.registry import Plugin
 from app.vad.blocks import Block, Scored
@@ -110,7 +110,7 @@ class Runs:
 class LinesRenderer(Renderer):
     """`format=lines`."""
 
-    def __init__(self, answering: Answering) -> None: ...
+    def __init__(self, context: RenderContext) -> None: ...
 
     def finish(self, report: Report) -> Iterator[bytes]:
         for _, segment in report.in_order():
