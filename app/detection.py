@@ -1,18 +1,22 @@
-"""One file from its path to its report: the walk that HTTP and the command line share.
+"""One file from its plan to its report, and what is kept of it for other options.
 
-audio (blocks at the model's rate) -> model (events) -> report (what every output format is made from)
+    audio (blocks at the model's rate) -> model (posteriors, events) -> rows (one a channel) -> report
+
+A `Run` walks a file so. An `Analysis` is what a run leaves behind when it is asked to: the posteriors, from which
+another plan's segmenter makes another report without the audio. Both gather what they find in the same `Row`s.
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from app.analyses import Analysis
-from app.audio.channel import Channel
 from app.audio.input import AudioInput
 from app.audio.passes import AudioPolicy
 from app.audio.source import AudioSource, open_audio
@@ -20,40 +24,16 @@ from app.audio.stop import Stop
 from app.engine.backend import Cost
 from app.engine.engine import Engine
 from app.engine.gate import AsyncGate, Gate, Shares
-from app.engine.walk import RowEvents, blocks_in_flight, walk
+from app.engine.walk import blocks_in_flight, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
+from app.request import Plan
 from app.serving import Model
-from app.vad.chunks import Chunk, Chunker, new_chunker
-from app.vad.errors import InvalidOption
+from app.vad.chunks import Chunk, new_chunker
+from app.vad.errors import InvalidOption, VadError
 from app.vad.posteriors import Posteriors, join_posteriors
-from app.vad.segment import Segment, segments_of
-from app.vad.segmenters.registry import Segmentation
+from app.vad.segment import Event, Segment, segments_of
 from app.warnings import AnswerWarning, codes_of
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is asked of one file."""
-
-    source: AudioInput
-    name: str
-    """For the report; already harmless."""
-    request_id: str
-    model: Model
-    segmentation: Segmentation
-    channel: Channel = "mix"
-    probabilities: bool = False
-    members: bool = False
-    """With `probabilities`: those of each member, or for each label, too."""
-    warnings: tuple[AnswerWarning, ...] = ()
-    """What the door has to tell of the request."""
-    keep_for: str | None = None
-    """Who may use the posteriors afterwards; None: they are not kept."""
-    client: str = ""
-    """Whose share of the memory it takes."""
-    allowance: "ProbabilityAllowance | None" = None
-    """What it shares with the other files of its request; None: it is alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +46,104 @@ class Progress:
     done_ms: int
     expected_ms: int | None
     chunks: list[Chunk] = field(default_factory=list)
-    """Where chunks are asked for; the last ones are known in the end, and in the report."""
+    """Where chunks are asked for. The last ones are known at the end, and are in the report."""
 
 
-@dataclass(slots=True)
-class _Row:
-    channel: int | None
-    chunker: Chunker | None
-    segments: list[Segment] = field(default_factory=list)
-    chunks: list[Chunk] = field(default_factory=list)
-    frames: int = 0
-    posteriors: list[Posteriors] = field(default_factory=list)
-    reached: dict[str, int] = field(default_factory=dict)
-    """For each label how many frames reach its threshold."""
+class Row:
+    """What is found in one channel, or in the mix of all."""
 
-    def joined(self) -> Posteriors:
-        """All that were kept."""
-        return join_posteriors(self.posteriors)
+    def __init__(self, plan: Plan, channel: int | None, *, keeps: bool) -> None:
+        """`keeps`: whether the posteriors are kept."""
+        self.channel = channel
+        self.frames = 0
+        self.posteriors: list[Posteriors] = []
+        self._plan, self._keeps = plan, keeps
+        self._grid = plan.chosen.model.grid
+        self._chunker = new_chunker(plan.segmentation.chunks, self._grid.frame_ms)
+        self._segments: list[Segment] = []
+        self._chunks: list[Chunk] = []
+        self._frames_over = dict.fromkeys(self._grid.labels, 0)
+        """For each label the number of frames that reach its threshold."""
+
+    def push(self, events: list[Event], posteriors: Posteriors, final_ms: int) -> tuple[list[Segment], list[Chunk]]:
+        """Add what a step found, and return its complete segments and chunks. `final_ms`: no later segment begins
+        before this."""
+        segments, chunks = segments_of(events), list[Chunk]()
+        self._segments.extend(segments)
+        if self._chunker is not None:
+            spoken = [segment for segment in segments if segment.is_speech]
+            chunks = self._chunker.accept(spoken, posteriors.speech, final_ms)
+            self._chunks.extend(chunks)
+        self.frames += len(posteriors)
+        for column, label in enumerate(self._grid.labels):
+            over = posteriors.column(column).speech >= self._plan.segmentation.threshold(label)
+            self._frames_over[label] += int(np.count_nonzero(over))
+        if self._keeps:
+            self.posteriors.append(posteriors)
+        return segments, chunks
+
+    def drop_posteriors(self) -> None:
+        """Keep none any more."""
+        self.posteriors.clear()
+        self._keeps = False
+
+    def finish(self, duration_ms: int) -> ChannelSegments:
+        """Return everything found, once the audio has ended."""
+        chunks = None if self._chunker is None else (*self._chunks, *self._chunker.finish(duration_ms))
+        ratios = {
+            label: round(over / self.frames, 3) if self.frames else 0.0 for label, over in self._frames_over.items()
+        }
+        found = ChannelSegments(
+            self.channel,
+            tuple(sorted(self._segments, key=lambda segment: segment.start_ms)),
+            ratios=ratios or None,
+            chunks=chunks,
+        )
+        request = self._plan.request
+        if not request.probabilities:
+            return found
+        posteriors = join_posteriors(self.posteriors)
+        return replace(
+            found,
+            probabilities=_rounded(posteriors.speech),
+            member_probabilities=self._member_probabilities(posteriors) if request.members else None,
+        )
+
+    def _member_probabilities(self, posteriors: Posteriors) -> dict[str, list[float]]:
+        """By member of a sum, or by label."""
+        if self._grid.labels:
+            return {label: _rounded(posteriors.column(at).speech) for at, label in enumerate(self._grid.labels)}
+        names = [member.info.name for member in self._plan.chosen.model.members]
+        columns = posteriors.members if posteriors.members is not None else posteriors.speech[:, None]
+        return {name: _rounded(columns[:, at]) for at, name in enumerate(names)}
 
 
 class ProbabilityAllowance:
-    """How much of a request's probabilities may still be told: they are held in memory until its answer is made."""
+    """How many probabilities one request may still have. They are held in memory until its answer is written."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = self._left_s = limit_s
 
-    def take(self, seconds: float) -> None:
-        """So much more. Raises `InvalidOption` when it is too much."""
+    def spend(self, seconds: float) -> None:
+        """Count `seconds` more. Raises `InvalidOption` when they are too many."""
         self._left_s -= seconds
         if self._left_s < 0:
             limit = f"{self._limit_s / 60:g} minutes"
             raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """One file of a request."""
+
+    source: AudioInput
+    name: str
+    """For the report; already harmless."""
+    request_id: str = ""
+    client: str = ""
+    """Whose share of the memory it takes."""
+    allowance: ProbabilityAllowance | None = None
+    """Shared with the other files of the request; None for a file alone."""
 
 
 class Detector:
@@ -114,44 +161,37 @@ class Detector:
         self.kept = Shares(audio.kept_bytes)
 
     def new_allowance(self) -> ProbabilityAllowance:
-        """What the files of one request share."""
+        """Return what the files of one request share."""
         return ProbabilityAllowance(self.audio.max_probability_s)
 
-    def start(self, job: Job) -> "Run":
-        """A run that is driven by iterating it."""
-        return Run(self, job)
-
-    async def detect(self, job: Job, tell: Callable[[Progress], None] = lambda step: None) -> Report:
-        """Run a job to its end, telling each step. Raises the `AudioError`s, `InvalidOption`, `NotReady`."""
-        return (await self.run(job, tell)).report()
-
-    async def run(self, job: Job, tell: Callable[[Progress], None] = lambda step: None) -> "Run":
-        """As `detect`, for what a run knows beside its report."""
-        run = self.start(job)
+    async def run(self, plan: Plan, job: FileJob, on_progress: Callable[[Progress], None] = lambda step: None) -> "Run":
+        """Run a file to its end. Raises the `AudioError`s, `InvalidOption`, `NotReady`."""
+        run = Run(self, plan, job)
         async with aclosing(run.steps()) as steps:
             async for step in steps:
-                tell(step)
+                on_progress(step)
         return run
 
 
 class Run:
-    """One job under way."""
+    """One file under way."""
 
-    def __init__(self, detector: Detector, job: Job) -> None:
+    def __init__(self, detector: Detector, plan: Plan, job: FileJob) -> None:
+        self.plan, self.job = plan, job
         self._detector = detector
-        self._job = job
+        self._model = plan.chosen.model
         self._cost = Cost()
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._report: Report | None = None
         self._stop = Stop()
         self._allowance = job.allowance or detector.new_allowance()
-        self._kept_bytes: int | None = None if job.keep_for is None else 0
+        self._kept_bytes: int | None = 0 if plan.request.keep else None
         """Counted in `Detector.kept`; None when the posteriors are not to be kept, or not any more."""
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
-        """Found segments and progress, block by block. Closing it stops the work within one block."""
-        model, segmentation = self._job.model, self._job.segmentation
+        """Yield what is found, block by block. Closing the iterator stops the work within one block."""
+        model, segmentation, observer = self._model, self.plan.segmentation, self._detector.observer
         source = await self._open()
         # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
         isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
@@ -159,21 +199,54 @@ class Run:
             found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=isolated), self._cost)
             async with aclosing(found):
                 async for step in found:
-                    yield self._take(step, source)
-        for row in self._rows:
-            if row.chunker is not None:
-                row.chunks.extend(row.chunker.finish(source.duration_ms))
-        self._report = self._made(source)
-        observer = self._detector.observer
+                    yield self._progress(step.row, step.events, step.posteriors, step.settled_ms, source)
+        self._report = self._finish(source)
         observer.file_done(model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
 
+    def report(self) -> Report:
+        """The whole answer, after `steps` has ended."""
+        if self._report is None:
+            raise RuntimeError("the run has not ended")
+        return self._report
+
+    def analysis(self) -> "Analysis | None":
+        """The posteriors, for other options later, after `steps` has ended. None if they became too many, or were not
+        asked for."""
+        if self._kept_bytes is None:
+            return None
+        rows = tuple((row.channel, join_posteriors(row.posteriors)) for row in self._rows)
+        return Analysis(self.report(), rows, self._model, self.plan)
+
+    async def _open(self) -> AudioSource:
+        audio, grid = self._detector.audio, self._model.grid
+
+        def open_in_thread() -> AudioSource:
+            return open_audio(
+                self.job.source,
+                sample_rate=grid.sample_rate,
+                channel=self.plan.channel,
+                block_seconds=audio.block_seconds,
+                limits=audio.limits,
+                ffmpeg=audio.ffmpeg,
+                stop=self._stop,
+            )
+
+        opening = asyncio.ensure_future(self._detector.engine.readers.run(open_in_thread))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # A decoder may hang before it says what the file is, and its thread with it.
+            self._stop.stop()
+            opening.add_done_callback(_close_opened)
+            raise
+
     @asynccontextmanager
     async def _memory(self, source: AudioSource) -> AsyncIterator[None]:
-        """Room for what this run has in memory while it runs. Closes the source when there is none in time."""
-        held = source.bytes_held(blocks_in_flight(self._job.model.backends[0]))
+        """Hold room for what this run has in memory while it runs. Closes the source when there is none in time."""
+        held = source.bytes_held(blocks_in_flight(self._model.backends[0]))
         try:
-            room = await self._detector.memory.enter(self._job.client, held)
+            room = await self._detector.memory.enter(self.job.client, held)
         except BaseException:
             source.close()
             raise
@@ -183,150 +256,66 @@ class Run:
             self._detector.memory.leave(room)
             self._give_back_kept()
 
-    def report(self) -> Report:
-        """The whole answer; after `steps` has ended."""
-        if self._report is None:
-            raise RuntimeError("the run has not ended")
-        return self._report
-
-    def _made(self, source: AudioSource) -> Report:
-        model = self._job.model
-        device = "cpu" if self._cost.degraded else model.device
-        channels = tuple(self._channel(row) for row in self._rows)
-        return Report(
-            request_id=self._job.request_id,
-            name=self._job.name,
-            model=model.info,
-            device=device,
-            degraded=self._cost.degraded,
-            audio=_summary(source),
-            channels=channels,
-            options=self._job.segmentation.document(),
-            timing=Timing(
-                queue_ms=_ms(self._cost.queue_s),
-                decode_ms=_ms(source.decode_seconds),
-                inference_ms=_ms(self._cost.inference_s),
-                total_ms=_ms(time.perf_counter() - self._started),
-            ),
-            labels=self._job.model.grid.labels,
-            frame_ms=self._frame_ms,
-            warnings=self._warnings(source, channels),
-        )
-
-    def _warnings(self, source: AudioSource, channels: Sequence[ChannelSegments]) -> tuple[AnswerWarning, ...]:
-        given, heard = self._job.warnings, source.warnings()
-        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self._cost.degraded else []
-        return (*given, *heard, *degraded, *forced_cuts(channels))
-
-    @property
-    def _frame_ms(self) -> int:
-        return self._job.model.grid.frame_ms
-
-    async def _open(self) -> AudioSource:
-        opening = asyncio.ensure_future(self._detector.engine.readers.run(self._open_in_thread))
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            # A decoder may hang before it tells what the file is, and its thread with it.
-            self._stop.stop()
-            opening.add_done_callback(_close_opened)
-            raise
-
-    def _open_in_thread(self) -> AudioSource:
-        audio, grid = self._detector.audio, self._job.model.grid
-        return open_audio(
-            self._job.source,
-            sample_rate=grid.sample_rate,
-            channel=self._job.channel,
-            block_seconds=audio.block_seconds,
-            limits=audio.limits,
-            ffmpeg=audio.ffmpeg,
-            stop=self._stop,
-        )
-
-    def _take(self, step: RowEvents, source: AudioSource) -> Progress:
-        while step.row >= len(self._rows):
-            chunker = new_chunker(self._job.segmentation.chunks, self._frame_ms)
-            self._rows.append(_Row(self._channel_of(len(self._rows)), chunker))
-        row = self._rows[step.row]
-        segments = segments_of(step.events)
-        row.segments.extend(segments)
-        chunks: list[Chunk] = []
-        if row.chunker is not None:
-            spoken = [segment for segment in segments if segment.is_speech]
-            chunks = row.chunker.accept(spoken, step.posteriors.speech, step.settled_ms)
-            row.chunks.extend(chunks)
-        row.frames += len(step.posteriors)
-        for column, label in enumerate(self._job.model.grid.labels):
-            frames = step.posteriors.column(column).speech >= self._job.segmentation.threshold(label)
-            row.reached[label] = row.reached.get(label, 0) + int(np.count_nonzero(frames))
-        if self._job.probabilities or self._job.keep_for is not None:
-            self._keep(row, step.posteriors)
+    def _progress(
+        self, at: int, events: list[Event], posteriors: Posteriors, final_ms: int, source: AudioSource
+    ) -> Progress:
+        plan, frame_ms = self.plan, self._model.grid.frame_ms
+        keeps = plan.request.probabilities or self._kept_bytes is not None
+        while at >= len(self._rows):
+            number = plan.channel if isinstance(plan.channel, int) else len(self._rows)
+            self._rows.append(Row(plan, None if plan.channel in ("mix", "loudest") else number, keeps=keeps))
+        row = self._rows[at]
+        if plan.request.probabilities:
+            self._allowance.spend(len(posteriors) * frame_ms / 1000)
+        self._count_kept(posteriors)
+        segments, chunks = row.push(events, posteriors, final_ms)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
-        return Progress(row.channel, segments, row.frames * self._frame_ms, expected_ms, chunks)
+        return Progress(row.channel, segments, row.frames * frame_ms, expected_ms, chunks)
 
-    def _channel_of(self, row: int) -> int | None:
-        channel = self._job.channel
-        if isinstance(channel, int):
-            return channel
-        return row if channel == "split" else None
-
-    def _keep(self, row: _Row, posteriors: Posteriors) -> None:
-        """Keep the posteriors of a step, as long as that is within bounds: nobody knows how long the audio is."""
-        if self._job.probabilities:
-            self._allowance.take(len(posteriors) * self._frame_ms / 1000)
-        elif self._kept_bytes is None:
-            return
-        row.posteriors.append(posteriors)
+    def _count_kept(self, posteriors: Posteriors) -> None:
+        """Count posteriors that are to be kept. Nobody knows how long the audio is: past the bound none are kept, and
+        the answer says so."""
         if self._kept_bytes is None:
             return
-        if self._detector.kept.fits(self._job.client, posteriors.nbytes):
-            self._detector.kept.take(self._job.client, posteriors.nbytes)
+        if self._detector.kept.fits(self.job.client, posteriors.nbytes):
+            self._detector.kept.take(self.job.client, posteriors.nbytes)
             self._kept_bytes += posteriors.nbytes
             return
-        # More than may be kept: the answer will say that nothing is.
         self._give_back_kept()
         self._kept_bytes = None
-        if not self._job.probabilities:
-            for each in self._rows:
-                each.posteriors.clear()
+        if not self.plan.request.probabilities:
+            for row in self._rows:
+                row.drop_posteriors()
 
     def _give_back_kept(self) -> None:
         if self._kept_bytes:
-            self._detector.kept.give_back(self._job.client, self._kept_bytes)
+            self._detector.kept.give_back(self.job.client, self._kept_bytes)
             self._kept_bytes = 0
 
-    def _channel(self, row: _Row) -> ChannelSegments:
-        labels = self._job.model.grid.labels
-        ratios = {label: round(row.reached.get(label, 0) / row.frames, 3) if row.frames else 0.0 for label in labels}
-        segments = tuple(sorted(row.segments, key=lambda segment: segment.start_ms))
-        chunks = None if row.chunker is None else tuple(row.chunks)
-        found = ChannelSegments(row.channel, segments, ratios=ratios if labels else None, chunks=chunks)
-        if not self._job.probabilities:
-            return found
-        heard = row.joined()
-        return replace(
-            found,
-            probabilities=_rounded(heard.speech),
-            member_probabilities=self._apart(heard) if self._job.members else None,
+    def _finish(self, source: AudioSource) -> Report:
+        model, cost = self._model, self._cost
+        channels = tuple(row.finish(source.duration_ms) for row in self._rows)
+        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if cost.degraded else []
+        return Report(
+            request_id=self.job.request_id,
+            name=self.job.name,
+            model=model.info,
+            device="cpu" if cost.degraded else model.device,
+            degraded=cost.degraded,
+            audio=_summary(source),
+            channels=channels,
+            options=self.plan.segmentation.document(),
+            timing=Timing(
+                queue_ms=round(cost.queue_s * 1000),
+                decode_ms=round(source.decode_seconds * 1000),
+                inference_ms=round(cost.inference_s * 1000),
+                total_ms=round((time.perf_counter() - self._started) * 1000),
+            ),
+            labels=model.grid.labels,
+            frame_ms=model.grid.frame_ms,
+            warnings=(*self.plan.warnings, *source.warnings(), *degraded, *forced_cuts(channels)),
         )
-
-    def _apart(self, heard: Posteriors) -> dict[str, list[float]]:
-        model = self._job.model
-        if model.grid.labels:
-            return {label: _rounded(heard.column(index).speech) for index, label in enumerate(model.grid.labels)}
-        names = [member.info.name for member in model.members]
-        columns = heard.members if heard.members is not None else heard.speech[:, None]
-        return {name: _rounded(columns[:, index]) for index, name in enumerate(names)}
-
-    def analysis(self) -> Analysis | None:
-        """The posteriors, for other options later; after `steps` has ended, of a job that keeps them. None when they
-        have become too many."""
-        if self._kept_bytes is None:
-            return None
-        rows = tuple((row.channel, row.joined()) for row in self._rows)
-        return Analysis(self.report(), rows, self._job.model)
 
 
 def _summary(source: AudioSource) -> AudioSummary:
@@ -347,15 +336,146 @@ def _summary(source: AudioSource) -> AudioSummary:
     )
 
 
-def _rounded(values: "np.ndarray") -> list[float]:
-    found: list[float] = np.round(values.astype(np.float64), 4).tolist()
-    return found
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _rounded(values: NDArray[np.floating]) -> list[float]:
+    rounded: list[float] = np.round(values.astype(np.float64), 4).tolist()
+    return rounded
 
 
 def _close_opened(opening: "asyncio.Future[AudioSource]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
+
+
+# ---- kept analyses
+
+
+class NoSuchAnalysis(VadError):
+    """There is none of this id, or not any more."""
+
+    code = "no_such_analysis"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a picture of an analysis needs; both lists are of equal length."""
+
+    probabilities: list[float]
+    peaks: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One file's posteriors and first report, kept so that other options need no second upload."""
+
+    report: Report
+    """As first answered."""
+    rows: tuple[tuple[int | None, Posteriors], ...]
+    """(channel, posteriors)."""
+    model: Model
+    """The model that produced the posteriors."""
+    plan: Plan
+    """By which the file was read."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the posteriors take."""
+        return sum(posteriors.nbytes for _, posteriors in self.rows)
+
+    def check(self, plan: Plan) -> None:
+        """Raise `InvalidOption` for what needs the audio: another channel, track, clock or reading of it."""
+        asked, kept = plan.request, self.plan.request
+        for name in ("channel", "track", "clock", "encoding", "sample_rate", "channels"):
+            if name in asked.model_fields_set and getattr(asked, name) != getattr(kept, name):
+                made_with = "the default" if getattr(kept, name) is None else getattr(kept, name)
+                raise InvalidOption(name, f"the kept analysis was made with {made_with}; send the file to /vad again")
+        if plan.form.needs_audio or plan.form.streams:
+            raise InvalidOption("format", f"{plan.form.name} needs the audio, which is not kept; send the file to /vad")
+
+    def segment(
+        self, plan: Plan, request_id: str, identifier: str, allowance: ProbabilityAllowance | None = None
+    ) -> Report:
+        """Make the report that this plan would have given. Pure computation, about 0.2 s for an hour of audio."""
+        started, grid = time.perf_counter(), self.model.grid
+        channels = []
+        for channel, posteriors in self.rows:
+            row = Row(plan, channel, keeps=plan.request.probabilities)
+            if plan.request.probabilities and allowance is not None:
+                allowance.spend(len(posteriors) * grid.frame_ms / 1000)
+            row.push(plan.segmentation.new_segmenter(grid).accept(posteriors, final=True), posteriors, final_ms=0)
+            channels.append(row.finish(self.report.audio.duration_ms))
+        return replace(
+            self.report,
+            request_id=request_id,
+            channels=tuple(channels),
+            options=plan.segmentation.document(),
+            extras={"analysis_id": identifier},
+            # What is odd about the audio stays so; which segments were cut does not.
+            warnings=(*(each for each in self.report.warnings if each.code != "forced_cuts"), *forced_cuts(channels)),
+            timing=Timing(0, 0, 0, round((time.perf_counter() - started) * 1000)),
+        )
+
+    def curve(self, start_ms: int, end_ms: int, points: int) -> Curve:
+        """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""
+        grid = self.model.grid
+        stretch = slice(start_ms // grid.frame_ms, -(-end_ms // grid.frame_ms))
+        speech = np.mean([posteriors.take(stretch).speech for _, posteriors in self.rows], axis=0)
+        level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)
+        # The root of the mean square, times a sine's ratio of peak to that.
+        amplitude = np.sqrt(10.0 ** (level / 10) / grid.frame_samples * 2)
+        return Curve(
+            probabilities=np.round(_steps(speech, points, np.mean), 4).tolist(),
+            peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),
+        )
+
+
+def _steps(
+    values: NDArray[np.float32], points: int, reduce: Callable[[NDArray[np.float32]], np.floating]
+) -> NDArray[np.float64]:
+    if len(values) <= points:
+        return values.astype(np.float64)
+    return np.array([reduce(part) for part in np.array_split(values, points)], dtype=np.float64)
+
+
+class AnalysisStore:
+    """Kept analyses, bounded in number, bytes and time; the least recently used goes first. Whoever made one can use
+    it, nobody else. To be used from the event loop alone."""
+
+    def __init__(
+        self, max_count: int, max_bytes: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_count, self._max_bytes, self._ttl_s, self._clock = max_count, max_bytes, ttl_s, clock
+        self._kept: OrderedDict[str, tuple[str, float, Analysis]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that all posteriors take."""
+        return sum(analysis.size_bytes for _, _, analysis in self._kept.values())
+
+    def keep(self, analysis: Analysis, owner: str) -> str | None:
+        """Keep an analysis and return its id, or None when it alone is larger than all may be."""
+        if analysis.size_bytes > self._max_bytes:
+            return None
+        self._drop_old()
+        identifier = secrets.token_urlsafe(16)
+        self._kept[identifier] = (owner, self._clock() + self._ttl_s, analysis)
+        while len(self._kept) > self._max_count or self.size_bytes > self._max_bytes:
+            self._kept.popitem(last=False)
+        return identifier
+
+    def get(self, identifier: str, owner: str) -> Analysis:
+        """Return the analysis, and begin its time anew. Raises `NoSuchAnalysis`, for somebody else's too."""
+        self._drop_old()
+        entry = self._kept.get(identifier)
+        if entry is None or entry[0] != owner:
+            raise NoSuchAnalysis("there is no such analysis, or not any more; please send the file again")
+        self._kept[identifier] = (owner, self._clock() + self._ttl_s, entry[2])
+        self._kept.move_to_end(identifier)
+        return entry[2]
+
+    def _drop_old(self) -> None:
+        now = self._clock()
+        for identifier in [key for key, (_, until, _) in self._kept.items() if until <= now]:
+            del self._kept[identifier]

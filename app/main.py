@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.analyses import AnalysisStore
+from app.answer import PROBLEMS_HEADER, WARNINGS_HEADER
 from app.api import (
     analyses,
     catalogue,
@@ -35,7 +35,6 @@ from app.api import (
 from app.api import metrics as metrics_api
 from app.api.access import AccessMiddleware
 from app.api.admission import Admission, AdmissionLimits, AdmissionMiddleware
-from app.api.answers import PROBLEMS_HEADER, WARNINGS_HEADER
 from app.api.hosts import HostMiddleware
 from app.api.linger import LingerLimits, LingerMiddleware
 from app.api.metrics import Metrics
@@ -45,6 +44,7 @@ from app.api.safe_headers import SafeHeadersMiddleware
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadLimits, UploadStore
 from app.config import Settings
+from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.hub import Hub, LiveLimits

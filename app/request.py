@@ -140,11 +140,11 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         merged: dict[str, Any] = {}
         for source in (*layers, given or {}):
             merged |= {name: value for name, value in source.items() if value is not None and str(value).strip()}
-        fields = {name: merged.pop(name) for name in cls.wire_names() if name in merged}
+        fields = {name: merged.pop(name) for name in cls.names() if name in merged}
         return super().parse({**fields, "segmenter_options": merged})
 
     @classmethod
-    def wire_names(cls) -> list[str]:
+    def names(cls) -> list[str]:
         """Every option but the segmenters', in the order in which they are listed: those of answers, of reading, of
         excerpts, of streams."""
         own = [name for name in cls.model_fields if name in cls.__annotations__ and name != "segmenter_options"]
@@ -172,11 +172,13 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
     # ---- refusals
 
-    def refuse_unknown_names(self, segmenters: Segmenters) -> None:
-        """Raise `InvalidOption` for a name that no door, mode or chunk option has, before any model is chosen."""
-        known = [*self.wire_names(), MODE, *ChunkOptions.names()]
+    @classmethod
+    def refuse_unknown_names(cls, names: Iterable[str], segmenters: Segmenters) -> None:
+        """Raise `InvalidOption` for a name that no door, mode or chunk option has: no model, and no later source, makes
+        it one."""
+        known = [*cls.names(), MODE, *ChunkOptions.names()]
         known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())
-        for name in self.segmenter_options:
+        for name in names:
             if name not in known:
                 like = get_close_matches(name, known, n=1, cutoff=_SUGGESTED)
                 meant = f"; did you mean {like[0]}?" if like else f"; there are: {', '.join(known)}"
@@ -195,7 +197,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
         `default_models`: those that may answer a request that names none. Raises `InvalidOption`.
         """
-        self.refuse_unknown_names(registry.segmenters)
+        self.refuse_unknown_names(self.segmenter_options, registry.segmenters)
         self._refuse_other_door(live=live)
         if live:
             self.stream_form()
@@ -219,7 +221,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     def _refuse_other_door(self, *, live: bool) -> None:
         here, there = ("live streams", "files") if live else ("files", "live streams")
         foreign = FILE_ONLY if live else STREAM_ONLY
-        name = next((name for name in self.model_fields if name in self.model_fields_set & foreign), None)
+        name = next((name for name in type(self).model_fields if name in self.model_fields_set & foreign), None)
         if name is not None:
             raise InvalidOption(name, f"is an option of {there}, not of {here}")
         if not live and self.encoding in STREAM_CONTAINERS:
@@ -234,7 +236,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
         Raises `InvalidOption`, and `NothingAcceptable`.
         """
-        self.refuse_unknown_names(models.segmenters)
+        self.refuse_unknown_names(self.segmenter_options, models.segmenters)
         self._refuse_other_door(live=live)
         return self.plan(await models.choose(self.model, self.preset, live=live), formats, accept=accept, live=live)
 

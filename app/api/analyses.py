@@ -5,18 +5,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from app.answer import Answer, write
 from app.api.access import client_of
 from app.api.admission import take_place
-from app.api.answers import disposition, warning_header
-from app.api.detect import PROBLEMS, answer_forms
-from app.api.parameters import documented_parameters, read_parameters
+from app.api.detect import answer_headers
+from app.api.openapi import PROBLEMS, answer_forms, documented_parameters
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
-from app.formats.excerpts import with_time_map
-from app.formats.rendering import Format, RenderContext
-from app.formats.report import Report
 from app.registry import Registry
+from app.request import DetectionRequest
 from app.vad.errors import InvalidOption
 
 _MAX_POINTS = 20_000
@@ -25,7 +23,7 @@ _GONE: dict[int | str, dict[str, Any]] = {404: {"description": "There is none, o
 
 
 def new_router(registry: Registry) -> APIRouter:
-    """The endpoints, documented with what the registry has."""
+    """Make the endpoints, documented with what the registry has."""
     router = APIRouter(tags=["kept analyses"])
     router.get(
         "/analyses/{identifier}/segments",
@@ -39,29 +37,28 @@ def new_router(registry: Registry) -> APIRouter:
 async def segments(request: Request, identifier: str) -> Response:
     """The file's segments under these options: only the segmenter runs."""
     service = service_of(request)
-    models = service.ready().models
-    parameters = read_parameters(request, {})
-    form = service.registry.formats.choose(parameters.answer.format, request.headers.get("accept"))
-    if form.needs_audio or form.streams:
-        raise InvalidOption("format", f"{form.name} needs the audio, which is not kept; send the file to /vad")
-    asked = parameters.answer.model
-    model = None if asked is None else await models.get(asked)
+    runtime = service.ready()
+    models, formats = runtime.models, service.registry.formats
+    asked = DetectionRequest.parse(request.query_params)
+    asked.refuse_unknown_names(request.query_params, service.registry.segmenters)
+    model = None if asked.model is None else await models.get(asked.model)
     analysis = service.analyses.get(identifier, client_of(request.scope))
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
-    preset = parameters.answer.preset
-    segmentation = models.with_preset(analysis.model, preset).segmentation(parameters.segmenter)
+    chosen = models.with_preset(analysis.model, asked.preset)
+    plan = asked.plan(chosen, formats, accept=request.headers.get("accept"))
+    analysis.check(plan)
     await take_place(request)
-    report = await service.threads.run(analysis.segment, segmentation, request_id_of(request.scope), identifier)
-    report = with_time_map(report, parameters.answer)
-    content = await service.threads.run(_rendered, form, RenderContext(parameters.answer.lang), report)
-    headers = {"Content-Disposition": disposition("inline", report, form), **warning_header(report.warnings)}
-    return Response(content, media_type=form.media_type, headers=headers)
+    request_id, allowance = request_id_of(request.scope), runtime.detector.new_allowance()
 
+    def answer() -> tuple[Answer, bytes]:
+        report = analysis.segment(plan, request_id, identifier, allowance)
+        written = write(plan, [report])
+        return written, b"".join(written.pieces)
 
-def _rendered(form: Format, answering: RenderContext, report: Report) -> bytes:
-    return b"".join(form.new(answering).finish(report))
+    written, content = await service.threads.run(answer)
+    return Response(content, media_type=written.media_type, headers=answer_headers(written, "inline"))
 
 
 async def curve(
@@ -75,7 +72,8 @@ async def curve(
     stop_ms = duration_ms if end_ms is None else end_ms
     if not 1 <= points <= _MAX_POINTS:
         raise InvalidOption("points", f"1 to {_MAX_POINTS}")
-    if not 0 <= start_ms < stop_ms:
+    # Audio shorter than a millisecond has no stretch but the empty one.
+    if not (0 <= start_ms < stop_ms or start_ms == stop_ms == duration_ms == 0):
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
     await take_place(request)
     found = await service.threads.run(analysis.curve, start_ms, min(stop_ms, duration_ms), points)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.api.parameters import audio_schema, option_schema
+from app.api.openapi import audio_schema, option_schema
 from app.api.service import service_of
 from app.audio.containers import CONTAINERS
 from app.formats.documents import Document, Problem

@@ -1,50 +1,41 @@
 """`POST /vad` and its compatible alias: audio in, segments out, in any form."""
 
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from app.api.answers import answer, warning_header
-from app.api.call import open_call
+from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
+from app.api.access import client_of
+from app.api.admission import take_place
 from app.api.connection import while_connected
-from app.api.parameters import documented_body, documented_parameters
+from app.api.errors import problem_of
+from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
+from app.api.request_id import request_id_of
+from app.api.service import Service, service_of
+from app.audio.passes import SourcePasses
+from app.detection import FileJob, Progress, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
-from app.models import Models
+from app.formats.report import Report, safe_name
 from app.registry import Registry
-from app.vad.errors import InvalidOption
+from app.request import DetectionRequest, Plan
+from app.runtime import Runtime
+from app.vad.errors import DeadlineExceeded, InvalidOption, VadError
 from app.vad.segmenters.hysteresis import TightOptions
 from app.vad.segmenters.registry import MODE
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "model": Problem}
-    for status, meaning in {
-        400: "No audio, or a malformed body.",
-        401: "Key missing or wrong.",
-        406: "No format fits `Accept`.",
-        408: "The upload is too slow.",
-        413: "The upload is too large.",
-        415: "Not audio, or in a form that cannot be decoded.",
-        422: "Broken or too long audio, or a wrong option.",
-        429: "This client asks too often.",
-        500: "Something went wrong here.",
-        503: "Full, or not ready; `Retry-After` says when to come back.",
-        504: "The request took too long.",
-    }.items()
-}
 _TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
-_FOREIGN_HINT = "silero"
-"""Clients of speaches call their model by its file's name there, such as `silero_vad_v5`."""
-
-
-def answer_forms(registry: Registry) -> dict[str, dict[str, Any]]:
-    """OpenAPI's content types beside JSON."""
-    json, *others = registry.formats
-    return {form.media_type.split(";")[0]: {} for form in others if form.media_type != json.media_type}
 
 
 def new_router(registry: Registry) -> APIRouter:
-    """The endpoints, documented with what the registry has."""
+    """Make the endpoints, documented with what the registry has."""
     router = APIRouter(tags=["detection"])
     answers = DetectionDocument | list[DetectionDocument | Problem] | list[FunasrDocument]
     router.post(
@@ -76,8 +67,16 @@ async def detect(request: Request) -> Response:
     Several files are answered by an array, each its own answer or problem. Audio is taken from the request alone: a URL
     is not fetched.
     """
-    async with open_call(request) as call:
-        return await answer(call)
+
+    async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:
+        return await asked.resolve(runtime.models, service.registry.formats, accept=request.headers.get("accept"))
+
+    async with _received(request, plan) as call:
+        if call.plan.form.streams:
+            return await _answer_while_detecting(call)
+        if call.plan.form.needs_audio:
+            return await _answer_from_audio(call)
+        return await while_connected(request, _answer_whole(call), call.service.request_timeout_s)
 
 
 async def timestamps(request: Request) -> Response:
@@ -86,17 +85,169 @@ async def timestamps(request: Request) -> Response:
     `model` may be any name: one that is not known here means the default model, or Silero where it says so and Silero
     is there.
     """
-    async with open_call(request, {MODE: TightOptions.mode}, _by_foreign_name) as call:
+
+    async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:
+        if asked.segmenter_options.get(MODE, TightOptions.mode) != TightOptions.mode:
+            raise InvalidOption(MODE, "segments are always tight here; for other modes send the file to /vad")
+        options = {**asked.segmenter_options, MODE: TightOptions.mode}
+        asked = asked.model_copy(update={"segmenter_options": options}).with_foreign_model(runtime.models, hint=True)
+        return await asked.resolve(runtime.models)
+
+    async with _received(request, plan) as call:
         if len(call.jobs) > 1:
             raise InvalidOption("file", "one file a call")
-        work = call.detector.detect(call.jobs[0])
-        report = await while_connected(request, work, call.service.request_timeout_s)
+        work = call.runtime.detector.run(call.plan, call.jobs[0])
+        report = (await while_connected(request, work, call.service.request_timeout_s)).report()
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
-        return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_header(report.warnings))
+        return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_headers(report.warnings))
 
 
-def _by_foreign_name(models: Models, asked: str | None) -> str | None:
-    if asked is None or models.is_known(asked):
-        return asked
-    loaded = [model.info.name for model in models]
-    return _FOREIGN_HINT if _FOREIGN_HINT in asked.lower() and _FOREIGN_HINT in loaded else None
+MakePlan = Callable[[Service, Runtime, DetectionRequest], Awaitable[Plan]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request whose body has come and which has a place for computing."""
+
+    request: Request
+    service: Service
+    runtime: Runtime
+    plan: Plan
+    jobs: Sequence[FileJob]
+    resources: AsyncExitStack
+    """Gives the upload back; a streamed answer takes it over by `pop_all`."""
+
+    def report(self, run: Run) -> Report:
+        """The run's report, with the id under which its posteriors are kept if that was asked for; null when there is
+        no room for them."""
+        if not self.plan.request.keep:
+            return run.report()
+        analysis = run.analysis()
+        identifier = None if analysis is None else self.service.analyses.keep(analysis, run.job.client)
+        return replace(run.report(), extras={"analysis_id": identifier})
+
+    def problem(self, error: VadError) -> dict[str, Any]:
+        return problem_of(error, request_id_of(self.request.scope))
+
+
+@asynccontextmanager
+async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Call]:
+    """Receive the body, and wait for a place to compute.
+
+    Everything that is wrong with a raw body's request is refused before its body is read. A form may still change what
+    the query says, so only names that no source could mend are refused before it. Raises what can be wrong with any of
+    it.
+    """
+    service = service_of(request)
+    runtime = service.ready()
+    media_type = request.headers.get("content-type", "")
+    DetectionRequest.refuse_unknown_names(request.query_params, service.registry.segmenters)
+    plan = None
+    if not media_type.lower().startswith("multipart/"):
+        plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params))
+        plan.request.input(Path(), media_type)
+    async with AsyncExitStack() as resources:
+        upload = await resources.enter_async_context(service.uploads.receive(request))
+        resources.callback(runtime.engine.cleanup)
+        if plan is None:
+            plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params, upload.fields))
+        plan.refuse_several_files(len(upload.files), service.registry.formats)
+        client, request_id = client_of(request.scope), request_id_of(request.scope)
+        allowance = runtime.detector.new_allowance()
+        jobs = [
+            FileJob(
+                plan.request.input(file.path, file.content_type or media_type),
+                safe_name(file.filename or request.path_params.get("filename")),
+                request_id,
+                client,
+                allowance,
+            )
+            for file in upload.files
+        ]
+        await take_place(request)
+        yield _Call(request, service, runtime, plan, jobs, resources)
+
+
+async def _answer_whole(call: _Call) -> Response:
+    detector, found = call.runtime.detector, list[Report | Failure]()
+    for job in call.jobs:
+        try:
+            found.append(call.report(await detector.run(call.plan, job)))
+        except VadError as error:  # noqa: PERF203 - a bad file spoils nothing for the others
+            if len(call.jobs) == 1:
+                raise
+            found.append(Failure(job.name, {"name": job.name, **call.problem(error)}))
+    if sum(each.size for each in found if isinstance(each, Report)) <= SHORT and len(found) == 1:
+        # A short answer takes less time to write than to hand to a thread and back.
+        answer, content = _written(call.plan, found)
+    else:
+        answer, content = await call.service.threads.run(_written, call.plan, found)
+    return Response(content, media_type=answer.media_type, headers=answer_headers(answer, "inline"))
+
+
+def _written(plan: Plan, found: Sequence[Report | Failure]) -> tuple[Answer, bytes]:
+    answer = write(plan, found)
+    return answer, b"".join(answer.pieces)
+
+
+async def _answer_while_detecting(call: _Call) -> Response:
+    """Pieces as things are found. What fails before the first block is answered with its own status."""
+    run, timeout_s = Run(call.runtime.detector, call.plan, call.jobs[0]), call.service.request_timeout_s
+    steps = run.steps()
+    call.resources.push_async_callback(steps.aclose)
+    first = await while_connected(call.request, anext(steps, None), timeout_s)
+    started = time.monotonic()
+
+    async def limited() -> AsyncIterator[Progress]:
+        if first is not None:
+            yield first
+        async for step in steps:
+            if time.monotonic() - started > timeout_s:
+                raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
+            yield step
+
+    pieces = stream(run, limited(), call.report, call.problem)
+    return _OwningResponse(pieces, call.plan.form.media_type, {"X-Accel-Buffering": "no"}, call.resources.pop_all())
+
+
+async def _answer_from_audio(call: _Call) -> Response:
+    """Pieces cut out of the upload, which is decoded a second time and streamed."""
+    threads, job = call.service.threads, call.jobs[0]
+    work = call.runtime.detector.run(call.plan, job)
+    report = call.report(await while_connected(call.request, work, call.service.request_timeout_s))
+    audio, rate = call.runtime.detector.audio, call.plan.request.excerpt_rate
+    passes = call.resources.enter_context(SourcePasses(job.source, audio, rate))
+    answer = await threads.run(write, call.plan, [report], passes.blocks)
+    # What cannot be written is refused here, with a status of its own.
+    first = await threads.run(next, answer.pieces, b"")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        piece = first
+        while piece:
+            yield piece
+            piece = await threads.run(next, answer.pieces, b"")
+
+    headers = answer_headers(answer, "attachment")
+    return _OwningResponse(pieces(), answer.media_type, headers, call.resources.pop_all())
+
+
+class _OwningResponse(StreamingResponse):
+    """A streamed answer that gives its resources back when it ends, however it ends."""
+
+    def __init__(
+        self, content: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str], resources: AsyncExitStack
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=dict(headers))
+        self._resources = resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then let go of what it was read from, sent or not."""
+        async with self._resources:
+            await super().__call__(scope, receive, send)
+
+
+def answer_headers(answer: Answer, disposition: Literal["inline", "attachment"]) -> dict[str, str]:
+    """The head of an answer: its name as a file, and what its form has no room for."""
+    if answer.filename is None:
+        return dict(answer.headers)
+    return {"Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(answer.filename)}", **answer.headers}

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from app.api.admission import take_place
-from app.api.answers import disposition
-from app.api.detect import PROBLEMS, answer_forms
 from app.api.errors import UploadTooLarge
+from app.api.openapi import PROBLEMS, answer_forms
 from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
@@ -140,13 +140,14 @@ async def render(request: Request, format: Named = "json", lang: Lang = "zh") ->
         await take_place(request)
         path, request_id = upload.files[0].path, request_id_of(request.scope)
         report, content = await service.threads.run(_rendered, path, request_id, form, RenderContext(lang))
-    headers = {"Content-Disposition": disposition("inline", report, form)}
+    name = quote(f"{report.name}.{form.extension}")
+    headers = {"Content-Disposition": f"inline; filename*=UTF-8''{name}"}
     return Response(content, media_type=form.media_type, headers=headers)
 
 
-def _rendered(path: Path, request_id: str, form: Format, answering: RenderContext) -> tuple[Report, bytes]:
+def _rendered(path: Path, request_id: str, form: Format, context: RenderContext) -> tuple[Report, bytes]:
     report = _read(path).report(request_id)
-    return report, b"".join(form.new(answering).finish(report))
+    return report, b"".join(form.new(context).finish(report))
 
 
 def _read(path: Path) -> GivenSegments:

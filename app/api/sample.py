@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api.admission import take_place
-from app.api.detect import PROBLEMS
+from app.api.openapi import PROBLEMS
 from app.api.service import service_of
 from app.audio.voice import voice
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from app.analyses import AnalysisStore
 from app.api.admission import Admission
 from app.api.metrics import Metrics
 from app.api.uploads import UploadStore
+from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.live.hub import Hub
 from app.registry import Registry

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,12 @@ from app.batch.rows import FAILED, UNREADABLE, Row, failed_row, found_row, row_o
 from app.batch.source import Source
 from app.batch.store import Store
 from app.batch.writers import FORMATS
-from app.detection import Detector, Job
+from app.detection import Detector, FileJob
 from app.formats.rendering import ExcerptOptions, RenderContext
 from app.formats.report import Report, safe_name
 from app.models import Models
 from app.registry import installed
+from app.request import DetectionRequest
 from app.warnings import AnswerWarning
 
 FILES_AT_ONCE = 4
@@ -117,7 +118,9 @@ class ShardWorker:
         self._loop = asyncio.new_event_loop()
         self._runtime = self._loop.run_until_complete(_built(task.build))
         models = self._runtime.models
-        self._segmentation = models.with_preset(models.default, task.preset).segmentation(task.options)
+        chosen = replace(models.with_preset(models.default, task.preset), warnings=task.warnings)
+        request = DetectionRequest.parse(task.options, task.audio, task.excerpts, {"channel": task.channel})
+        self._plan = request.plan(chosen)
 
     def run(self, order: Order, tell: Tell = lambda step: None) -> Outcome:
         """Do a shard. What is wrong with a file becomes its row; raises what the destination raises."""
@@ -156,7 +159,8 @@ class ShardWorker:
             except Exception as error:  # noqa: BLE001 - each storage has errors of its own
                 return failed_row(entry, UNREADABLE, reason_of(error))
             try:
-                report = await detector.detect(self._job(entry, path))
+                job = FileJob(self._audio.source(path), safe_name(entry.path), "batch")
+                report = (await detector.run(self._plan, job)).report()
                 if self._forms:
                     await detector.engine.readers.run(self._write_forms, entry, path, report)
                 return found_row(entry, report)
@@ -172,17 +176,6 @@ class ShardWorker:
             for form in self._forms:
                 renderer = form.new(RenderContext(blocks=passes.blocks, excerpts=self._excerpts))
                 self._store.write(f"{PER_FILE}/{entry.path}.{form.extension}", b"".join(renderer.finish(report)))
-
-    def _job(self, entry: Entry, path: Path) -> Job:
-        return Job(
-            source=self._audio.source(path),
-            name=safe_name(entry.path),
-            request_id="batch",
-            model=self._runtime.models.default,
-            segmentation=self._segmentation,
-            channel=self._task.channel,
-            warnings=self._task.warnings,
-        )
 
 
 async def _built(build: Build) -> Runtime:

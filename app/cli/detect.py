@@ -134,17 +134,16 @@ async def local_detector(
     request: DetectRequest, settings: Settings, registry: Registry, channel: Channel
 ) -> AsyncIterator[FileDetector]:
     """The engine in this process. Raises what starting it raises."""
-    from app.detection import Job
+    from app.detection import FileJob
+    from app.request import DetectionRequest
 
+    asked = DetectionRequest.parse(request.options, request.audio, {"channel": request.channel})
     async with local_model(settings, registry, request.model, request.preset) as local:
-        runtime, chosen = local.runtime, local.chosen
-        model, warnings = chosen.model, chosen.warnings
-        segmentation, audio = chosen.segmentation(request.options), InputOptions.parse(request.audio)
+        plan, detector = asked.plan(local.chosen), local.runtime.detector
 
         async def detect(item: Input, tell: Tell) -> Report:
-            name = safe_name(item.path.name)
-            job = Job(audio.source(item.path), name, "cli", model, segmentation, channel, warnings=warnings)
-            return await runtime.detector.detect(job, lambda step: tell(step.done_ms, step.expected_ms))
+            job = FileJob(asked.input(item.path), safe_name(item.path.name), "cli")
+            return (await detector.run(plan, job, lambda step: tell(step.done_ms, step.expected_ms))).report()
 
         yield detect
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.analyses import Analysis
 from app.audio.input import AudioInput
 from app.config import Settings
-from app.detection import Job
-from app.presets import PRESETS
+from app.detection import Analysis, FileJob
+from app.presets import NONE, PRESETS
 from app.registry import installed
+from app.request import DetectionRequest
 from app.runtime import Runtime, start_runtime
 from app.serving import Model
 from app.vad.segmenters.registry import MODE
@@ -84,14 +84,15 @@ class Service:
         return Heard(at_middles(speech, model.grid.frame_ms, frames), segments)
 
     async def _analyse(self, model: Model, path: Path) -> Analysis:
-        job = Job(AudioInput(path), path.name, _NAME, model, model.segmentation({}), keep_for=_NAME)
-        analysis = (await self.runtime.detector.run(job)).analysis()
+        plan = DetectionRequest.parse({"keep": True}).plan(self.runtime.models.with_preset(model, NONE))
+        run = await self.runtime.detector.run(plan, FileJob(AudioInput(path), path.name, client=_NAME))
+        analysis = run.analysis()
         if analysis is None:
             raise PosteriorsLost(f"{path.name} is too long for its posteriors to be kept; set VAD_ANALYSES_MB higher")
         return analysis
 
 
 def _segments(analysis: Analysis, options: Mapping[str, Any]) -> Iterator[Span]:
-    report = analysis.segment(analysis.model.segmentation(options), _NAME, _NAME)
+    report = analysis.segment(analysis.plan.with_segmenter_options(options), _NAME, _NAME)
     (channel,) = report.channels
     return ((each.start_ms / 1000, each.end_ms / 1000) for each in channel.segments if each.is_speech)

@@ -16,7 +16,9 @@ def load() -> Detect:
     """The settings of a service on as many cores; a device other than the CPU by VAD_DEVICE."""
     from app.audio.input import AudioInput
     from app.config import Settings
-    from app.detection import Job
+    from app.detection import FileJob
+    from app.presets import NONE
+    from app.request import DetectionRequest
     from app.runtime import start_runtime
 
     os.environ["VAD_DTYPE"] = given.variant or "float32"
@@ -26,8 +28,8 @@ def load() -> Detect:
     model = runtime.models.default
 
     def detect(path: Path) -> int:
-        job = Job(AudioInput(path), path.name, "benchmark", model, model.segmentation({}))
-        report = loop.run_until_complete(runtime.detector.detect(job))
+        plan = DetectionRequest.parse().plan(runtime.models.with_preset(model, NONE))
+        report = loop.run_until_complete(runtime.detector.run(plan, FileJob(AudioInput(path), path.name))).report()
         return sum(len(channel.segments) for channel in report.channels)
 
     return detect

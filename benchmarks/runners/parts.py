@@ -24,7 +24,9 @@ import torch  # noqa: E402
 from app.audio.input import AudioInput  # noqa: E402
 from app.audio.source import open_audio  # noqa: E402
 from app.config import Settings  # noqa: E402
-from app.detection import Job  # noqa: E402
+from app.detection import FileJob  # noqa: E402
+from app.presets import NONE  # noqa: E402
+from app.request import DetectionRequest  # noqa: E402
 from app.runtime import start_runtime  # noqa: E402
 from app.vad.models.compiled import compiled  # noqa: E402
 from app.vad.models.fbank import Fbank  # noqa: E402
@@ -111,8 +113,9 @@ class Parts:
 
     def whole(self) -> None:
         """All of it, as a request has it."""
-        job = Job(AudioInput(given.audio), "benchmark", "benchmark", self._model, self._segmentation)
-        self._loop.run_until_complete(self._runtime.detector.detect(job))
+        job = FileJob(AudioInput(given.audio), "benchmark")
+        plan = DetectionRequest.parse().plan(self._runtime.models.with_preset(self._model, NONE))
+        self._loop.run_until_complete(self._runtime.detector.run(plan, job))
 
 
 def seconds(call: Callable[[], None]) -> float:

@@ -73,3 +73,10 @@ def test_no_speech_is_an_empty_array(server: RunningServer, tmp_path: Path) -> N
     silence.write_bytes(b"RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00"
                         b"\x02\x00\x10\x00data\x00\x7d\x00\x00" + b"\x00" * 32_000)  # fmt: skip
     assert ask(server, silence).json() == []
+
+
+@pytest.mark.parametrize("mode", ["endpoint", "smoothed"])
+def test_another_mode_is_refused(server: RunningServer, speech_like: Path, mode: str) -> None:
+    refused = ask(server, speech_like, mode=mode)
+    assert (refused.status_code, refused.json()["option"]) == (422, "mode")
+    assert ask(server, speech_like, mode="tight").json() == ask(server, speech_like).json()

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from app.formats.registry import FORMATS
+from tests.api.test_formats import wav_bytes
 from tests.formats.readers import LABELS, READERS
 from tests.server import RunningServer, local_server
+from tests.signals import bursts
 
 
 @pytest.fixture
@@ -135,3 +138,20 @@ def test_the_curve_of_a_stretch(client: httpx.Client, kept: str) -> None:
     assert max(whole["probabilities"][:100]) < 0.5
     for wrong in ({"points": "0"}, {"points": "20001"}, {"start_ms": "-1"}, {"start_ms": "5", "end_ms": "5"}):
         assert client.get(f"/analyses/{kept}/curve", params=wrong).status_code == 422
+
+
+def test_what_needs_the_audio_is_refused_and_the_rest_is_answered(client: httpx.Client, kept: str) -> None:
+    for name, value in {"channel": "split", "track": "3", "clock": "container", "format": "wav"}.items():
+        refused = client.get(f"/analyses/{kept}/segments", params={name: value})
+        assert (refused.status_code, refused.json()["option"]) == (422, name)
+    assert client.get(f"/analyses/{kept}/segments", params={"channel": "mix", "clock": "samples"}).status_code == 200
+
+
+@pytest.mark.parametrize("channel", ["mix", "split", "1"])
+def test_probabilities_of_kept_posteriors_are_those_of_the_file(client: httpx.Client, channel: str) -> None:
+    two_voices = wav_bytes(np.stack([bursts(9.0, [(1.0, 2.0)]), bursts(9.0, [(5.0, 7.0)])], axis=1), 16_000)
+    asked = {"channel": channel, "probabilities": "true", "members": "true"}
+    anew = client.post("/vad", params={**asked, "keep": "true"}, content=two_voices).json()
+    again = client.get(f"/analyses/{anew['analysis_id']}/segments", params=asked).json()
+    assert without_what_differs(again) == without_what_differs(anew)
+    assert "values" in str(again)

@@ -76,7 +76,6 @@ def test_a_model_may_be_called_by_its_id(mixed: RunningServer) -> None:
     [
         ("nobody", "there is no model 'nobody' here; there are: small, other, silero, silero-8k"),
         ("../../etc", "there is no model '../../etc' here"),
-        ("", "there is no model '' here"),
         ("fsmn-8k", "fsmn-8k is known, and not at hand here: fsmn-vad model download fsmn-8k"),
         ("damo/speech_fsmn_vad_zh-cn-8k-common", "fsmn-8k is known, and not at hand here"),
     ],
