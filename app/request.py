@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 from typing_extensions import Self
@@ -26,7 +26,6 @@ from app.audio.options import InputOptions
 from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
 from app.formats.registry import Formats
 from app.formats.rendering import ExcerptOptions, Format, Lang
-from app.models import Chosen, Models
 from app.presets import preset_of
 from app.registry import Registry
 from app.vad.chunks import ChunkOptions
@@ -35,6 +34,10 @@ from app.vad.grid import FRAME_MS
 from app.vad.models import fusion
 from app.vad.segmenters.registry import MODE, USES, Segmentation, Segmenters
 from app.warnings import AnswerWarning
+
+if TYPE_CHECKING:
+    # Annotations alone: commands make their flags of the request, and must not wait for torch.
+    from app.models import Chosen, Models
 
 STREAM_CONTAINERS: Mapping[str, str] = {"webm": "webm", "ogg": "ogg"}
 """Containers that a live stream may send, by the name that `encoding=` takes: ffmpeg's demuxer for each. Only those
@@ -230,7 +233,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     # ---- the plan
 
     async def resolve(
-        self, models: Models, formats: Formats | None = None, *, accept: str | None = None, live: bool = False
+        self, models: "Models", formats: Formats | None = None, *, accept: str | None = None, live: bool = False
     ) -> "Plan":
         """Choose model, segmenter, channel and form of answer. `accept`: the HTTP header, where no `format` is named.
 
@@ -241,7 +244,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         return self.plan(await models.choose(self.model, self.preset, live=live), formats, accept=accept, live=live)
 
     def plan(
-        self, chosen: Chosen, formats: Formats | None = None, *, accept: str | None = None, live: bool = False
+        self, chosen: "Chosen", formats: Formats | None = None, *, accept: str | None = None, live: bool = False
     ) -> "Plan":
         """As `resolve`, for a model that has been chosen already."""
         form = (formats or Formats()).choose(self.format, accept)
@@ -257,7 +260,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             stream=self.stream_form() if live else None,
         )
 
-    def with_foreign_model(self, models: Models, *, hint: bool = False) -> Self:
+    def with_foreign_model(self, models: "Models", *, hint: bool = False) -> Self:
         """Take a model name that nobody knows here as the default model, for clients that always send one. `hint`: as
         Silero, if the name says so and Silero is loaded."""
         if self.model is None or models.is_known(self.model):
@@ -310,7 +313,7 @@ class Plan:
     """What will be done: a request with everything decided that it left open."""
 
     request: DetectionRequest
-    chosen: Chosen
+    chosen: "Chosen"
     """The model, what its preset sets, and what has to be said about the choice."""
     segmentation: Segmentation
     channel: Channel

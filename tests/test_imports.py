@@ -33,6 +33,7 @@ TORCH_FREE = (
     "app.audio.source",
     "app.formats.registry",
     "app.registry",
+    "app.request",
     "app.cli",
 )
 """After importing these, one after the other, there is no torch in the process."""
