@@ -122,7 +122,7 @@ format: install ## put every file into the project's form
 # ---- measure it
 
 .PHONY: bench
-bench: install ## measure beside the peers, an hour (ARGS="--quick", "--only wav"; VAD_PEERS=DIR: their environment)
+bench: install ## measure beside the peers, an hour (ARGS="--quick", "--only wav"; ARGS=--gate: beside the last measured commit)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: plots

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only CASE] [--repeat N]`."""
+"""`python -m benchmarks [--quick] [--only CASE] [--repeat N]`, or `--gate [--against COMMIT]`."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from benchmarks.audio import NoRoom, describe
 from benchmarks.cases import CASES
+from benchmarks.gate import gate
 from benchmarks.plan import Plan
 from benchmarks.process import Missing
 from benchmarks.results import Neighbours, machine, write
@@ -22,6 +23,12 @@ def main() -> int:
     here = machine()
     console.print(f"{here['cpu']}, {here['cores']} cores, {here['memory_mb']:,} MB; audio: {describe(plan)}")
     console.print(f"load average at the start: {os.getloadavg()[0]:.2f}; {plan.repeat} rounds, medians\n")
+    if given.gate:
+        try:
+            return gate(plan, given.against, console)
+        except Missing as error:
+            console.print(f"could not be measured: {error}", style="red", markup=False)
+            return 1
     failed = False
     for name in given.only or CASES:
         neighbours = Neighbours()
@@ -47,6 +54,10 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=CASES, metavar="CASE", help=f"of {', '.join(CASES)}; repeatable"
     )
     parser.add_argument("--repeat", type=int, metavar="N", help="rounds (3; 2 with --quick)")
+    parser.add_argument(
+        "--gate", action="store_true", help="what requests cost beside an earlier commit; fails when one is dearer"
+    )
+    parser.add_argument("--against", metavar="COMMIT", help="of --gate; default: the one benchmarks/results is from")
     return parser.parse_args()
 
 
