@@ -123,14 +123,10 @@ def gate(plan: Plan, against: str | None, console: Console) -> int:
 
 def measured_commit() -> str:
     """The commit that benchmarks/results was last made from."""
-    newest = max((ROOT / "benchmarks" / "results").glob("*.json"), key=lambda path: _about(path)["taken"])
-    return str(_about(newest)["commit"]).removesuffix("-dirty")
-
-
-def _about(path: Path) -> dict[str, str]:
-    document = json.loads(path.read_text())
-    about: dict[str, str] = document.get("about", document)
-    return about
+    documents = [json.loads(path.read_text()) for path in (ROOT / "benchmarks" / "results").glob("*.json")]
+    about = [document.get("about", document) for document in documents]
+    newest = max((each for each in about if "commit" in each and "taken" in each), key=lambda each: each["taken"])
+    return str(newest["commit"]).removesuffix("-dirty")
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
