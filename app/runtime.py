@@ -22,7 +22,7 @@ from app.serving import Load, LoadedModel
 from app.vad.blocks import Block
 from app.vad.errors import InvalidOption, ModelNotFound
 from app.vad.models.family import DType, ModelFamily, ModelInfo, ModelSpec, Scorer, Weights
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import name_of
 
 log = structlog.get_logger(__name__)
@@ -58,7 +58,7 @@ class ModelLoader:
     def find(self, spec: ModelSpec, *, download: bool = True) -> ModelPlace:
         """Where the model is. Raises `ModelNotFound`."""
         settings = self._settings
-        hub = Hub(settings.modelscope_cache, settings.modelscope_endpoint, allow_download=download)
+        hub = ModelHub(settings.modelscope_cache, settings.modelscope_endpoint, allow_download=download)
         return self._catalogue.family(spec.family).find(spec, hub)
 
     def is_at_hand(self, spec: ModelSpec) -> bool:

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.server import RunningServer, local_server
 from tests.signals import bursts

@@ -3,10 +3,10 @@
 from functools import lru_cache
 from pathlib import Path
 
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.models.silero.family import SileroFamily
-from app.vad.models.silero.scorer import SileroScorer
+from app.vad.models.silero.network import SileroScorer
 from app.vad.segmenters.hysteresis import TightOptions
 
 
@@ -14,7 +14,7 @@ def find(name: str) -> ModelPlace:
     """Where the network's weights are. Raises `ModelNotFound`."""
     spec = Catalogue(FAMILIES).find_known(name)
     assert spec is not None
-    return SileroFamily().find(spec, Hub(Path("nowhere"), allow_download=False))
+    return SileroFamily().find(spec, ModelHub(Path("nowhere"), allow_download=False))
 
 
 @lru_cache

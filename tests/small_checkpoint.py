@@ -12,8 +12,7 @@ import torch
 import yaml
 
 from app.vad.models.fbank import Fbank
-from app.vad.models.fsmn.checkpoint import expected_shapes
-from app.vad.models.fsmn.config import ModelConfig
+from app.vad.models.fsmn.checkpoint import ModelConfig, expected_shapes
 
 QUIET, LOUD = 1e-4, 0.2
 """Standard deviations of the noise that is silence and of the noise that is speech."""

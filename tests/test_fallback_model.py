@@ -21,8 +21,7 @@ from app.runtime import ModelLoader, Runtime, start_runtime
 from app.serving import Load, LoadedModel
 from app.vad.errors import InvalidModel, InvalidOption, ModelNotFound
 from app.vad.models.family import ModelSpec
-from app.vad.models.hub.download import HubPatience
-from app.vad.models.hub.find import Hub
+from app.vad.models.hub import HubPatience, ModelHub
 from app.vad.models.silero import family as silero
 from tests.cli.calling import call
 from tests.hub_server import running_hub
@@ -56,7 +55,7 @@ def load_anew(settings: Mapping[str, str], patience: HubPatience | None = None) 
     default model's hub is asked with it."""
     given, registry = given_settings(settings), installed()
     loader = ModelLoader(given, registry)
-    usual = Hub(given.modelscope_cache, given.modelscope_endpoint)
+    usual = ModelHub(given.modelscope_cache, given.modelscope_endpoint)
 
     def load(spec: ModelSpec) -> LoadedModel:
         if patience is not None and spec.source == DEFAULT_ID:

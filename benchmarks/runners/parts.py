@@ -28,9 +28,9 @@ from app.detection import FileJob  # noqa: E402
 from app.presets import NONE  # noqa: E402
 from app.request import DetectionRequest  # noqa: E402
 from app.runtime import start_runtime  # noqa: E402
-from app.vad.models.compiled import compiled  # noqa: E402
 from app.vad.models.fbank import Fbank  # noqa: E402
-from app.vad.models.fsmn.scorer import TILE_FRAMES  # noqa: E402
+from app.vad.models.fsmn.network import TILE_FRAMES  # noqa: E402
+from app.vad.models.layers import compiled  # noqa: E402
 from app.vad.posteriors import Posteriors  # noqa: E402
 from app.vad.stream import VadStream  # noqa: E402
 

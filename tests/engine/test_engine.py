@@ -19,7 +19,7 @@ from app.serving import Model
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidAudio, NotReady
 from app.vad.models.family import Scorer
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.engine.sources import Source, detect, expected
 from tests.engines import ScorerAround, loaded, model_on
 from tests.segmentations import endpoint

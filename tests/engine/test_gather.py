@@ -10,7 +10,7 @@ import pytest
 from app.engine.engine import Engine
 from app.serving import Model
 from app.vad.blocks import Block, Scored
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import FloatArray
 from tests.engine.sources import Source, Spans, detect, expected
 from tests.engines import ScorerAround, loaded, model_on

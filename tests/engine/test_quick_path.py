@@ -9,10 +9,9 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
-from app.vad.models.compiled import compiled
 from app.vad.models.fsmn.checkpoint import read_checkpoint
-from app.vad.models.fsmn.scorer import FsmnScorer
-from app.vad.models.linear import Linear
+from app.vad.models.fsmn.network import FsmnScorer
+from app.vad.models.layers import Linear, compiled
 
 _COUNT_FAULTS = """
 import json, resource, sys
@@ -21,7 +20,7 @@ import numpy as np, torch
 from app.engine.device import prepare_process
 from app.vad.blocks import Block
 from app.vad.models.fsmn.checkpoint import read_checkpoint
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 
 prepare_process("cpu", 1, None)
 scorer = FsmnScorer(read_checkpoint(Path(sys.argv[1])), torch.device("cpu"))

@@ -18,7 +18,7 @@ from app.live.session import Command, LiveSession
 from app.observe import Observer
 from app.serving import LoadedModel, Model
 from app.vad.models.family import Scorer
-from app.vad.models.state import StatePool
+from app.vad.models.scorer import StatePool
 from app.vad.segment import segments_of
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream

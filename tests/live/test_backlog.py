@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 
 from app.server import serve
 from app.vad.blocks import Block, Scored
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.live.client import converse, cut, f32, file_pairs, hear_all, s16, say, stream, url_of, wav
 from tests.server import RunningServer, local_server
 from tests.signals import bursts

@@ -15,7 +15,7 @@ from app.vad.blocks import Block, Scored
 from app.vad.errors import NotReady
 from app.vad.models.family import Scorer
 from app.vad.models.fsmn.checkpoint import read_checkpoint
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.engines import ScorerAround, loaded, model_on
 from tests.live.client import cut, s16
 from tests.live.hubs import (

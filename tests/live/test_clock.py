@@ -8,7 +8,7 @@ import pytest
 from app.live.hub import NoSuchSession
 from app.live.parameters import StreamParameters
 from app.vad.errors import InvalidOption, Overloaded
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.engines import loaded
 from tests.live.client import s16
 from tests.live.hubs import Connected, RunningHub, WatchedScorer, feed, messages_of, running_hub

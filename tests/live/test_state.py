@@ -12,8 +12,8 @@ from app.live.outbox import HISTORY, WAITING_LIMIT
 from app.live.parameters import StreamParameters
 from app.live.session import LiveSession
 from app.vad.blocks import Scored
-from app.vad.models.fsmn.scorer import FsmnScorer
-from app.vad.models.state import StatePool
+from app.vad.models.fsmn.network import FsmnScorer
+from app.vad.models.scorer import StatePool
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
 from tests.live.client import cut, s16

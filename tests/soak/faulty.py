@@ -15,7 +15,7 @@ from typing import Any
 
 from app.cli import main
 from app.vad.blocks import Block, Scored
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 
 FAIL_EVERY = 200
 IN_USE_FILE = "SOAK_IN_USE_FILE"

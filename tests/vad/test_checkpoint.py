@@ -15,11 +15,10 @@ from app.engine.engine import Engine
 from app.serving import LoadedModel
 from app.vad.errors import InvalidModel
 from app.vad.models.family import ModelInfo, ModelSpec, Weights
-from app.vad.models.fsmn.checkpoint import read_checkpoint
-from app.vad.models.fsmn.config import EncoderConfig
+from app.vad.models.fsmn.checkpoint import EncoderConfig, read_checkpoint
 from app.vad.models.fsmn.family import FsmnFamily
-from app.vad.models.fsmn.scorer import FsmnScorer
-from app.vad.models.hub.find import ModelPlace
+from app.vad.models.fsmn.network import FsmnScorer
+from app.vad.models.hub import ModelPlace
 from app.vad.models.weights import fingerprint
 from app.vad.segment import segments_of
 from app.vad.stream import VadStream

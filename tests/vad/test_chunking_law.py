@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.segment import Event, segments_of
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.vad.chunks import Chunk, Chunker, ChunkOptions
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import Posteriors, join_posteriors, settled_ms
 from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation

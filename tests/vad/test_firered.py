@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from app.vad.errors import InvalidModel
 from app.vad.models.family import ModelSpec
 from app.vad.models.firered.family import FireredFamily
-from app.vad.models.firered.scorer import FireredScorer
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.firered.network import FireredScorer
+from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.segment import Event, segments_of
 from app.vad.segmenters.registry import SEGMENTERS, Segmentation, Segmenters
@@ -315,7 +315,7 @@ def test_a_foreign_type_is_named_and_not_run(model: Path, tmp_path: Path) -> Non
 
 
 def test_a_directory_of_all_networks_and_one_of_one(model: Path, tmp_path: Path) -> None:
-    family, hub, catalogue = FireredFamily(), Hub(tmp_path / "cache", allow_download=False), Catalogue(FAMILIES)
+    family, hub, catalogue = FireredFamily(), ModelHub(tmp_path / "cache", allow_download=False), Catalogue(FAMILIES)
     repository = tmp_path / "FireRedVAD"
     shutil.copytree(model, repository / "VAD")
     assert family.recognises(model)

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from app.vad.models.firered.family import FireredFamily
-from app.vad.models.firered.scorer import FireredScorer
-from app.vad.models.hub.find import Hub
+from app.vad.models.firered.network import FireredScorer
+from app.vad.models.hub import ModelHub
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
@@ -36,7 +36,7 @@ def scorer_of(reference: Path, name: str) -> FireredScorer:
     spec = Catalogue(FAMILIES).find_known(name)
     assert spec is not None
     family = FireredFamily()
-    place = family.find(spec, Hub(reference / "modelscope", allow_download=False))
+    place = family.find(spec, ModelHub(reference / "modelscope", allow_download=False))
     weights = family.read(place)
     assert spec.known is not None
     assert weights.fingerprint == spec.known.fingerprint

@@ -13,7 +13,7 @@ from app.audio.resample import Resampler
 from app.vad.blocks import Block
 from app.vad.grid import Grid
 from app.vad.models.accuracy import measured
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.fusion import Mixer, common_grid, option_defaults
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from app.vad.models.fsmn.checkpoint import Checkpoint
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import Posteriors
 from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
 from app.vad.segmenters.endpoint import new_end_pointer

@@ -16,9 +16,8 @@ import pytest
 
 from app.vad.errors import InvalidModel, ModelNotFound
 from app.vad.models.fsmn.checkpoint import read_checkpoint
-from app.vad.models.fsmn.config import MODEL_FILES
-from app.vad.models.hub.download import USUAL_PATIENCE, HubPatience
-from app.vad.models.hub.find import Hub, HubModel, ModelPlace, cached_model
+from app.vad.models.fsmn.family import MODEL_FILES
+from app.vad.models.hub import USUAL_PATIENCE, HubModel, HubPatience, ModelHub, ModelPlace, cached_model
 from tests.hub_server import HubServer, running_hub
 
 ID, REVISION = "iic/tiny-vad", "v2.0.4"
@@ -37,7 +36,7 @@ def model_hub(small_model: Path) -> Iterator[HubServer]:
 
 
 def download(running: HubServer, cache: Path, patience: HubPatience = USUAL_PATIENCE) -> ModelPlace:
-    return Hub(cache, running.url, patience=patience).find(TINY)
+    return ModelHub(cache, running.url, patience=patience).find(TINY)
 
 
 def test_only_the_needed_files_are_downloaded_and_only_once(
@@ -91,7 +90,7 @@ def test_a_name_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(socket, "getaddrinfo", never)
     try:
         with pytest.raises(ModelNotFound, match=r"no answer within 0\.3 s"):
-            Hub(tmp_path, "http://hub.invalid", patience=HubPatience(connect_s=0.3)).find(TINY)
+            ModelHub(tmp_path, "http://hub.invalid", patience=HubPatience(connect_s=0.3)).find(TINY)
     finally:
         answered.set()
 
@@ -282,8 +281,8 @@ def test_another_package_named_app_is_not_taken(
 def test_the_client_ends_with_its_parent(model_hub: HubServer, tmp_path: Path) -> None:
     model_hub.fault = "stalled"
     code = (
-        "import sys; from pathlib import Path; from app.vad.models.hub.find import Hub, HubModel;"
-        "Hub(Path(sys.argv[1]), sys.argv[2]).find(HubModel('iic/tiny-vad', None, ('model.pt',), check=print))"
+        "import sys; from pathlib import Path; from app.vad.models.hub import ModelHub, HubModel;"
+        "ModelHub(Path(sys.argv[1]), sys.argv[2]).find(HubModel('iic/tiny-vad', None, ('model.pt',), check=print))"
     )
     command = [sys.executable, "-c", code, str(tmp_path), model_hub.url]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as parent:
@@ -313,7 +312,7 @@ def folder_hub(tmp_path: Path) -> Iterator[HubServer]:
 
 @pytest.mark.parametrize("also", [(), ("configuration.json",)])
 def test_files_in_folders(folder_hub: HubServer, tmp_path: Path, also: tuple[str, ...]) -> None:
-    hub, model = Hub(tmp_path / "cache", folder_hub.url), replace(FOLDERS, also=also)
+    hub, model = ModelHub(tmp_path / "cache", folder_hub.url), replace(FOLDERS, also=also)
     found = hub.find(model)
     assert found.origin == "download"
     assert folder_hub.downloaded == {*model.files, *also}
@@ -321,7 +320,7 @@ def test_files_in_folders(folder_hub: HubServer, tmp_path: Path, also: tuple[str
         assert (found.path / name).read_text() == f"content of {name}"
     again = hub.find(model)
     assert (again.path, again.origin) == (found.path, "cache")
-    assert Hub(tmp_path, UNREACHABLE).find(replace(model, model_id=str(found.path))).origin == "directory"
+    assert ModelHub(tmp_path, UNREACHABLE).find(replace(model, model_id=str(found.path))).origin == "directory"
 
 
 def test_broken_files_in_folders_are_removed(folder_hub: HubServer, tmp_path: Path) -> None:
@@ -333,7 +332,7 @@ def test_broken_files_in_folders_are_removed(folder_hub: HubServer, tmp_path: Pa
         raise InvalidModel("VAD/model.pth.tar: not to my taste")
 
     with pytest.raises(ModelNotFound, match=r"what it sent is broken: VAD/model\.pth\.tar: not to my taste"):
-        Hub(tmp_path / "cache", folder_hub.url).find(replace(FOLDERS, check=refuse))
+        ModelHub(tmp_path / "cache", folder_hub.url).find(replace(FOLDERS, check=refuse))
     assert not any(path.exists() for path in seen)
     assert cached_model(FOLDERS, tmp_path / "cache") is None
 
@@ -341,7 +340,7 @@ def test_broken_files_in_folders_are_removed(folder_hub: HubServer, tmp_path: Pa
 def test_a_repository_without_a_file_that_is_needed(folder_hub: HubServer, tmp_path: Path) -> None:
     model = replace(FOLDERS, files=(*FOLDERS.files, "VAD/cmvn.ark"))
     with pytest.raises(ModelNotFound, match=r"it has no VAD/cmvn\.ark\n"):
-        Hub(tmp_path / "cache", folder_hub.url).find(model)
+        ModelHub(tmp_path / "cache", folder_hub.url).find(model)
 
 
 # ---- what needs no download
@@ -360,13 +359,13 @@ def test_a_broken_download_takes_nothing_of_the_users_with_it(model_hub: HubServ
 
 def test_no_hub_at_all(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="cannot be reached"):
-        Hub(tmp_path, UNREACHABLE).find(TINY)
+        ModelHub(tmp_path, UNREACHABLE).find(TINY)
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:port", "http://[::1", "http://.../", "127.0.0.1:9", "http://"])
 def test_an_endpoint_that_is_none(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(ModelNotFound, match=r"cannot be reached|not an address"):
-        Hub(tmp_path, endpoint).find(TINY)
+        ModelHub(tmp_path, endpoint).find(TINY)
 
 
 def test_behind_a_proxy_the_client_is_let_try(
@@ -375,7 +374,7 @@ def test_behind_a_proxy_the_client_is_let_try(
     monkeypatch.setenv("all_proxy", model_hub.url)  # the hub answers for any host, so it can stand in for a proxy
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert Hub(tmp_path, "http://hub.invalid").find(TINY).origin == "download"
+    assert ModelHub(tmp_path, "http://hub.invalid").find(TINY).origin == "download"
 
 
 def test_a_cache_that_cannot_be_made(model_hub: HubServer, tmp_path: Path) -> None:
@@ -386,7 +385,7 @@ def test_a_cache_that_cannot_be_made(model_hub: HubServer, tmp_path: Path) -> No
 
 def test_without_leave_to_download_the_hub_is_not_asked(model_hub: HubServer, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="was not asked"):
-        Hub(tmp_path, model_hub.url, allow_download=False).find(TINY)
+        ModelHub(tmp_path, model_hub.url, allow_download=False).find(TINY)
     assert model_hub.requests == []
 
 
@@ -396,11 +395,11 @@ def test_without_leave_to_download_the_hub_is_not_asked(model_hub: HubServer, tm
 )
 def test_what_is_neither_directory_nor_id(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelNotFound, match="not a ModelScope id"):
-        Hub(tmp_path).find(replace(TINY, model_id=name, revision=None))
+        ModelHub(tmp_path).find(replace(TINY, model_id=name, revision=None))
 
 
 def test_a_directory_is_taken_as_it_is(small_model: Path, tmp_path: Path) -> None:
-    found = Hub(tmp_path).find(replace(TINY, model_id=str(small_model)))
+    found = ModelHub(tmp_path).find(replace(TINY, model_id=str(small_model)))
     assert (found.path, found.origin, found.revision) == (small_model, "directory", None)
 
 
@@ -436,4 +435,4 @@ def test_another_revision_is_another_model(tmp_path: Path) -> None:
 @pytest.mark.reference
 def test_the_published_model_is_found_without_a_network(reference: Path) -> None:
     published = replace(TINY, model_id="iic/speech_fsmn_vad_zh-cn-16k-common-pytorch")
-    assert Hub(reference / "modelscope", UNREACHABLE).find(published).origin == "cache"
+    assert ModelHub(reference / "modelscope", UNREACHABLE).find(published).origin == "cache"

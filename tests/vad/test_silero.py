@@ -18,9 +18,9 @@ from app.engine.engine import Engine
 from app.engine.walk import walk
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, ModelNotFound
+from app.vad.models.scorer import StateRow
 from app.vad.models.silero.family import SileroFamily
-from app.vad.models.silero.scorer import SileroScorer
-from app.vad.models.state import StateRow
+from app.vad.models.silero.network import SileroScorer
 from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.vad.blocks import Block
-from app.vad.models.silero.scorer import SileroScorer
+from app.vad.models.silero.network import SileroScorer
 from app.vad.posteriors import Posteriors
 from app.vad.segment import segments_of
 from app.vad.segmenters.hysteresis import Hysteresis, TightOptions, new_hysteresis

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
 from app.vad.models.accuracy import Accuracy
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.hub import ModelHub, ModelPlace
 
 S = TypeVar("S")
 DType = Literal["float32", "bfloat16"]
@@ -25,14 +25,13 @@ OptionDefaults = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model that has a name here."""
+    """A published model that has a name here."""
 
     name: str
     """As `model=` and `VAD_MODELS` take it."""
     source: str
     """Its ModelScope id, or the Python package that its weights come in."""
     title: str
-    """What it is, in a few words."""
     licence: str
     sample_rate: int
     """Hz."""
@@ -47,12 +46,12 @@ class KnownModel:
     autoload: bool = False
     """With `VAD_MODELS=auto`: whether it is loaded at the start when it is at hand, or at its first use."""
     accuracy: Accuracy | None = None
-    """None where nobody has measured it."""
+    """None where it has not been measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model is asked for; made by `app.vad.models.registry.Catalogue`."""
+    """Which model a name in a setting or a request means; made by `app.vad.models.registry.Catalogue`."""
 
     family: str
     source: str
@@ -96,9 +95,7 @@ class Scorer(Protocol[S]):
     """A model on a device. Pure and read-only after construction, so any number of threads may share it."""
 
     @property
-    def grid(self) -> Grid:
-        """How frames lie over samples."""
-        ...
+    def grid(self) -> Grid: ...
 
     @property
     def tile_frames(self) -> int:
@@ -115,7 +112,7 @@ class Scorer(Protocol[S]):
 
 
 class Pool(Protocol[S]):
-    """States of many live streams side by side; what each call promises is told in `app.vad.models.state.StatePool`."""
+    """States of many live streams side by side, as `app.vad.models.scorer.StatePool` describes it."""
 
     def open(self) -> int: ...
     def close(self, row: int) -> None: ...
@@ -134,8 +131,8 @@ class ModelFamily(Protocol):
         """Whether a directory holds a model of this family, by the names of its files."""
         ...
 
-    def find(self, spec: ModelSpec, hub: Hub) -> ModelPlace:
-        """Where the model is; a download where the hub is allowed to. Raises `ModelNotFound`."""
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
+        """Find the model, or download it where the hub is allowed to. Raises `ModelNotFound`."""
         ...
 
     def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:

@@ -13,7 +13,7 @@ from app.vad.models import fusion
 from app.vad.models.family import KnownModel, ModelFamily, ModelSpec
 from app.vad.models.firered.family import FireredFamily
 from app.vad.models.fsmn.family import FsmnFamily
-from app.vad.models.hub.find import as_directory
+from app.vad.models.hub import as_directory
 from app.vad.models.silero.family import SileroFamily
 
 FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily(), FireredFamily())

@@ -17,7 +17,7 @@ from app.registry import Plugin
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
 from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.posteriors import Posteriors
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
 from app.vad.segmenters.options import SegmenterOptions
@@ -58,7 +58,7 @@ class ToyFamily:
     def recognises(self, directory: Path) -> bool:
         return False
 
-    def find(self, spec: ModelSpec, hub: Hub) -> ModelPlace:
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
         return ModelPlace(Path(__file__), "toy", "1.0", "package")
 
     def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:

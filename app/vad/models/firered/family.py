@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from app.vad.models.accuracy import MEASURED, measured
 from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
-from app.vad.models.hub.find import Hub, HubModel, ModelPlace, as_directory, holds_files
+from app.vad.models.hub import HubModel, ModelHub, ModelPlace, as_directory, holds_files
 
 if TYPE_CHECKING:
-    from app.vad.models.firered.scorer import FireredScorer
+    from app.vad.models.firered.network import FireredScorer
 
 FILES = ("model.pth.tar", "cmvn.ark")
 _HUB_ID = "xukaituo/FireRedVAD"
-_LICENCE = "Apache-2.0"
 _FOLDERS: Mapping[str, str] = {"firered": "VAD", "firered-stream": "Stream-VAD", "firered-aed": "AED"}
 """Where each network lies in the repository."""
 _OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # endpoint: a test on (1 + x) / 2, for the threshold that the network's own machine has.
-    "firered": {
-        "tight": MEASURED["firered",].thresholds,
-        "endpoint": {"speech_noise_thres": -0.2},
-    },
-    "firered-stream": {
-        "tight": MEASURED["firered-stream",].thresholds,
-        "endpoint": {"speech_noise_thres": 0.0},
-    },
+    "firered": {"tight": MEASURED["firered",].thresholds, "endpoint": {"speech_noise_thres": -0.2}},
+    "firered-stream": {"tight": MEASURED["firered-stream",].thresholds, "endpoint": {"speech_noise_thres": 0.0}},
     "firered-aed": {"tight": {"threshold": 0.4, "neg_threshold": 0.25}, "endpoint": {"speech_noise_thres": -0.2}},
 }
 
@@ -38,7 +31,7 @@ def _known(name: str, title: str, fingerprint: str, *, live: bool = False, live_
         name=name,
         source=f"{_HUB_ID}:{_FOLDERS[name]}",
         title=title,
-        licence=_LICENCE,
+        licence="Apache-2.0",
         sample_rate=16_000,
         fingerprint=fingerprint,
         live=live,
@@ -74,22 +67,25 @@ class FireredFamily:
     )
 
     def recognises(self, directory: Path) -> bool:
-        """By `model.pth.tar` and `cmvn.ark`, in it or in the folder of the first network."""
+        """By the two files of a network, in it or in the folder of the first network."""
         return holds_files(directory, FILES) or holds_files(directory / _FOLDERS["firered"], FILES)
 
-    def find(self, spec: ModelSpec, hub: Hub) -> ModelPlace:
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
         """A directory, or a folder of the repository on ModelScope. Raises `ModelNotFound`."""
-        folder = _FOLDERS.get(spec.known.name if spec.known is not None else "", "")
-        source = spec.source.partition(":")[0] if spec.known is not None else spec.source
+        known = spec.known
+        folder = _FOLDERS.get(known.name if known is not None else "", _FOLDERS["firered"])
+        source = spec.source.partition(":")[0] if known is not None else spec.source
         directory = as_directory(source)
         if directory is not None:
-            if not holds_files(directory, FILES):
-                directory = directory / (folder or _FOLDERS["firered"])
-            return ModelPlace(directory, directory.resolve().name, None, "directory")
-        folder = folder or _FOLDERS["firered"]
+            place = directory if holds_files(directory, FILES) else directory / folder
+            return ModelPlace(place, place.resolve().name, None, "directory")
         files = tuple(f"{folder}/{name}" for name in FILES)
-        place = hub.find(HubModel(source, spec.revision, files, check=lambda root: _check(root / folder)))
-        return replace(place, path=place.path / folder, model_id=f"{source}:{folder}")
+        also: tuple[str, ...] = ("configuration.json",)
+        if known is not None and known.live_as is not None:
+            # A service that has a model wants what takes its place on live streams: 2 MB of the same repository.
+            also += tuple(f"{_FOLDERS[known.live_as]}/{name}" for name in FILES)
+        found = hub.find(HubModel(source, spec.revision, files, check=lambda root: _check(root / folder), also=also))
+        return replace(found, path=found.path / folder, model_id=f"{source}:{folder}")
 
     def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:
         """Raises `InvalidModel` naming the file."""
@@ -113,13 +109,11 @@ class FireredFamily:
         """Frontend and network on the device; the frontend is float32 whatever the network is."""
         import torch
 
-        from app.vad.models.firered.scorer import FireredScorer
+        from app.vad.models.firered.network import FireredScorer
 
-        types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        return FireredScorer(weights.tensors, torch.device(device), types[dtype])
+        return FireredScorer(weights.tensors, torch.device(device), getattr(torch, dtype))
 
     def files(self, place: ModelPlace) -> Sequence[Path]:
-        """The two of one network."""
         return [place.path / name for name in FILES]
 
 

@@ -1,4 +1,5 @@
-"""FireRedVAD's network: log mel energies in, probabilities out. Weights are read-only; all state is the caller's.
+"""FireRedVAD's network, all three of its kinds: log mel energies in, probabilities out. Weights are read-only; all
+state is the caller's.
 
 Theory of operation (DFSMN, Zhang et al., arXiv 1803.05030, as in fireredvad 0.0.2): a first block and `R - 1` more,
 each an expansion with ReLU, a projection, and a memory, which adds to a frame a weighted sum over its neighbours, per
@@ -17,8 +18,115 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from app.vad.grid import Grid
+from app.vad.models.fbank import Fbank
 from app.vad.models.firered.checkpoint import Checkpoint
-from app.vad.models.linear import Linear, padded_rows
+from app.vad.models.layers import Linear, padded_rows
+from app.vad.models.scorer import Carry, FbankScorer
+
+SAMPLE_RATE, _FRAME_SAMPLES, _SHIFT_SAMPLES = 16_000, 400, 160
+"""25 ms every 10 ms; the checkpoint does not state them."""
+LABELS = ("speech", "singing", "music")
+"""The columns of a network with three."""
+_TILE_FRAMES = 704
+"""The activations of one tile, 256 floats a frame and layer, stay in a core's second-level cache."""
+
+
+class FireredScorer(FbankScorer):
+    """One of the three networks on a device."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        config = checkpoint.config
+        past, ahead = config.N1 - 1, config.N2
+        super().__init__(
+            Fbank(
+                sample_rate=SAMPLE_RATE,
+                frame_samples=_FRAME_SAMPLES,
+                shift_samples=_SHIFT_SAMPLES,
+                n_mels=config.idim,
+                window="povey",
+                device=device,
+            ),
+            FireredNetwork(checkpoint, device, dtype),
+            [
+                *[Carry(past + ahead, past, config.P, dtype)] * config.R,
+                *[Carry(ahead, 0, config.P, dtype)] * (config.R - 1),
+            ],
+            Grid(
+                sample_rate=SAMPLE_RATE,
+                frame_samples=_FRAME_SAMPLES,
+                shift_samples=_SHIFT_SAMPLES,
+                look_ahead_frames=config.ahead_frames,
+                warm_up_frames=config.past_frames,
+                labels=LABELS if config.odim == len(LABELS) else (),
+            ),
+            device,
+            tile_frames=_TILE_FRAMES,
+        )
+
+
+class FireredNetwork(nn.Module):
+    """The network of one checkpoint on one device."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        config = checkpoint.config
+        self._dtype, self._odim, self._blocks = dtype, config.odim, config.R
+
+        def tensor(name: str) -> Tensor:
+            return checkpoint.weights[name].to(torch.float64, copy=True)
+
+        def place(values: Tensor) -> Tensor:
+            return values.to(device, dtype).contiguous()
+
+        def linear(name: str, *, relu: bool = False) -> Linear:
+            return Linear(place(tensor(f"{name}.weight")), place(tensor(f"{name}.bias")), relu=relu)
+
+        def memory(expansion: Linear, projection: Linear, name: str) -> _Memory:
+            filters = [tensor(f"{name}.lookback_filter.weight")]
+            filters[0][..., -1] += 1  # the memory adds its input
+            if config.N2:
+                filters.append(tensor(f"{name}.lookahead_filter.weight"))
+            taps = place(torch.cat(filters, dim=2).unsqueeze(2)).contiguous(memory_format=torch.channels_last)
+            return _Memory(expansion, projection, taps, config.N1 - 1)
+
+        def block(name: str) -> _Memory:
+            weight = tensor(f"{name}.fc2.weight")
+            projection = Linear(place(weight), place(weight.new_zeros(weight.shape[0])))
+            return memory(linear(f"{name}.fc1.0", relu=True), projection, f"{name}.fsmn")
+
+        first = tensor("dfsmn.fc1.0.weight") / checkpoint.deviation
+        first_bias = tensor("dfsmn.fc1.0.bias") - first @ checkpoint.mean
+        expansion = Linear(place(first), place(first_bias), relu=True)
+        self._first = memory(expansion, linear("dfsmn.fc2.0", relu=True), "dfsmn.fsmn1")
+        self._memories = nn.ModuleList(block(f"dfsmn.fsmns.{index}") for index in range(config.R - 1))
+        self._dense = nn.ModuleList(linear(f"dfsmn.dnns.{3 * index}", relu=True) for index in range(config.M))
+        self._out = linear("out")
+
+    def forward(self, mels: Tensor, state: list[Tensor], final: bool) -> tuple[Tensor, list[Tensor]]:
+        """Probabilities [batch, outputs, odim] that `mels` [batch, frames, n_mels] make known, float32; and the state
+        after them.
+
+        `state`: of each block the newest memory inputs, [batch, <= past + ahead, channels], `past` zeros at a stream's
+        start; then of each block but the first the inputs that its output is to be added to, [batch, <= ahead,
+        channels].
+        """
+        memories: list[Tensor] = []
+        waiting: list[Tensor] = []
+        frames, memory = self._first(mels.to(self._dtype), state[0], final)
+        memories.append(memory)
+        for index, block in enumerate(self._memories):
+            inputs = torch.cat((state[self._blocks + index], frames), dim=1)
+            found, memory = block(frames, state[index + 1], final)
+            frames = inputs[:, : found.shape[1]] + found
+            memories.append(memory)
+            waiting.append(inputs[:, found.shape[1] :])
+        batch, outputs, _ = frames.shape
+        rows = padded_rows(frames.flatten(0, 1))
+        for layer in self._dense:
+            rows = layer(rows)
+        probabilities = self._out(rows)[: batch * outputs].float().sigmoid()
+        return probabilities.view(batch, outputs, self._odim), memories + waiting
 
 
 class _Memory(nn.Module):
@@ -45,89 +153,3 @@ class _Memory(nn.Module):
         picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
         remembered = conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1)
         return remembered.reshape(batch, outputs, self._channels), after
-
-
-class FireredNetwork(nn.Module):
-    """The network of one checkpoint on one device."""
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        config, make = checkpoint.config, _Maker(checkpoint, device, dtype)
-        self._dtype, self._odim = dtype, config.odim
-        self._first = make.first_memory()
-        self._memories = nn.ModuleList(make.memory(f"dfsmn.fsmns.{index}") for index in range(config.R - 1))
-        self._dense = nn.ModuleList(make.linear(f"dfsmn.dnns.{3 * index}.", relu=True) for index in range(config.M))
-        self._out = make.linear("out.")
-
-    def forward(
-        self, mels: Tensor, memories: list[Tensor], waiting: list[Tensor], final: bool
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Probabilities [batch, outputs, odim] that `mels` [batch, frames, n_mels] make known, float32; and the state
-        after them.
-
-        `memories`: of each block the newest memory inputs, [batch, <= past + ahead, channels], `past` zeros at a
-        stream's start. `waiting`: of each block but the first the inputs that its output is to be added to, [batch, <=
-        ahead, channels].
-        """
-        after: list[Tensor] = []
-        left: list[Tensor] = []
-        frames, memory = self._first(mels.to(self._dtype), memories[0], final)
-        after.append(memory)
-        for index, block in enumerate(self._memories):
-            inputs = torch.cat((waiting[index], frames), dim=1)
-            found, memory = block(frames, memories[index + 1], final)
-            frames = inputs[:, : found.shape[1]] + found
-            after.append(memory)
-            left.append(inputs[:, found.shape[1] :])
-        batch, outputs, _ = frames.shape
-        rows = padded_rows(frames.flatten(0, 1))
-        for layer in self._dense:
-            rows = layer(rows)
-        probabilities = self._out(rows)[: batch * outputs].float().sigmoid()
-        return probabilities.view(batch, outputs, self._odim), after, left
-
-
-class _Maker:
-    """Layers from a checkpoint's weights, in the device's layout."""
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
-
-    def linear(self, name: str, *, relu: bool = False) -> Linear:
-        """The checkpoint's linear layer of this name, in the form that is quickest here."""
-        return self._linear(self._get(f"{name}weight"), self._get(f"{name}bias"), relu=relu)
-
-    def first_memory(self) -> _Memory:
-        """The block that hears the features."""
-        mean, deviation = self._checkpoint.mean, self._checkpoint.deviation
-        weight = self._get("dfsmn.fc1.0.weight") / deviation
-        bias = self._get("dfsmn.fc1.0.bias") - weight @ mean
-        return self._memory(
-            self._linear(weight, bias, relu=True), self.linear("dfsmn.fc2.0.", relu=True), "dfsmn.fsmn1"
-        )
-
-    def memory(self, name: str) -> _Memory:
-        """One of the others."""
-        projection = self._get(f"{name}.fc2.weight")
-        plain = self._linear(projection, torch.zeros(projection.shape[0], dtype=projection.dtype), relu=False)
-        return self._memory(self.linear(f"{name}.fc1.0.", relu=True), plain, f"{name}.fsmn")
-
-    def _memory(self, expansion: Linear, projection: Linear, name: str) -> _Memory:
-        config = self._checkpoint.config
-        filters = [self._get(f"{name}.lookback_filter.weight")]
-        filters[0][..., -1] += 1  # the memory adds its input
-        if config.N2:
-            filters.append(self._get(f"{name}.lookahead_filter.weight"))
-        taps = torch.cat(filters, dim=2).unsqueeze(2)
-        placed = self._place(taps).contiguous(memory_format=torch.channels_last)
-        return _Memory(expansion, projection, placed, config.N1 - 1)
-
-    def _linear(self, weight: Tensor, bias: Tensor, *, relu: bool) -> Linear:
-        return Linear(self._place(weight), self._place(bias), relu=relu)
-
-    def _get(self, name: str) -> Tensor:
-        """A tensor in float64: a copy."""
-        return self._checkpoint.weights[name].to(torch.float64, copy=True)
-
-    def _place(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device, self._dtype).contiguous()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from app.vad.models.accuracy import MEASURED
 from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
-from app.vad.models.fsmn.config import MODEL_FILES
-from app.vad.models.hub.find import Hub, HubModel, ModelPlace, holds_files
+from app.vad.models.hub import HubModel, ModelHub, ModelPlace, holds_files
 
 if TYPE_CHECKING:
-    from app.vad.models.fsmn.scorer import FsmnScorer
+    from app.vad.models.fsmn.network import FsmnScorer
 
+MODEL_FILES = ("config.yaml", "am.mvn", "model.pt")
 _LICENCE = "FunASR model licence"
 _ACCURACY = MEASURED["fsmn",]
 
@@ -45,10 +45,9 @@ class FsmnFamily:
     )
 
     def recognises(self, directory: Path) -> bool:
-        """By `config.yaml`, `am.mvn` and `model.pt`."""
         return holds_files(directory, MODEL_FILES)
 
-    def find(self, spec: ModelSpec, hub: Hub) -> ModelPlace:
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
         """A directory, or a repository on ModelScope. Raises `ModelNotFound`."""
         return hub.find(HubModel(spec.source, spec.revision, MODEL_FILES, check=_check))
 
@@ -72,10 +71,9 @@ class FsmnFamily:
         """Frontend and network on the device; the frontend is float32 whatever the network is."""
         import torch
 
-        from app.vad.models.fsmn.scorer import FsmnScorer
+        from app.vad.models.fsmn.network import FsmnScorer
 
-        types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-        return FsmnScorer(weights.tensors, torch.device(device), types[dtype])
+        return FsmnScorer(weights.tensors, torch.device(device), getattr(torch, dtype))
 
     def files(self, place: ModelPlace) -> Sequence[Path]:
         """Those that a model directory needs, and ModelScope's description when it is there."""

@@ -9,110 +9,115 @@ which mean silence. The network is causal: a frame's output depends on `past_fra
 Folded into the weights when they are loaded: the feature normalisation (CMVN) into the first layer, and the memory's
 own input into its last tap.
 
-A stream carries `held` and `memories` from one call to the next. A state that starts from zeros gives exact outputs
-from its stream's first frame on; one that starts in the middle of a stream gives exact outputs after `warm_up_frames`.
+A stream carries the newest log mel frames, which the stacking still needs, and of each block the newest memory inputs.
+A state that starts from zeros gives exact outputs from its stream's first frame on; one that starts in the middle of a
+stream gives exact outputs after `warm_up_frames`.
 """
-
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from app.vad.models.fsmn.config import ModelConfig
-from app.vad.models.linear import Linear, padded_rows
+from app.vad.grid import Grid
+from app.vad.models.fbank import Fbank
+from app.vad.models.fsmn.checkpoint import Checkpoint
+from app.vad.models.layers import Linear, padded_rows
+from app.vad.models.scorer import Carry, FbankScorer
+
+TILE_FRAMES = 1088
+"""The activations of one tile stay in a core's second-level cache. A block of 10 s with its warm-up is one tile."""
 
 
-class _Layer(nn.Module):
-    """A memory block and its expansion."""
+class FsmnScorer(FbankScorer):
+    """FSMN-VAD on a device."""
 
-    def __init__(self, projection: Tensor, taps: Tensor, expansion: Linear) -> None:
-        """`projection`: [proj_dim, hidden]; `taps`: [proj_dim, 1, 1, lorder], channels last."""
-        super().__init__()
-        self._projection, self._taps, self._channels = projection, taps, taps.shape[0]
-        self._expansion = expansion
-
-    def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
-        """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
-        projected = self._project(hidden, memory, outputs)
-        return self._expansion(padded_rows(self._remember(projected))), projected[
-            :, outputs : outputs + memory.shape[1]
-        ]
-
-    def _project(self, hidden: Tensor, memory: Tensor, outputs: int) -> Tensor:
-        """The memory block's input behind what it remembers, [batch, lorder - 1 + outputs, proj_dim]. Of a stream alone
-        the rows that fill up `hidden` go along, at the end, where no other is changed by them: cutting them off and
-        adding them again at every layer was a twentieth of all scoring."""
-        batch, past, channels = memory.shape
-        rows = hidden.shape[0] if batch == 1 else outputs
-        projected = hidden.new_empty([batch, past + rows, channels])
-        projected[:, :past] = memory
-        if batch == 1:
-            torch.mm(hidden, self._projection.t(), out=projected[0, past:])
-        else:
-            product = torch.mm(hidden[: batch * outputs], self._projection.t())
-            projected[:, past:] = product.view(batch, outputs, channels)
-        return projected
-
-    def _remember(self, projected: Tensor) -> Tensor:
-        """Depthwise causal convolution of [batch, past + outputs, channels] over time: [batch * outputs, channels].
-
-        As a picture of height 1 whose channels lie innermost: the layout that the matrix products have anyway, so
-        nothing is copied, and the quickest of those tried.
-        """
-        picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
-        return conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1).flatten(0, 2)
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        frontend, encoder = checkpoint.config.frontend, checkpoint.config.encoder
+        context, past = frontend.context_frames, encoder.lorder - 1
+        super().__init__(
+            Fbank(
+                sample_rate=frontend.sample_rate,
+                frame_samples=frontend.frame_samples,
+                shift_samples=frontend.shift_samples,
+                n_mels=frontend.n_mels,
+                window="hamming",
+                device=device,
+            ),
+            FsmnNetwork(checkpoint, device, dtype),
+            [
+                Carry(2 * context, 0, frontend.n_mels, torch.float32),
+                *[Carry(past, past, encoder.proj_dim, dtype)] * encoder.fsmn_layers,
+            ],
+            Grid(
+                sample_rate=frontend.sample_rate,
+                frame_samples=frontend.frame_samples,
+                shift_samples=frontend.shift_samples,
+                look_ahead_frames=context,
+                warm_up_frames=encoder.past_frames + context,
+            ),
+            device,
+            tile_frames=TILE_FRAMES,
+            of="silence",
+        )
 
 
 class FsmnNetwork(nn.Module):
     """The network of one checkpoint on one device."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        weights: Mapping[str, Tensor],
-        cmvn_shift: Tensor,
-        cmvn_scale: Tensor,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
+        config, weights = checkpoint.config, checkpoint.weights
         self._context, self._feature_dim = config.frontend.context_frames, config.frontend.feature_dim
         self._dtype = dtype
-        make = _Maker(weights, device, dtype)
-        first = make.get("in_linear1.linear.weight")
-        scale, shift = cmvn_scale.to(torch.float64), cmvn_shift.to(torch.float64)
-        first_bias = make.get("in_linear1.linear.bias") + first @ (shift * scale)
-        self._in1 = Linear(make.place(first * scale), make.place(first_bias))
-        self._in2 = make.linear("in_linear2", relu=True)
-        self._layers = nn.ModuleList(make.layer(index) for index in range(config.encoder.fsmn_layers))
-        self._out1 = make.linear("out_linear1")
-        self._out2 = make.linear("out_linear2")
+
+        def tensor(name: str) -> Tensor:
+            return weights[f"encoder.{name}"].to(torch.float64)
+
+        def place(values: Tensor) -> Tensor:
+            return values.to(device, dtype).contiguous()
+
+        def linear(name: str, *, relu: bool = False) -> Linear:
+            return Linear(place(tensor(f"{name}.linear.weight")), place(tensor(f"{name}.linear.bias")), relu=relu)
+
+        def layer(index: int) -> _Layer:
+            taps = tensor(f"fsmn.{index}.fsmn_block.conv_left.weight").transpose(2, 3).clone()
+            taps[..., -1] += 1  # the memory adds its input
+            return _Layer(
+                place(tensor(f"fsmn.{index}.linear.linear.weight")),
+                place(taps).contiguous(memory_format=torch.channels_last),
+                linear(f"fsmn.{index}.affine", relu=True),
+            )
+
+        first = tensor("in_linear1.linear.weight")
+        scale, shift = checkpoint.cmvn_scale.to(torch.float64), checkpoint.cmvn_shift.to(torch.float64)
+        first_bias = tensor("in_linear1.linear.bias") + first @ (shift * scale)
+        self._in1 = Linear(place(first * scale), place(first_bias))
+        self._in2 = linear("in_linear2", relu=True)
+        self._layers = nn.ModuleList(layer(index) for index in range(config.encoder.fsmn_layers))
+        self._out1, self._out2 = linear("out_linear1"), linear("out_linear2")
         self._silence = torch.tensor(config.sil_pdf_ids, device=device)
 
-    def forward(
-        self, mels: Tensor, held: Tensor, memories: list[Tensor], final: bool
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Silence posteriors [batch, outputs] that `mels` [batch, frames, n_mels] make known, float32; and the state
+    def forward(self, mels: Tensor, state: list[Tensor], final: bool) -> tuple[Tensor, list[Tensor]]:
+        """Silence posteriors [batch, outputs, 1] that `mels` [batch, frames, n_mels] make known, float32; and the state
         after them.
 
-        `held`: the newest log mel frames before, [batch, <= 2 * context_frames, n_mels], none before the first frame.
-        `memories`: per layer the newest memory inputs, [batch, lorder - 1, proj_dim]. The newest `context_frames`
-        frames wait for those after them; `final` lets the last frame stand in for these.
+        `state`: the newest log mel frames before, [batch, <= 2 * context_frames, n_mels], none before the first frame;
+        then of each layer the newest memory inputs, [batch, lorder - 1, proj_dim]. The newest `context_frames` frames
+        wait for those after them; `final` lets the last frame stand in for these.
         """
-        stacked, held = self._stack(mels, held, final)
+        stacked, held = self._stack(mels, state[0], final)
         batch, outputs, _ = stacked.shape
+        after = [held]
         if outputs == 0:
-            return stacked.new_zeros([batch, 0]), held, memories
+            return stacked.new_zeros([batch, 0, 1]), after + state[1:]
         # Rows of all streams under each other: the products are then plain matrices with their bias fused in.
         hidden = self._in2(self._in1(padded_rows(stacked.to(self._dtype).flatten(0, 1))))
-        after: list[Tensor] = []
         for index, layer in enumerate(self._layers):
-            hidden, memory = layer(hidden, memories[index], outputs)
+            hidden, memory = layer(hidden, state[index + 1], outputs)
             after.append(memory)
         units = self._out2(self._out1(hidden))[: batch * outputs].float()
         silence = torch.softmax(units, dim=-1).index_select(-1, self._silence).sum(-1)
-        return silence.view(batch, outputs), held, after
+        return silence.view(batch, outputs, 1), after
 
     def _stack(self, mels: Tensor, held: Tensor, final: bool) -> tuple[Tensor, Tensor]:
         """Feature vectors [batch, outputs, feature_dim], each frame between its neighbours, edges repeated; and the
@@ -132,30 +137,30 @@ class FsmnNetwork(nn.Module):
         return stacked.contiguous(), held
 
 
-class _Maker:
-    """Layers from a checkpoint's weights, in the device's layout."""
+class _Layer(nn.Module):
+    """A memory block and its expansion."""
 
-    def __init__(self, weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
-        self._weights, self._device, self._dtype = weights, device, dtype
+    def __init__(self, projection: Tensor, taps: Tensor, expansion: Linear) -> None:
+        """`projection`: [proj_dim, hidden]; `taps`: [proj_dim, 1, 1, lorder], channels last."""
+        super().__init__()
+        self._projection, self._taps, self._channels = projection, taps, taps.shape[0]
+        self._expansion = expansion
 
-    def get(self, name: str) -> Tensor:
-        """A tensor of the encoder, in float64."""
-        return self._weights[f"encoder.{name}"].to(torch.float64)
-
-    def place(self, tensor: Tensor) -> Tensor:
-        """The same where the network computes."""
-        return tensor.to(self._device, self._dtype).contiguous()
-
-    def linear(self, name: str, *, relu: bool = False) -> Linear:
-        """The checkpoint's linear layer of this name, in the form that is quickest here."""
-        weight, bias = self.get(f"{name}.linear.weight"), self.get(f"{name}.linear.bias")
-        return Linear(self.place(weight), self.place(bias), relu=relu)
-
-    def layer(self, index: int) -> _Layer:
-        """A memory block and its expansion."""
-        taps = self.get(f"fsmn.{index}.fsmn_block.conv_left.weight").transpose(2, 3).clone()
-        taps[..., -1] += 1  # the memory adds its input
-        expansion = self.linear(f"fsmn.{index}.affine", relu=True)
-        projection = self.place(self.get(f"fsmn.{index}.linear.linear.weight"))
-        placed = self.place(taps).contiguous(memory_format=torch.channels_last)
-        return _Layer(projection, placed, expansion)
+    def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
+        """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
+        batch, past, channels = memory.shape
+        # Of a stream alone the rows that fill up `hidden` go along, at the end, where no other is changed by them:
+        # cutting them off and adding them again at every layer was a twentieth of all scoring.
+        rows = hidden.shape[0] if batch == 1 else outputs
+        projected = hidden.new_empty([batch, past + rows, channels])
+        projected[:, :past] = memory
+        if batch == 1:
+            torch.mm(hidden, self._projection.t(), out=projected[0, past:])
+        else:
+            product = torch.mm(hidden[: batch * outputs], self._projection.t())
+            projected[:, past:] = product.view(batch, outputs, channels)
+        # A depthwise causal convolution over time, as a picture of height 1 whose channels lie innermost: the layout
+        # that the matrix products have anyway, so nothing is copied, and the quickest of those tried.
+        picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
+        remembered = conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1).flatten(0, 2)
+        return self._expansion(padded_rows(remembered)), projected[:, outputs : outputs + past]

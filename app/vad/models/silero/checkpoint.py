@@ -31,40 +31,30 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, sample_rate: int) -> Checkpoint:
-    """That of the network for 16000 or 8000 Hz out of the package's file. Raises `InvalidModel`."""
+    """Read the network for 16000 or 8000 Hz out of the package's file. Raises `InvalidModel`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, in which the package has its weights
+            module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        state: Mapping[str, Tensor] = module.state_dict()
+    except Exception as error:  # noqa: BLE001 - a damaged archive raises anything
+        raise InvalidModel(f"{path} cannot be read: {first_line(error)}") from None
     prefix = _PREFIXES[sample_rate]
     tensors = {
-        key.removeprefix(prefix): tensor.detach().float()
-        for key, tensor in _load(path).items()
-        if key.startswith(prefix)
+        key.removeprefix(prefix): tensor.detach().float() for key, tensor in state.items() if key.startswith(prefix)
     }
-    _check(path, tensors, sample_rate)
+    for name, shape in _shapes(sample_rate).items():
+        if name not in tensors or tuple(tensors[name].shape) != shape:
+            found = tuple(tensors[name].shape) if name in tensors else "not there"
+            raise InvalidModel(
+                f"{path}: {name} should have shape {shape}, it is {found}; silero-vad 6 is known to work"
+            )
     return Checkpoint(sample_rate, tensors)
 
 
 def stft_size(sample_rate: int) -> int:
     """Samples in one window of the network's own spectrum."""
     return sample_rate * 16 // 1000
-
-
-def _load(path: Path) -> Mapping[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of the format, in which the package has its weights
-            module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-        tensors: Mapping[str, Tensor] = module.state_dict()
-    except Exception as error:  # noqa: BLE001 - a damaged archive raises anything
-        raise InvalidModel(f"{path} cannot be read: {first_line(error)}") from None
-    return tensors
-
-
-def _check(path: Path, tensors: Mapping[str, Tensor], rate: int) -> None:
-    for name, shape in _shapes(rate).items():
-        if name not in tensors or tuple(tensors[name].shape) != shape:
-            found = tuple(tensors[name].shape) if name in tensors else "not there"
-            raise InvalidModel(
-                f"{path}: {name} should have shape {shape}, it is {found}; silero-vad 6 is known to work"
-            )
 
 
 def _shapes(rate: int) -> dict[str, tuple[int, ...]]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from app.vad.errors import InvalidModel, ModelNotFound
 from app.vad.models.accuracy import MEASURED
 from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
-from app.vad.models.hub.find import Hub, ModelPlace
+from app.vad.models.hub import ModelHub, ModelPlace
 
 if TYPE_CHECKING:
-    from app.vad.models.silero.scorer import SileroScorer
+    from app.vad.models.silero.network import SileroScorer
 
 PACKAGE = "silero-vad"
 _FILE = "silero_vad/data/silero_vad.jit"
@@ -53,10 +53,9 @@ class SileroFamily:
     )
 
     def recognises(self, directory: Path) -> bool:
-        """No directory: the package alone is read."""
-        return False
+        return False  # the package alone is read
 
-    def find(self, spec: ModelSpec, hub: Hub) -> ModelPlace:
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
         """The installed package's file of weights. Raises `ModelNotFound` when it is not installed."""
         if spec.known is None:
             raise ModelNotFound(f"Silero VAD comes in its Python package alone: there is no {spec.source}")
@@ -87,10 +86,9 @@ class SileroFamily:
         """In float32, whatever `dtype` says: the network is small."""
         import torch
 
-        from app.vad.models.silero.scorer import SileroScorer
+        from app.vad.models.silero.network import SileroScorer
 
         return SileroScorer(weights.tensors, torch.device(device))
 
     def files(self, place: ModelPlace) -> Sequence[Path]:
-        """None: the package is the bundle."""
-        return ()
+        return ()  # the package is the bundle
