@@ -13,6 +13,7 @@ model and the preset; until those are known they stay as they came, in `segmente
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +47,8 @@ _CONTAINER_ENCODING, _OPUS_RATE = "pcm_f32be", 48_000
 """What a container's decoder gives out. Opus is decoded at 48 kHz, whatever it was made from (RFC 7845)."""
 _STREAM_RATES = (8_000, 48_000)
 """Hz. The telephone's rate, and the highest that browsers and sound cards give by default."""
+_OWN = "segmenter_options"
+"""The one field that is no option."""
 _SUGGESTED = 0.7
 """How alike two names are (difflib's ratio) for one to be suggested for the other: one or two letters differ."""
 _FOREIGN_HINT = "silero"
@@ -147,10 +150,11 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         return super().parse({**fields, "segmenter_options": merged})
 
     @classmethod
+    @cache
     def names(cls) -> list[str]:
         """Every option but the segmenters', in the order in which they are listed: those of answers, of reading, of
         excerpts, of streams."""
-        own = [name for name in cls.model_fields if name in cls.__annotations__ and name != "segmenter_options"]
+        own = [name for name in cls.model_fields if name in cls.__annotations__ and name != _OWN]
         of_streams = [name for name in own if name in STREAM_ONLY]
         shared = [*InputOptions.model_fields, *ExcerptOptions.model_fields]
         return [*(name for name in own if name not in of_streams), *shared, *of_streams]
@@ -170,7 +174,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
     def changed(self, **fields: Any) -> Self:
         """This request with other values; None sets an option back to its default. Raises `InvalidOption`."""
-        kept = {name: getattr(self, name) for name in self.model_fields_set - {"segmenter_options"}}
+        kept = {name: getattr(self, name) for name in self.model_fields_set - {_OWN}}
         return self.parse(self.segmenter_options, {**kept, **fields})
 
     # ---- refusals
@@ -179,13 +183,15 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     def refuse_unknown_names(cls, names: Iterable[str], segmenters: Segmenters) -> None:
         """Raise `InvalidOption` for a name that no door, mode or chunk option has: no model, and no later source, makes
         it one."""
-        known = [*cls.names(), MODE, *ChunkOptions.names()]
-        known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())
+        ours = {*cls.names(), MODE, *ChunkOptions.model_fields}
         for name in names:
-            if name not in known:
-                like = get_close_matches(name, known, n=1, cutoff=_SUGGESTED)
-                meant = f"; did you mean {like[0]}?" if like else f"; there are: {', '.join(known)}"
-                raise InvalidOption(name[:64], f"there is no such option{meant}")
+            if name in ours or segmenters.places_of(name):
+                continue
+            known = [*cls.names(), MODE, *ChunkOptions.names()]
+            known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())
+            like = get_close_matches(name, known, n=1, cutoff=_SUGGESTED)
+            meant = f"; did you mean {like[0]}?" if like else f"; there are: {', '.join(known)}"
+            raise InvalidOption(name[:64], f"there is no such option{meant}")
 
     def check(
         self,
@@ -224,8 +230,9 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     def _refuse_other_door(self, *, live: bool) -> None:
         here, there = ("live streams", "files") if live else ("files", "live streams")
         foreign = FILE_ONLY if live else STREAM_ONLY
-        name = next((name for name in type(self).model_fields if name in self.model_fields_set & foreign), None)
-        if name is not None:
+        misplaced = self.model_fields_set & foreign
+        if misplaced:
+            name = min(misplaced, key=self.names().index)
             raise InvalidOption(name, f"is an option of {there}, not of {here}")
         if not live and self.encoding in STREAM_CONTAINERS:
             raise InvalidOption("encoding", f"{self.encoding} is for live streams; a file says itself what it is")

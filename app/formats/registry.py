@@ -83,7 +83,9 @@ class Formats:
         """
         if name is not None:
             return self[name]
-        ranges = _media_ranges(accept or "")
+        if not accept or accept == "*/*":
+            return next(iter(self))
+        ranges = _media_ranges(accept)
         best = max(self, key=lambda form: _preference(form, ranges))
         if _preference(best, ranges) > _UNWANTED:
             return best
