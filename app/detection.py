@@ -10,21 +10,23 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.audio.choose import NeedsChild
 from app.audio.input import AudioInput
 from app.audio.passes import AudioPolicy
-from app.audio.source import AudioSource, open_audio
+from app.audio.source import AudioSource, bytes_at_once, open_audio
 from app.audio.stop import Stop
-from app.engine.backend import Cost
-from app.engine.engine import Engine
+from app.engine.backend import Cost, Score
+from app.engine.engine import Engine, Turn
 from app.engine.gate import AsyncGate, Gate, Shares
-from app.engine.walk import blocks_in_flight, walk
+from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
 from app.observe import Observer
 from app.request import Plan
@@ -191,17 +193,21 @@ class Run:
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Yield what is found, block by block. Closing the iterator stops the work within one block."""
-        model, segmentation, observer = self._model, self.plan.segmentation, self._detector.observer
-        source = await self._open()
-        # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
-        isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
-        async with self._memory(source):
-            found = walk(model.backends, source, lambda: model.new_stream(segmentation, isolated=isolated), self._cost)
-            async with aclosing(found):
-                async for step in found:
-                    yield self._progress(step.row, step.events, step.posteriors, step.settled_ms, source)
+        observer = self._detector.observer
+        try:
+            source, whole = await self._in_one_call()
+            if source is None:
+                source = await self._open()
+            if whole is not None:
+                yield self._progress(whole, source)
+            else:
+                async with aclosing(self._block_by_block(source)) as found:
+                    async for step in found:
+                        yield self._progress(step, source)
+        finally:
+            self._give_back_kept()
         self._report = self._finish(source)
-        observer.file_done(model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
+        observer.file_done(self._model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
 
     def report(self) -> Report:
@@ -218,21 +224,36 @@ class Run:
         rows = tuple((row.channel, join_posteriors(row.posteriors)) for row in self._rows)
         return Analysis(self.report(), rows, self._model, self.plan)
 
+    async def _in_one_call(self) -> tuple[AudioSource | None, RowEvents | None]:
+        """Open, read, score, segment and close the file in one call of a scoring thread, if it is short and read in
+        this process. Else nothing has been read: the source is open, or None where it has not been opened either."""
+        model, job, memory = self._model, self.job, self._detector.memory
+        backend = model.backends[0]
+        room = bytes_at_once(job.source, model.grid.sample_rate, self._detector.audio.block_seconds)
+        # Members of a sum are scheduled apart, and a device that gathers blocks fills its batches with other files'.
+        if room is None or len(model.backends) > 1 or backend.batch > 1:
+            return None, None
+
+        def call(score: Score) -> tuple[AudioSource | None, RowEvents | None]:
+            try:
+                source = self._open_in_thread(in_process=True)
+            except NeedsChild:
+                return None, None
+            self._stop.when_stopped(source.close)
+            if not source.is_short(room):
+                return source, None
+            with source:
+                return source, score_whole(source, model.new_stream(self.plan.segmentation), score)
+
+        ticket = await memory.enter(job.client, room)
+        try:
+            return await backend.run(call, Turn(), self._cost, on_end=lambda: memory.leave(ticket))
+        except asyncio.CancelledError:
+            self._stop.stop()
+            raise
+
     async def _open(self) -> AudioSource:
-        audio, grid = self._detector.audio, self._model.grid
-
-        def open_in_thread() -> AudioSource:
-            return open_audio(
-                self.job.source,
-                sample_rate=grid.sample_rate,
-                channel=self.plan.channel,
-                block_seconds=audio.block_seconds,
-                limits=audio.limits,
-                ffmpeg=audio.ffmpeg,
-                stop=self._stop,
-            )
-
-        opening = asyncio.ensure_future(self._detector.engine.readers.run(open_in_thread))
+        opening = asyncio.ensure_future(self._detector.engine.readers.run(self._open_in_thread))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -241,34 +262,50 @@ class Run:
             opening.add_done_callback(_close_opened)
             raise
 
-    @asynccontextmanager
-    async def _memory(self, source: AudioSource) -> AsyncIterator[None]:
-        """Hold room for what this run has in memory while it runs. Closes the source when there is none in time."""
-        held = source.bytes_held(blocks_in_flight(self._model.backends[0]))
+    def _open_in_thread(self, *, in_process: bool = False) -> AudioSource:
+        audio = self._detector.audio
+        return open_audio(
+            self.job.source,
+            sample_rate=self._model.grid.sample_rate,
+            channel=self.plan.channel,
+            block_seconds=audio.block_seconds,
+            limits=audio.limits,
+            ffmpeg=audio.ffmpeg,
+            stop=self._stop,
+            in_process=in_process,
+        )
+
+    async def _block_by_block(self, source: AudioSource) -> AsyncGenerator[RowEvents, None]:
+        """Hold room for what this run has in memory while it runs. Closes the source, also when there is no room in
+        time."""
+        model, memory = self._model, self._detector.memory
+        held = source.bytes_held(blocks_in_flight(model.backends[0]))
         try:
-            room = await self._detector.memory.enter(self.job.client, held)
+            ticket = await memory.enter(self.job.client, held)
         except BaseException:
             source.close()
             raise
         try:
-            yield
+            # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
+            isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
+            new_stream = partial(model.new_stream, self.plan.segmentation, isolated=isolated)
+            async with aclosing(walk(model.backends, source, new_stream, self._cost)) as found:
+                async for step in found:
+                    yield step
         finally:
-            self._detector.memory.leave(room)
-            self._give_back_kept()
+            memory.leave(ticket)
 
-    def _progress(
-        self, at: int, events: list[Event], posteriors: Posteriors, final_ms: int, source: AudioSource
-    ) -> Progress:
+    def _progress(self, found: RowEvents, source: AudioSource) -> Progress:
         plan, frame_ms = self.plan, self._model.grid.frame_ms
         keeps = plan.request.probabilities or self._kept_bytes is not None
-        while at >= len(self._rows):
+        while found.row >= len(self._rows):
             number = plan.channel if isinstance(plan.channel, int) else len(self._rows)
             self._rows.append(Row(plan, None if plan.channel in ("mix", "loudest") else number, keeps=keeps))
-        row = self._rows[at]
+        row = self._rows[found.row]
         if plan.request.probabilities:
-            self._allowance.spend(len(posteriors) * frame_ms / 1000)
-        self._count_kept(posteriors)
-        segments, chunks = row.push(events, posteriors, final_ms)
+            self._allowance.spend(len(found.posteriors) * frame_ms / 1000)
+        self._count_kept(found.posteriors)
+        segments, chunks = row.push(found.events, found.posteriors, found.settled_ms)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
         return Progress(row.channel, segments, row.frames * frame_ms, expected_ms, chunks)

@@ -20,12 +20,23 @@ _NOT_FOR_LIBSNDFILE = (0x50, 0x55)
 """MPEG audio in WAV, layers II and III: it takes the header's estimate for the number of frames."""
 
 
-def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, stop: Stop | None = None) -> Decoder:
+class NeedsChild(Exception):
+    """A child process has to decode the file."""
+
+
+def open_decoder(
+    source: AudioInput,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+    stop: Stop | None = None,
+    *,
+    in_process: bool = False,
+) -> Decoder:
     """Open a file by its content, or as it is said to be. Raises `NoAudio`, `UnsupportedAudio`, `InvalidAudio`, and
     `InvalidOption` where what is said is not so.
 
     `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read. `stop`: ends the opening from
-    another thread.
+    another thread. `in_process`: raise `NeedsChild` instead of starting a child process.
     """
     source.on_disk()
     with source.open() as file:
@@ -39,22 +50,33 @@ def open_decoder(source: AudioInput, limits: AudioLimits, ffmpeg: Path | None, s
         return RawDecoder(source.path, source.raw, limits)
     if source.headerless is not None:
         _refuse_header(head, certain=True)
+        _refuse_child(in_process)
         coding = source.headerless
         return _by_ffmpeg(source, coding.container, limits, ffmpeg, told=coding.arguments, stop=stop)
     if container is None:
         if mpeg_audio_after_junk(head) is None:
             raise UnsupportedAudio(advice(head))
+        _refuse_child(in_process)
         structure = look(source.path, "MP3")
         return _by_ffmpeg(source, "MP3", limits, ffmpeg, structure=structure, told=("-f", "mp3"), stop=stop)
     structure = look(source.path, container)
     if container == "SILK":
         if source.track:
             raise InvalidOption("track", "a SILK file has one, number 0")
+        _refuse_child(in_process)
         return SilkDecoder(source.path, limits, structure, stop)
     decoder = _in_process(source, container, structure, limits, ffmpeg)
+    if decoder is not None:
+        return decoder
+    _refuse_child(in_process)
     known = BY_NAME[container]
     told = ("-f", known.demuxers[0]) if known.forced else ()
-    return decoder or _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, told=told, stop=stop)
+    return _by_ffmpeg(source, container, limits, ffmpeg, structure=structure, told=told, stop=stop)
+
+
+def _refuse_child(refused: bool) -> None:
+    if refused:
+        raise NeedsChild
 
 
 def _contradicts(source: AudioInput, head: bytes) -> bool:

@@ -23,6 +23,32 @@ from app.warnings import AnswerWarning
 Rows = NDArray[np.float32]
 _READ_BYTES = 4 << 20
 """Most that is decoded in one piece: rates and channels may be high."""
+_IN_PROCESS = (b"RIFF", b"RIFX", b"RF64", b"fLaC")
+"""What files begin with that are mostly read in this process."""
+_SHORT_BYTES_PER_S = 384_000
+"""Of a file that may be one block: 48 kHz, two channels, 32 bits. Others are read block by block without a look."""
+_BYTES_PER_BYTE = 32
+"""Memory for each byte of a file that is read in one go: mu-law at 8 kHz for a model at 16 kHz takes that, 16 bits at
+16 kHz a third."""
+
+
+def bytes_at_once(source: AudioInput, sample_rate: int, block_seconds: float) -> int | None:
+    """Memory to set aside for reading a file in one go; None where it is certainly longer than a block, or a child
+    process has to decode it.
+
+    A guess by the file's size and first bytes, for the event loop: some microseconds, and none of it is decoded.
+    `AudioSource.is_short` says afterwards whether it was right.
+    """
+    size, raw = source.size, source.raw
+    per_second = raw.frame_bytes * raw.sample_rate if raw is not None else _SHORT_BYTES_PER_S
+    if source.headerless is not None or size > block_seconds * per_second:
+        return None
+    if raw is None:
+        with source.open() as file:
+            if file.read(4) not in _IN_PROCESS:
+                return None
+    most = 2 * _READ_BYTES + 3 * 4 * round(block_seconds * sample_rate)
+    return min(most, _BYTES_PER_BYTE * size + 4096)
 
 
 def open_audio(
@@ -34,13 +60,14 @@ def open_audio(
     limits: AudioLimits,
     ffmpeg: Path | None,
     stop: Stop | None = None,
+    in_process: bool = False,
 ) -> "AudioSource":
-    """Open a file; `stop` ends that from another thread.
+    """Open a file; `stop` ends that from another thread. `in_process`: raise `NeedsChild` instead of starting a child.
 
     Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have, and for a raw
     form that it contradicts.
     """
-    decoder = open_decoder(source, limits, ffmpeg, stop)
+    decoder = open_decoder(source, limits, ffmpeg, stop, in_process=in_process)
     if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
         raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
@@ -107,6 +134,13 @@ class AudioSource:
         """Memory that samples take while they are read and so many blocks of each row are in use."""
         # A piece as decoded, and as resampled.
         return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._rows * self._block_samples)
+
+    def is_short(self, most_bytes: int) -> bool:
+        """Whether it has one row, is at most one block long, and takes at most so much memory when read in one go."""
+        frames, rate = self._decoder.frames or 0, self.info.sample_rate
+        samples = -(-frames * self.sample_rate // rate)
+        held = 4 * (2 * min(frames, self._piece_frames) * self.info.channels + 3 * samples)
+        return 0 < samples <= self._block_samples and self._rows == 1 and held <= most_bytes
 
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""

@@ -1,4 +1,9 @@
-"""One file through the engine: its blocks are read ahead, cut in order, scored side by side, and committed in order."""
+"""One file through the engine.
+
+A file of several blocks is read ahead in a reader's thread; its blocks are cut in order, scored side by side, and
+committed in order (`walk`). Where a file is so short that one call in a scoring thread can read, score and segment all
+of it, that call does (`score_whole`): each change of threads costs a short clip more than its arithmetic.
+"""
 
 import asyncio
 import contextlib
@@ -7,14 +12,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.engine.backend import Backend, Cost
+from app.engine.backend import Backend, Cost, Score
 from app.engine.engine import Threads, Turn
-from app.vad.blocks import Block, Scored
-from app.vad.posteriors import FloatArray, Posteriors
+from app.vad.blocks import Scored
+from app.vad.posteriors import FloatArray, Posteriors, join_posteriors
 from app.vad.segment import Event
 from app.vad.stream import Stream
-
-_MarkedBlock = tuple[FloatArray, bool]
 
 
 class SampleSource(Protocol):
@@ -42,7 +45,7 @@ class RowEvents:
 class _Pending:
     row: int
     final: bool
-    scoring: "list[asyncio.Future[Scored[Any]] | None]"
+    scoring: "Sequence[asyncio.Future[Scored[Any]] | None]"
     """Of each member's block."""
 
 
@@ -56,21 +59,30 @@ async def walk(
     Closing this iterator, or cancelling its task, stops the work within one block. Raises whatever reading the source
     raises, and `NotReady` when the engine is closed.
     """
+    first = backends[0]
     streams: list[Stream] = []
     pending: deque[_Pending] = deque()
     turn = Turn()
     try:
-        async with contextlib.aclosing(_read(source, backends[0].engine.readers)) as found:
+        async with contextlib.aclosing(_read_ahead(source, first.engine.readers)) as found:
             async for rows, final in found:
                 streams = streams or [new_stream() for _ in rows]
                 for row, samples in enumerate(rows):
                     blocks = streams[row].cut_blocks(samples, final=final)
                     scoring = [
-                        _begin(backend, block, turn, cost) for backend, block in zip(backends, blocks, strict=True)
+                        None if block is None else asyncio.ensure_future(backend.score_file_block(block, turn, cost))
+                        for backend, block in zip(backends, blocks, strict=True)
                     ]
                     pending.append(_Pending(row, final, scoring))
-                while pending and (final or len(pending) > _most_in_flight(backends[0], streams)):
-                    yield await _commit(pending.popleft(), streams)
+                # Full batches for every thread, and one block that waits for the first free one. A chained stream's
+                # next block needs the state that its last one leaves, so nothing of it may be under way.
+                most = first.engine.workers * first.batch + 1 if streams[0].isolated else 0
+                while pending and (final or len(pending) > most):
+                    oldest = pending.popleft()
+                    stream = streams[oldest.row]
+                    scored = [None if future is None else await future for future in oldest.scoring]
+                    events = stream.commit_scores(scored, final=oldest.final)
+                    yield RowEvents(oldest.row, events, stream.heard, stream.settled_ms)
     finally:
         for item in pending:
             for future in item.scoring:
@@ -84,25 +96,22 @@ def blocks_in_flight(backend: Backend) -> int:
     return 3 + backend.engine.workers * backend.batch + 1
 
 
-def _begin(backend: Backend, block: Block[Any] | None, turn: Turn, cost: Cost) -> "asyncio.Future[Scored[Any]] | None":
-    return None if block is None else asyncio.ensure_future(backend.score_file_block(block, turn, cost))
+def score_whole(source: SampleSource, stream: Stream, score: Score) -> RowEvents:
+    """All events of a source of one row, in the calling thread, one block after the other.
+
+    `stream`: a fresh one of a single model. `score`: what `Backend.run` hands to its call.
+    """
+    events: list[Event] = []
+    parts: list[Posteriors] = []
+    for rows, final in _mark_last(source):
+        [block] = stream.cut_blocks(rows[0], final=final)
+        events += stream.commit_scores([None] if block is None else score([block]), final=final)
+        parts.append(stream.heard)
+    posteriors = parts[0] if len(parts) == 1 else join_posteriors(parts)
+    return RowEvents(0, events, posteriors, stream.settled_ms)
 
 
-def _most_in_flight(backend: Backend, streams: list[Stream]) -> int:
-    # Full batches for every thread, and one block that waits for the first free one. A chained stream's next block
-    # needs the state that its last one leaves, so nothing of it may be under way.
-    return backend.engine.workers * backend.batch + 1 if streams[0].isolated else 0
-
-
-async def _commit(item: _Pending, streams: list[Stream]) -> RowEvents:
-    stream = streams[item.row]
-    events = stream.commit_scores(
-        [None if future is None else await future for future in item.scoring], final=item.final
-    )
-    return RowEvents(item.row, events, stream.heard, stream.settled_ms)
-
-
-async def _read(source: SampleSource, readers: Threads) -> AsyncGenerator[_MarkedBlock, None]:
+async def _read_ahead(source: SampleSource, readers: Threads) -> AsyncGenerator[tuple[FloatArray, bool], None]:
     """Blocks of the source, each with whether it is the last; one is read while the one before it is used."""
     marked = _mark_last(source)
     ahead = asyncio.ensure_future(readers.run(next, marked, None))
@@ -121,7 +130,7 @@ async def _read(source: SampleSource, readers: Threads) -> AsyncGenerator[_Marke
             ahead.exception()  # seen, so that asyncio does not report an error that nobody can use any more
 
 
-def _mark_last(source: SampleSource) -> Iterator[_MarkedBlock]:
+def _mark_last(source: SampleSource) -> Iterator[tuple[FloatArray, bool]]:
     """Each block with whether it is the last. One block ahead, so that a short file is read in one go."""
     held: FloatArray | None = None
     for block in source:
