@@ -26,7 +26,7 @@ from app.request import DetectionRequest
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidAudio, Overloaded
 from app.vad.models.family import Scorer
-from app.vad.models.fsmn.scorer import FsmnScorer
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import FloatArray
 from tests.engine.sources import expected
 from tests.engines import ScorerAround, loaded, new_models
