@@ -1,4 +1,4 @@
-"""Admission, as pure ASGI: whether there is room is decided before a byte of the body is read.
+"""Admission: whether there is room for a request is decided before a byte of its body is read.
 
 Two gates, because the two things that a request needs are so different. Room for uploads is cheap, and there is much of
 it: a slow body costs a descriptor and a little disk. Places for computing are few. So a request has room for its upload
@@ -6,27 +6,27 @@ until its body is whole, then waits in line for a place, for so long and no long
 has been sent. Slow uploads thus keep nobody from computing. Both gates deal fair shares (`app.engine.gate`) to clients,
 each of which is its key, else its address.
 
-`AdmissionMiddleware` owns what a request holds, from its arrival to the end of its answer; routes say when they need
-the place (`take_place`).
+The middleware takes a `RequestLease` for each request that counts and ends it with the answer; routes say when they
+need the place (`take_place`).
 """
 
+import asyncio
+import contextlib
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import ClientDisconnect, Request
 
-from app.api.access import client_of
-from app.api.connection import while_connected
-from app.api.errors import refuse
-from app.api.paths import costs
+from app.api.context import context_of
 from app.engine.gate import AsyncGate, Gate, State, Ticket
 from app.observe import Observer
-from app.vad.errors import NotReady, Overloaded, VadError
+from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
 
 _FULL = "the service is full; please try again in a moment"
-_VISIT_KEY = "vad.visit"
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +69,22 @@ class Admission:
         """Requests that wait for one."""
         return self._places.gate.waiting
 
-    def arrive(self, client: str) -> "Visit":
-        """A request begins. Raises `Overloaded` when there is no room for its upload, or would be no place in the line
-        after it, and `NotReady` when the service shuts down."""
+    def arrive(self, client: str) -> "RequestLease":
+        """Let a request begin. Raises `Overloaded` when there is no room for its upload, or would be no place in the
+        line after it, and `NotReady` when the service shuts down."""
         if self.closed:
             self._observer.rejected("not_ready")
             raise NotReady("the service is shutting down")
         # A line that is full is full of whole uploads, which no slow client can do: the body would come for nothing.
         if self._places.gate.would_refuse(client):
-            raise self.refused()
+            raise self._refusal()
         room = self._uploads.arrive(client, 0.0)
         if room.state is not State.ADMITTED:
-            raise self.refused()
-        return Visit(self, client, room)
+            raise self._refusal()
+        return RequestLease(self, client, room)
 
-    def refused(self) -> Overloaded:
-        """Count a refusal; the error to tell it with."""
-        self._observer.rejected("overloaded")
-        return Overloaded(_FULL)
-
-    def has_place(self, client: str) -> bool:
-        """Whether the client would have one without waiting."""
+    def would_admit(self, client: str) -> bool:
+        """Whether the client would have a place without waiting."""
         return self._places.gate.would_admit(client)
 
     async def enter(self, client: str) -> Ticket:
@@ -97,45 +92,45 @@ class Admission:
         try:
             return await self._places.enter(client)
         except Overloaded:
-            raise self.refused() from None
+            raise self._refusal() from None
 
-    def give_back_room(self, room: Ticket) -> None:
-        """Of an upload; more than once is as good as once."""
+    def release(self, room: Ticket, place: Ticket | None = None) -> None:
+        """Give back the room of an upload, and a place, which the next in line has at once. More than once is as good
+        as once."""
         self._uploads.leave(room)
+        if place is not None:
+            self._places.leave(place)
 
-    def give_back_place(self, place: Ticket) -> None:
-        """The next in line has it at once."""
-        self._places.leave(place)
+    def _refusal(self) -> Overloaded:
+        self._observer.rejected("overloaded")
+        return Overloaded(_FULL)
 
 
-class Visit:
-    """What one request holds."""
+class RequestLease:
+    """What one request holds: room for its upload, then a place."""
 
     def __init__(self, admission: Admission, client: str, room: Ticket) -> None:
         self._admission, self._client, self._room = admission, client, room
         self._place: Ticket | None = None
 
-    async def take_place(self) -> None:
-        """The body is whole: wait for a place. Raises `Overloaded`."""
-        self._admission.give_back_room(self._room)
-        if self._place is None:
+    async def take_place(self, request: Request) -> None:
+        """Exchange the room for a place, which may mean to wait. Raises `Overloaded` and `ClientDisconnect`."""
+        self._admission.release(self._room)
+        if self._place is not None:
+            return
+
+        async def enter() -> None:
+            # Stored here, so that a place that comes in the moment in which the wait ends is given back, too.
             self._place = await self._admission.enter(self._client)
 
-    @property
-    def need_not_wait(self) -> bool:
-        """Whether `take_place` would return at once."""
-        return self._place is not None or self._admission.has_place(self._client)
-
-    @property
-    def longest_wait_s(self) -> float:
-        """How long `take_place` may take."""
-        return self._admission.limits.queue_timeout_s
+        if self._admission.would_admit(self._client):  # as usual; two tasks and a watch of the socket would be much
+            await enter()
+        else:
+            await while_connected(request, enter(), self._admission.limits.queue_timeout_s + _MARGIN_S)
 
     def end(self) -> None:
-        """Give back the room and the place that the visit took, however it ended."""
-        self._admission.give_back_room(self._room)
-        if self._place is not None:
-            self._admission.give_back_place(self._place)
+        """Give everything back, however the request ended."""
+        self._admission.release(self._room, self._place)
 
 
 async def take_place(request: Request) -> None:
@@ -143,33 +138,33 @@ async def take_place(request: Request) -> None:
 
     Raises `Overloaded` when the line is full or the wait too long, and `ClientDisconnect`.
     """
-    visit: Visit = request.scope[_VISIT_KEY]
-    if visit.need_not_wait:  # the usual case, for which two tasks and a watch of the socket would be much
-        await visit.take_place()
-        return
-    await while_connected(request, visit.take_place(), visit.longest_wait_s + _MARGIN_S)
+    lease = context_of(request.scope).lease
+    if lease is None:
+        raise RuntimeError("what computes has to pass admission: see app.api.paths")
+    await lease.take_place(request)
 
 
-class AdmissionMiddleware:
-    """Lets requests that cost something through the gates, one by one. Probes, metrics and the documentation answer
-    when the service is full."""
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
+    """The result of `work`, which is cancelled when the client goes away or time is up.
 
-    def __init__(self, app: ASGIApp, admission: Admission) -> None:
-        self._app = app
-        self._admission = admission
+    To be called when the body has been read. Raises `ClientDisconnect`, `DeadlineExceeded`, or what `work` raises.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: decides before the body is read whether there is room for it."""
-        if scope["type"] != "http" or not costs(scope["method"], scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        try:
-            visit = self._admission.arrive(client_of(scope))
-        except VadError as error:
-            await refuse(error, scope, receive, send)
-            return
-        scope[_VISIT_KEY] = visit
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            visit.end()
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
+    finally:
+        for future in (task, gone):
+            future.cancel()
+        with contextlib.suppress(BaseException):
+            await asyncio.wait({task, gone})

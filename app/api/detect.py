@@ -13,12 +13,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
-from app.api.access import client_of
-from app.api.admission import take_place
-from app.api.connection import while_connected
+from app.api.admission import take_place, while_connected
+from app.api.context import client_of, request_id_of
 from app.api.errors import problem_of
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
-from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.audio.passes import SourcePasses
 from app.detection import FileJob, Progress, Run

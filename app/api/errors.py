@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import Receive, Scope, Send
 
-from app.api.request_id import request_id_of
+from app.api.context import request_id_of
 from app.detection import NoSuchAnalysis
 from app.formats.documents import Problem
 from app.live.hub import NoSuchSession
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
 _REASON_BYTES = 120
 """A close frame has room for 123."""
-_CLIENT_GONE = 499
+CLIENT_GONE = 499
 """nginx's status for it, which log readers know; no client ever sees it."""
 
 
@@ -196,7 +196,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=_CLIENT_GONE)  # nobody hears it; the log has a line for the request, and no traceback
+    return Response(status_code=CLIENT_GONE)  # nobody hears it; the log has a line for the request, and no traceback
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -10,11 +10,10 @@ from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.access import client_of
 from app.api.container_feed import ContainerFeed
+from app.api.context import client_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of
 from app.api.live_connection import LiveConnection, hub_with_room
-from app.api.request_id import request_id_of
 from app.api.service import Service, service_of
 from app.formats.documents import ModelDocument
 from app.live.hub import Hub, NoSuchSession

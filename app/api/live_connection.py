@@ -13,8 +13,8 @@ from fastapi import WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
+from app.api.context import request_id_of
 from app.api.errors import problem_of, problem_response
-from app.api.request_id import request_id_of
 from app.api.service import Service
 from app.live.hub import Hub
 from app.live.seat import Seat

@@ -1,54 +1,74 @@
-"""Which paths cost something, need a key, and are worth a line in the log: one list for every middleware."""
+"""What a request has to show and to take before a route sees it, by its path. A path that is not listed is closed: it
+needs a key where keys are set, counts against the rate limit, and passes admission. So a route that is added, here or
+by somebody's own application, costs nobody anything until somebody lists it on purpose.
+"""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
+
+from starlette.types import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Treatment:
-    """How requests below a path are treated."""
+class PathPolicy:
+    """What the requests to a path may do without."""
 
-    prefix: str
-    costs: bool = False
-    """Whether a request passes admission: it brings a body, or work, or both."""
-    methods: frozenset[str] | None = None
-    """Of requests that cost; None: all."""
-    needs_key: bool = False
+    open: bool = False
+    """Needs no key, and has no rate limit."""
+    admitted: Collection[str] | None = None
+    """Methods that pass admission; None: all. Others bring no body and take no time: they are answered when the service
+    is full, as are all WebSockets, of which live streams have a limit of their own."""
     quiet: bool = False
-    """Whether requests are left out of the log (but for debugging) and of traces: probes come all the time."""
+    """A probe, which comes all the time and by address: left out of the log (but for debugging) and of traces, and
+    answered under any host name."""
 
 
-_UPLOADS = frozenset({"POST", "PUT"})
-TREATMENTS = (
-    Treatment("/vad/stream", needs_key=True),
-    Treatment("/vad", costs=True, methods=_UPLOADS, needs_key=True),
+CLOSED: Final = PathPolicy()
+_PUBLIC: Final = PathPolicy(open=True, admitted=())
+_PROBE: Final = PathPolicy(open=True, admitted=(), quiet=True)
+_UPLOADS: Final = PathPolicy(admitted=("POST", "PUT"))
+
+PATHS: Final = {
+    "/": _PUBLIC,
+    "/ui": _PUBLIC,
+    "/docs": _PUBLIC,
+    "/redoc": _PUBLIC,
+    "/openapi.json": _PUBLIC,
+    "/client/microphone.js": _PUBLIC,
+    "/models": _PUBLIC,
+    "/options": _PUBLIC,
+    "/health": _PROBE,
+    "/health/live": _PROBE,
+    "/health/ready": _PROBE,
+    "/metrics": _PROBE,
+    "/vad": _UPLOADS,
+    "/v1/realtime": PathPolicy(admitted=()),
+}
+FOLDERS: Final = {
+    "/ui/": _PUBLIC,
+    "/docs/": _PUBLIC,
     # With a file's name behind it, as `curl -T` sends it, even if the file is called `stream`.
-    Treatment("/vad/", costs=True, methods=_UPLOADS, needs_key=True),
-    Treatment("/v1/audio/speech/timestamps", costs=True, needs_key=True),
-    Treatment("/v1/", needs_key=True),
-    Treatment("/render", costs=True, needs_key=True),
-    Treatment("/sample.wav", costs=True, needs_key=True),
-    Treatment("/analyses/", costs=True, needs_key=True),
-    Treatment("/analyses", needs_key=True),
-    Treatment("/health", quiet=True),
-    Treatment("/metrics", quiet=True),
-)
-"""The first that fits counts."""
-_OPEN = Treatment("/")
+    "/vad/": _UPLOADS,
+}
+"""Of everything below. The open ones hold built files, and nothing else."""
+METRICS: Final = "/metrics"
+"""`VAD_GUARD_METRICS` closes it."""
+QUIET_PATHS: Final = tuple(path for path, policy in PATHS.items() if policy.quiet)
 
 
-def treatment_of(path: str) -> Treatment:
-    """For a request's path; what is not listed is open, cheap and logged."""
-    return next((each for each in TREATMENTS if path.startswith(each.prefix)), _OPEN)
+def policy_of(path: str) -> PathPolicy:
+    """The policy of a path, which begins behind the application's own prefix (`route_path`)."""
+    policy = PATHS.get(path)
+    if policy is None:
+        policy = next((policy for folder, policy in FOLDERS.items() if path.startswith(folder)), CLOSED)
+    return policy
 
 
-def costs(method: str, path: str) -> bool:
-    """Whether it passes admission. By the whole path, or the folder: what is only like one of ours is a cheap 404."""
-    return any(
-        each.costs
-        and (each.methods is None or method in each.methods)
-        and (path.startswith(each.prefix) if each.prefix.endswith("/") else path == each.prefix)
-        for each in TREATMENTS
-    )
-
-
-QUIET_PREFIXES = tuple(each.prefix for each in TREATMENTS if each.quiet)
+def route_path(scope: Scope) -> str:
+    """The path without the prefix under which the application is mounted, as routes have it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and (len(path) == len(root) or path[len(root)] == "/"):
+        return path[len(root) :]
+    return path

@@ -10,7 +10,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.access import client_of
+from app.api.context import client_of
 from app.api.errors import close_reason
 from app.api.live_connection import LiveConnection, hub_with_room
 from app.api.service import Service, service_of

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from app.api.admission import take_place
+from app.api.context import request_id_of
 from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
-from app.api.request_id import request_id_of
 from app.api.service import service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
 from app.formats.rendering import Format, Lang, RenderContext

@@ -11,7 +11,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the playwright pac
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright  # noqa: E402
 
-from app.api.ui import STATIC  # noqa: E402
+from app.api.pages import STATIC  # noqa: E402
 
 _SWITCHES = (
     "--no-sandbox",

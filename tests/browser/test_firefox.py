@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.ui import STATIC
+from app.api.pages import STATIC
 from tests.browser.firefox import FirefoxPage, firefox_page, sound_server
 from tests.server import RunningServer
 from tests.waiting import eventually

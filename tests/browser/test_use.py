@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from app.api.ui import STATIC
+from app.api.pages import STATIC
 from app.audio.options import InputOptions
 from app.formats.registry import FORMATS
 from app.presets import PRESETS

@@ -1,0 +1,161 @@
+"""What is served to people and to other people's pages: the page under `/ui/`, the reference under `/docs`, the browser
+module, and a sample to try. Built files ask no other host for anything, and may not."""
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.admission import take_place
+from app.api.openapi import PROBLEMS
+from app.api.service import service_of
+from app.audio.voice import voice
+
+STATIC = Path(__file__).resolve().parent.parent / "web" / "static"
+_REFERENCE = STATIC / "docs"
+_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+}
+"""Of everything that a browser shows as a page of ours."""
+_RAW_PAGE_HEADERS = [(name.encode(), value.encode()) for name, value in _PAGE_HEADERS.items()]
+
+_NO_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>FSMN-VAD</title></head>
+<body><h1>FSMN-VAD</h1>
+<p>The service runs; its page has not been built. With Node.js and npm at hand: <code>make page</code>.</p>
+<p>服务正在运行；网页尚未构建。安装 Node.js 与 npm 后运行 <code>make page</code>。</p>
+<p><code>curl -F file=@audio.wav http://localhost:8000/vad</code></p></body></html>
+"""
+_NO_REFERENCE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>FSMN-VAD API</title></head>
+<body><h1>FSMN-VAD API</h1>
+<p>The pages that show this have not been built. With Node.js and npm at hand: <code>make page</code>.</p>
+<p>此文档页面尚未构建。安装 Node.js 与 npm 后运行 <code>make page</code>。</p>
+<p>The description itself: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p></body></html>
+"""
+
+_MICROPHONE = Path(__file__).parent / "client" / "microphone.js"
+
+SPOKEN = [(1.0, 3.0), (4.0, 7.5), (9.0, 11.0)]
+"""Where the sample's voice is heard, s: pauses of a second and more, which every model here takes for ends."""
+SECONDS = 12.0
+"""Long enough for three utterances, short enough to be made while somebody waits."""
+_SAMPLE_RATE = 16_000
+"""Hz, at which every model here but the telephone's listens: nothing is resampled."""
+_WAV: dict[str, Any] = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+
+router = APIRouter(include_in_schema=False)
+"""Of what is always served."""
+page_router = APIRouter(include_in_schema=False)
+"""Of what `VAD_UI` switches off."""
+sample_router = APIRouter(tags=["detection"])
+
+
+def install(app: FastAPI, *, ui: bool) -> None:
+    """Serve all of it; the page only where `ui` says so."""
+    app.include_router(sample_router)
+    app.include_router(router)
+    if _REFERENCE.is_dir():
+        app.mount("/docs", _with_page_headers(StaticFiles(directory=_REFERENCE)), name="docs")
+    if not ui:
+        return
+    app.include_router(page_router)
+    if (STATIC / "index.html").is_file():
+        app.mount("/ui", _with_page_headers(StaticFiles(directory=STATIC, html=True)), name="ui")
+    else:
+        app.add_api_route("/ui/", _page_is_not_built, include_in_schema=False)
+
+
+@page_router.get("/ui")
+async def page_without_slash() -> Response:
+    """Where people go who type it."""
+    return RedirectResponse("/ui/")
+
+
+@page_router.get("/")
+async def root(request: Request) -> Response:
+    """Send browsers to the page; tell programs where things are."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ui/")
+    return JSONResponse({"detect": "/vad", "health": "/health", "documentation": "/docs", "page": "/ui/"})
+
+
+async def _page_is_not_built() -> HTMLResponse:
+    return HTMLResponse(_NO_PAGE, headers=_PAGE_HEADERS)
+
+
+@router.get("/docs")
+async def reference() -> Response:
+    """The API, to read and to try: Swagger UI. Its files are named relatively: there may be a proxy's prefix."""
+    page = _REFERENCE / "index.html"
+    if page.is_file():
+        return FileResponse(page, headers=_PAGE_HEADERS)
+    return HTMLResponse(_NO_REFERENCE, headers=_PAGE_HEADERS)
+
+
+@router.get("/redoc")
+async def other_reference() -> Response:
+    """Where FastAPI's services have a second one: there is one here."""
+    return RedirectResponse("docs")
+
+
+@router.get("/client/microphone.js")
+async def microphone() -> FileResponse:
+    """The module with which any page hears speech through this service.
+
+    It is open: it holds nothing, and the stream that it opens asks for a key. Pages of other origins may load it where
+    `VAD_CORS_ORIGINS` lets them, which their stream needs as well.
+    """
+    headers = {
+        "Cache-Control": "no-cache",  # it changes with the service, and the ETag makes asking cheap
+        "X-Content-Type-Options": "nosniff",
+    }
+    return FileResponse(_MICROPHONE, media_type="text/javascript", headers=headers)
+
+
+@sample_router.get("/sample.wav", response_class=Response, responses={200: _WAV, **PROBLEMS})
+async def sample(request: Request) -> Response:
+    """Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same."""
+    await take_place(request)
+    content = await service_of(request).threads.run(_sample)
+    headers = {"Content-Disposition": 'inline; filename="sample.wav"'}
+    return Response(content, media_type="audio/wav", headers=headers)
+
+
+@cache
+def _sample() -> bytes:
+    # Computed once: 384 kB are kept from the first time on. The project ships no audio.
+    written = io.BytesIO()
+    soundfile.write(written, voice(SECONDS, SPOKEN, _SAMPLE_RATE), _SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return written.getvalue()
+
+
+def _with_page_headers(app: ASGIApp) -> ASGIApp:
+    """`app` whose answers carry the security headers; hashed assets may be kept for ever, the page itself not."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                lasting = "/assets/" in scope["path"] and message["status"] < 400
+                cache = b"public, max-age=31536000, immutable" if lasting else b"no-cache"
+                message["headers"] = [*message["headers"], *_RAW_PAGE_HEADERS, (b"cache-control", cache)]
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return guarded
