@@ -19,11 +19,15 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTICE = (ROOT / "NOTICE").read_text()
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, HATCH = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]
 
 
 def test_types_are_told() -> None:
-    assert (ROOT / "app/py.typed").exists()
+    for package in ("app", "fsmn_vad_client"):
+        assert (ROOT / package / "py.typed").exists()
+        assert package in HATCH["build"]["targets"]["wheel"]["packages"]
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
     assert "Typing :: Typed" in PROJECT["classifiers"]
 
 
