@@ -18,11 +18,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio.choose import NeedsChild
-from app.audio.input import AudioInput
-from app.audio.passes import AudioPolicy
-from app.audio.source import AudioSource, bytes_at_once, open_audio
-from app.audio.stop import Stop
+from app.audio.decode import Stop
+from app.audio.options import AudioInput
+from app.audio.source import AudioPolicy, AudioSource, NeedsChild, bytes_at_once, open_audio
 from app.engine.backend import Cost, Score
 from app.engine.engine import Engine, Turn
 from app.engine.gate import AsyncGate, Gate, Shares

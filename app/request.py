@@ -21,9 +21,7 @@ from pydantic import Field, field_validator
 from typing_extensions import Self
 
 from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
-from app.audio.headerless import HEADERLESS
-from app.audio.input import AudioInput
-from app.audio.options import InputOptions
+from app.audio.options import HEADERLESS, AudioInput, InputOptions
 from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
 from app.formats.registry import Formats
 from app.formats.rendering import ExcerptOptions, Format, Lang

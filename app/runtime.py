@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import structlog
 
-from app.audio.ffmpeg_binary import find_ffmpeg
-from app.audio.limits import AudioLimits
-from app.audio.passes import AudioPolicy
+from app.audio.decode import AudioLimits
+from app.audio.ffmpeg import find_ffmpeg
+from app.audio.source import AudioPolicy
 from app.config import Settings
 from app.detection import Detector
 from app.engine.device import DeviceMemory, choose_device, prepare_process, quickest

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.audio.resample import Resampler
+from app.audio.channel import Resampler
 from app.engine.backend import Backend
 from app.engine.device import Ladder
 from app.engine.engine import Engine

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.audio.ffmpeg_binary import find_ffmpeg
+from app.audio.ffmpeg import find_ffmpeg
 from app.vad.models.registry import FAMILIES
 
 if sys.version_info >= (3, 11):

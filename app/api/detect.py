@@ -18,7 +18,7 @@ from app.api.context import client_of, request_id_of
 from app.api.errors import problem_of
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
 from app.api.service import Service, service_of
-from app.audio.passes import SourcePasses
+from app.audio.source import SourcePasses
 from app.detection import FileJob, Progress, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
 from app.formats.report import Report, safe_name

@@ -1,9 +1,10 @@
-"""Which channels of a file are listened to."""
+"""From what is decoded to what is listened to: which channels, and at what rate."""
 
 from collections.abc import Iterator
 from typing import Literal, cast
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from app.vad.errors import InvalidOption
@@ -46,7 +47,7 @@ class ChannelChooser:
         self._energy = self._mean_energy = 0.0
 
     def process(self, block: Block) -> Block:
-        """What the next block makes known."""
+        """The rows of the next block; `loudest` holds back what does not fill its window."""
         if self._loudest is not None:
             return self._loudest.process(block)
         if self._mixes:
@@ -79,29 +80,29 @@ class Loudest:
     def __init__(self, channels: int, sample_rate: int) -> None:
         self._window = max(1, sample_rate // _WINDOWS_PER_S)
         self._held = np.zeros((0, channels), dtype=np.float32)
-        self._present: int | None = None
+        self._chosen: int | None = None
 
     def process(self, block: Block) -> Block:
         """The windows that the block completes, float32 [n, 1]."""
         block = np.concatenate((self._held, block)) if len(self._held) else block
         whole = len(block) // self._window * self._window
         self._held = block[whole:].copy()
-        return self._chosen(block[:whole])
+        return self._choose(block[:whole])
 
     def flush(self) -> Block:
         """The last window, as far as it goes."""
         rest, self._held = self._held, self._held[:0]
-        return self._chosen(rest)
+        return self._choose(rest)
 
-    def _chosen(self, block: Block) -> Block:
+    def _choose(self, block: Block) -> Block:
         out = np.zeros((len(block), 1), dtype=np.float32)
         for start in range(0, len(block), self._window):
             window = block[start : start + self._window]
             energy = np.einsum("nc,nc->c", window, window, dtype=np.float64)
             best = int(energy.argmax())
-            if self._present is None or energy[best] > _LOUDER * energy[self._present]:
-                self._present = best
-            out[start : start + len(window), 0] = window[:, self._present]
+            if self._chosen is None or energy[best] > _LOUDER * energy[self._chosen]:
+                self._chosen = best
+            out[start : start + len(window), 0] = window[:, self._chosen]
         return out
 
 
@@ -112,3 +113,26 @@ def _mean(block: Block) -> Block:
         total += block[:, column : column + 1]
     np.divide(total, np.float32(block.shape[1]), out=total)
     return total
+
+
+class Resampler:
+    """Float32 [n, channels] in at one rate, out at another, piece by piece; equal rates pass through untouched."""
+
+    def __init__(self, source_rate: int, target_rate: int, channels: int) -> None:
+        self._empty = np.zeros((0, channels), dtype=np.float32)
+        self._stream = (
+            None
+            if source_rate == target_rate
+            else soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="HQ")
+        )
+
+    def process(self, block: Block, *, last: bool = False) -> Block:
+        """The samples at the target's rate that are known with `block`."""
+        if self._stream is None:
+            return block
+        out = self._stream.resample_chunk(block, last=last)
+        return np.asarray(out, dtype=np.float32).reshape(-1, self._empty.shape[1])
+
+    def flush(self) -> Block:
+        """What is still inside, at the end."""
+        return self.process(self._empty, last=True)

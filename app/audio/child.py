@@ -1,5 +1,10 @@
-"""A child process that may do next to nothing: read one file or a pipe, think within limits, write to its pipes."""
+"""A child process that may do next to nothing: read one file or a pipe, compute within limits, write to its pipes.
 
+It has no input but what it is fed, no environment, an empty directory, and limits on memory, processor time, open files
+and written files.
+"""
+
+import contextlib
 import io
 import os
 import select
@@ -13,6 +18,8 @@ from pathlib import Path
 from typing import IO
 from weakref import WeakSet
 
+from app.audio.decode import AudioLimits
+
 _SHELL = "/bin/sh"
 # The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
 # code between fork and exec is not safe in a process with threads. Lowering a limit fails only where a stricter one is
@@ -23,17 +30,17 @@ ulimit -n 32 2>/dev/null; ulimit -c 0 2>/dev/null; ulimit -f 0 2>/dev/null
 shift 2; exec "$@"
 """
 _LINE_BYTES = 4 << 10
-"""What is heard of a line; no line that means something is longer."""
+"""What is kept of a line; no line that means something is longer."""
 _STDERR_BYTES = 64 << 10
 """As much as a pipe holds on Linux."""
 _PATIENCE_S = 5
-"""For the thread that hears its stderr, which ends when the pipe does."""
+"""For the thread that reads its stderr, which ends when the pipe does."""
 _RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
 _RUNNING_LOCK = threading.Lock()
 
 
 def stop_children() -> None:
-    """Kill every child of this process, for its end: whoever reads from one comes to its end then, too."""
+    """Kill every child of this process, which is about to end: whoever reads from one then gets to the end of it."""
     with _RUNNING_LOCK:
         children = list(_RUNNING)
     for child in children:
@@ -41,32 +48,29 @@ def stop_children() -> None:
 
 
 class ConfinedChild:
-    """A running program: no input but what it is fed, no environment, an empty directory, limits. One thread reads; any
-    may close."""
+    """A running program. One thread reads from it; any may close it."""
 
     def __init__(
         self,
         command: list[str],
+        limits: AudioLimits,
         *,
-        memory_mb: int,
-        cpu_s: int,
-        silence_s: float,
         directory_beside: Path,
         listen: Callable[[str], None] = lambda line: None,
         fed: bool = False,
     ) -> None:
         """Start it.
 
-        memory_mb: address space; cpu_s: processor time; silence_s: it is killed when it writes nothing for so long
-        while somebody waits; `directory_beside`: a file whose folder takes the child's directory, if it can be written;
-        `listen`: called with every line of its stderr, one at a time; `fed`: whether its input is a pipe, whose
-        owner is who asks for `pipes`.
+        `directory_beside`: a file whose folder takes the child's directory, if it can be written; `listen`: called with
+        every line of its stderr, one at a time; `fed`: whether its input is a pipe, which is for who asks for `pipes`.
+        A child that writes nothing for `limits.child_silence_s` while somebody waits for it is killed.
         """
-        self._silence_s, self._listen = silence_s, listen
+        self._silence_s, self._listen = limits.child_silence_s, listen
         self._directory: Path | None = _empty_directory(directory_beside.parent)
+        confined = ["sh", str(limits.child_memory_mb << 10), str(limits.child_cpu_s), *command]
         try:
             self._process = subprocess.Popen(
-                [_SHELL, "-c", _CONFINE, "sh", str(memory_mb << 10), str(cpu_s), *command],
+                [_SHELL, "-c", _CONFINE, *confined],
                 stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -79,52 +83,46 @@ class ConfinedChild:
         except BaseException:
             self.drop_directory()
             raise
-        self._stdout, self._stderr = _opened(self._process.stdout), _opened(self._process.stderr)
-        self._said = b""
-        self._hearing = threading.Lock()
-        self._reading = threading.Lock()
+        self.pid = self._process.pid
+        """Of the program itself, which leads a process group of its own."""
+        self._stdout, self._stderr = _unbuffered(self._process.stdout), _unbuffered(self._process.stderr)
+        self._line = b""
+        """The beginning of a line of stderr whose end has not come."""
+        self._listening, self._reading = threading.Lock(), threading.Lock()
         self._drain = threading.Thread(target=self._drain_stderr, name="decoder-stderr", daemon=True)
         self._drain.start()
         with _RUNNING_LOCK:
             _RUNNING.add(self)
 
-    @property
-    def pid(self) -> int:
-        """Of the program itself, which leads a process group of its own."""
-        return self._process.pid
-
     def pipes(self) -> tuple[io.FileIO, io.FileIO]:
         """Of a child that is fed: its input and its output, for an event loop; `read` is not to be used then."""
-        return _opened(self._process.stdin), self._stdout
+        return _unbuffered(self._process.stdin), self._stdout
 
     def read(self, size: int) -> bytearray:
-        """`size` bytes of its output; fewer at the end, none after `close`. One that falls silent is killed: that is
-        its end."""
+        """`size` bytes of its output; fewer at the end, none after `close`."""
         output = bytearray(size)
+        done, pipe = 0, select.poll()
         with self._reading, memoryview(output) as view:
-            done = 0 if self._stdout.closed else self._read_into(view)
+            if not self._stdout.closed:
+                pipe.register(self._stdout, select.POLLIN)
+            while done < size and not self._stdout.closed:
+                if not pipe.poll(self._silence_s * 1000):
+                    self.kill()
+                count = self._stdout.readinto(view[done:])
+                if not count:
+                    break
+                done += count
         del output[done:]  # not a copy: an hour of samples passes here
         return output
 
-    def _read_into(self, output: memoryview) -> int:
-        done, pipe = 0, select.poll()
-        pipe.register(self._stdout, select.POLLIN)
-        while done < len(output):
-            if not pipe.poll(self._silence_s * 1000):
-                self.kill()
-            found = self._stdout.readinto(output[done:])
-            if not found:
-                break
-            done += found
-        return done
-
     def catch_up(self) -> None:
-        """Return when all has been heard that it had said when this was called."""
-        while self._hear(wait=False):
+        """Return when all has been listened to that it had written to stderr when this was called."""
+        while self._read_stderr(wait=False):
             pass
 
     def finish(self) -> int:
-        """After its output has ended: exit status (negative: the signal that killed it); all it said has been heard."""
+        """After its output has ended: listen to the rest of its stderr, and return its exit status (negative: the
+        signal that killed it)."""
         try:
             status = self._process.wait(self._silence_s)
         except subprocess.TimeoutExpired:  # it has closed its output, and stays
@@ -140,9 +138,10 @@ class ConfinedChild:
             self._directory = None
 
     def kill(self) -> None:
-        """End it if it runs; from any thread, as often as one likes. `close` has still to be called."""
+        """End it if it runs; from any thread, any number of times. `close` has still to be called."""
         if self._process.poll() is None:
-            _kill_group(self._process.pid)
+            with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it if it runs, and give everything back."""
@@ -158,20 +157,20 @@ class ConfinedChild:
 
     def _drain_stderr(self) -> None:
         # Read to the end, or a talkative child would block.
-        while self._hear(wait=True):
+        while self._read_stderr(wait=True):
             pass
 
-    def _hear(self, *, wait: bool) -> bool:
-        """Hear what it has said; False when that is nothing, and, for one who waits, only at the end."""
-        # One who waits does so without the lock: somebody else may want to hear what has just come.
+    def _read_stderr(self, *, wait: bool) -> bool:
+        """Read what it has written; False when that is nothing, and, if told to wait, only at the end."""
+        # Whoever waits does so without the lock: somebody else may want to read what has just come.
         if not _readable(self._stderr, wait=wait):
             return False
-        with self._hearing:
+        with self._listening:
             if not _readable(self._stderr, wait=False):
                 return wait
             data = os.read(self._stderr.fileno(), _STDERR_BYTES)
-            *lines, rest = (self._said + data).split(b"\n")
-            self._said = rest[-_LINE_BYTES:]
+            *lines, rest = (self._line + data).split(b"\n")
+            self._line = rest[-_LINE_BYTES:]
             for line in lines if data else [*lines, rest]:
                 self._listen(line[:_LINE_BYTES].decode(errors="replace").rstrip())
         return bool(data)
@@ -191,14 +190,7 @@ def _empty_directory(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="decode-"))
 
 
-def _opened(pipe: IO[bytes] | None) -> io.FileIO:
+def _unbuffered(pipe: IO[bytes] | None) -> io.FileIO:
     if not isinstance(pipe, io.FileIO):
         raise TypeError("the child was started without a pipe, or with a buffered one")
     return pipe
-
-
-def _kill_group(leader: int) -> None:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it ended in this very moment

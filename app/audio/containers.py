@@ -1,5 +1,7 @@
-"""What audio files are read: THE list of containers and codings, from which the sniffer, the lists that bind ffmpeg,
-the file endings that are picked from folders, and the documentation are made.
+"""What audio files are read, and how one is recognised by its first bytes; never by its name or by what a client says.
+
+`CONTAINERS` and `CODINGS` are the one list from which recognition, the lists that bind ffmpeg, the file endings that
+are picked from folders, and the documentation are made.
 
 A container gets in when its demuxer opens nothing but the file it is given: no playlist, no list of files, no index
 that names others. A coding gets in when it is one of sound: pictures and video never reach a decoder.
@@ -7,6 +9,67 @@ that names others. A coding gets in when it is one of sound: pictures and video 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+# --- Frames that follow one another without a container -------------------------------------------------------------
+# MPEG audio (ISO 11172-3, 13818-3), ADTS and LOAS (ISO 14496-3): each frame begins with a sync word and has its length.
+
+LengthOf = Callable[[bytes, int], int]
+"""Bytes of the frame at a place, as its header has it; 0 where none begins."""
+
+_MPEG_KBPS = {
+    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (3, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""By (MPEG-1: 3, MPEG-2 and 2.5: 2; layer I: 3, II: 2, III: 1), from index 1 on."""
+_MPEG_HZ = (44_100, 48_000, 32_000)
+"""Of MPEG-1, by the two bits of a header; MPEG-2 has the half, 2.5 the quarter (ISO 11172-3, 13818-3)."""
+
+
+def chain(data: bytes, at: int, length_of: LengthOf, most: int) -> int:
+    """Count the frames that follow one another from `at` on, as far as the bytes go, up to `most`."""
+    count = 0
+    while count < most and (length := length_of(data, at)):
+        count += 1
+        at += length
+    return count
+
+
+def mpeg_length(data: bytes, at: int) -> int:
+    """MPEG audio, layers I to III; 0 also for the free format, which states no length."""
+    if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+        return 0
+    version, layer = (data[at + 1] >> 3) & 3, (data[at + 1] >> 1) & 3
+    bitrate, rate_index = data[at + 2] >> 4, (data[at + 2] >> 2) & 3
+    if version == 1 or layer == 0 or bitrate in (0, 15) or rate_index == 3:
+        return 0
+    kbps = _MPEG_KBPS[3 if version == 3 else 2, layer][bitrate - 1]
+    rate = _MPEG_HZ[rate_index] // {3: 1, 2: 2, 0: 4}[version]
+    padding = (data[at + 2] >> 1) & 1
+    if layer == 3:
+        return (12_000 * kbps // rate + padding) * 4
+    return (72_000 if layer == 1 and version != 3 else 144_000) * kbps // rate + padding
+
+
+def adts_length(data: bytes, at: int) -> int:
+    """ADTS: twelve bits of sync, a valid rate, and thirteen bits of length, the header included."""
+    if len(data) < at + 6 or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0 or (data[at + 2] >> 2) & 0xF >= 13:
+        return 0
+    length = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+    return length if length > 7 else 0
+
+
+def loas_length(data: bytes, at: int) -> int:
+    """LOAS: eleven bits of sync and thirteen of length, which do not count these three bytes."""
+    if len(data) < at + 3 or data[at] != 0x56 or data[at + 1] & 0xE0 != 0xE0:
+        return 0
+    return 3 + ((data[at + 1] & 0x1F) << 8 | data[at + 2])
+
+
+# --- The list -------------------------------------------------------------------------------------------------------
 
 Matches = Callable[[bytes], bool]
 
@@ -20,7 +83,7 @@ def _riff(*forms: bytes, names: tuple[bytes, ...] = (b"RIFF",)) -> Matches:
 
 
 def _every(stride: int, first: int, byte: int, mask: int = 0xFF, times: int = 5) -> Matches:
-    """A byte that comes again at equal distances, as far as the head goes, `times` at least."""
+    """Whether a byte comes again at equal distances all over the head, `times` at least."""
 
     def matches(head: bytes) -> bool:
         seen = head[first::stride]
@@ -33,33 +96,37 @@ def _ebml(kind: bytes) -> Matches:
     return lambda head: head.startswith(b"\x1a\x45\xdf\xa3") and kind in head[:64]
 
 
+def _never(head: bytes) -> bool:
+    """For what only its frames (`sniff`) or the request tell."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One kind of file that is read, and how it is known."""
+    """One kind of file that is read, and how it is recognised."""
 
     name: str
     """As answers have it in `audio.format`."""
     title: str
     """As documents and people call it."""
     demuxers: tuple[str, ...]
-    """ffmpeg's, all names it goes by; none for what another decoder reads."""
+    """All of ffmpeg's names for it; empty where another decoder reads it."""
     suffixes: tuple[str, ...]
-    matches: Matches
-    """Whether the first bytes are of this kind."""
+    matches: Matches = _never
+    """Whether these first bytes are of this kind."""
     telling: bool = True
-    """Whether the first bytes are plain enough that they are no samples by chance."""
+    """Whether bytes that match cannot well be samples by chance."""
     forced: bool = False
-    """Whether ffmpeg has to be told the demuxer, which it would choose by the file's name alone."""
+    """Whether ffmpeg has to be told the demuxer: it would choose it by the file's name alone."""
     tracks: bool = False
     """Whether it may hold several sounds, each with time stamps of its own."""
-
     spliced: bool = False
     """Whether recordings may follow one another in it, each with a clock of its own."""
 
     @property
     def clock(self) -> bool:
-        """Whether its time stamps say when a sample is to be heard: of containers for several sounds, and of Ogg, whose
-        pages carry positions. Those of the others only count samples."""
+        """Whether its time stamps say when a sample is played: in containers for several sounds, and in Ogg, whose
+        pages carry positions. Other containers' time stamps only count samples."""
         return self.tracks or self.name == "OGG"
 
 
@@ -105,15 +172,14 @@ CONTAINERS: tuple[Container, ...] = (
               forced=True),
     Container("SILK", "SILK, of WeChat and QQ (the extra `silk`)", (), (".silk", ".slk"),
               _at(0, b"#!SILK_V3", b"\x02#!SILK_V3")),
-    Container("AAC", "ADTS AAC", ("aac",), (".aac",), lambda head: False, telling=False),
-    Container("LATM", "LATM, LOAS", ("loas",), (".latm", ".loas"), lambda head: False, telling=False, forced=True),
-    Container("G722", "G.722 without a header (`encoding=g722`)", ("g722",), (), lambda head: False, telling=False),
-    Container("G729", "G.729 without a header (`encoding=g729`)", ("g729",), (), lambda head: False, telling=False),
+    Container("AAC", "ADTS AAC", ("aac",), (".aac",), telling=False),
+    Container("LATM", "LATM, LOAS", ("loas",), (".latm", ".loas"), telling=False, forced=True),
+    Container("G722", "G.722 without a header (`encoding=g722`)", ("g722",), (), telling=False),
+    Container("G729", "G.729 without a header (`encoding=g729`)", ("g729",), (), telling=False),
     Container("VOX", "Dialogic ADPCM without a header (`encoding=vox`)", ("alaw",), (), lambda head: False,
               telling=False),
 )  # fmt: skip
-"""In the order in which they are tried. MPEG audio, ADTS and LATM without anything in front are found by their frames
-(`sniff`)."""
+"""In the order in which they are tried. MPEG audio, ADTS and LATM with nothing in front are found by their frames."""
 
 BY_NAME: Mapping[str, Container] = {container.name: container for container in CONTAINERS}
 
@@ -139,11 +205,80 @@ CODINGS: Mapping[str, tuple[str, ...]] = {
     "Windows Media Audio": ("wmav1", "wmav2", "wmapro", "wmalossless", "wmavoice"),
     "RealAudio, Nellymoser": ("cook", "ra_144", "ra_288", "real_144", "real_288", "sipr", "atrac3", "nellymoser"),
 }  # fmt: skip
-"""By what people call them, with the names of ffmpeg's decoders, of all versions."""
+"""By what people call them: the names of ffmpeg's decoders, in all its versions."""
 
 DEMUXERS = ",".join(sorted({name for container in CONTAINERS for name in container.demuxers}))
 """ffmpeg's whitelist of containers."""
 DECODERS = ",".join(sorted({name for names in CODINGS.values() for name in names}))
 """ffmpeg's whitelist of codings."""
 SUFFIXES = frozenset(suffix for container in CONTAINERS for suffix in container.suffixes)
-"""What is picked from a folder; a file that is named is tried whatever it is called."""
+"""Endings of the files that are picked from a folder. A file that is named itself is tried whatever its ending."""
+
+
+# --- Recognition ----------------------------------------------------------------------------------------------------
+
+HEAD_BYTES = 64 << 10
+"""Of a file, for `sniff`: what stands in front of MPEG audio by mistake is rarely more than half a frame, a tag, or the
+header of some protocol."""
+CHAIN = 4
+"""Frames in a row that make MPEG audio certain: random bytes contain as many once in 10^13."""
+
+_TEXTS: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b"data:",), "this is a data URI: decode what follows its comma, and send that"),
+    ((b"http://", b"https://"), "this is a URL, and none is fetched here: send the audio itself"),
+    ((b"{", b"["), "this is JSON: send the audio itself; audio in base64 has to be decoded first"),
+    ((b"<",), "this is a page or another text with tags: send the audio itself"),
+    ((b"#EXTM3U", b"ffconcat"), "this is a list of other files, and none of them is opened: send the audio itself"),
+    ((b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!"), "this is packed: unpack it first"),
+    ((b"UklGR", b"T2dnU", b"SUQz", b"ZkxhQ", b"//u", b"//v", b"GkXfo", b"AAAA"), "this is base64: decode it first"),
+)
+"""Other things that people send, by their first bytes, with what to tell them."""
+_NEXT_STEP = "send the bytes as the body, or as form field `file`"
+_UNKNOWN = (
+    "this is not audio in any format known here (docs/audio.md lists them); raw samples need `encoding`, and mostly "
+    "`sample_rate` and `channels`"
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """Name the container, such as `WAV`; None when the bytes are of none that is read here."""
+    head = head[:HEAD_BYTES]
+    for container in CONTAINERS:
+        if container.matches(head):
+            return container.name
+    if chain(head, 0, loas_length, 2) == 2:
+        return "LATM"
+    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return "AAC" if (head[2] >> 2) & 0xF < 13 else None  # a rate that there is
+    return "MP3" if mpeg_length(head, 0) else None
+
+
+def container_for_certain(head: bytes) -> str | None:
+    """As `sniff`, but only where the bytes cannot well be samples: a name in plain letters, or frames in a row.
+
+    A single frame's sync word proves nothing: one chunk of speech in some hundred begins with one.
+    """
+    head = head[:HEAD_BYTES]
+    for container in CONTAINERS:
+        if container.telling and container.matches(head):
+            return container.name
+    by_frames = {"MP3": mpeg_length, "AAC": adts_length, "LATM": loas_length}
+    return next((name for name, length_of in by_frames.items() if chain(head, 0, length_of, CHAIN) == CHAIN), None)
+
+
+def has_mpeg_audio_after_junk(head: bytes) -> bool:
+    """Whether MPEG audio begins behind something else, such as half a frame."""
+    head = head[:HEAD_BYTES]
+    at = head.find(b"\xff", 1)
+    while at >= 0 and chain(head, at, mpeg_length, CHAIN) < CHAIN:
+        at = head.find(b"\xff", at + 1)
+    return at >= 0
+
+
+def advice(head: bytes) -> str:
+    """What to tell somebody whose bytes are not audio that is read here."""
+    start = head[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for beginnings, text in _TEXTS:
+        if start.startswith(beginnings):
+            return f"{text}; {_NEXT_STEP}" if "send" not in text else f"{text}, {_NEXT_STEP.removeprefix('send ')}"
+    return _UNKNOWN

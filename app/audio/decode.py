@@ -1,24 +1,54 @@
-"""Decoding an untrusted file into blocks at its own rate.
+"""What every decoder of an untrusted file has in common: bounds, what is known once it is open, reading in blocks.
 
-WAV and FLAC are read in process; everything else, and what libsndfile cannot read of these two, by a confined child
-process. Which one is decided by the file's first bytes alone.
+Decoders work at the file's own rate. Which one reads a file is decided in `source`.
 """
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.audio.clock import ClockFacts
-from app.audio.limits import AudioLimits
+from app.audio.facts import FileFacts
 from app.audio.signal import Levels
-from app.audio.structure import Structure
 from app.vad.errors import AudioTooLong, InvalidAudio
 from app.warnings import AnswerWarning
 
 Block = NDArray[np.float32]
+
+MAX_MAGNITUDE = 1e6
+"""Largest sample, in files and live; full scale is 1. Larger ones are damage, and NaN and infinity count as larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """Bounds that every decoder enforces; the decoder's child process gets the memory and processor ones."""
+
+    max_seconds: float
+    """Longest audio, counted in decoded samples."""
+    min_rate: int = 4_000
+    """Hz. Speech below it, half of a telephone's rate, cannot be understood."""
+    max_rate: int = 384_000
+    """Hz, the highest of studio equipment."""
+    max_channels: int = 8
+    """As many as 7.1 has."""
+    max_magnitude: float = MAX_MAGNITUDE
+    child_memory_mb: int = 1_024
+    """MiB of address space."""
+    child_cpu_s_per_hour: int = 60
+    """Processor seconds for each hour of audio that is allowed."""
+    child_silence_s: float = 30
+    """s. A child that writes nothing for so long hangs: no codec thinks for more than a second."""
+    child_cpu_floor_s: int = 30
+    """Processor seconds that are allowed however short the audio must be."""
+
+    @property
+    def child_cpu_s(self) -> int:
+        """Processor seconds a decoding child may use."""
+        return max(self.child_cpu_floor_s, int(self.child_cpu_s_per_hour * self.max_seconds / 3600))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +64,68 @@ class AudioInfo:
     """Coding of the samples, such as PCM_16; empty when the decoder does not tell."""
 
 
+def check_info(info: AudioInfo, limits: AudioLimits) -> AudioInfo:
+    """`info` itself. Raises `InvalidAudio` for a rate or a channel count out of range."""
+    if not limits.min_rate <= info.sample_rate <= limits.max_rate:
+        raise InvalidAudio(
+            f"the sample rate is {info.sample_rate} Hz; {limits.min_rate} to {limits.max_rate} Hz can be used"
+        )
+    if not 1 <= info.channels <= limits.max_channels:
+        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.max_channels} can be used")
+    return info
+
+
+class Stop:
+    """Ends the reading of a file from any thread, while it is being opened, too. One for each reading."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closers: list[Callable[[], None]] = []
+        self._stopped = False
+
+    def when_stopped(self, close: Callable[[], None]) -> None:
+        """Have `close` called by `stop`, or at once if that was called already. It must do no harm where nothing is
+        left to close."""
+        with self._lock:
+            if not self._stopped:
+                self._closers.append(close)
+                return
+        close()
+
+    def stop(self) -> None:
+        """Close what has been opened, and what will be. May be called again."""
+        with self._lock:
+            self._stopped = True
+            closers, self._closers = self._closers, []
+        for close in closers:
+            close()
+
+
 class Decoder(ABC):
     """An open file. One thread reads; any thread may close."""
 
     name: str
+    """As metrics have it: `soundfile`, `raw`, `silk` or `ffmpeg`."""
     track = 0
-    """Which sound of the file is read."""
+    """Which sound of the file is read, from 0."""
+    track_count = 1
+    """How many sounds the file has."""
     closed = False
     """Whether somebody has asked it to stop."""
 
     def __init__(
-        self, info: AudioInfo, limits: AudioLimits, frames: int | None, structure: Structure | None = None
+        self, info: AudioInfo, limits: AudioLimits, frames: int | None = None, facts: FileFacts | None = None
     ) -> None:
+        """`frames`: as the header has it. Raises `InvalidAudio` for a rate or a channel count out of range."""
+        facts = facts or FileFacts()
         self.info = check_info(info, limits)
         self.frames = frames
-        """Frames as the header has it: a hint, never a promise."""
+        """A hint, never a promise."""
         self.decoded_frames = 0
-        self.levels = Levels()
-        """Of what has been read so far."""
-        self.cut = structure.cut if structure is not None else None
+        self.cut = facts.cut
         """After the last block: how the file ends before its own structure says; None: it does not."""
-        self._repaired = structure.repaired if structure is not None else None
+        self._repaired = facts.repaired
+        self._levels = Levels()
         self._limits = limits
 
     def read(self, frames: int) -> Block:
@@ -75,18 +146,13 @@ class Decoder(ABC):
             peak = max(float(block.max()), -float(block.min()))
             if not peak <= self._limits.max_magnitude:
                 raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
-            self.levels.add(block, peak)
+            self._levels.add(block, peak)
         return block
 
     @property
     def truncated(self) -> bool:
         """After the last block: whether the file ends before its own structure says."""
         return self.cut is not None
-
-    @property
-    def track_count(self) -> int:
-        """How many sounds the file has."""
-        return 1
 
     @property
     def clock_facts(self) -> ClockFacts:
@@ -99,7 +165,7 @@ class Decoder(ABC):
             yield AnswerWarning("truncated", f"what is there was decoded: {self.cut}")
         if self._repaired is not None:
             yield AnswerWarning("header_repaired", self._repaired)
-        yield from self.levels.warnings()
+        yield from self._levels.warnings()
 
     @abstractmethod
     def _read(self, frames: int) -> Block: ...
@@ -107,14 +173,3 @@ class Decoder(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop, and give everything back; a `read` under way in another thread ends soon."""
-
-
-def check_info(info: AudioInfo, limits: AudioLimits) -> AudioInfo:
-    """`info` itself. Raises `InvalidAudio` for a rate or a channel count out of range."""
-    if not limits.min_rate <= info.sample_rate <= limits.max_rate:
-        raise InvalidAudio(
-            f"the sample rate is {info.sample_rate} Hz; {limits.min_rate} to {limits.max_rate} Hz can be used"
-        )
-    if not 1 <= info.channels <= limits.max_channels:
-        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.max_channels} can be used")
-    return info

@@ -1,46 +1,68 @@
 """Every other format, by an ffmpeg child that may do next to nothing.
 
 The argument list is fixed. Only local files are opened, only audio containers and audio codecs are let in: without
-these lists a playlist named `a.wav` makes ffmpeg read other files, and a cover picture costs hundreds of megabytes.
-The child has no input, no environment, an empty directory of its own, and limits on memory, processor time, open
-files and written files. Its output is AU: a fixed small header gives rate and channels, then 32-bit floats follow. What
-it writes on stderr beside that is `ffmpeg_log`'s matter.
+these lists a playlist named `a.wav` makes ffmpeg read other files, and a cover picture costs hundreds of megabytes. The
+child is confined (`child`). Its output is AU: a fixed small header gives rate and channels, then 32-bit floats follow.
+On stderr it lists the file's streams and prints the leaps of the file's clock.
 
 A file with several sounds is opened at the first one, which is nearly always the one that is wanted; the listing that
 comes with it says whether another one is, and then that one is opened in its place.
 """
 
 import contextlib
+import os
+import re
+import shutil
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from app.audio.child import ConfinedChild
-from app.audio.clock import Clock, ClockFacts, ClockKeeper
+from app.audio.clock import LEAP_S, Clock, ClockFacts, ClockKeeper, Leap
 from app.audio.containers import BY_NAME, DECODERS, DEMUXERS
-from app.audio.decode import AudioInfo, Block, Decoder
-from app.audio.ffmpeg_log import LEAPS, FfmpegLog, Track
-from app.audio.limits import AudioLimits
-from app.audio.stop import Stop
-from app.audio.structure import Structure
+from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
+from app.audio.facts import FileFacts
 from app.vad.errors import AudioError, InvalidAudio, InvalidOption, UnsupportedAudio
 from app.warnings import AnswerWarning
 
-AU_HEAD = struct.Struct(">4s5I")
-"""Magic, where samples begin, bytes of them, their coding, Hz, channels."""
-AU_FLOAT32 = 6
-"""The coding of 32-bit floats in Sun's header."""
-_NOT_STARTED = (126, 127)
-"""What a shell answers for a program that it may not start, or does not find."""
-_MOST_TRIED = 8
-"""Tracks of one file that are tried, one after the other: each costs a process, and no film has more languages in
-codings that cannot be read."""
-# What ffmpeg says, of versions 5 to 9, in lower case.
-_NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
-_REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
+# --- The program and its command line -------------------------------------------------------------------------------
+
+_MOST_LEAPS = 10_000
+"""A recording that loses packets every second for three hours has as many."""
+# For each frame: how far its time stamp lies ahead of the samples before it (drift), printed with the number of those
+# samples whenever that has changed; then the time stamp that the samples alone give, which is what goes on.
+_LEAPS = (
+    f"st(0,T-N/SR);if(gt(abs(ld(0)-ld(1)),{LEAP_S})*lt(ld(2),{_MOST_LEAPS}),"
+    "print(N);print(ld(0));st(1,ld(0));st(2,ld(2)+1));N/SR/TB"
+)
+"""The expression of an `asetpts` filter."""
+
+
+def find_ffmpeg(configured: str | None) -> Path | None:
+    """The ffmpeg to use: `configured`, else the one in the imageio-ffmpeg package, else the PATH's; None if there is
+    none.
+
+    Raises FileNotFoundError when the configured one is not there.
+    """
+    if configured:
+        found = shutil.which(configured)
+        if found is None:
+            raise FileNotFoundError(f"VAD_FFMPEG: {configured} is not an executable file")
+        return Path(found).resolve()
+    # Found by hand: the package's own function falls back to the PATH and raises, and importing it takes longer.
+    with contextlib.suppress(ImportError):
+        import imageio_ffmpeg  # noqa: PLC0415 - absent where a system ffmpeg is wanted
+
+        binaries = sorted((Path(imageio_ffmpeg.__file__).parent / "binaries").glob("ffmpeg*"))
+        if bundled := next((path for path in binaries if os.access(path, os.X_OK)), None):
+            return bundled
+    on_path = shutil.which("ffmpeg")
+    return Path(on_path) if on_path else None
 
 
 def arguments(
@@ -49,24 +71,154 @@ def arguments(
     limits: AudioLimits,
     *,
     track: int = 0,
-    told: Sequence[str] = (),
+    options: Sequence[str] = (),
     stamps: bool = False,
 ) -> list[str]:
     """The fixed command line.
 
-    `track`: which sound, from 0. `told`: what a file does not say itself. `stamps`: whether its time stamps are to be
-    seen as they are; ffmpeg else has the one sound that is asked for begin at 0, and takes leaps over 10 s out of
-    transport streams and Ogg.
+    `track`: which sound, from 0. `options`: ffmpeg's, for what the file does not say itself. `stamps`: whether its time
+    stamps are to be seen as they are; ffmpeg else has the one sound that is asked for begin at 0, and takes leaps over
+    10 s out of transport streams and Ogg.
 
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
-        *(["-copyts"] if stamps else []), *told, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn",
-        "-map_metadata", "-1", "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        *(["-copyts"] if stamps else []), *options, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn",
+        "-map_metadata", "-1", "-af", f"asetpts='{_LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
+
+
+AU_HEAD_BYTES = 24
+"""Of the header that every AU file begins with."""
+
+
+def read_au_head(head: bytes | bytearray, container: str) -> tuple[AudioInfo, int]:
+    """What the header of ffmpeg's output says of the sound, and how many bytes stand before the samples. Raises
+    `InvalidAudio`."""
+    magic, offset, _, encoding, rate, channels = struct.unpack(">4s5I", head)
+    # 6: 32-bit floats; the header is followed by some text of a few bytes.
+    if magic != b".snd" or encoding != 6 or not AU_HEAD_BYTES <= offset <= 1 << 16:
+        raise InvalidAudio("the decoder's output makes no sense")
+    return AudioInfo(rate, channels, container, ""), offset - AU_HEAD_BYTES
+
+
+# --- What it writes on stderr ---------------------------------------------------------------------------------------
+# Two things in it are facts to build on: the listing of streams, whose form is that of ffmpeg 5 to 9, and the numbers
+# that the expression above prints. Errors decide nothing but how a refusal is worded.
+#
+# Every call of ffmpeg's log that begins a line puts the level in front, and ffmpeg indents by what a line tells of: its
+# own steps not at all, a file's streams by two blanks, tags by four or more. A tag's text can say anything, so nothing
+# but a line's beginning is believed: a value's further lines have no level in front, and no tag stands at two blanks.
+
+_START = re.compile(r"\[info\]   duration: (?:n/a|[\d:.]+), start: (-?\d+\.\d+)")
+"""The file's first time stamp, of all its streams."""
+_ENTRY = "[info]   stream #0:"
+_STREAM = re.compile(
+    r"\[info\]   stream #0:(?P<index>\d+)(?:\[0x[0-9a-f]+\])?(?:\((?P<language>.*)\))?"
+    r": (?P<kind>audio|video|subtitle|data|attachment|unknown): (?P<coding>[\w.-]+)(?P<rest>.*)",
+    re.DOTALL,
+)
+"""The language is a tag as well and may hold anything: the last kind in an entry is the one that ffmpeg wrote."""
+_LISTING_ENDS = ("[info] stream mapping:", "[info] output #")
+_PRINTED = re.compile(r"(?:\[eval @ [0-9a-fx]+\] )?\[info\] (-?\d+\.\d{6})")
+_ERROR = re.compile(r"(?:\[[^\]\n]+ @ [0-9a-fx]+\] )*\[(?:error|fatal|panic)\] ")
+# Signs in errors of versions 5 to 9, in lower case: that there is no audio, and, all of them together, that its coding
+# is not let in.
+_NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
+_REFUSED_CODEC_SIGNS = (") not on whitelist", "error while opening decoder")
+_MOST_ERRORS = 64
+"""Far more than the few that say why nothing could be decoded; they come first."""
+_MOST_TRACKS = 64
+"""As many as `track=` can name."""
+_ENTRY_CHARS = 16 << 10
+"""Of a stream's entry in the listing: far more than one without a hostile language has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A sound of a file, as listed."""
+
+    coding: str
+    """ffmpeg's name, such as `aac`."""
+    language: str | None
+    default: bool
+    """Whether the container marks it as the one to play."""
+
+
+class FfmpegLog:
+    """Sorts stderr as it comes, line by line; keeps a bounded part of whatever a hostile file makes ffmpeg say."""
+
+    def __init__(self) -> None:
+        self.leaps: list[Leap] = []
+        self._errors: list[str] = []
+        self._start_s = 0.0
+        """Where the file's clock begins; leaps count from there."""
+        self._tracks: dict[int, Track] = {}
+        self._listing = True
+        self._entry = ""
+        """The stream whose entry may go on: a language with a line end in it."""
+        self._printed: float | None = None
+
+    @property
+    def tracks(self) -> list[Track]:
+        """In the container's order; empty while they have not been listed."""
+        return [self._tracks[index] for index in sorted(self._tracks)]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the errors say that the file holds no audio, or none that is let in."""
+        lines = self._errors
+        no_audio = any(sign in line for line in lines for sign in _NO_AUDIO_SIGNS)
+        return no_audio or all(any(sign in line for line in lines) for sign in _REFUSED_CODEC_SIGNS)
+
+    def push(self, line: str) -> None:
+        """Sort in the next line, without its end."""
+        line = line.lower()
+        if printed := _PRINTED.fullmatch(line):
+            self._push_number(float(printed[1]))
+        elif _ERROR.match(line):
+            if len(self._errors) < _MOST_ERRORS:
+                self._errors.append(line)
+        elif self._listing:
+            self._push_listing(line)
+
+    def _push_number(self, number: float) -> None:
+        """Two in turn: the sample, and the drift from it on."""
+        if self._printed is None:
+            self._printed = number
+            return
+        at, self._printed = self._printed, None
+        # A changed rate or channel count begins the count anew: from there on the numbers are of no use.
+        if len(self.leaps) < _MOST_LEAPS and (not self.leaps or at > self.leaps[-1].at):
+            self.leaps.append(Leap(int(at), number - self._start_s))
+
+    def _push_listing(self, line: str) -> None:
+        if line.startswith(_LISTING_ENDS):
+            self._listing = False
+        elif start := _START.match(line):
+            self._start_s = float(start[1])
+        if line.startswith(_ENTRY):
+            self._entry = line
+        elif self._entry and not line.startswith("[") and len(self._entry) < _ENTRY_CHARS:
+            self._entry += "\n" + line
+        else:
+            self._entry = ""
+        stream = _STREAM.fullmatch(self._entry)
+        if stream is not None and stream["kind"] == "audio" and len(self._tracks) < _MOST_TRACKS:
+            track = Track(stream["coding"], stream["language"], "(default)" in stream["rest"])
+            self._tracks[int(stream["index"])] = track
+
+
+# --- The decoder ----------------------------------------------------------------------------------------------------
+
+_NOT_STARTED = (126, 127)
+"""What a shell answers for a program that it may not start, or does not find."""
+_MOST_TRIED = 8
+"""Tracks of one file that are tried, one after the other: each costs a process, and no film has more languages in
+codings that cannot be read."""
 
 
 class TrackUnreadable(Exception):
@@ -83,59 +235,49 @@ def open_with_ffmpeg(
     limits: AudioLimits,
     ffmpeg: Path,
     *,
-    structure: Structure | None = None,
+    facts: FileFacts | None = None,
     track: int | None = None,
     clock: Clock = "samples",
-    told: Sequence[str] = (),
+    options: Sequence[str] = (),
     stop: Stop | None = None,
 ) -> "FfmpegDecoder":
-    """The sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
+    """Open a sound of a file: `track`, else the container's default one if it can be decoded, else the first that can.
 
     Raises the `AudioError`s, and `InvalidOption` for a track that the file does not have.
     """
-
-    def opened(number: int) -> FfmpegDecoder:
-        return FfmpegDecoder(
-            path, container, limits, ffmpeg, structure=structure, track=number, clock=clock, told=told, stop=stop
-        )
-
+    opened = partial(
+        FfmpegDecoder, path, container, limits, ffmpeg, facts=facts, clock=clock, options=options, stop=stop
+    )
     if track and not (container in BY_NAME and BY_NAME[container].tracks):
         raise InvalidOption("track", f"a {container} file has one, number 0")
     try:
-        decoder = opened(track or 0)
+        decoder = opened(track=track or 0)
     except TrackUnreadable as unreadable:
         tracks, error = unreadable.tracks, unreadable.error
-        if track is None and len(tracks) > 1:
-            return _first_readable(opened, [number for number in _in_order(tracks) if number != 0], error)
         if track is not None and track >= len(tracks) > 0:
-            raise _no_such_track(tracks) from None
+            raise InvalidOption("track", f"the file has {len(tracks)} sound tracks, counted from 0") from None
+        others = [number for number in _in_order(tracks) if number != 0] if track is None else []
+        for number in others[:_MOST_TRIED]:
+            with contextlib.suppress(TrackUnreadable):
+                return opened(track=number)
         raise error from None
-    order = _in_order(decoder.tracks)
-    if track is None and order and order[0] != 0:
-        try:
-            better = opened(order[0])
-        except TrackUnreadable:
-            return decoder
+    wanted = next(iter(_in_order(decoder.tracks)), 0)
+    if track is not None or wanted == 0:
+        return decoder
+    try:
+        better = opened(track=wanted)
+    except TrackUnreadable:
+        return decoder
+    except BaseException:
         decoder.close()
-        return better
-    return decoder
+        raise
+    decoder.close()
+    return better
 
 
 def _in_order(tracks: list[Track]) -> list[int]:
-    """Numbers of tracks in the order in which they are wanted: the first default one, then as they come."""
-    numbers = list(range(len(tracks)))
-    return sorted(numbers, key=lambda number: not tracks[number].default)
-
-
-def _first_readable(opened: Callable[[int], "FfmpegDecoder"], numbers: list[int], error: AudioError) -> "FfmpegDecoder":
-    for number in numbers[:_MOST_TRIED]:
-        with contextlib.suppress(TrackUnreadable):
-            return opened(number)
-    raise error
-
-
-def _no_such_track(tracks: list[Track]) -> InvalidOption:
-    return InvalidOption("track", f"the file has {len(tracks)} sound tracks, counted from 0")
+    """Numbers of tracks in the order in which they are wanted: the default ones first."""
+    return sorted(range(len(tracks)), key=lambda number: not tracks[number].default)
 
 
 class FfmpegDecoder(Decoder):
@@ -150,10 +292,10 @@ class FfmpegDecoder(Decoder):
         limits: AudioLimits,
         ffmpeg: Path,
         *,
-        structure: Structure | None = None,
+        facts: FileFacts | None = None,
         track: int = 0,
         clock: Clock = "samples",
-        told: Sequence[str] = (),
+        options: Sequence[str] = (),
         stop: Stop | None = None,
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
@@ -162,60 +304,39 @@ class FfmpegDecoder(Decoder):
         self._follows_clock = known is not None and known.clock
         self._log = FfmpegLog()
         path = path.resolve()
-        self._child = ConfinedChild(
-            arguments(ffmpeg, path, limits, track=track, told=told, stamps=self._follows_clock),
-            memory_mb=limits.child_memory_mb,
-            cpu_s=limits.child_cpu_s,
-            silence_s=limits.child_silence_s,
-            directory_beside=path,
-            listen=self._log.hear,
-        )
+        command = arguments(ffmpeg, path, limits, track=track, options=options, stamps=self._follows_clock)
+        self._child = ConfinedChild(command, limits, directory_beside=path, listen=self._log.push)
         if stop is not None:
             stop.when_stopped(self._child.kill)
         try:
-            info = self._read_head()
-            super().__init__(info, limits, None, structure)
+            head = self._child.read(AU_HEAD_BYTES)
+            if len(head) < AU_HEAD_BYTES:
+                raise TrackUnreadable(self._failure(), self._log.tracks)
+            info, text_bytes = read_au_head(head, container)
+            self._child.read(text_bytes)
+            super().__init__(info, limits, None, facts)
         except BaseException:
             self.close()
             raise
         self._child.drop_directory()
         self._child.catch_up()
+        self.pid = self._child.pid
         self.tracks = self._log.tracks
         """All sounds of the file."""
+        self.track_count = max(1, len(self.tracks))
         self._keeper = ClockKeeper(clock, info.sample_rate, spliced=known is not None and known.spliced)
         self._pieces: deque[Block | int] = deque()
-
-    @property
-    def pid(self) -> int:
-        """Of the process that decodes."""
-        return self._child.pid
-
-    @property
-    def track_count(self) -> int:
-        """How many sounds the file has."""
-        return max(1, len(self.tracks))
+        """What has been decoded and not been given out: blocks, and numbers of silent samples."""
 
     @property
     def clock_facts(self) -> ClockFacts:
         """How the container's clock differs from the count of samples read so far."""
         return self._keeper.facts()
 
-    def _read_head(self) -> AudioInfo:
-        head = self._child.read(AU_HEAD.size)
-        if len(head) < AU_HEAD.size:
-            raise TrackUnreadable(self._failure(), self._log.tracks)
-        magic, offset, _, encoding, rate, channels = AU_HEAD.unpack(head)
-        if magic != b".snd" or encoding != AU_FLOAT32 or not AU_HEAD.size <= offset <= 1 << 16:
-            raise InvalidAudio("the decoder's output makes no sense")
-        self._child.read(offset - AU_HEAD.size)
-        return AudioInfo(rate, channels, self._container, "")
-
     def _read(self, frames: int) -> Block:
         while not self._pieces:
             block = self._read_child(frames)
-            if not len(block):
-                return block
-            if not self._follows_clock:
+            if not len(block) or not self._follows_clock:
                 return block
             # ffmpeg tells of a leap before it gives out the samples after it, so what has been read is complete.
             self._child.catch_up()
@@ -234,27 +355,23 @@ class FfmpegDecoder(Decoder):
         data = self._child.read(frames * width)
         whole = len(data) // width
         if whole == 0 and not self.closed:
-            self._finish()
+            # The end of the output: was it the end of the audio?
+            status = self._child.finish()
+            if self.decoded_frames == 0 or (_was_stopped(status) and not self.closed):
+                raise self._failure()
+            if status != 0:
+                self.cut = self.cut or "it is damaged, and could not be decoded to its end"
         block = np.frombuffer(data, dtype=">f4", count=whole * self.info.channels).astype(np.float32)
         return block.reshape(whole, self.info.channels)
 
-    def _finish(self) -> None:
-        """At the end of the output: was it the end of the audio?"""
-        if self.decoded_frames == 0:
-            raise self._failure()
-        status = self._child.finish()
-        if _was_stopped(status) and not self.closed:
-            raise self._failure()
-        if status != 0 and self.cut is None:
-            self.cut = "it is damaged, and could not be decoded to its end"
-
     def _failure(self) -> AudioError:
+        """Why nothing, or nothing more, can be decoded."""
         status = self._child.finish()
         if _was_stopped(status):
             return InvalidAudio(f"the decoder broke down over the {self._container} file, or needed more than it may")
         if status in _NOT_STARTED:
             return UnsupportedAudio(f"{self._container} needs ffmpeg, which cannot be started here")
-        if _is_refusal(self._log.errors):
+        if self._log.refuses:
             return UnsupportedAudio(f"the {self._container} file holds no audio, or audio in a coding not known here")
         return InvalidAudio(f"the {self._container} file is damaged: nothing in it can be decoded")
 
@@ -263,11 +380,12 @@ class FfmpegDecoder(Decoder):
         yield from super().warnings()
         if len(self.tracks) > 1:
             others = ", ".join(
-                _described(number, each) for number, each in enumerate(self.tracks) if number != self.track
+                f"{number} ({track.coding}{', ' + track.language if track.language else ''})"
+                for number, track in enumerate(self.tracks)
+                if number != self.track
             )
-            yield AnswerWarning(
-                "other_tracks", f"track {self.track} of {len(self.tracks)} was heard; there are: {others}"
-            )
+            heard = f"track {self.track} of {len(self.tracks)} was heard"
+            yield AnswerWarning("other_tracks", f"{heard}; there are: {others}")
         yield from self.clock_facts.warnings(self._clock)
 
     def close(self) -> None:
@@ -276,16 +394,6 @@ class FfmpegDecoder(Decoder):
         self._child.close()
 
 
-def _described(number: int, track: Track) -> str:
-    return f"{number} ({track.coding}{', ' + track.language if track.language else ''})"
-
-
 def _was_stopped(status: int) -> bool:
     # 255 is what ffmpeg answers when a signal made it stop in good order.
     return status < 0 or status == 255
-
-
-def _is_refusal(lines: list[str]) -> bool:
-    if any(sign in line for line in lines for sign in _NO_AUDIO_SIGNS):
-        return True
-    return all(any(sign in line for line in lines) for sign in _REFUSED_CODEC_SIGNS)

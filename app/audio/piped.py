@@ -1,19 +1,17 @@
-"""A file's bytes as they come, decoded as they come: for live streams of what browsers' MediaRecorder makes.
+"""A file's bytes decoded as they come: for live streams of what browsers' MediaRecorder makes.
 
 The same confined child as for files, with the same lists of what it may read and the same limits, but it reads a pipe.
-So it can take containers alone whose bytes can be decoded in order, and holds no more than pipes do: who writes waits
-while nobody reads. Its samples are those of the same bytes as a file, in 32-bit floats, big-endian and interleaved.
+So it takes only containers whose bytes can be decoded in order, and it holds no more than pipes do: whoever writes
+waits while nobody reads. Its samples are those of the same bytes as a file, in 32-bit floats, big-endian, interleaved.
 """
 
 import asyncio
-import struct
 from pathlib import Path
 
 from app.audio.child import ConfinedChild
 from app.audio.containers import DECODERS
-from app.audio.decode import AudioInfo, check_info
-from app.audio.ffmpeg import AU_FLOAT32, AU_HEAD
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioInfo, AudioLimits, check_info
+from app.audio.ffmpeg import AU_HEAD_BYTES, read_au_head
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 
 _READ_BYTES = 64 << 10
@@ -36,7 +34,7 @@ def piped_arguments(ffmpeg: Path, demuxer: str, limits: AudioLimits) -> list[str
 
 
 class PipedDecoder:
-    """A running child. One task writes, another reads; `start` makes it, `close` ends it."""
+    """A running child. One task writes, another reads."""
 
     def __init__(
         self,
@@ -57,9 +55,7 @@ class PipedDecoder:
         child = await asyncio.to_thread(
             ConfinedChild,
             piped_arguments(ffmpeg, container, limits),
-            memory_mb=limits.child_memory_mb,
-            cpu_s=limits.child_cpu_s,
-            silence_s=limits.child_silence_s,
+            limits,
             directory_beside=folder / "stream",
             fed=True,
         )
@@ -72,8 +68,8 @@ class PipedDecoder:
         return cls(child, container, limits, reader, writer, reading)
 
     async def write(self, data: bytes) -> None:
-        """The next bytes of the file; returns when there is room for more. A child that is gone takes nothing: the
-        reader hears of it."""
+        """Write the next bytes of the file; returns when there is room for more. A child that is gone takes nothing,
+        which the reader finds out."""
         if self._ended or self._writer.is_closing():
             return
         try:
@@ -83,25 +79,22 @@ class PipedDecoder:
             self.end()
 
     def end(self) -> None:
-        """No more bytes will come."""
+        """Close the child's input: no more bytes will come."""
         self._ended = True
         self._writer.close()
 
     async def read_info(self) -> AudioInfo:
-        """What the file is, once enough of it has come. Raises the `AudioError`s."""
+        """Wait for enough of the file to know what it is. Raises the `AudioError`s."""
         try:
-            head = await self._reader.readexactly(AU_HEAD.size)
-            magic, offset, _, encoding, rate, channels = AU_HEAD.unpack(head)
-            if magic != b".snd" or encoding != AU_FLOAT32 or not AU_HEAD.size <= offset <= _READ_BYTES:
-                raise InvalidAudio("the decoder's output makes no sense")
-            await self._reader.readexactly(offset - AU_HEAD.size)
-        except (asyncio.IncompleteReadError, struct.error):
+            info, text_bytes = read_au_head(await self._reader.readexactly(AU_HEAD_BYTES), self._container)
+            await self._reader.readexactly(text_bytes)
+        except asyncio.IncompleteReadError:
             raise self._failure() from None
         self._child.drop_directory()
-        return check_info(AudioInfo(rate, channels, self._container, ""), self._limits)
+        return check_info(info, self._limits)
 
     async def read(self) -> bytes:
-        """The next samples, of any length; empty at the end. Raises `InvalidAudio` for an end that nobody asked for."""
+        """The next samples, of any length; empty at the end. Raises an `AudioError` for an end before `end`."""
         data = await self._reader.read(_READ_BYTES)
         if not data and not self._ended:
             raise self._failure()

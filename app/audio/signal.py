@@ -48,14 +48,13 @@ class Levels:
         self._samples = self._full = 0
 
     def add(self, block: Samples, peak: float) -> None:
-        """A block of any shape whose largest magnitude is `peak`."""
+        """Add a block of any shape whose largest magnitude is `peak`."""
         self.peak = max(self.peak, peak)
         self._samples += block.size
         if peak >= _FULL_SCALE:
             self._full += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
 
     def warnings(self) -> Iterator[AnswerWarning]:
-        """What is to be told; of no samples, nothing."""
         if not self._samples:
             return
         if self.peak < _QUIET_PEAK:
@@ -70,7 +69,7 @@ class Bandwidth:
     """The mean spectrum of a stream at a model's rate, from windows at fixed places, however it is cut into blocks."""
 
     def __init__(self, sample_rate: int) -> None:
-        self._heard = sample_rate >= _WIDEBAND_RATE
+        self._judged = sample_rate >= _WIDEBAND_RATE
         self._rate = sample_rate
         self._power = np.zeros(_WINDOW // 2 + 1)
         self._windows = 0
@@ -79,35 +78,32 @@ class Bandwidth:
         """The next sample, counted from where the present window begins, and where the next one does."""
 
     def add(self, samples: Samples) -> None:
-        """The next samples, float32 [n]."""
-        if not self._heard:
+        """Add the next samples, float32 [n]."""
+        if not self._judged:
             return
-        taken, whole = 0, list[Samples]()
-        while taken < len(samples):
+        done, whole = 0, list[Samples]()
+        while done < len(samples):
             if self._at < _WINDOW:
-                piece = samples[taken : taken + _WINDOW - self._at]
+                piece = samples[done : done + _WINDOW - self._at]
                 self._window[self._at : self._at + len(piece)] = piece
                 self._at += len(piece)
                 if self._at == _WINDOW:
                     whole.append(self._window.copy())
                     self._windows += 1
             else:
-                piece = samples[taken : taken + self._stride - self._at]
+                piece = samples[done : done + self._stride - self._at]
                 self._at += len(piece)
-            taken += len(piece)
+            done += len(piece)
             if self._at == self._stride:
                 self._at, self._stride = 0, _STRIDE if self._windows < _OFTEN else _LATER_STRIDE
         if whole:
-            self._count(np.stack(whole))
-
-    def _count(self, windows: Samples) -> None:
-        """All windows of a block in one transform, which takes half the time of one for each."""
-        spectra = np.fft.rfft(windows * _TAPER)
-        for power in spectra.real**2 + spectra.imag**2:  # one by one, so that sums do not hang on how blocks are cut
-            self._power += power
+            # All in one transform takes half the time of one for each. They are added one by one, so that the sum does
+            # not depend on how blocks are cut.
+            spectra = np.fft.rfft(np.stack(whole) * _TAPER)
+            for power in spectra.real**2 + spectra.imag**2:
+                self._power += power
 
     def warnings(self) -> Iterator[AnswerWarning]:
-        """What is to be told."""
         if not self._windows:
             return
         low, high = self._mean(*_LOW_BAND), self._mean(*_HIGH_BAND)

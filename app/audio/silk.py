@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 from app.audio.child import ConfinedChild
-from app.audio.decode import AudioInfo, Block, Decoder
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
+from app.audio.facts import FileFacts
 from app.audio.pcm import ENCODINGS
-from app.audio.stop import Stop
-from app.audio.structure import Structure
 from app.vad.errors import InvalidAudio, UnsupportedAudio
 
 _RATE = 24_000
@@ -22,8 +20,8 @@ _PROGRAM = f"import sys, pysilk; pysilk.decode(open(sys.argv[1], 'rb'), sys.stdo
 _PCM = ENCODINGS["pcm_s16le"]
 _MISSING = (
     "this is SILK, as WeChat has it, which needs the package silk-python here (the extra `silk`): install it, or "
+    "send the file as WAV"
 )
-_MISSING += "send the file as WAV"
 
 
 class SilkDecoder(Decoder):
@@ -31,37 +29,26 @@ class SilkDecoder(Decoder):
 
     name = "silk"
 
-    def __init__(self, path: Path, limits: AudioLimits, structure: Structure, stop: Stop | None = None) -> None:
+    def __init__(self, path: Path, limits: AudioLimits, facts: FileFacts, stop: Stop | None = None) -> None:
         """Raises `UnsupportedAudio` where the package is not installed."""
         if importlib.util.find_spec("pysilk") is None:
             raise UnsupportedAudio(_MISSING)
-        super().__init__(AudioInfo(_RATE, 1, "SILK", ""), limits, None, structure)
+        super().__init__(AudioInfo(_RATE, 1, "SILK", ""), limits, None, facts)
         path = path.resolve()
-        self._child = ConfinedChild(
-            # Isolated: neither its environment nor the folder that it starts in has a say in what it imports.
-            [sys.executable, "-I", "-B", "-c", _PROGRAM, str(path)],
-            memory_mb=limits.child_memory_mb,
-            cpu_s=limits.child_cpu_s,
-            silence_s=limits.child_silence_s,
-            directory_beside=path,
-        )
+        # Isolated: neither its environment nor the folder that it starts in has a say in what it imports.
+        command = [sys.executable, "-I", "-B", "-c", _PROGRAM, str(path)]
+        self._child = ConfinedChild(command, limits, directory_beside=path)
         if stop is not None:
             stop.when_stopped(self._child.kill)
 
     def _read(self, frames: int) -> Block:
         data = self._child.read(frames * _PCM.sample_bytes)
         self._child.drop_directory()
-        if not data and not self.closed:
-            self._finish()
+        if not data and not self.closed and self._child.finish():
+            if self.decoded_frames == 0:
+                raise InvalidAudio("the SILK file is damaged: nothing in it can be decoded")
+            self.cut = self.cut or "it is damaged, and could not be decoded to its end"
         return _PCM.decode(bytes(data[: len(data) // 2 * 2])).reshape(-1, 1)
-
-    def _finish(self) -> None:
-        """At the end of the output: was it the end of the audio?"""
-        status = self._child.finish()
-        if status and self.decoded_frames == 0:
-            raise InvalidAudio("the SILK file is damaged: nothing in it can be decoded")
-        if status and self.cut is None:
-            self.cut = "it is damaged, and could not be decoded to its end"
 
     def close(self) -> None:
         """Kill the child, if it runs."""

@@ -1,35 +1,186 @@
-"""A file as a detector wants it: blocks of equal length at the model's rate, one row for each stream to detect."""
+"""The one door to samples: a file becomes blocks of equal length at a model's rate, one row for each stream to detect.
 
+`open_decoder` decides by the file's first bytes alone who reads it: bare samples and FLAC this process, and everything
+else a confined child. `open_audio` adds the choice of channels and the rate. `SourcePasses` reads a file again, for
+what is cut out of it.
+"""
+
+import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from app.audio.channel import Channel, ChannelChooser
-from app.audio.choose import open_decoder
+from app.audio.channel import Channel, ChannelChooser, Resampler
 from app.audio.clock import ClockFacts
-from app.audio.decode import AudioInfo, Block, Decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.resample import Resampler
+from app.audio.containers import (
+    BY_NAME,
+    HEAD_BYTES,
+    advice,
+    container_for_certain,
+    has_mpeg_audio_after_junk,
+    sniff,
+)
+from app.audio.decode import AudioLimits, Block, Decoder, Stop
+from app.audio.facts import FileFacts, examine
+from app.audio.ffmpeg import open_with_ffmpeg
+from app.audio.in_process import CannotRead, RawDecoder, SoundfileDecoder
+from app.audio.options import AudioInput
 from app.audio.signal import Bandwidth
-from app.audio.stop import Stop
-from app.vad.errors import InvalidOption
+from app.audio.silk import SilkDecoder
+from app.audio.wave import Wave
+from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 
 Rows = NDArray[np.float32]
 _READ_BYTES = 4 << 20
 """Most that is decoded in one piece: rates and channels may be high."""
-_IN_PROCESS = (b"RIFF", b"RIFX", b"RF64", b"fLaC")
+_IN_PROCESS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"fLaC")
 """What files begin with that are mostly read in this process."""
 _SHORT_BYTES_PER_S = 384_000
 """Of a file that may be one block: 48 kHz, two channels, 32 bits. Others are read block by block without a look."""
 _BYTES_PER_BYTE = 32
 """Memory for each byte of a file that is read in one go: mu-law at 8 kHz for a model at 16 kHz takes that, 16 bits at
 16 kHz a third."""
+_PASS_FRAMES = 1 << 16
+"""Samples of every channel in a block of a further pass, 256 KiB of them: neither many calls nor much memory."""
+_NOT_FOR_LIBSNDFILE = (0x50, 0x55)
+"""MPEG audio in WAV, layers II and III: it takes the header's estimate for the number of frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPolicy:
+    """How a service reads audio files."""
+
+    limits: AudioLimits
+    ffmpeg: Path | None
+    block_seconds: float
+    max_probability_s: float
+    """Audio whose probabilities one request may have, all its files and channels together."""
+    decoded_bytes: int
+    """Memory for samples on their way from decoders to scores, of all runs together."""
+    kept_bytes: int
+    """Memory for posteriors that are to be kept, of all runs together while they are found."""
+    patience_s: float
+    """How long a run waits for memory."""
+
+
+class NeedsChild(Exception):
+    """A child process has to decode the file."""
+
+
+def open_decoder(
+    source: AudioInput,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+    stop: Stop | None = None,
+    *,
+    in_process: bool = False,
+) -> Decoder:
+    """Open a file by its content, or as it is said to be. Raises `NoAudio`, `UnsupportedAudio`, `InvalidAudio`, and
+    `InvalidOption` where what is said is not so.
+
+    `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read. `stop`: ends the opening from
+    another thread. `in_process`: raise `NeedsChild` instead of starting a child process.
+    """
+    with contextlib.ExitStack() as opening:
+        file = opening.enter_context(source.open())
+        head = file.read(HEAD_BYTES)
+        if not head:
+            raise NoAudio("the file is empty")
+        opened = _open_as_said(source, file, head, limits) or _open_by_content(source, file, head, limits, ffmpeg)
+        if isinstance(opened, Decoder):
+            opening.pop_all()  # the file is the decoder's now
+            return opened
+    if in_process:
+        raise NeedsChild
+    container, facts = opened.container, opened.facts
+    if container == "SILK":
+        return SilkDecoder(source.on_disk(), limits, facts, stop)
+    if ffmpeg is None:
+        raise UnsupportedAudio(f"{container} needs ffmpeg, which is not installed here; WAV and FLAC can be read")
+    return open_with_ffmpeg(
+        source.on_disk(), container, limits, ffmpeg, facts=facts, track=source.track, clock=source.clock,
+        options=opened.options, stop=stop,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _ForChild:
+    """What a child process is told of a file."""
+
+    container: str
+    facts: FileFacts = field(default_factory=FileFacts)
+    options: tuple[str, ...] = ()
+    """ffmpeg's, for what the file does not say itself."""
+
+
+def _open_as_said(source: AudioInput, file: BinaryIO, head: bytes, limits: AudioLimits) -> Decoder | _ForChild | None:
+    """What has no header, as the request says; None where nothing is said, or the file's own header is believed."""
+    if source.raw is None and source.headerless is None:
+        return None
+    container = container_for_certain(head)
+    if container is not None:
+        if source.headerless is None and not source.raw_for_certain:
+            return None
+        text = f"this is a {container} file, which says itself what it holds; leave this out"
+        raise InvalidOption("encoding", text)
+    if source.headerless is not None:
+        return _ForChild(source.headerless.container, options=source.headerless.arguments)
+    if source.track:
+        raise InvalidOption("track", "raw samples have one, number 0")
+    return None if source.raw is None else RawDecoder(file, source.raw, limits)
+
+
+def _open_by_content(
+    source: AudioInput, file: BinaryIO, head: bytes, limits: AudioLimits, ffmpeg: Path | None
+) -> Decoder | _ForChild:
+    container = sniff(head)
+    if container is None:
+        if not has_mpeg_audio_after_junk(head):
+            raise UnsupportedAudio(advice(head))
+        return _ForChild("MP3", examine(file, "MP3"), ("-f", "mp3"))
+    known = BY_NAME[container]
+    if source.track and not known.tracks:
+        raise InvalidOption("track", f"a {container} file has one, number 0")
+    facts = examine(file, container)
+    decoder = None
+    if facts.wave is not None:
+        decoder = _open_wave(file, container, facts, facts.wave, limits, ffmpeg)
+    elif container in ("WAV", "FLAC"):
+        decoder = _open_with_libsndfile(file, container, facts, limits, ffmpeg)
+    return decoder or _ForChild(container, facts, ("-f", known.demuxers[0]) if known.forced else ())
+
+
+def _open_wave(
+    file: BinaryIO, container: str, facts: FileFacts, wave: Wave, limits: AudioLimits, ffmpeg: Path | None
+) -> Decoder | None:
+    """None for what ffmpeg reads better, where there is one."""
+    bare = None if wave.format is None else wave.format.raw_form()
+    if wave.format is not None and bare is not None and (wave.format.plain or not wave.as_declared):
+        # By hand where the header is plain, too: libsndfile takes three times as long over the same samples. It has the
+        # last word on what is out of the ordinary.
+        return RawDecoder(file, bare, limits, container=container, ranges=wave.ranges, facts=facts)
+    better = not wave.as_declared or (wave.format is not None and wave.format.tag in _NOT_FOR_LIBSNDFILE)
+    if container == "WAV" and (ffmpeg is None or not better):
+        return _open_with_libsndfile(file, container, facts, limits, ffmpeg)
+    return None
+
+
+def _open_with_libsndfile(
+    file: BinaryIO, container: str, facts: FileFacts, limits: AudioLimits, ffmpeg: Path | None
+) -> Decoder | None:
+    try:
+        return SoundfileDecoder(file, container, limits, facts)
+    except CannotRead as error:
+        if ffmpeg is None:
+            raise InvalidAudio(f"the {container} file cannot be read: {error}") from None
+        return None
 
 
 def bytes_at_once(source: AudioInput, sample_rate: int, block_seconds: float) -> int | None:
@@ -82,34 +233,30 @@ class AudioSource:
     """
 
     def __init__(self, decoder: Decoder, sample_rate: int, channel: Channel, block_samples: int) -> None:
+        info = decoder.info
+        self.info = info
+        """What the file says of its sound."""
+        self.decoder_name = decoder.name
         self.sample_rate = sample_rate
+        self.expected_seconds = decoder.frames / info.sample_rate if decoder.frames else None
+        """Length as the header has it, for progress: a hint."""
+        self.track = decoder.track, decoder.track_count
+        """Which sound of the file is read, from 0, and how many it has."""
         self.decode_seconds = 0.0
         """Spent reading, decoding and resampling so far."""
         self._decoder = decoder
-        self._chooser = ChannelChooser(channel, decoder.info.channels, decoder.info.sample_rate)
-        self._block_samples = block_samples
+        self._chooser = ChannelChooser(channel, info.channels, info.sample_rate)
         self._bandwidth = Bandwidth(sample_rate)
-
-    @property
-    def info(self) -> AudioInfo:
-        """What the file says of its sound."""
-        return self._decoder.info
-
-    @property
-    def decoder_name(self) -> str:
-        """Which decoder reads it: `soundfile`, `raw`, `silk` or `ffmpeg`."""
-        return self._decoder.name
+        self._block_samples = block_samples
+        # At the source's rate: a block's, or as many as may be decoded in one piece.
+        same_rate = info.sample_rate == sample_rate
+        wanted = block_samples if same_rate else block_samples * info.sample_rate // sample_rate + 1
+        self._piece_frames = max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
 
     @property
     def duration_ms(self) -> int:
         """Audio decoded so far; all of it when the iteration has ended."""
         return self._decoder.decoded_frames * 1000 // self.info.sample_rate
-
-    @property
-    def expected_seconds(self) -> float | None:
-        """Length as the header has it, for progress: a hint."""
-        frames = self._decoder.frames
-        return None if not frames else frames / self.info.sample_rate
 
     @property
     def truncated(self) -> bool:
@@ -121,11 +268,6 @@ class AudioSource:
         """After the last block: how the container's clock differs from the count of samples."""
         return self._decoder.clock_facts
 
-    @property
-    def track(self) -> tuple[int, int]:
-        """Which sound of the file is read, from 0, and how many it has."""
-        return self._decoder.track, self._decoder.track_count
-
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """After the last block: what is odd about the file, and what its samples have shown."""
         return (*self._decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
@@ -133,14 +275,14 @@ class AudioSource:
     def bytes_held(self, blocks: int) -> int:
         """Memory that samples take while they are read and so many blocks of each row are in use."""
         # A piece as decoded, and as resampled.
-        return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._rows * self._block_samples)
+        return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._chooser.rows * self._block_samples)
 
     def is_short(self, most_bytes: int) -> bool:
         """Whether it has one row, is at most one block long, and takes at most so much memory when read in one go."""
-        frames, rate = self._decoder.frames or 0, self.info.sample_rate
-        samples = -(-frames * self.sample_rate // rate)
-        held = 4 * (2 * min(frames, self._piece_frames) * self.info.channels + 3 * samples)
-        return 0 < samples <= self._block_samples and self._rows == 1 and held <= most_bytes
+        frames, info = self._decoder.frames or 0, self.info
+        samples = -(-frames * self.sample_rate // info.sample_rate)
+        held = 4 * (2 * min(frames, self._piece_frames) * info.channels + 3 * samples)
+        return 0 < samples <= self._block_samples and self._chooser.rows == 1 and held <= most_bytes
 
     def __iter__(self) -> Iterator[Rows]:
         """Blocks; raises the `AudioError`s where they occur."""
@@ -167,25 +309,12 @@ class AudioSource:
                 return
 
     def _pieces(self) -> Iterator[Block]:
-        """Decoded pieces, chosen channels, at the target rate."""
-        resampler = Resampler(self.info.sample_rate, self.sample_rate, self._rows)
-        frames = self._piece_frames
-        while len(block := self._decoder.read(frames)):
+        """Decoded pieces of the chosen channels, at the target rate."""
+        resampler = Resampler(self.info.sample_rate, self.sample_rate, self._chooser.rows)
+        while len(block := self._decoder.read(self._piece_frames)):
             yield resampler.process(self._chooser.process(block))
         yield resampler.process(self._chooser.flush())
         yield resampler.flush()
-
-    @property
-    def _rows(self) -> int:
-        return self._chooser.rows
-
-    @property
-    def _piece_frames(self) -> int:
-        """At the source's rate: a block's, or as many as may be decoded in one piece."""
-        info, wanted = self.info, self._block_samples
-        if info.sample_rate != self.sample_rate:
-            wanted = self._block_samples * info.sample_rate // self.sample_rate + 1
-        return max(1, min(wanted, _READ_BYTES // (4 * info.channels)))
 
     def close(self) -> None:
         """Stop reading; a read under way in another thread ends soon."""
@@ -196,3 +325,30 @@ class AudioSource:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class SourcePasses:
+    """Fresh passes over a file's decoded samples; leaving the context ends all of them."""
+
+    def __init__(self, source: AudioInput, audio: AudioPolicy, sample_rate: int | None = None) -> None:
+        """`sample_rate`: of the passes, where it is not to be the file's own."""
+        self._source, self._audio, self._sample_rate = source, audio, sample_rate
+        self._decoders: list[Decoder] = []
+
+    def blocks(self) -> Iterator[Block]:
+        """Float32 [n, channels], from the beginning; blocking."""
+        decoder = open_decoder(self._source, self._audio.limits, self._audio.ffmpeg)
+        self._decoders.append(decoder)
+        rate = decoder.info.sample_rate
+        resampler = Resampler(rate, self._sample_rate or rate, decoder.info.channels)
+        while len(block := decoder.read(_PASS_FRAMES)):
+            yield resampler.process(block)
+        yield resampler.flush()
+        decoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for decoder in self._decoders:
+            decoder.close()

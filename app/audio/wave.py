@@ -9,13 +9,12 @@ behind what the header counts. So every length is compared with the file:
 - what follows a smaller one is more chunks when they lead, one after the other, to the file's end; the next file when
   it is a further `RIFF`; a tag when it begins like one; and samples otherwise.
 
-Whatever is read otherwise than the header says is told; 0xFFFFFFFF says "unknown", and contradicts nothing.
+Whatever is read otherwise than the header says is reported; 0xFFFFFFFF means "unknown", and contradicts nothing.
 """
 
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from app.audio.pcm import ENCODINGS, RawForm
@@ -36,6 +35,13 @@ _PADDING = 64 << 10
 """Zeros at the end up to a block of a disk or tape are padding."""
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 """Tags of codings, as Microsoft's mmreg.h has them."""
+_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")
+"""The rest of a subformat's name, where its first two bytes are such a tag."""
+_BARE: Mapping[tuple[int, int], str] = {
+    (_PCM, 8): "pcm_u8", (_PCM, 16): "pcm_s16", (_PCM, 24): "pcm_s24", (_PCM, 32): "pcm_s32",
+    (_FLOAT, 32): "pcm_f32", (_FLOAT, 64): "pcm_f64", (_ALAW, 8): "alaw", (_MULAW, 8): "mulaw",
+}  # fmt: skip
+"""Codings of bare samples by tag and bits; those of several bytes go by `le` or `be` as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +49,28 @@ class WaveFormat:
     """What a `fmt ` chunk says of the samples."""
 
     tag: int
-    """Coding of the samples; that of the subformat for the extensible one."""
+    """The coding; for the extensible format that of its subformat."""
     channels: int
     sample_rate: int
     bits: int
+    """Of a sample as it lies in the file."""
+    plain: bool
+    """Whether all that the chunk says of a sample agrees, and nothing in it is out of the ordinary."""
     big_endian: bool
 
     def raw_form(self) -> RawForm | None:
         """The form of its samples, where they are bare ones."""
-        end = "be" if self.big_endian else "le"
-        names: Mapping[tuple[int, int], str] = {
-            (_PCM, 8): "pcm_u8", (_PCM, 16): f"pcm_s16{end}", (_PCM, 24): f"pcm_s24{end}", (_PCM, 32): f"pcm_s32{end}",
-            (_FLOAT, 32): f"pcm_f32{end}", (_FLOAT, 64): f"pcm_f64{end}", (_ALAW, 8): "alaw", (_MULAW, 8): "mulaw",
-        }  # fmt: skip
-        name = names.get((self.tag, self.bits))
+        name = _BARE.get((self.tag, self.bits))
         if name is None or not self.channels or not self.sample_rate:
             return None
+        if name not in ENCODINGS:
+            name += "be" if self.big_endian else "le"
         return RawForm(ENCODINGS[name], self.sample_rate, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """What a WAV file holds, and how it is told otherwise."""
+    """What a WAV file holds, and how its header differs from that."""
 
     format: WaveFormat | None
     ranges: tuple[Range, ...]
@@ -77,25 +83,29 @@ class Wave:
     """How the file ends before its header says."""
 
 
-def look_at_wave(path: Path) -> Wave | None:
-    """What a RIFF, RIFX or RF64 file holds; None when it has no `data` chunk."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        first = _one(file, 0, size)
-        if first is None or first.joined is None:
-            return first.wave if first is not None else None
-        return _joined(file, size, first)
+def read_wave(file: BinaryIO, size: int) -> Wave | None:
+    """Find what a RIFF, RIFX or RF64 file of `size` bytes holds; None when it has no `data` chunk.
+
+    Of several files in one, the samples of those are read that have the first one's form.
+    """
+    found = _read_one(file, 0, size)
+    if found is None or found[1] is None:
+        return None if found is None else found[0]
+    first, next_at = found
+    ranges, last, count = list(first.ranges), first, 1
+    while next_at is not None and count < _MAX_FILES:
+        found = _read_one(file, next_at, size)
+        if found is None or found[0].format != first.format:
+            text = f"another WAV file of another form follows at byte {next_at}, and was not read"
+            return Wave(first.format, tuple(ranges), False, text)
+        last, next_at = found
+        ranges += last.ranges
+        count += 1
+    return Wave(first.format, tuple(ranges), False, f"{count} WAV files follow one another; all were read", last.cut)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    wave: Wave
-    joined: int | None = None
-    """Where the next file begins."""
-
-
-def _one(file: BinaryIO, start: int, size: int) -> _Found | None:
-    """The file that begins at `start`."""
+def _read_one(file: BinaryIO, start: int, size: int) -> tuple[Wave, int | None] | None:
+    """The file that begins at `start`, and where the next one in it begins; None without a `data` chunk."""
     file.seek(start)
     magic = file.read(12)[:4]
     order = ">" if magic == b"RIFX" else "<"
@@ -109,7 +119,7 @@ def _one(file: BinaryIO, start: int, size: int) -> _Found | None:
         name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
         if name == b"data":
             declared = long_length if long_length is not None and length == _UNKNOWN else length
-            return _measured(file, form, at + 8, declared, size)
+            return _measure(file, form, at + 8, declared, size)
         if name == b"fmt ":
             form = _format(file.read(min(length, 40)), order)
         elif name == b"ds64" and magic in (b"RF64", b"BW64"):
@@ -122,47 +132,42 @@ def _format(chunk: bytes, order: str) -> WaveFormat | None:
     if len(chunk) < 16:
         return None
     tag, channels, rate, _, align, bits = struct.unpack(f"{order}HHIIHH", chunk[:16])
+    plain = tag != _EXTENSIBLE or chunk[26:40] == _SUBFORMAT
     if tag == _EXTENSIBLE and len(chunk) >= 26:
         tag = struct.unpack(f"{order}H", chunk[24:26])[0]
     # 20 bits in containers of 24, 24 in 32: the container's width is what lies in the file.
     width = align // channels * 8 if channels and align % channels == 0 and tag in (_PCM, _FLOAT) else bits
-    return WaveFormat(tag, channels, rate, width if width >= bits else -(-bits // 8) * 8, order == ">")
+    width = width if width >= bits else -(-bits // 8) * 8
+    plain = plain and 8 * align == bits * channels and width == bits
+    return WaveFormat(tag, channels, rate, width, plain, order == ">")
 
 
-def _measured(file: BinaryIO, form: WaveFormat | None, start: int, declared: int, size: int) -> _Found:
+def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int, size: int) -> tuple[Wave, int | None]:
+    """Compare the `declared` bytes of samples from `start` on with the file."""
     there = size - start
     plain = Wave(form, ((start, min(declared, there)),))
     if declared == _UNKNOWN:
-        return _Found(replace(plain, ranges=((start, there),)))
-    follows, place = _what_follows(file, start + declared, size) if declared < there else ("nothing", size)
+        return replace(plain, ranges=((start, there),)), None
+    follows, next_at = _what_follows(file, start + declared, size) if declared < there else ("nothing", size)
     if _is_placeholder(declared) and (declared > there or follows == "samples"):
-        told = f"the length of its samples is a placeholder, {declared:#x}; all {there} bytes were read"
-        return _Found(Wave(form, ((start, there),), declared > there, told))
+        text = f"the length of its samples is a placeholder, {declared:#x}; all {there} bytes were read"
+        return Wave(form, ((start, there),), declared > there, text), None
     if declared > there:
-        return _Found(replace(plain, cut=f"{declared - there} of {declared} bytes of samples are missing"))
-    if follows == "file":
-        return _Found(plain, place)
+        return replace(plain, cut=f"{declared - there} of {declared} bytes of samples are missing"), None
     if follows != "samples":
-        return _Found(plain)
-    length = _unwrapped(file, start, declared, size)
-    told = f"it counts {declared} bytes of samples; {length - declared} more follow, and were read"
-    return _Found(Wave(form, ((start, length),), False, told))
+        return plain, next_at if follows == "file" else None
+    # Where 32 bits have wrapped the samples go on to the chunks that follow; else to the end.
+    length = there
+    if wraps := (there - declared) >> 32:
+        unwrapped = declared + (wraps << 32)
+        if _what_follows(file, start + unwrapped, size)[0] != "samples":
+            length = unwrapped
+    text = f"it counts {declared} bytes of samples; {length - declared} more follow, and were read"
+    return Wave(form, ((start, length),), False, text), None
 
 
 def _is_placeholder(length: int) -> bool:
-    near = (1 << 31) - _NEAR <= length <= 1 << 31 or (1 << 32) - _NEAR <= length < 1 << 32
-    return length == 0 or near
-
-
-def _unwrapped(file: BinaryIO, start: int, declared: int, size: int) -> int:
-    """Bytes of samples of a file with more than its header counts: where 32 bits have wrapped, up to the chunks that
-    follow; else all there are."""
-    times = (size - start - declared) >> 32
-    if times:
-        length = declared + (times << 32)
-        if _what_follows(file, start + length, size)[0] != "samples":
-            return length
-    return size - start
+    return length == 0 or (1 << 31) - _NEAR <= length <= 1 << 31 or (1 << 32) - _NEAR <= length < 1 << 32
 
 
 def _what_follows(file: BinaryIO, at: int, size: int) -> tuple[str, int]:
@@ -182,40 +187,20 @@ def _what_follows(file: BinaryIO, at: int, size: int) -> tuple[str, int]:
     return "samples", at
 
 
-def _is_riff(file: BinaryIO, at: int) -> bool:
-    file.seek(at)
-    head = file.read(12)
-    return head[:4] in (b"RIFF", b"RIFX") and head[8:] == b"WAVE"
-
-
 def _end_of_chunks(file: BinaryIO, at: int, size: int) -> int | None:
     """Where chunks with printable names, none or more, lead: to the file's end or to another file; None when they lead
     nowhere."""
     for _ in range(_MAX_CHUNKS):
-        if size - at <= 1 or _is_riff(file, at):
-            return at
         file.seek(at)
-        head = file.read(8)
+        head = file.read(12)
+        if size - at <= 1 or (head[:4] in (b"RIFF", b"RIFX") and head[8:] == b"WAVE"):
+            return at
         if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
             return None
-        at += 8 + _even(int.from_bytes(head[4:], "little"))
+        at += 8 + _even(int.from_bytes(head[4:8], "little"))
         if at > size + 1:
             return None
     return None
-
-
-def _joined(file: BinaryIO, size: int, first: _Found) -> Wave:
-    """Several files in one: the samples of those that are of the first one's form."""
-    ranges, found, count = list(first.wave.ranges), first, 1
-    while found.joined is not None and count < _MAX_FILES:
-        following = _one(file, found.joined, size)
-        if following is None or following.wave.format != first.wave.format:
-            told = f"another WAV file of another form follows at byte {found.joined}, and was not read"
-            return Wave(first.wave.format, tuple(ranges), False, told)
-        ranges += following.wave.ranges
-        found, count = following, count + 1
-    told = f"{count} WAV files follow one another; all were read"
-    return Wave(first.wave.format, tuple(ranges), False, told, found.wave.cut)
 
 
 def _even(number: int) -> int:

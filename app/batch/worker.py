@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from app.audio.channel import Channel
 from app.audio.options import InputOptions
-from app.audio.passes import SourcePasses
+from app.audio.source import SourcePasses
 from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
 from app.batch.listing import Entry, Shard
 from app.batch.problems import reason_of

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from pydantic import ValidationError
 
 from app.audio.channel import Channel, parse_channel
-from app.audio.input import AudioInput
-from app.audio.options import InputOptions
+from app.audio.options import AudioInput, InputOptions
 from app.cli.inputs import Input, find_inputs
 from app.cli.local import check_options, check_values, local_model
 from app.cli.output import Output, Passes, Tell, choose_format
@@ -91,7 +90,7 @@ def _lang(text: str) -> Lang:
 
 
 def _passes(settings: Settings, source: AudioInput, sample_rate: int | None) -> AbstractContextManager[Passes]:
-    from app.audio.passes import SourcePasses
+    from app.audio.source import SourcePasses
     from app.runtime import audio_policy
 
     return cast("AbstractContextManager[Passes]", SourcePasses(source, audio_policy(settings), sample_rate))

@@ -18,8 +18,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from app.audio.channel import parse_channel
-from app.audio.input import AudioInput
-from app.audio.options import InputOptions
+from app.audio.options import AudioInput, InputOptions
 from app.cli.local import check_options, check_values
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
 from app.cli.stream_sources import Chunks, Feed, Source, at_real_time, open_file, open_microphone, open_stdin

@@ -18,9 +18,9 @@ from typing import Any
 from typing_extensions import Self
 
 from app.audio.channel import Channel
-from app.audio.ffmpeg_binary import find_ffmpeg
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.ffmpeg import find_ffmpeg
+from app.audio.options import AudioInput
 from app.audio.source import AudioSource, open_audio
 from app.cli.terminal import UsageError
 from app.config import Settings

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from app.audio.channel import Channel, ChannelChooser
-from app.audio.limits import MAX_MAGNITUDE
+from app.audio.channel import Channel, ChannelChooser, Resampler
+from app.audio.decode import MAX_MAGNITUDE
 from app.audio.pcm import RawForm
-from app.audio.resample import Resampler
 from app.vad.errors import InvalidAudio
 from app.vad.posteriors import FloatArray
 

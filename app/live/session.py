@@ -19,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from app.audio.channel import parse_channel
+from app.audio.containers import container_for_certain
 from app.audio.signal import Bandwidth, Levels
-from app.audio.sniff import container_for_certain
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.arrival import Arrivals
 from app.live.curve import ProbabilityCurve

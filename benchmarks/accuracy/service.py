@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.audio.input import AudioInput
+from app.audio.options import AudioInput
 from app.config import Settings
 from app.detection import Analysis, FileJob
 from app.presets import NONE, PRESETS

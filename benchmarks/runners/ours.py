@@ -14,7 +14,7 @@ given = arguments()
 
 def load() -> Detect:
     """The settings of a service on as many cores; a device other than the CPU by VAD_DEVICE."""
-    from app.audio.input import AudioInput
+    from app.audio.options import AudioInput
     from app.config import Settings
     from app.detection import FileJob
     from app.presets import NONE

@@ -21,7 +21,7 @@ given = arguments()
 import numpy as np  # noqa: E402 - after the threads are set
 import torch  # noqa: E402
 
-from app.audio.input import AudioInput  # noqa: E402
+from app.audio.options import AudioInput  # noqa: E402
 from app.audio.source import open_audio  # noqa: E402
 from app.config import Settings  # noqa: E402
 from app.detection import FileJob  # noqa: E402

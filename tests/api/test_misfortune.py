@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.audio.decode import AudioLimits
 from tests.api.raw import ANN, BOB, CY, MP3, long_computing, occupied, stuck_ffmpeg
 from tests.server import RunningServer, local_server, running_server, start_server, wait_until_ready
 from tests.waiting import eventually
@@ -87,8 +89,8 @@ def test_a_decoder_that_falls_silent_is_told_to_its_client(
 
 
 def impatient(child: type) -> object:
-    def start(command: list[str], **given: object) -> object:
-        return child(command, **{**given, "silence_s": 0.3})
+    def start(command: list[str], limits: AudioLimits, **given: object) -> object:
+        return child(command, replace(limits, child_silence_s=0.3), **given)
 
     return start
 

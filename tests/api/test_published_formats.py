@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.audio.ffmpeg_binary import find_ffmpeg
+from app.audio.ffmpeg import find_ffmpeg
 from tests.server import RunningServer
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow]

@@ -11,13 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.audio.choose import open_decoder
-from app.audio.decode import Decoder
+from app.audio.decode import AudioLimits, Decoder
 from app.audio.ffmpeg import arguments, open_with_ffmpeg
-from app.audio.headerless import HEADERLESS
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.options import InputOptions
+from app.audio.options import HEADERLESS, AudioInput, InputOptions
+from app.audio.source import open_decoder
 from app.vad.errors import AudioError, AudioTooLong, InvalidOption, UnsupportedAudio
 from tests.attacks.corpus import (
     BOMBS,

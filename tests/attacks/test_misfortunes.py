@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.decode import Decoder
+from app.audio.decode import AudioLimits, Decoder
 from app.audio.ffmpeg import FfmpegDecoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from app.vad.errors import InvalidAudio, UnsupportedAudio, VadError
 from tests.attacks.corpus import CASES, LIMIT_S, Attack
 from tests.audio.ffmpegs import encode, run

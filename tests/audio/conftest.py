@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
 from tests.audio.ffmpegs import AVAILABLE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.audio.ffmpeg_binary import find_ffmpeg
+from app.audio.ffmpeg import find_ffmpeg
 
 
 def _available() -> dict[str, Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.audio.sniff import container_for_certain, sniff
+from app.audio.containers import container_for_certain, sniff
 from tests.audio.ffmpegs import encode
 from tests.live.client import converse
 from tests.server import RunningServer

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.audio.channel import Channel
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput
 from app.audio.source import open_audio
 from tests.audio.recordings import Samples, voice
 from tests.signals import bursts

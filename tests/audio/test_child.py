@@ -14,10 +14,9 @@ import soundfile
 
 from app.audio.child import ConfinedChild
 from app.audio.containers import DECODERS, DEMUXERS
-from app.audio.ffmpeg import arguments, open_with_ffmpeg
-from app.audio.ffmpeg_binary import find_ffmpeg
-from app.audio.limits import AudioLimits
-from app.audio.wav_flac import SoundfileDecoder
+from app.audio.decode import AudioLimits
+from app.audio.ffmpeg import arguments, find_ffmpeg, open_with_ffmpeg
+from app.audio.in_process import SoundfileDecoder
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 from tests.audio.ffmpegs import run
 from tests.audio.recordings import decoded
@@ -45,10 +44,7 @@ def read_through(folder: Path, limits: AudioLimits, ffmpeg: Path) -> None:
 
 def seen_inside(folder: Path, limits: AudioLimits, script: str) -> str:
     """What a child prints to its pipe."""
-    child = ConfinedChild(
-        [str(program(folder, script))], memory_mb=limits.child_memory_mb, cpu_s=limits.child_cpu_s,
-        silence_s=limits.child_silence_s, directory_beside=folder / "any",
-    )  # fmt: skip
+    child = ConfinedChild([str(program(folder, script))], limits, directory_beside=folder / "any")
     try:
         return child.read(1 << 16).decode()
     finally:
@@ -139,7 +135,7 @@ def test_closing_from_another_thread_ends_a_read_under_way(tmp_path: Path, limit
 def test_closing_a_wav_while_another_thread_reads_it(tmp_path: Path, limits: AudioLimits) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros(1_600_000, dtype=np.float32), 16_000)
-    decoder = SoundfileDecoder(path, "WAV", limits)
+    decoder = SoundfileDecoder(path.open("rb"), "WAV", limits)
     lengths: list[int] = []
     reader = threading.Thread(target=lambda: lengths.append(len(decoded(decoder, 16))))
     reader.start()

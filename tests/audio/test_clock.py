@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.clock import Clock, ClockKeeper
-from app.audio.decode import Decoder
-from app.audio.ffmpeg_log import Leap
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.clock import Clock, ClockKeeper, Leap
+from app.audio.decode import AudioLimits, Decoder
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from app.vad.errors import AudioTooLong
 from tests.audio.clocks import CODECS, LATE_S, late, leaping
 from tests.audio.ffmpegs import encode

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.audio.choose import open_decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.audio.recordings import RECIPES, Recipe, Samples, alike, decoded, voice, write
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from app.vad.errors import UnsupportedAudio
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import decoded, voice

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.wave import look_at_wave
+from app.audio.decode import AudioLimits
+from app.audio.facts import examine
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from tests.attacks.bytes import chunk, riff, wave_format
 from tests.audio.recordings import Samples, decoded, voice
 
@@ -165,7 +165,8 @@ def with_list(folder: Path) -> Path:
 
 @pytest.mark.parametrize("build", [wrapped, with_list])
 def test_sizes_that_have_wrapped(build: Callable[[Path], Path], tmp_path: Path) -> None:
-    wave = look_at_wave(build(tmp_path))
+    with build(tmp_path).open("rb") as file:
+        wave = examine(file, "WAV").wave
     assert wave is not None
     assert wave.ranges == ((44, FOUR_GIB + TEN_MINUTES),)
     assert wave.repaired is not None

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.options import InputOptions
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput, InputOptions
 from app.audio.pcm import ENCODINGS, form_of_content_type
+from app.audio.source import open_decoder
 from app.vad.errors import InvalidOption
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import decoded, voice

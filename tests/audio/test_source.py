@@ -10,8 +10,8 @@ import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput
 from app.audio.source import AudioSource, open_audio
 from app.vad.errors import AudioTooLong, InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from tests.audio.ffmpegs import encode

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.decode import Decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits, Decoder
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from tests.audio.ffmpegs import AVAILABLE, run
 from tests.audio.recordings import decoded, voice

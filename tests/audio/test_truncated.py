@@ -1,15 +1,16 @@
 """`truncated` follows from the file's own structure: what is whole is not, whatever a decoder complains of, and what is
 cut is told how."""
 
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.frames import missing_of_last_amr_frame
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.facts import examine
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import decoded, voice
 
@@ -127,14 +128,10 @@ def test_bare_frames_of_which_the_last_is_cut(
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000])
-def test_bare_frames_of_every_kind_of_amr(rate: int, tmp_path: Path) -> None:
+def test_bare_frames_of_every_kind_of_amr(rate: int) -> None:
     magic, sizes = {8_000: (b"#!AMR\n", (13, 14, 16, 18, 20, 21, 27, 32, 6)),
                     16_000: (b"#!AMR-WB\n", (18, 24, 33, 37, 41, 47, 51, 59, 61, 6))}[rate]  # fmt: skip
-    path = tmp_path / "a.amr"
     frames = b"".join(bytes([kind << 3 | 4]).ljust(size, b"\xff") for kind, size in enumerate(sizes))
-    path.write_bytes(magic + frames)
-    assert missing_of_last_amr_frame(path) == 0
-    path.write_bytes(magic + frames[:-3])
-    assert missing_of_last_amr_frame(path) == 3
-    path.write_bytes(magic + b"\xff" + frames)
-    assert missing_of_last_amr_frame(path) == 0
+    assert examine(BytesIO(magic + frames), "AMR").cut is None
+    assert examine(BytesIO(magic + frames[:-3]), "AMR").cut == "3 bytes of its last frame are missing"
+    assert examine(BytesIO(magic + b"\xff" + frames), "AMR").cut is None

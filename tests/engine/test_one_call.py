@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.ffmpeg_binary import find_ffmpeg
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.passes import AudioPolicy
-from app.audio.source import AudioSource
+from app.audio.decode import AudioLimits
+from app.audio.ffmpeg import find_ffmpeg
+from app.audio.options import AudioInput
+from app.audio.source import AudioPolicy, AudioSource
 from app.detection import Detector, FileJob
 from app.engine.engine import Engine
 from app.formats.report import Report

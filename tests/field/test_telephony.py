@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
 from app.audio.options import InputOptions
+from app.audio.source import open_decoder
 from tests.attacks.bytes import chunk, riff
 from tests.audio.ffmpegs import AVAILABLE
 from tests.audio.recordings import decoded

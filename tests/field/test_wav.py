@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.audio.choose import open_decoder
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
+from app.audio.decode import AudioLimits
+from app.audio.options import AudioInput
+from app.audio.source import open_decoder
 from tests.attacks.bytes import chunk, riff, wave_format
 from tests.cli.calling import call
 from tests.field.asking import RATE, SECONDS, SOUND, Pairs, ask, coded, refusal, shifted, wav

@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.audio.wave import look_at_wave
+from app.audio.facts import examine
 from app.formats.excerpts import stream_channel_wavs, stream_wav, stream_zip
 from app.formats.rendering import ExcerptOptions
 from app.formats.wav import Block, WavForm
@@ -152,7 +152,8 @@ def test_other_readers_find_all_of_an_rf64(tmp_path: Path) -> None:
         file.write(form.header(frames))
         file.truncate(len(form.header(frames)) + frames * form.frame_bytes)
     assert soundfile.info(path).frames == frames
-    wave = look_at_wave(path)
+    with path.open("rb") as file:
+        wave = examine(file, "WAV").wave
     assert wave is not None
     assert wave.ranges == ((len(form.header(frames)), frames * form.frame_bytes),)
     assert (wave.cut, wave.repaired) == (None, None)

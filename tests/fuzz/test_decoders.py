@@ -12,14 +12,11 @@ import soundfile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from app.audio.choose import open_decoder
+from app.audio.containers import HEAD_BYTES, sniff
+from app.audio.decode import AudioLimits
 from app.audio.ffmpeg import open_with_ffmpeg
-from app.audio.headerless import HEADERLESS
-from app.audio.input import AudioInput
-from app.audio.limits import AudioLimits
-from app.audio.options import InputOptions
-from app.audio.sniff import HEAD_BYTES, sniff
-from app.audio.source import open_audio
+from app.audio.options import HEADERLESS, AudioInput, InputOptions
+from app.audio.source import open_audio, open_decoder
 from app.vad.errors import AudioError, InvalidOption
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import voice

@@ -9,7 +9,7 @@ import soundfile
 from websockets.sync.client import ClientConnection
 
 from app.api import container_feed
-from app.audio.ffmpeg_binary import find_ffmpeg
+from app.audio.ffmpeg import find_ffmpeg
 from tests.live.client import (
     Heard,
     converse,

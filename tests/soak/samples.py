@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import soundfile
 
-from app.audio.ffmpeg_binary import find_ffmpeg
+from app.audio.ffmpeg import find_ffmpeg
 from tests.signals import bursts
 
 Spans = list[tuple[int, int]]
