@@ -1,8 +1,7 @@
-"""`POST /render`: segments that somebody has, corrected by hand or from elsewhere, in any text format."""
+"""`POST /render`: segments that a client has, corrected by hand or from elsewhere, in any text format."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
-from app.formats.rendering import Format, Lang, RenderContext
+from app.formats.rendering import Lang, RenderContext
 from app.formats.report import ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry
 from app.vad.errors import InvalidOption
@@ -29,7 +28,7 @@ _LABEL = r"^[\w.+-]{1,32}$"
 """No spaces, quotes or tabs: a label is a field of RTTM, a cell of a label track and a string of a TextGrid."""
 _BY_HAND = ModelInfo("manual", "manual", None, "")
 _CORRECTED = {"mode": "corrected"}
-"""In place of the options: Label Studio's `model_version` then ends in it."""
+"""Stands for the options; Label Studio's `model_version` ends in it."""
 
 
 class GivenSegment(BaseModel):
@@ -42,11 +41,6 @@ class GivenSegment(BaseModel):
     forced_end: bool = False
     speech_probability: float = Field(1.0, ge=0, le=1, description="1 where a person has said so.")
 
-    def segment(self, default_label: str | None) -> Segment:
-        """As the formats take it."""
-        label = self.label or default_label
-        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability, label)
-
 
 class GivenSegments(BaseModel):
     """Body of `POST /render`."""
@@ -57,10 +51,21 @@ class GivenSegments(BaseModel):
     segments: list[GivenSegment] = Field(max_length=100_000)
 
     def report(self, request_id: str) -> Report:
-        """What the formats are made from. Raises `InvalidOption` for stretches that end before they begin or overlap
-        others of their channel and label."""
-        labels = tuple(dict.fromkeys(each.label or SPEECH for each in self.segments if self._labelled))
-        default = SPEECH if labels else None
+        """Make the report that formats write.
+
+        If any segment has a label, those without one are `speech`. Raises `InvalidOption` for segments that end before
+        they begin or overlap others of their channel and label.
+        """
+        labelled = any(each.label is not None for each in self.segments)
+        by_channel: dict[int | None, list[Segment]] = {} if self.segments else {None: []}
+        for each in self.segments:
+            label = (each.label or SPEECH) if labelled else None
+            segment = Segment(each.start_ms, each.end_ms, each.forced_end, each.speech_probability, label)
+            by_channel.setdefault(each.channel, []).append(segment)
+        for segments in by_channel.values():
+            segments.sort(key=lambda segment: segment.start_ms)
+            _check(segments)
+        channels = sorted(by_channel, key=lambda channel: -1 if channel is None else channel)
         return Report(
             request_id=request_id,
             name=safe_name(self.name),
@@ -68,27 +73,11 @@ class GivenSegments(BaseModel):
             device="",
             degraded=False,
             audio=self.audio.summary(),
-            channels=tuple(self._channels(default)),
+            channels=tuple(ChannelSegments(channel, tuple(by_channel[channel])) for channel in channels),
             options=_CORRECTED,
             timing=Timing(0, 0, 0, 0),
-            labels=labels,
+            labels=tuple(dict.fromkeys(each.label or SPEECH for each in self.segments)) if labelled else (),
         )
-
-    @property
-    def _labelled(self) -> bool:
-        return any(each.label is not None for each in self.segments)
-
-    def _channels(self, default_label: str | None) -> Iterator[ChannelSegments]:
-        def by_channel(each: GivenSegment) -> int:
-            return -1 if each.channel is None else each.channel
-
-        if not self.segments:
-            yield ChannelSegments(None, ())
-        for _, group in groupby(sorted(self.segments, key=by_channel), key=by_channel):
-            given = list(group)
-            segments = sorted((each.segment(default_label) for each in given), key=lambda each: each.start_ms)
-            _check(segments)
-            yield ChannelSegments(given[0].channel, tuple(segments))
 
 
 def _check(segments: Sequence[Segment]) -> None:
@@ -114,7 +103,7 @@ def new_router(registry: Registry) -> APIRouter:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:
-    """A schema without references: the framework gathers those of bodies that it reads itself, and of no others."""
+    """Resolve a schema's references: FastAPI gathers the definitions only of bodies that it reads itself."""
     if isinstance(schema, list):
         return [_inlined(each, definitions) for each in schema]
     if not isinstance(schema, dict):
@@ -134,26 +123,23 @@ async def render(request: Request, format: Named = "json", lang: Lang = "zh") ->
     form = service.registry.formats[format]
     if form.needs_audio or form.streams:
         raise InvalidOption("format", f"{form.name} is made from the audio; send the file to /vad")
+    request_id = request_id_of(request.scope)
     async with service.uploads.receive(request) as upload:
-        if upload.files[0].size > _MAX_BODY_BYTES:
+        [file, *_] = upload.files
+        if file.size > _MAX_BODY_BYTES:
             raise UploadTooLarge(f"more than {_MAX_BODY_BYTES >> 20} MiB of segments")
         await take_place(request)
-        path, request_id = upload.files[0].path, request_id_of(request.scope)
-        report, content = await service.threads.run(_rendered, path, request_id, form, RenderContext(lang))
-    name = quote(f"{report.name}.{form.extension}")
-    headers = {"Content-Disposition": f"inline; filename*=UTF-8''{name}"}
+
+        def rendered() -> tuple[str, bytes]:
+            try:
+                given = GivenSegments.model_validate_json(file.path.read_bytes())
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(str(part) for part in first["loc"]) or "body"
+                raise InvalidOption(place, str(first["msg"])) from None
+            report = given.report(request_id)
+            return report.name, b"".join(form.new(RenderContext(lang)).finish(report))
+
+        name, content = await service.threads.run(rendered)
+    headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(f'{name}.{form.extension}')}"}
     return Response(content, media_type=form.media_type, headers=headers)
-
-
-def _rendered(path: Path, request_id: str, form: Format, context: RenderContext) -> tuple[Report, bytes]:
-    report = _read(path).report(request_id)
-    return report, b"".join(form.new(context).finish(report))
-
-
-def _read(path: Path) -> GivenSegments:
-    try:
-        return GivenSegments.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidOption(place, str(first["msg"])) from None
