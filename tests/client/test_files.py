@@ -10,14 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 import fsmn_vad_client as public
-from app.api import catalogue, ops
-from app.formats import documents
 from app.formats.registry import FORMATS
 from fsmn_vad_client import (
     AsyncClient,
@@ -166,27 +164,24 @@ def test_what_there_is(server: RunningServer, client: Client) -> None:
     assert client.health().model is not None
 
 
-SAME = [
-    (Detection, documents.DetectionDocument),
-    (public.ListedModel, catalogue.ListedModel),
-    (public.Options, catalogue.OptionsDocument),
-    (public.Health, ops.HealthDocument),
-]
+WIRE_MODELS = {
+    **{each: f"{each.__name__}Document" for each in (
+        public.Accuracy, public.Audio, public.Channel, public.Chunk, public.Detection, public.Form, public.Health,
+        public.Input, public.Mode, public.Model, public.ModelOptions, public.Options, public.Preset,
+        public.Probabilities, public.Segment, public.TimeGap, public.Timing,
+    )},
+    public.AnswerWarning: "WarningDocument",
+    public.ListedModel: "ListedModel",
+}  # fmt: skip
+"""Answers over HTTP, and what OpenAPI calls them."""
 
 
-@pytest.mark.parametrize(("ours", "theirs"), SAME)
-def test_the_client_knows_every_member_of_the_wire_models(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
-    assert set(ours.model_fields) == set(theirs.model_fields)
-    for name, field in ours.model_fields.items():
-        counterparts = models_in(theirs.model_fields[name].annotation)
-        for one, other in zip(models_in(field.annotation), counterparts, strict=True):
-            test_the_client_knows_every_member_of_the_wire_models(one, other)
-
-
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in models_in(part)]
+def test_the_client_knows_every_member_of_the_service_s_answers(server: RunningServer) -> None:
+    schemas = server.get("/openapi.json").json()["components"]["schemas"]
+    for ours, name in WIRE_MODELS.items():
+        assert set(ours.model_fields) == set(schemas[name]["properties"]), name
+    over_http = {each for each in subclasses(Document) if not issubclass(each, public.Event)}
+    assert over_http - WIRE_MODELS.keys() == {public.SegmentTimes, public.Utterance}
 
 
 def test_members_of_a_newer_service_are_kept(client: Client, speech_like: Path) -> None:
@@ -225,6 +220,19 @@ def test_keys(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
         with pytest.raises(Unauthorized) as refused:
             asked(locked.url, speech_like)
         assert (refused.value.status, refused.value.code) == (401, "unauthorized")
+
+
+async def test_a_refusal_arrives_although_the_body_is_still_being_sent(small_model: Path, tmp_path: Path) -> None:
+    large = bytes(30 << 20)
+    with local_server(small_model, tmp_path, {"VAD_API_KEYS": "the-key", "VAD_MAX_UPLOAD_MB": "1"}) as small:
+        with pytest.raises(Unauthorized):
+            asked(small.url, large)
+        with Client(small.url, "the-key") as client, pytest.raises(AudioRefused) as refused:
+            client.detect(large)
+        assert (refused.value.status, refused.value.code) == (413, "upload_too_large")
+        async with AsyncClient(small.url, "the-key") as other:
+            with pytest.raises(AudioRefused):
+                await other.detect(io.BytesIO(large))
 
 
 def test_a_full_service_is_tried_again_if_asked(client: Client, speech_like: Path) -> None:
