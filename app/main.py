@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.answer import PROBLEMS_HEADER, WARNINGS_HEADER
-from app.api import analyses, catalogue, detect, errors, live, metrics, pages, realtime, render, service
+from app.api import analyses, catalogue, detect, errors, live, metrics, pages, render, service
 from app.api.admission import Admission, AdmissionLimits
 from app.api.metrics import Metrics
 from app.api.middleware import AccessRules, LingerLimits, Middleware, with_traces
@@ -26,7 +26,7 @@ from app.config import Settings
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
-from app.live.hub import Hub, LiveLimits
+from app.live.sessions import LiveLimits, SessionManager
 from app.registry import Registry, installed
 from app.runtime import start_runtime
 from app.serving import Load
@@ -80,7 +80,7 @@ def create_app(
     app.state.service = shared
     errors.install(app)
     made = (detect.new_router(registry), analyses.new_router(registry), render.new_router(registry))
-    kept = (live.router, realtime.router, catalogue.router, service.router, metrics.router)
+    kept = (live.router, catalogue.router, service.router, metrics.router)
     for router in (*made, *kept):
         app.include_router(router)
     pages.install(app, ui=settings.ui)
@@ -168,8 +168,8 @@ def _lifespan(
         finally:
             shared.drain()
             loading.cancel()
-            if shared.hub is not None:
-                await shared.hub.close()
+            if shared.sessions is not None:
+                await shared.sessions.close()
             if shared.runtime is not None:
                 await asyncio.to_thread(shared.runtime.close)
             await asyncio.to_thread(shared.threads.close)
@@ -193,8 +193,8 @@ async def _start(settings: Settings, shared: Service, load: Load | None) -> None
         session_ttl_s=settings.session_ttl_s,
         max_s=settings.max_audio_hours * 3600,
     )
-    shared.hub = Hub(runtime.engine, limits, settings.live_batch_ms / 1000, shared.metrics)
-    shared.hub.start()
+    shared.sessions = SessionManager(runtime.engine, limits, settings.live_batch_ms / 1000, shared.metrics)
+    shared.sessions.start()
     shared.runtime = runtime
     default = runtime.models.default
     names = [model.info.name for model in runtime.models]

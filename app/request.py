@@ -43,6 +43,7 @@ STREAM_CONTAINERS: Mapping[str, str] = {"webm": "webm", "ogg": "ogg"}
 whose bytes can be decoded as they come."""
 _CONTAINER_ENCODING, _OPUS_RATE = "pcm_f32be", 48_000
 """What a container's decoder gives out. Opus is decoded at 48 kHz, whatever it was made from (RFC 7845)."""
+_CONTAINERS_ONLY = f"{', '.join(STREAM_CONTAINERS)}; other files are heard whole: send them to POST /vad without it"
 _STREAM_RATES = (8_000, 48_000)
 """Hz. The telephone's rate, and the highest that browsers and sound cards give by default."""
 _OWN = "segmenter_options"
@@ -168,7 +169,10 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     def _is_an_encoding(cls, value: str | None) -> str | None:
         if value is None or value in STREAM_CONTAINERS or value.lower() in HEADERLESS:
             return value
-        return find_encoding(value).name
+        try:
+            return find_encoding(value).name
+        except InvalidOption as error:
+            raise InvalidOption("encoding", f"{error.reason}, and on live streams {_CONTAINERS_ONLY}") from None
 
     def changed(self, **fields: Any) -> Self:
         """This request with other values; None sets an option back to its default. Raises `InvalidOption`."""
@@ -246,6 +250,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         """
         self.refuse_unknown_names(self.segmenter_options, models.segmenters)
         self._refuse_other_door(live=live)
+        if live:
+            self.stream_form()  # what is wrong with it is told before a model is loaded
         return self.plan(await models.choose(self.model, self.preset, live=live), formats, accept=accept, live=live)
 
     def plan(
@@ -281,10 +287,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         """What a live stream will send. Raises `InvalidOption` for what no stream can have."""
         encoding, container = self.encoding or "pcm_s16le", self.encoding in STREAM_CONTAINERS
         if not container and encoding not in ENCODINGS:
-            files = f"{', '.join(STREAM_CONTAINERS)}; other files are heard whole: send them to POST /vad"
-            raise InvalidOption(
-                "encoding", f"{encoding!r} cannot be streamed; there are: {', '.join(ENCODINGS)}, {files}"
-            )
+            known = ", ".join(ENCODINGS)
+            raise InvalidOption("encoding", f"{encoding!r} cannot be streamed; there are: {known}, {_CONTAINERS_ONLY}")
         usual = find_encoding(encoding).usual_rate if self.encoding and not container else 16_000
         rate = self.sample_rate or (_OPUS_RATE if container else usual)
         low, high = _STREAM_RATES

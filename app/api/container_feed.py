@@ -7,27 +7,41 @@ waits until all has been.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
-from app.api.live_connection import LiveConnection
+import structlog
+
 from app.api.service import Service
 from app.audio.piped import PipedDecoder
-from app.live.seat import Seat
-from app.vad.errors import AudioError, InvalidOption, Overloaded, UnsupportedAudio
+from app.live.batcher import Slot
+from app.vad.errors import AudioError, InvalidOption, Overloaded, UnsupportedAudio, VadError
+
+log = structlog.get_logger(__name__)
 
 MOST_DECODERS = 32
 """Of one service's live streams: each is a process of some 30 MB, where a stream of samples takes 10 kB."""
 
 
 class ContainerFeed:
-    """Of one connection; `start` makes it."""
+    """One connection's decoder; `start` makes it, and it holds a place among `MOST_DECODERS` until `close`."""
 
-    def __init__(self, connection: LiveConnection, service: Service, decoder: PipedDecoder) -> None:
-        self._connection, self._service, self._decoder = connection, service, decoder
+    def __init__(
+        self,
+        service: Service,
+        decoder: PipedDecoder,
+        fed: Callable[[Slot], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._service, self._decoder, self._fed, self._clock = service, decoder, fed, clock
         self._pumping: asyncio.Task[None] | None = None
+        self._ended = False
 
     @classmethod
-    async def start(cls, container: str, connection: LiveConnection, service: Service) -> "ContainerFeed":
-        """With a child of its own. Raises `Overloaded`, and `InvalidOption` where there is no ffmpeg."""
+    async def start(cls, container: str, service: Service, fed: Callable[[Slot], Awaitable[None]]) -> "ContainerFeed":
+        """Start a child of its own. `fed`: called when the session has been handed something; waits for room.
+
+        Raises `Overloaded`, and `InvalidOption` where there is no ffmpeg.
+        """
         audio = service.ready().detector.audio
         if audio.ffmpeg is None:
             raise InvalidOption("encoding", "needs ffmpeg, which is not here: send samples")
@@ -35,51 +49,60 @@ class ContainerFeed:
             raise Overloaded(
                 f"{MOST_DECODERS} live streams are being decoded already: send samples, or come again later"
             )
+        clock = service.ready_sessions().clock
         service.stream_decoders += 1
         try:
             decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.place)
         except BaseException:
             service.stream_decoders -= 1
             raise
-        return cls(connection, service, decoder)
+        return cls(service, decoder, fed, clock)
 
-    async def write(self, seat: Seat, data: bytes) -> None:
-        """The next bytes of the file."""
+    async def write(self, slot: Slot, data: bytes) -> None:
+        """Decode the next bytes of the file; returns when there is room for more."""
+        if self._ended:
+            return
         if self._pumping is None:
-            self._pumping = asyncio.create_task(self._pump(seat))
+            self._pumping = asyncio.create_task(self._pump(slot))
         await self._decoder.write(data)
 
-    async def end(self, seat: Seat) -> None:
+    def end(self, slot: Slot) -> None:
         """All has come: the stream ends when it has been decoded."""
-        if self._pumping is None:
-            seat.session.receive_command("end")
-        self._decoder.end()
+        if not self._ended:
+            self._ended = True
+            self._decoder.end()
+            if self._pumping is None:
+                slot.session.receive_last_sample()
 
     async def close(self) -> None:
-        """Give the child back."""
-        if self._pumping is not None:
-            self._pumping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pumping
-        await self._decoder.close()
-        self._service.stream_decoders -= 1
+        """Give the child and its place back, whatever has become of them."""
+        try:
+            if self._pumping is not None:
+                self._pumping.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._pumping
+            await self._decoder.close()
+        finally:
+            self._service.stream_decoders -= 1
 
-    async def _pump(self, seat: Seat) -> None:
-        session, hub = seat.session, self._service.ready_hub()
+    async def _pump(self, slot: Slot) -> None:
+        """Hand the session what has been decoded, to the end."""
+        session = slot.session
         try:
             info = await self._decoder.read_info()
             session.use_form(sample_rate=info.sample_rate, channels=info.channels)
-            _check_channel(session.parameters.channel, info.channels)
+            channel = session.plan.channel
+            if isinstance(channel, int) and channel >= info.channels:
+                raise InvalidOption("channel", f"the stream has {info.channels} channels, counted from 0")
             while data := await self._decoder.read():
-                session.receive_audio(data, hub.clock())
-                await self._connection.fed(seat)
-            session.receive_command("end")
+                session.receive_audio(data, self._clock())
+                await self._fed(slot)
+            session.receive_last_sample()
         except (AudioError, InvalidOption) as error:
+            # The stream was opened without fault: what an option says only its bytes have made wrong.
             code = UnsupportedAudio.code if isinstance(error, InvalidOption) else error.code
             session.fail(code, str(error))
-        await self._connection.fed(seat)
-
-
-def _check_channel(channel: str, channels: int) -> None:
-    if channel.isdigit() and int(channel) >= channels:
-        raise InvalidOption("channel", f"the stream has {channels} channels, counted from 0")
+        except Exception as error:  # it ends this stream, and must not keep it from being closed
+            log.error("a live stream's decoder failed", session=slot.name[:8], exc_info=error)
+            session.fail(VadError.code, "Something went wrong here. The log has the details.")
+        await self._fed(slot)

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.context import request_id_of
 from app.detection import NoSuchAnalysis
 from app.formats.documents import Problem
-from app.live.hub import NoSuchSession
+from app.live.sessions import NoSuchSession
 from app.vad import errors as domain
 
 log = structlog.get_logger(__name__)

@@ -1,55 +1,96 @@
-"""`WS /vad/stream`: PCM in, events out, in this service's own protocol or FunASR's."""
+"""`WS /vad/stream` and `WS /v1/realtime`: a socket around a live session, whichever protocol is spoken over it.
+
+One task reads and feeds, another writes; between them stands the session (`app.live.session`), which holds all that the
+protocol says. A client that sends faster than its chunks are scored is not read from for a while, which slows it by way
+of TCP. Bytes of a container go by way of a decoder (`app.api.container_feed`).
+"""
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Mapping
-from typing import Any, cast, get_args
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import structlog
 from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.container_feed import ContainerFeed
 from app.api.context import client_of, request_id_of
-from app.api.errors import UpgradeRequired, close_reason, problem_of
-from app.api.live_connection import LiveConnection, hub_with_room
+from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
 from app.api.service import Service, service_of
 from app.formats.documents import ModelDocument
-from app.live.hub import Hub, NoSuchSession
-from app.live.parameters import StreamParameters
-from app.live.seat import Seat
-from app.live.session import Command
+from app.live.batcher import Slot
+from app.live.protocols import error_message
+from app.live.queues import Json, encode
+from app.live.realtime import RealtimeProtocol, refusal_event, request_options
+from app.live.sessions import NoSuchSession, SessionManager
+from app.request import DetectionRequest
 from app.vad.errors import InvalidOption, NotReady, Overloaded, VadError
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
 
-_COMMANDS = get_args(Command)
-_SHOWN = 80
-"""Characters of a message that is not known here that are repeated."""
+_CLOSE_CODES = {
+    "done": 1000,
+    "idle_timeout": 1001,
+    "gone": 1001,
+    "unsupported_audio": 1003,
+    "invalid_audio": 1007,
+    "internal": 1011,
+    "not_ready": 1012,
+}
+"""RFC 6455's for the reasons for which a session ends; every other one is a matter of policy."""
+_CLOSE_LIMIT_S = 1.0
+"""For a peer that takes nothing any more."""
+_TAKEN_OVER = "taken_over"
+_SUBPROTOCOL = "realtime"
+"""What browsers' clients of OpenAI's protocol offer beside their key; they take no connection that picks none."""
+_TOKEN_BYTES = 8
+"""Of what is in the ids of OpenAI's protocol, and nobody's secret: it only has to be another one each time."""
 
 
 @router.websocket("/vad/stream")
 async def stream(websocket: WebSocket) -> None:
-    """Chunks of PCM in, events out."""
-    service = service_of(websocket)
-    hub = await hub_with_room(websocket, service)
-    if hub is None:
-        return
-    await websocket.accept()
-    connection = LiveConnection(websocket, hub)
-    feed = None
-    try:
-        parameters, rest = StreamParameters.parse(websocket.query_params)
-        if parameters.container is not None:
-            feed = await ContainerFeed.start(parameters.container, connection, service)
-        seat = await _open(websocket, parameters, rest, connection, hub, service)
-    except (InvalidOption, NoSuchSession, Overloaded, NotReady) as error:
-        if feed is not None:
-            await feed.close()
-        await _close_with(websocket, error)
-        return
-    await connection.run(seat, VadDialect(hub, feed))
+    """Samples, or a file's bytes, and commands in; events out, in this service's own protocol or FunASR's."""
+    query = {name: value for name, value in websocket.query_params.items() if name != "api_key"}
+
+    async def open_session(service: Service, socket: LiveSocket) -> Slot:
+        request = DetectionRequest.parse(query)
+        form = request.stream_form()
+        if request.session:
+            return socket.manager.resume(socket.client, request.session, request.after, socket)
+        plan = await request.resolve(service.ready().models, live=True)
+        if form.container is not None:
+            socket.feed = await ContainerFeed.start(form.container, service, socket.fed)
+        return socket.manager.open(socket.client, plan, socket)
+
+    await _serve(websocket, open_session, error_message, name=query.get("session", ""))
+
+
+@router.websocket("/v1/realtime")
+async def realtime(websocket: WebSocket) -> None:
+    """OpenAI's events in, theirs out, as far as they are about turns."""
+
+    async def open_session(service: Service, socket: LiveSocket) -> Slot:
+        # Any other parameter is for OpenAI's service. A client has to name a model, and most name one of theirs.
+        query = {name: websocket.query_params.get(name) for name in ("model", "preset")}
+        models, preset = service.ready().models, bool(query["preset"])
+        request = DetectionRequest.parse(request_options(preset=preset), query).with_foreign_model(models)
+        plan = await request.resolve(models, live=True)
+        protocol = RealtimeProtocol(
+            secrets.token_hex(_TOKEN_BYTES),
+            ModelDocument.of(plan.chosen.model.info).dump(),
+            query["model"],
+            plan.segmentation.document(),
+            models.is_known,
+            preset=preset,
+        )
+        return socket.manager.open(socket.client, plan, socket, protocol)
+
+    offered = websocket.scope.get("subprotocols", ())
+    await _serve(websocket, open_session, refusal_event, _SUBPROTOCOL if _SUBPROTOCOL in offered else None)
 
 
 @router.api_route("/v1/realtime", methods=["GET", "HEAD"], include_in_schema=False)
@@ -62,129 +103,139 @@ async def stream_without_a_handshake() -> None:
     )
 
 
-async def _open(
+async def _serve(
     websocket: WebSocket,
-    parameters: StreamParameters,
-    rest: Mapping[str, str],
-    connection: LiveConnection,
-    hub: Hub,
-    service: Service,
-) -> Seat:
-    """A new session, or the one to go on with. Raises `InvalidOption`, `NoSuchSession`, `Overloaded`."""
-    client = client_of(websocket.scope)
-    if parameters.session:
-        return hub.resume(client, parameters, connection)
-    chosen = await service.ready().models.choose(parameters.model, parameters.preset, live=True)
-    given = {name: value for name, value in rest.items() if name != "api_key"}
+    open_session: "Callable[[Service, LiveSocket], Awaitable[Slot]]",
+    refusal: Callable[[VadError], Json],
+    subprotocol: str | None = None,
+    *,
+    name: str = "",
+) -> None:
+    """Take a connection, open its session, and run it to its end.
 
-    def resolve(asked: Mapping[str, Any]) -> Any:
-        return chosen.segmentation(asked, live=True)
-
-    return hub.open(
-        client,
-        parameters,
-        chosen.model,
-        resolve(given),
-        connection,
-        chosen.warnings,
-        asked=given,
-        resolve=resolve,
-    )
-
-
-class VadDialect:
-    """Binary frames are samples, or a file's bytes for a `feed`; text frames are commands."""
-
-    def __init__(self, hub: Hub, feed: ContainerFeed | None = None) -> None:
-        self._hub, self._feed = hub, feed
-
-    def greeting(self, seat: Seat) -> str | None:
-        """`ready`, which FunASR's protocol has not."""
-        return _ready(seat) if seat.session.parameters.protocol == "vad" else None
-
-    async def receive_bytes(self, seat: Seat, data: bytes) -> None:
-        """A chunk of samples, or of a container's bytes."""
-        if self._feed is not None:
-            await self._feed.write(seat, data)
-            return
-        seat.session.receive_audio(data, self._hub.clock())
-
-    async def receive_text(self, seat: Seat, text: str) -> None:
-        """A command, a question, or nothing that is known here."""
-        session, message = seat.session, _parsed(text)
-        kind = message.get("type")
-        if kind == "end" and self._feed is not None:
-            await self._feed.end(seat)
-        elif kind in _COMMANDS:
-            session.receive_command(cast("Command", kind))
-        elif kind == "options":
-            _change_options(seat, message)
-        elif kind == "ping":
-            session.say({"type": "pong", "received_ms": session.received_ms})
-        elif session.parameters.protocol == "funasr" and "is_speaking" in message:
-            _hear_runtime(seat, message)
-        else:
-            session.say({
-                "type": "error", "code": "bad_message",
-                "detail": f"not a message that is known here: {text[:_SHOWN]!r}; there are options, flush, reset, end "
-                "and ping, and audio goes in binary frames",
-            })  # fmt: skip
-        seat.connection.wake()
-        await asyncio.sleep(0)  # so that the answers to a burst are not all waiting before the first is written
-
-    async def close(self) -> None:
-        """End the decoder of a container, where there is one."""
-        if self._feed is not None:
-            await self._feed.close()
-
-
-def _change_options(seat: Seat, message: Mapping[str, Any]) -> None:
-    given = {name: value for name, value in message.items() if name != "type"}
+    Without room the handshake is refused, in HTTP. What else is wrong is told over the socket by `refusal`, and in the
+    close reason, which is all that some clients show. `name`: of the session that the client comes back to.
+    """
+    service, client = service_of(websocket), client_of(websocket.scope)
     try:
-        seat.session.receive_options(given)
-    except InvalidOption as error:
-        seat.session.say({"type": "error", "code": error.code, "detail": str(error), "option": error.option})
-
-
-def _hear_runtime(seat: Seat, message: Mapping[str, Any]) -> None:
-    """FunASR's runtime opens with `audio_fs` among others, and closes with `is_speaking: false`."""
+        manager = service.ready_sessions()
+        manager.check_room(client, name)
+    except VadError as error:
+        if isinstance(error, Overloaded):
+            service.metrics.rejected("streams")
+        await websocket.send_denial_response(problem_response(problem_of(error, request_id_of(websocket.scope))))
+        return
+    await websocket.accept(subprotocol)
+    socket = LiveSocket(websocket, manager, client)
     try:
-        if "audio_fs" in message:
-            seat.session.use_form(sample_rate=message["audio_fs"])
-    except InvalidOption as error:
-        seat.session.fail(error.code, str(error))
-    if message["is_speaking"] is False:
-        seat.session.receive_command("end")
+        slot = await open_session(service, socket)
+        await socket.run(slot)
+    except (InvalidOption, NoSuchSession, Overloaded, NotReady) as error:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await websocket.send_text(encode(refusal(error)))
+            await websocket.close(WS_1008_POLICY_VIOLATION, close_reason(error))
+    finally:
+        if socket.feed is not None:
+            await socket.feed.close()
 
 
-def _ready(seat: Seat) -> str:
-    session, parameters = seat.session, seat.session.parameters
-    return json.dumps({
-        "type": "ready",
-        "session": seat.token,
-        "offset_ms": session.received_ms,
-        "offset_samples": session.received_samples,
-        "seq": session.last_seq,
-        "sample_rate": parameters.sample_rate,
-        "encoding": parameters.encoding,
-        "channels": parameters.channels,
-        "model": ModelDocument.of(seat.model.info).dump(),
-        "options": session.segmentation.document(),
-    })  # fmt: skip
+class LiveSocket:
+    """One socket and the session that it carries; a `Connection` for the session manager."""
 
+    def __init__(self, websocket: WebSocket, manager: SessionManager, client: str) -> None:
+        self.manager, self.client = manager, client
+        self.feed: ContainerFeed | None = None
+        """Decodes what comes, where that is a container's bytes."""
+        self._websocket = websocket
+        self._task: asyncio.Task[Any] | None = asyncio.current_task()
+        self._output, self._room = asyncio.Event(), asyncio.Event()
+        self._dismissed = False
 
-def _parsed(text: str) -> Mapping[str, Any]:
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) else {}
+    def wake(self) -> None:
+        """Let the writing and the reading task look at the session again."""
+        self._output.set()
+        self._room.set()
 
+    def dismiss(self) -> None:
+        """Leave the session at once and close the socket."""
+        self._dismissed = True
+        if self._task is not None:
+            self._task.cancel()
 
-async def _close_with(websocket: WebSocket, error: VadError) -> None:
-    """Say what is wrong in a message, and briefly in the close reason."""
-    document = problem_of(error, request_id_of(websocket.scope))
-    told = {key: document[key] for key in ("code", "detail", "option") if key in document}
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.send_json({"type": "error", **told})
-        await websocket.close(WS_1008_POLICY_VIOLATION, close_reason(error))
+    async def run(self, slot: Slot) -> None:
+        """Carry the session until either side has enough."""
+        session = slot.session
+        # When the writer has closed the socket, some servers tell the reader nothing more.
+        sides = [asyncio.create_task(side(slot)) for side in (self._read, self._write)]
+        try:
+            await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not self._dismissed:
+                raise
+        finally:
+            for side in sides:
+                side.cancel()
+            self.manager.leave(slot, self)
+            await asyncio.wait(sides)
+            log.info("stream", session=slot.name[:8], model=session.plan.chosen.model.info.name,
+                     audio_ms=session.received_ms, ended=session.ended or "left")  # fmt: skip
+        if self._dismissed:
+            with contextlib.suppress(asyncio.TimeoutError, WebSocketDisconnect, RuntimeError):
+                await asyncio.wait_for(self._close(session.ended or _TAKEN_OVER), _CLOSE_LIMIT_S)
+        for side in sides:
+            if not side.cancelled():
+                side.result()
+
+    async def fed(self, slot: Slot) -> None:
+        """Have what the session was handed scored, and wait while more waits there than may."""
+        session = slot.session
+        self.manager.received(slot)
+        if session.ended is not None:
+            self._output.set()  # what it has to say of what came
+        while session.is_full and session.ended is None:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _read(self, slot: Slot) -> None:
+        receive, session, clock = self._websocket.receive, slot.session, self.manager.clock
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if session.ended is not None:
+                continue  # until the peer has closed too
+            data = message.get("bytes")
+            if data is None:
+                session.protocol.receive_text(session, message.get("text") or "", clock())
+                if self.feed is not None and session.input_ended:
+                    self.feed.end(slot)
+            elif self.feed is not None:
+                await self.feed.write(slot, data)
+            elif data:
+                session.protocol.receive_bytes(session, data, clock())
+            if session.next_message() is not None:
+                self._output.set()
+                await asyncio.sleep(0)  # so that answers to a burst are not all waiting before the first is written
+            await self.fed(slot)
+
+    async def _write(self, slot: Slot) -> None:
+        send, session = self._websocket.send, slot.session
+        try:
+            greeting = session.protocol.greeting(session, slot.name)
+            if greeting is not None:
+                await send({"type": "websocket.send", "text": encode(greeting)})
+            self._output.set()
+            while True:
+                await self._output.wait()
+                self._output.clear()
+                while (text := session.next_message()) is not None:
+                    await send({"type": "websocket.send", "text": text})
+                    session.message_sent()
+                if session.ended is not None:
+                    await self._close(session.ended)
+                    return
+        except (WebSocketDisconnect, RuntimeError):
+            return  # the reader hears of it too
+
+    async def _close(self, reason: str) -> None:
+        await self._websocket.close(_CLOSE_CODES.get(reason, WS_1008_POLICY_VIOLATION), reason)

@@ -17,7 +17,7 @@ from app.api.uploads import UploadStore
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.formats.documents import Document, ModelDocument
-from app.live.hub import Hub
+from app.live.sessions import SessionManager
 from app.registry import Registry
 from app.runtime import Runtime
 from app.vad.errors import NotReady
@@ -40,7 +40,7 @@ class Service:
     uploads: UploadStore
     runtime: Runtime | None = None
     """None until the models are loaded."""
-    hub: Hub | None = None
+    sessions: SessionManager | None = None
     """Live streams."""
     stream_decoders: int = 0
     """Of live streams that bring a file's bytes: children that run."""
@@ -64,8 +64,8 @@ class Service:
     def drain(self) -> None:
         """Take no new requests; those inside are finished."""
         self.draining = self.admission.closed = True
-        if self.hub is not None:
-            self.hub.drain()
+        if self.sessions is not None:
+            self.sessions.drain()
 
     def ready(self) -> Runtime:
         """What detects. Raises `NotReady` while the model is loading or the service shuts down."""
@@ -77,12 +77,12 @@ class Service:
             raise NotReady("the service is shutting down")
         return self.runtime
 
-    def ready_hub(self) -> Hub:
+    def ready_sessions(self) -> SessionManager:
         """Live streams. Raises `NotReady`."""
         self.ready()
-        if self.hub is None:
+        if self.sessions is None:
             raise NotReady("the service is starting")
-        return self.hub
+        return self.sessions
 
 
 def service_of(request: HTTPConnection) -> Service:
@@ -101,7 +101,7 @@ def connect_gauges(service: Service) -> None:
     metrics.uploads.set_function(lambda: service.admission.uploads)
     metrics.analyses.set_function(lambda: len(service.analyses))
     metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held)
-    metrics.streams.set_function(lambda: service.hub.connected if service.hub is not None else 0)
+    metrics.streams.set_function(lambda: service.sessions.connected if service.sessions is not None else 0)
 
 
 # ---- health

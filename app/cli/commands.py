@@ -152,15 +152,17 @@ def stream(
     options: dict[str, Any],
 ) -> None:
     """Tell where speech begins and ends while it is heard, on this machine or a server. Exit status as of detect."""
-    from app.cli.stream import StreamRequest, run
+    from app.cli.stream import StreamCommand, run
 
-    request = StreamRequest(
-        source=source, mic=mic, options=options, encoding=encoding, sample_rate=sample_rate,
-        channels=channels, channel=channel, chunk_ms=chunk_ms,
-        speed=speed, json=json_, probabilities=probabilities, model=model, preset=preset, url=url,
-        service=service, key=key,
+    asked = {
+        **options, "encoding": encoding, "sample_rate": sample_rate, "channels": channels, "channel": channel,
+        "probabilities": probabilities, "model": model, "preset": preset,
+    }  # fmt: skip
+    command = StreamCommand(
+        asked=asked, source=source, mic=mic, chunk_ms=chunk_ms, speed=speed, json=json_, url=url, service=service,
+        key=key,
     )  # fmt: skip
-    raise typer.Exit(run(request))
+    raise typer.Exit(run(command))
 
 
 @cli.command(cls=SectionedCommand)

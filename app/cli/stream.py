@@ -18,10 +18,8 @@ from rich.text import Text
 from typing_extensions import Self
 
 from app.audio.channel import parse_channel
-from app.audio.options import AudioInput, InputOptions
-from app.cli.local import check_options, check_values
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
-from app.cli.stream_sources import Chunks, Feed, Source, at_real_time, open_file, open_microphone, open_stdin
+from app.cli.stream_sources import ChunkSource, Feed, at_real_time, open_file, open_microphone, open_stdin
 from app.cli.terminal import (
     ALL_WELL,
     INTERRUPTED,
@@ -35,8 +33,8 @@ from app.cli.terminal import (
     service_address,
 )
 from app.config import Settings
-from app.live.parameters import StreamParameters
 from app.registry import installed
+from app.request import STREAM_CONTAINERS, DetectionRequest, StreamForm
 from app.vad.errors import InvalidOption, ModelError, VadError
 
 _BAR_WIDTH = 30
@@ -45,41 +43,37 @@ _STATES = {True: ("speech ", "bold green"), False: ("silence", "dim")}
 
 
 @dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """What the command line of `fsmn-vad stream` asks for."""
+class StreamCommand:
+    """A command line of `fsmn-vad stream`."""
 
+    asked: Mapping[str, Any]
+    """What a `DetectionRequest` holds: options that were set, model and preset; `encoding`, `sample_rate`,
+    `channels` of stdin, a file without a header, or the microphone."""
     source: str | None
     """A file, or `-`; None with `mic`."""
     mic: bool
-    options: Mapping[str, Any]
-    """Detection options that were set, and `mode`."""
-    encoding: str | None
-    """Of stdin, or of a file without a header."""
-    sample_rate: int | None
-    """Of the same and the microphone, Hz."""
-    channels: int
-    channel: str
     chunk_ms: int
     speed: Literal["realtime", "full"]
     """Of a file."""
     json: bool
-    probabilities: bool
-    model: str | None
-    preset: str | None
     url: str | None
     service: bool
     """Use the service of the settings' host and port."""
     key: str | None
 
+    @property
+    def is_file(self) -> bool:
+        return not self.mic and self.source != "-"
 
-def run(request: StreamRequest) -> int:
+
+def run(command: StreamCommand) -> int:
     """Stream to the end, or until interrupted; the exit status, as of `detect`."""
-    return run_command(lambda settings: _run(request, settings))
+    return run_command(lambda settings: _run(command, settings))
 
 
-def _run(request: StreamRequest, settings: Settings) -> int:
+def _run(command: StreamCommand, settings: Settings) -> int:
     try:
-        return asyncio.run(_stream(request, settings))
+        return asyncio.run(_stream(command, settings))
     except StreamFailed as error:
         return failed(error, WRONG_USAGE if error.reason == InvalidOption.code else SOME_FAILED)
     except (InvalidOption, ModelError):
@@ -90,87 +84,80 @@ def _run(request: StreamRequest, settings: Settings) -> int:
         return INTERRUPTED
 
 
-async def _stream(request: StreamRequest, settings: Settings) -> int:
-    """All that can be wrong with the command line is found before a model is loaded or a server asked."""
-    url = _url(request, settings)
-    if url is None:
-        check_options(installed(), settings, request.model, request.options, ("live",), request.preset)
-    else:
-        check_values(installed(), request.options)
-    asked = {"encoding": request.encoding, "sample_rate": request.sample_rate, "channels": request.channels,
-             "channel": request.channel, "model": request.model}  # fmt: skip
-    asked = {name: value for name, value in asked.items() if value is not None}
-    asked["preset"] = request.preset
-    parameters, _ = StreamParameters.parse(asked)
-    if parameters.container is not None:
+async def _stream(command: StreamCommand, settings: Settings) -> int:
+    """Find all that can be wrong with the command line before a model is loaded or a server asked; then stream."""
+    registry, asked = installed(), DetectionRequest.parse(command.asked)
+    if asked.encoding in STREAM_CONTAINERS:
         raise InvalidOption("encoding", "is that of samples here: a file is decoded by itself, so name it without one")
-    source = _open_source(request, settings, parameters)
-    view = _view(request, source)
-    parameters = parameters.model_copy(
-        update={
-            "encoding": source.encoding,
-            "sample_rate": source.sample_rate,
-            "channels": source.channels,
-            "channel": request.channel if source.channels > 1 else "mix",
-            "probabilities": view.wants_probabilities,
-        }
+    request = asked
+    if command.is_file:
+        # What it is when it has been decoded; which of its channels is listened to is seen to here.
+        channel = None if asked.channel.isdigit() else asked.channel
+        request = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
+    url = _url(command, settings)
+    if url is None:
+        fallback = [settings.fallback_model] if settings.fallback_model else []
+        request.check(
+            registry,
+            default_models=[settings.model, *fallback],
+            server_options=settings.default_options,
+            server_preset=settings.preset,
+            live=True,
+        )
+    else:
+        registry.segmenters.check_defaults(request.segmenter_options)  # nothing is known of the server's model
+    source = _open_source(command, settings, asked, request.stream_form())
+    view: View
+    if command.json or not sys.stdout.isatty():
+        view = JsonView(probabilities=asked.probabilities)
+    else:
+        view = TerminalView(Console(highlight=False), source.expected_ms)
+    request = request.changed(
+        encoding=source.encoding,
+        sample_rate=source.sample_rate,
+        channels=source.channels,
+        channel=asked.channel if source.channels > 1 else None,
+        probabilities=view.wants_probabilities or None,
     )
-    feed = Feed(_paced(request, source, parameters))
+    at_once = not command.is_file or command.speed == "full"
+    feed = Feed(source.chunks if at_once else at_real_time(source, request.stream_form().raw.frame_bytes))
     try:
-        async with _open_link(request, settings, parameters, url) as link:
+        async with _open_link(command, settings, request, url) as link:
             with _interruptible(feed) as interrupted, view:
                 await link.run(feed, view.show)
     finally:
         await feed.close()
     # A microphone has no other end.
-    return INTERRUPTED if interrupted and not request.mic else ALL_WELL
+    return INTERRUPTED if interrupted and not command.mic else ALL_WELL
 
 
-def _url(request: StreamRequest, settings: Settings) -> str | None:
+def _url(command: StreamCommand, settings: Settings) -> str | None:
     """The server's; None for this process."""
-    if request.url is not None:
-        return stream_url(request.url)
-    return stream_url(f"ws://{service_address(settings)}") if request.service else None
+    if command.url is not None:
+        return stream_url(command.url)
+    return stream_url(f"ws://{service_address(settings)}") if command.service else None
 
 
-def _open_source(request: StreamRequest, settings: Settings, parameters: StreamParameters) -> Source:
-    if request.mic == (request.source is not None):
+def _open_source(command: StreamCommand, settings: Settings, asked: DetectionRequest, form: StreamForm) -> ChunkSource:
+    if command.mic == (command.source is not None):
         raise UsageError("name one thing to listen to: --mic, a file, or - for raw PCM on stdin")
-    if request.mic:
-        return open_microphone(parameters.sample_rate, request.chunk_ms)
-    if request.source == "-":
-        return open_stdin(parameters, request.chunk_ms)
-    return open_file(_input(request), settings, request.chunk_ms, parse_channel(request.channel))
-
-
-def _input(request: StreamRequest) -> AudioInput:
-    """The file, as bare samples where that is said."""
-    raw = {"encoding": request.encoding, "sample_rate": request.sample_rate, "channels": request.channels}
-    given = {name: value for name, value in raw.items() if value is not None} if request.encoding else {}
-    return InputOptions.parse(given).source(Path(str(request.source)))
-
-
-def _paced(request: StreamRequest, source: Source, parameters: StreamParameters) -> Chunks:
-    is_file = not request.mic and request.source != "-"
-    if is_file and request.speed == "realtime":
-        return at_real_time(source, parameters.bytes_per_sample)
-    return source.chunks
-
-
-def _view(request: StreamRequest, source: Source) -> "View":
-    if request.json or not sys.stdout.isatty():
-        return JsonView(probabilities=request.probabilities)
-    return TerminalView(Console(highlight=False), source.expected_ms)
+    if command.mic:
+        return open_microphone(form.sample_rate, command.chunk_ms)
+    if command.source == "-":
+        return open_stdin(form, command.chunk_ms)
+    # Without an encoding the file itself says what it is.
+    read = asked if asked.encoding else asked.changed(sample_rate=None, channels=None)
+    return open_file(read.source(Path(str(command.source))), settings, command.chunk_ms, parse_channel(asked.channel))
 
 
 @asynccontextmanager
 async def _open_link(
-    request: StreamRequest, settings: Settings, parameters: StreamParameters, url: str | None
+    command: StreamCommand, settings: Settings, request: DetectionRequest, url: str | None
 ) -> AsyncIterator[Link]:
     if url is not None:
-        yield RemoteLink(url, request.key, parameters, request.options, note)
+        yield RemoteLink(url, command.key, request, note)
         return
-    async with local_link(settings, installed(), parameters, request.options) as link:
+    async with local_link(settings, installed(), request) as link:
         yield link
 
 
@@ -234,7 +221,7 @@ class TerminalView:
 
     def __init__(self, console: Console, expected_ms: int | None) -> None:
         self._console, self._expected_ms = console, expected_ms
-        self._heard_ms = self._probability_ms = 0
+        self._received_ms = self._probability_ms = 0
         self._speaks = False
         self._probability = 0.0
         self._live = Live(self._line(), console=console, refresh_per_second=12, transient=True)
@@ -251,7 +238,7 @@ class TerminalView:
         kind = message["type"]
         if kind == "probability":
             self._probability = message["values"][-1]
-            self._heard_ms = message["start_ms"] + message["interval_ms"] * len(message["values"])
+            self._received_ms = message["start_ms"] + message["interval_ms"] * len(message["values"])
         elif kind == "speech_start":
             self._speaks = True
             self._print(f"{_time(message['start_ms'])}  speech …", message)
@@ -270,7 +257,7 @@ class TerminalView:
         state, style = _STATES[self._speaks]
         of = f" / {_time(self._expected_ms)}" if self._expected_ms else ""
         return Text.assemble(
-            f"{_time(self._heard_ms)}{of}  ", (state, style), "  ", ("━" * filled, style),
+            f"{_time(self._received_ms)}{of}  ", (state, style), "  ", ("━" * filled, style),
             ("━" * (_BAR_WIDTH - filled), "grey30"), f" {self._probability:4.2f}",
         )  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""What detects the speech in a stream for the command line: a session in this process, or one on a server, which goes
-on over a new connection when one breaks."""
+"""What finds the speech in a stream for the command line: a session in this process, or one on a server, which goes on
+over a new connection when one breaks."""
 
 import asyncio
 import json
@@ -13,25 +13,23 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from app.cli.local import live_name, local_model, wanted_preset
-from app.cli.stream_sources import Feed, Tape
+from app.cli.stream_sources import Feed, ResendBuffer
 from app.cli.terminal import UsageError, note
 from app.config import Settings
-from app.live.parameters import StreamParameters
 from app.registry import Registry
+from app.request import DetectionRequest
 from app.vad.errors import VadError
 
 if TYPE_CHECKING:
-    from app.live.hub import Hub
-    from app.live.seat import Seat
+    from app.live.sessions import SessionManager
+    from app.request import Plan
 
 Message = Mapping[str, Any]
-Tell = Callable[[Message], None]
-"""Told every message of the protocol, `done` included; not those about the connection."""
+OnMessage = Callable[[Message], None]
+"""Is given every message of the protocol, `done` included; not those about the connection."""
 
 _PATH = "/vad/stream"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_NOT_ASKED_FOR = {"session", "after", "audio", "confirm_ms", "maybe_end_ms"}
-"""Parameters that are not this command's: those of coming back, and those that a service of before does not know."""
 _UNACKNOWLEDGED_S = 60
 """Sound that is kept to be sent again after a break; twice what a session waits for its client by default."""
 _PING_EVERY_S = 1
@@ -54,54 +52,56 @@ class StreamFailed(VadError):
 class Link(Protocol):
     """The other end of one stream: a session in this process, or a service."""
 
-    async def run(self, feed: Feed, tell: Tell) -> None:
-        """Send the sound, tell what comes back; returns after `done`. Raises `StreamFailed`, what the feed raises."""
+    async def run(self, feed: Feed, on_message: OnMessage) -> None:
+        """Send the feed, and pass on what comes back; returns after `done`. Raises `StreamFailed`, and what the feed
+        raises."""
         ...
 
 
 class LocalLink:
-    """The service's own session without a socket, in a hub that has no other."""
+    """The service's own session without a socket; a `Connection` for a session manager that has no other."""
 
-    def __init__(self, hub: "Hub", open_seat: "Callable[[LocalLink], Seat]") -> None:
-        self._hub = hub
+    def __init__(self, manager: "SessionManager", plan: "Plan") -> None:
+        """Raises `InvalidOption` for a model that cannot follow a stream."""
+        self._manager = manager
         self._output, self._room = asyncio.Event(), asyncio.Event()
-        self._seat = open_seat(self)
+        self._slot = manager.open("cli", plan, self)
 
     def wake(self) -> None:
-        """There are messages to take, or room for more sound (`app.live.seat.Connection`)."""
+        """Let both tasks look at the session again: there are messages to take, or there is room for more audio."""
         self._output.set()
         self._room.set()
 
     def dismiss(self) -> None:
-        """Nobody else can take the session over."""
+        """No-op: nobody else can take the session over."""
 
-    async def run(self, feed: Feed, tell: Tell) -> None:
+    async def run(self, feed: Feed, on_message: OnMessage) -> None:
         """As `Link.run`, with a session in this process."""
         sending = asyncio.create_task(self._send(feed))
-        hearing = asyncio.create_task(self._hear(tell))
+        receiving = asyncio.create_task(self._receive(on_message))
         try:
-            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_EXCEPTION)
             if sending.done():
                 sending.result()
-            await hearing
+            await receiving
         finally:
-            for task in (sending, hearing):
+            for task in (sending, receiving):
                 task.cancel()
-            await asyncio.wait((sending, hearing))
+            await asyncio.wait((sending, receiving))
 
     async def _send(self, feed: Feed) -> None:
-        session = self._seat.session
+        session = self._slot.session
         async for chunk in feed:
-            session.receive_audio(chunk, self._hub.clock())
-            self._hub.received(self._seat)
+            session.receive_audio(chunk, self._manager.clock())
+            self._manager.received(self._slot)
             while session.is_full and session.ended is None:
                 self._room.clear()
                 await self._room.wait()
         session.receive_command("end")
-        self._hub.received(self._seat)
+        self._manager.received(self._slot)
 
-    async def _hear(self, tell: Tell) -> None:
-        session = self._seat.session
+    async def _receive(self, on_message: OnMessage) -> None:
+        session = self._slot.session
         while True:
             await self._output.wait()
             self._output.clear()
@@ -110,38 +110,34 @@ class LocalLink:
                 message = json.loads(text)
                 if message["type"] == "error":
                     raise StreamFailed(message["code"], message["detail"])
-                tell(message)
+                on_message(message)
             if session.ended is not None:
                 return
 
 
 @asynccontextmanager
-async def local_link(
-    settings: Settings, registry: Registry, parameters: StreamParameters, given: Mapping[str, Any]
-) -> AsyncIterator[LocalLink]:
-    """A stream in this process. Raises what starting the model raises, `InvalidOption`."""
-    from app.live.hub import Hub, LiveLimits
+async def local_link(settings: Settings, registry: Registry, request: DetectionRequest) -> AsyncIterator[LocalLink]:
+    """A stream in this process. Raises what starting the model raises, and `InvalidOption`."""
+    from app.live.sessions import LiveLimits, SessionManager
 
-    asked, name = parameters.model, None
-    if asked is not None or wanted_preset(settings, parameters.preset) is None:
-        name = live_name(registry, asked or settings.model)
-        if name != (asked or settings.model):
-            note(f"{asked or settings.model} cannot follow a live stream; {name} does so in its place")
-    async with local_model(settings, registry, name, parameters.preset, live=True) as local:
-        runtime, chosen = local.runtime, local.chosen
-        model, warnings = chosen.model, chosen.warnings
-        segmentation = chosen.segmentation(given, live=True)
+    name = None
+    if request.model is not None or wanted_preset(settings, request.preset) is None:
+        asked = request.model or settings.model
+        name = live_name(registry, asked)
+        if name != asked:
+            note(f"{asked} cannot follow a live stream; {name} does so in its place")
+    async with local_model(settings, registry, name, request.preset, live=True) as local:
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )
         # Nobody else's chunks could be gathered with these, so none are waited for.
-        hub = Hub(runtime.engine, limits, batch_delay_s=0)
-        link = LocalLink(hub, lambda connection: hub.open("cli", parameters, model, segmentation, connection, warnings))
-        hub.start()
+        manager = SessionManager(local.runtime.engine, limits, batch_delay_s=0)
+        link = LocalLink(manager, request.plan(local.chosen, live=True))
+        manager.start()
         try:
             yield link
         finally:
-            await hub.close()
+            await manager.close()
 
 
 class _Broken(Exception):
@@ -160,46 +156,41 @@ def stream_url(url: str) -> str:
 class RemoteLink:
     """One session on a server."""
 
-    def __init__(
-        self,
-        url: str,
-        key: str | None,
-        parameters: StreamParameters,
-        given: Mapping[str, Any],
-        note: Callable[[str], None],
-    ) -> None:
-        """`url`: of `stream_url`. `note`: told what a person should know about the connection."""
-        self._url, self._parameters, self._note = url, parameters, note
+    def __init__(self, url: str, key: str | None, request: DetectionRequest, note: Callable[[str], None]) -> None:
+        """`url`: of `stream_url`. `note`: is given what a person should know about the connection."""
+        form = request.stream_form()
+        self._url, self._note = url, note
+        self._rate, self._frame_bytes = form.sample_rate, form.raw.frame_bytes
         self._headers = {"X-API-Key": key} if key else {}
-        self._query = {**parameters.model_dump(exclude=_NOT_ASKED_FOR, exclude_none=True), **given}
+        self._query = {**request.model_dump(exclude_unset=True), **request.segmenter_options}
         self._session = ""
         self._seq = 0
         self._position = -1
         self._done = self._progress = False
 
-    async def run(self, feed: Feed, tell: Tell) -> None:
+    async def run(self, feed: Feed, on_message: OnMessage) -> None:
         """As `Link.run`. A connection that breaks is taken up again, unless the one before brought nothing."""
-        tape = Tape(feed, self._parameters.bytes_per_sample, _UNACKNOWLEDGED_S * self._parameters.sample_rate)
-        await self._first(tape, tell)
+        sound = ResendBuffer(feed, self._frame_bytes, _UNACKNOWLEDGED_S * self._rate)
+        await self._first(sound, on_message)
         while not self._done:
             if not self._progress:
                 raise StreamFailed("connection_lost", f"the connection to {self._url} keeps breaking")
-            await self._again(tape, tell)
+            await self._again(sound, on_message)
 
-    async def _first(self, tape: Tape, tell: Tell) -> None:
+    async def _first(self, sound: ResendBuffer, on_message: OnMessage) -> None:
         try:
-            await self._converse(tape, tell)
+            await self._converse(sound, on_message)
         except (OSError, InvalidHandshake) as error:
             raise _refused(self._url, error) from None
         except _Broken:
             self._note("the connection broke")
 
-    async def _again(self, tape: Tape, tell: Tell) -> None:
+    async def _again(self, sound: ResendBuffer, on_message: OnMessage) -> None:
         last: Exception = OSError()
         for pause_s in _PAUSES_S:
             await asyncio.sleep(pause_s)
             try:
-                await self._converse(tape, tell)
+                await self._converse(sound, on_message)
             except _Broken:
                 self._note("the connection broke again")
             except (OSError, InvalidHandshake) as error:
@@ -208,7 +199,7 @@ class RemoteLink:
             return
         raise _refused(self._url, last)
 
-    async def _converse(self, tape: Tape, tell: Tell) -> None:
+    async def _converse(self, sound: ResendBuffer, on_message: OnMessage) -> None:
         """Over one connection, until `done` or until it breaks."""
         resuming = {"session": self._session, "after": self._seq} if self._session else {}
         address = f"{self._url}?{urlencode({**self._query, **resuming})}"
@@ -218,25 +209,27 @@ class RemoteLink:
                 self._progress = position > self._position
                 self._position = position
                 if resuming:
-                    self._note(f"went on at {position / self._parameters.sample_rate:.2f} s")
-                tape.arrived(position)
-                await self._both_ways(socket, tape, position, tell)
+                    self._note(f"went on at {position / self._rate:.2f} s")
+                sound.acknowledge(position)
+                await self._both_ways(socket, sound, position, on_message)
             except ConnectionClosed as closed:
                 raise _ended(closed) from None
 
-    async def _both_ways(self, socket: ClientConnection, tape: Tape, position: int, tell: Tell) -> None:
-        hearing = asyncio.create_task(self._hear(socket, tape, tell))
-        sending = asyncio.create_task(self._send(socket, tape, position))
+    async def _both_ways(
+        self, socket: ClientConnection, sound: ResendBuffer, position: int, on_message: OnMessage
+    ) -> None:
+        receiving = asyncio.create_task(self._receive(socket, sound, on_message))
+        sending = asyncio.create_task(self._send(socket, sound, position))
         try:
-            await asyncio.wait((hearing, sending), return_when=asyncio.FIRST_EXCEPTION)
-            # When both have failed, what was heard tells why.
+            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_EXCEPTION)
+            # When both have failed, what was received tells why.
             if sending.done() and not isinstance(sending.exception(), ConnectionClosed):
                 sending.result()
-            await hearing
+            await receiving
         finally:
-            for task in (hearing, sending):
+            for task in (receiving, sending):
                 task.cancel()
-            await asyncio.wait((hearing, sending))
+            await asyncio.wait((receiving, sending))
             if not sending.cancelled():
                 sending.exception()
 
@@ -249,35 +242,34 @@ class RemoteLink:
         position: int = message["offset_samples"]
         return position
 
-    async def _send(self, socket: ClientConnection, tape: Tape, position: int) -> None:
-        rate = self._parameters.sample_rate
+    async def _send(self, socket: ClientConnection, sound: ResendBuffer, position: int) -> None:
         asked = position
-        async with aclosing(tape.since(position)) as chunks:
+        async with aclosing(sound.since(position)) as chunks:
             async for chunk, end in chunks:
                 await socket.send(chunk)
-                if end - asked >= _PING_EVERY_S * rate:
+                if end - asked >= _PING_EVERY_S * self._rate:
                     asked = end
                     await socket.send('{"type":"ping"}')
         await socket.send('{"type":"end"}')
 
-    async def _hear(self, socket: ClientConnection, tape: Tape, tell: Tell) -> None:
+    async def _receive(self, socket: ClientConnection, sound: ResendBuffer, on_message: OnMessage) -> None:
         while not self._done:
             message = json.loads(await socket.recv())
             self._progress = True
             if message["type"] == "pong":
-                tape.arrived(message["received_ms"] * self._parameters.sample_rate // 1000)
+                sound.acknowledge(message["received_ms"] * self._rate // 1000)
             elif message["type"] == "error":
                 raise StreamFailed(message["code"], message["detail"])
             elif message["seq"] > self._seq:
                 self._seq = message["seq"]
-                tell(message)
+                on_message(message)
                 self._done = message["type"] == "done"
 
 
 def _ended(closed: ConnectionClosed) -> Exception:
-    told = closed.rcvd
-    if told is not None and told.code in _CLOSED_FOR_GOOD:
-        return StreamFailed("closed", f"the server closed the stream: {told.code} {told.reason}")
+    frame = closed.rcvd
+    if frame is not None and frame.code in _CLOSED_FOR_GOOD:
+        return StreamFailed("closed", f"the server closed the stream: {frame.code} {frame.reason}")
     return _Broken()
 
 

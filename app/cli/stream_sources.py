@@ -1,6 +1,7 @@
-"""Where `fsmn-vad stream` has its sound from: a microphone, a file, or raw PCM on stdin.
+"""Where `fsmn-vad stream` gets its audio: a microphone, a file, or raw PCM on stdin.
 
-source (blocking generator of chunks) -> feed (the same in an event loop) -> tape (what may have to be sent again)
+ChunkSource (a blocking generator of chunks) -> Feed (the same in an event loop) -> ResendBuffer (what may have to be
+sent again, of a stream on a server)
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from app.audio.source import AudioSource, open_audio
 from app.cli.terminal import UsageError
 from app.config import Settings
 from app.extras import how_to_install
-from app.live.parameters import StreamParameters
+from app.request import StreamForm
 from app.vad.errors import VadError
 
 Chunks = Generator[bytes, None, None]
@@ -46,19 +47,19 @@ class NoMicrophone(VadError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Sound to come. `chunks` hold whole samples of every channel; reading them blocks; closing them frees what they
+class ChunkSource:
+    """Audio to come. `chunks` hold whole samples of every channel; reading them blocks; closing them frees what they
     need."""
 
     chunks: Chunks
     sample_rate: int
     encoding: str
     expected_ms: int | None = None
-    channels: int = 1
     """How long it will be, where that is known."""
+    channels: int = 1
 
 
-def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Channel) -> Source:
+def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Channel) -> ChunkSource:
     """A file that the service reads, as one channel at 16 kHz. Raises `UsageError`, the `AudioError`s."""
     if not source.path.is_file():
         raise UsageError(f"{source.path}: there is no such file")
@@ -73,19 +74,19 @@ def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Ch
     seconds = audio.expected_seconds
     # Floats, because a resampled or mixed sample is seldom a whole number: so the service hears what it would itself
     # have made of the file.
-    return Source(_blocks(audio), _FILE_RATE, "pcm_f32le", None if seconds is None else round(seconds * 1000))
+    return ChunkSource(_blocks(audio), _FILE_RATE, "pcm_f32le", None if seconds is None else round(seconds * 1000))
 
 
-def open_stdin(parameters: StreamParameters, chunk_ms: int) -> Source:
+def open_stdin(form: StreamForm, chunk_ms: int) -> ChunkSource:
     """Raw PCM from a pipe. Raises `UsageError` at a terminal."""
     if sys.stdin.isatty():
         raise UsageError("-: pipe raw PCM into this, such as: arecord -t raw -f S16_LE -r 16000 | fsmn-vad stream -")
-    size = parameters.sample_rate * chunk_ms // 1000 * parameters.bytes_per_sample
-    chunks = _pieces(size, parameters.bytes_per_sample)
-    return Source(chunks, parameters.sample_rate, parameters.encoding, channels=parameters.channels)
+    frame_bytes = form.raw.frame_bytes
+    chunks = _pieces(form.sample_rate * chunk_ms // 1000 * frame_bytes, frame_bytes)
+    return ChunkSource(chunks, form.sample_rate, form.encoding, channels=form.channels)
 
 
-def open_microphone(sample_rate: int, chunk_ms: int) -> Source:
+def open_microphone(sample_rate: int, chunk_ms: int) -> ChunkSource:
     """The machine's default input. Raises `UsageError` when the extra is not installed, `NoMicrophone`."""
     sounddevice = _sounddevice()
     frames = sample_rate * chunk_ms // 1000
@@ -93,14 +94,14 @@ def open_microphone(sample_rate: int, chunk_ms: int) -> Source:
         device = sounddevice.RawInputStream(samplerate=sample_rate, blocksize=frames, channels=1, dtype="int16")
     except (sounddevice.PortAudioError, ValueError) as error:
         raise NoMicrophone(f"no microphone can be opened at {sample_rate} Hz: {error}") from None
-    return Source(_recorded(device, frames), sample_rate, "pcm_s16le")
+    return ChunkSource(_recorded(device, frames), sample_rate, "pcm_s16le")
 
 
-def at_real_time(source: Source, bytes_per_sample: int) -> Chunks:
-    """Its chunks, none before its last sample would have been spoken."""
+def at_real_time(source: ChunkSource, frame_bytes: int) -> Chunks:
+    """Its chunks, none before its last sample would have been spoken. `frame_bytes`: of a sample of every channel."""
     started, samples = time.monotonic(), 0
     for chunk in source.chunks:
-        samples += len(chunk) // bytes_per_sample
+        samples += len(chunk) // frame_bytes
         wait_s = started + samples / source.sample_rate - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
@@ -113,20 +114,17 @@ def _blocks(audio: AudioSource) -> Chunks:
             yield rows[0].astype("<f4").tobytes()
 
 
-def _pieces(size: int, bytes_per_sample: int) -> Chunks:
+def _pieces(size: int, frame_bytes: int) -> Chunks:
     # Not through sys.stdin, whose lock a thread that still reads would hold when the interpreter ends.
     held = b""
     while data := os.read(_STDIN, _READ_BYTES):
         held += data
         whole = len(held) // size * size
-        yield from _cut(held[:whole], size)
+        for start in range(0, whole, size):
+            yield held[start : start + size]
         held = held[whole:]
-    if whole := len(held) // bytes_per_sample * bytes_per_sample:
+    if whole := len(held) // frame_bytes * frame_bytes:
         yield held[:whole]
-
-
-def _cut(data: bytes, size: int) -> Iterator[bytes]:
-    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 def _recorded(device: Any, frames: int) -> Chunks:
@@ -204,20 +202,20 @@ class Feed:
             self._loop.call_soon_threadsafe(self._queue.put_nowait, item)
 
 
-class Tape:
-    """A feed of which everything is kept until it is known to have arrived. Positions are samples from the start."""
+class ResendBuffer:
+    """A feed of which everything is kept until the server acknowledges it. Positions are samples from the start."""
 
-    def __init__(self, feed: Feed, bytes_per_sample: int, most_samples: int) -> None:
-        """`most_samples`: taken from the feed without being acknowledged; then it waits."""
+    def __init__(self, feed: Feed, frame_bytes: int, most_samples: int) -> None:
+        """`frame_bytes`: of a sample of every channel. `most_samples`: kept at most; then it waits for the server."""
         self._feed = feed
-        self._bytes_per_sample, self._most_samples = bytes_per_sample, most_samples
+        self._frame_bytes, self._most_samples = frame_bytes, most_samples
         self._kept: deque[bytes] = deque()
         self._start = self._end = 0
         self._ended = False
         self._room = asyncio.Event()
 
-    def arrived(self, position: int) -> None:
-        """The samples before `position` need not be sent again."""
+    def acknowledge(self, position: int) -> None:
+        """Forget the samples before `position`: they need not be sent again."""
         while self._kept and self._start + self._samples(self._kept[0]) <= position:
             self._start += self._samples(self._kept.popleft())
         self._room.set()
@@ -225,13 +223,13 @@ class Tape:
     async def since(self, position: int) -> AsyncGenerator[tuple[bytes, int], None]:
         """Chunks from `position` on, each with the position after it. Raises ValueError for one no longer kept."""
         if not self._start <= position <= self._end:
-            raise ValueError(f"sample {position} is not on the tape")
+            raise ValueError(f"sample {position} is no longer kept")
         at = self._start
         for kept in tuple(self._kept):
             at += self._samples(kept)
             if at > position:
                 fresh = min(self._samples(kept), at - position)
-                yield kept[-fresh * self._bytes_per_sample :], at
+                yield kept[-fresh * self._frame_bytes :], at
         while (chunk := await self._next()) is not None:
             yield chunk, self._end
 
@@ -248,4 +246,4 @@ class Tape:
         return chunk
 
     def _samples(self, chunk: bytes) -> int:
-        return len(chunk) // self._bytes_per_sample
+        return len(chunk) // self._frame_bytes

@@ -14,19 +14,16 @@ class PcmReader:
     a channel waits for."""
 
     def __init__(self, form: RawForm, channel: Channel, target_rate: int) -> None:
-        """`channel`: of `form.channels`, what is listened to; not `split`."""
-        self._form, self._channel = form, channel
+        """`channel`: which of `form.channels` is read; not `split`."""
+        self._form = form
         self._chooser = ChannelChooser(channel, form.channels, form.sample_rate)
-        source_rate = form.sample_rate
-        self._rates = (source_rate, target_rate)
-        self.resamples = source_rate != target_rate
-        self._rest = b""
+        self._rates = (form.sample_rate, target_rate)
+        self._resamples = form.sample_rate != target_rate
         self._resampler = Resampler(*self._rates, 1)
-        self.source_samples = 0
-        """Whole samples read, at the source's rate."""
+        self._rest = b""
 
     def align(self, data: bytes) -> bytes:
-        """The whole samples that `data` completes; the bytes of a split one are kept for the next time."""
+        """Return the whole samples that `data` completes, and keep the bytes of a split one for the next time."""
         if not self._rest and len(data) % self._form.frame_bytes == 0:
             return data
         data = self._rest + data
@@ -34,29 +31,26 @@ class PcmReader:
         self._rest = data[whole:]
         return data[:whole]
 
-    def read(self, data: bytes) -> FloatArray:
-        """Samples that `data`, whole ones, makes known, float32 [n]. Raises `InvalidAudio` for samples that are no
-        numbers."""
-        samples = self._form.encoding.decode(data)
-        if self._form.encoding.floats:
-            self._check(samples)
-        chosen = self._chooser.process(samples.reshape(-1, self._form.channels))
-        self.source_samples += len(samples) // self._form.channels
-        return self._resampler.process(chosen)[:, 0] if self.resamples else np.ascontiguousarray(chosen[:, 0])
-
-    def flush(self) -> FloatArray:
-        """What the resampler still holds; the next chunk begins a new signal."""
-        held = self._chooser.flush()
-        samples = np.concatenate((self._resampler.process(held)[:, 0], self._resampler.flush()[:, 0]))
-        if self.resamples:
-            self._resampler = Resampler(*self._rates, 1)
-        return samples
-
     def drop_rest(self) -> None:
         """Forget the bytes of a split sample, whose other half will not come."""
         self._rest = b""
 
-    def _check(self, samples: FloatArray) -> None:
-        # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
-        if len(samples) and not max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE:
-            raise InvalidAudio("a chunk holds samples that are not finite numbers of a sane size")
+    def read(self, data: bytes) -> FloatArray:
+        """Return the samples that `data`, whole ones, makes known, float32 [n]. Raises `InvalidAudio` for samples that
+        are no numbers."""
+        samples = self._form.encoding.decode(data)
+        if self._form.encoding.floats and len(samples):
+            # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
+            is_sane = max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE
+            if not is_sane:
+                raise InvalidAudio("a chunk holds samples that are not finite numbers of a sane size")
+        chosen = self._chooser.process(samples.reshape(-1, self._form.channels))
+        return self._resampler.process(chosen)[:, 0] if self._resamples else np.ascontiguousarray(chosen[:, 0])
+
+    def flush(self) -> FloatArray:
+        """Return what the resampler still holds; the next chunk begins a new signal."""
+        held = self._chooser.flush()
+        samples = np.concatenate((self._resampler.process(held)[:, 0], self._resampler.flush()[:, 0]))
+        if self._resamples:
+            self._resampler = Resampler(*self._rates, 1)
+        return samples

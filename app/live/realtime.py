@@ -1,5 +1,4 @@
-"""OpenAI's realtime protocol, as far as it is about turns: a client's events in, what is to be done out; and what the
-stream finds in, the service's events out. No socket, no clock, no audio.
+"""OpenAI's realtime protocol, as far as it is about turns. No socket, no clock.
 
 Theory of operation. The client appends audio to a buffer. With turn detection (`server_vad`) the service says when
 speech starts and stops, and commits the buffer at each stop; without it the client commits. Committed audio is an item
@@ -7,35 +6,35 @@ of the conversation, whose id `speech_started` has told before. Answers and tran
 to this service: who asks for them gets an `error` event, and the session goes on, as it does after every error of the
 client's.
 
+Each event of the client's has one function here, registered by its type (`@_on`), which carries it out on the
+`LiveSession`. What the stream finds comes back through the methods of `ClientProtocol`, as events of the service's.
+
 Two things have a state, each on a clock of its own: the buffer as the client fills it, and the turn as the stream is
 scored, which is later. `_BUFFER` and `_TURN` have all that can happen to them; what they have not is refused, or, of a
 turn, not told. The session is told in events (`session.created`, `session.updated`); an update is in force when it is
 told, from the next frame on.
 
+`session.update` comes in two shapes. The beta's session has `input_audio_format` and `turn_detection` at its top;
+today's has them in `audio.input`, the format as an object. Both mean the same here, and a session is told in both, so
+that a client of either finds its own. `server_vad` is this service's `mode=tight`, under OpenAI's names. Whatever else
+of that mode a client wants it may set beside them, under the mode's own names.
+
 Times are ms of all audio that was ever appended. They are those of `POST /vad` in `mode=tight` with the same values.
 """
 
+import base64
+import binascii
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from app.live.hints import Hint
-from app.live.messages import UNSAID, Json, Messages
-from app.live.realtime_events import (
-    SHOWN,
-    Action,
-    Append,
-    Clear,
-    Commit,
-    Say,
-    Update,
-    audio_of,
-    id_of,
-    parsed,
-)
-from app.live.realtime_session import InvalidEvent, RealtimeSettings, name_of_option, wants_transcripts
-from app.live.recording import Recorded
-from app.vad.errors import InvalidOption
+from app.live.events import Hint, Recorded
+from app.live.queues import Json
+from app.live.session import UNSAID, LiveSession, Messages
+from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
+from app.vad.segmenters.registry import MODE, SEGMENTERS
 from app.warnings import AnswerWarning
 
 _Buffer = Literal["empty", "filled"]
@@ -58,12 +57,180 @@ _TURN: Mapping[tuple[_Turn, str], _Turn] = {
 to be told."""
 _ABSENT = ("response.", "conversation.item.", "output_audio_buffer.", "transcription_session.")
 """Beginnings of the events that are about answers and transcripts."""
-_OURS = frozenset(("internal", "not_ready", "overloaded"))
+_SERVER_ERRORS = frozenset(("internal", "not_ready", "overloaded"))
 """Codes for which the client can do nothing."""
+_SHOWN = 64
+"""Characters that an error repeats of what was sent."""
+
+# ---- what a client sets
+
+_MODE = "tight"
+_OPTION_OF = {
+    "threshold": "threshold",
+    "prefix_padding_ms": "speech_pad_ms",
+    "silence_duration_ms": "min_silence_duration_ms",
+}
+"""Options of `mode=tight` by the names of `server_vad`."""
+_USUAL_OPTIONS = {"speech_pad_ms": 300, "min_silence_duration_ms": 500}
+"""OpenAI's documented defaults, which clients count on: turns are not cut at every breath. The threshold's default is
+not among them: 0.5 of their model is not 0.5 of another one, so the model's own holds."""
+_FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
+    "pcm16": ("pcm_s16le", 24_000, {"type": "audio/pcm", "rate": 24_000}),
+    "g711_ulaw": ("mulaw", 8_000, {"type": "audio/pcmu"}),
+    "g711_alaw": ("alaw", 8_000, {"type": "audio/pcma"}),
+}
+"""By the beta's names: encoding, Hz, and today's form."""
+_TIGHT = next(kind.options for kind in SEGMENTERS if kind.mode == _MODE)
+_OF_ANSWERS = ("create_response", "interrupt_response", "idle_timeout_ms", "eagerness")
+"""Fields of turn detection that are about answers, of which there are none: taken, and told to be off."""
+_TRANSCRIPTS = ("input_audio_transcription", "audio.input.transcription")
+
+
+class InvalidEvent(Exception):
+    """An event of the client's that cannot be carried out; the session is as it was before."""
+
+    def __init__(self, message: str, param: str | None = None, code: str = "invalid_value") -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimeSettings:
+    """What of a session's configuration means something here."""
+
+    format: str = "pcm16"
+    """By the beta's name."""
+    detects: bool = True
+    """Whether turns are detected; otherwise the client commits."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the client has set of `mode=tight`, by the mode's names; None sets an option back."""
+
+    @property
+    def stream(self) -> dict[str, Any]:
+        """Samples of this format, by the names of a request's options."""
+        encoding, sample_rate, _ = _FORMATS[self.format]
+        return {"encoding": encoding, "sample_rate": sample_rate}
+
+    def updated(self, given: Mapping[str, Any]) -> "RealtimeSettings":
+        """These with what the fields of a `session.update` say; what they do not name stays. Raises `InvalidEvent`."""
+        settings = self
+        for place in ("input_audio_format", "audio.input.format"):
+            if given.get(place) is not None:
+                settings = replace(settings, format=_format(given[place], f"session.{place}"))
+        for place in ("turn_detection", "audio.input.turn_detection"):
+            if place in given:
+                settings = settings._with_turn_detection(given[place], f"session.{place}")
+        return settings
+
+    def _with_turn_detection(self, given: Any, place: str) -> "RealtimeSettings":
+        if given is None:
+            return replace(self, detects=False)
+        if not isinstance(given, Mapping):
+            raise InvalidEvent(f"{place} is an object, or null for none", place, "invalid_type")
+        kind = given.get("type", "server_vad")
+        if kind == "none":
+            return replace(self, detects=False)
+        if kind != "server_vad":
+            raise InvalidEvent(f"there is server_vad here, and no {str(kind)[:_SHOWN]!r}", f"{place}.type")
+        options = dict(self.options)
+        for name, value in given.items():
+            if name == "type" or name in _OF_ANSWERS:
+                continue
+            option = _OPTION_OF.get(str(name), str(name))
+            # Not `merge_gap_ms`, which cannot change while a stream goes on.
+            if option not in _TIGHT.model_fields or option == "merge_gap_ms":
+                known = [*_OPTION_OF, *(each for each in _TIGHT.names() if each not in _OPTION_OF.values())]
+                shown = name[:_SHOWN]
+                raise InvalidEvent(f"there is no {shown!r} here; there are: {', '.join(known)}", f"{place}.{shown}")
+            options[option] = value
+        return replace(self, detects=True, options=options)
+
+    def document(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The session in both shapes. `options`: those in force, as `mode=tight` has them."""
+        turn_detection = None
+        if self.detects:
+            values = {name: options[option] for name, option in _OPTION_OF.items()}
+            turn_detection = {"type": "server_vad", **values, "create_response": False, "interrupt_response": False}
+        audio = {"turn_detection": turn_detection, "transcription": None, "noise_reduction": None}
+        return {
+            "output_modalities": [],
+            "audio": {"input": {"format": _FORMATS[self.format][2], **audio}},
+            "modalities": [],
+            "input_audio_format": self.format,
+            "input_audio_transcription": None,
+            "turn_detection": turn_detection,
+        }
+
+
+def request_options(*, preset: bool) -> dict[str, Any]:
+    """What a session is opened with where its client sets nothing, by the names of a request's options. `preset`: one
+    was asked for, which has values of its own for what is usual here."""
+    return {MODE: _MODE, **RealtimeSettings().stream, **({} if preset else _USUAL_OPTIONS)}
+
+
+def _fields(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that matter, by their places. Raises `InvalidEvent` for a place that is no object."""
+    audio = _object(session.get("audio"), "session.audio")
+    heard = _object(audio.get("input"), "session.audio.input")
+    return {**session, **{f"audio.input.{name}": value for name, value in heard.items()}}
+
+
+def _object(given: Any, place: str) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise InvalidEvent(f"{place} is an object", place, "invalid_type")
+    return given
+
+
+def _format(given: Any, place: str) -> str:
+    if isinstance(given, str) and given in _FORMATS:
+        return given
+    if isinstance(given, Mapping):
+        for name, (_, rate, form) in _FORMATS.items():
+            if given.get("type") == form["type"] and given.get("rate", rate) == rate:
+                return name
+    raise InvalidEvent("there are pcm16 (audio/pcm at 24000 Hz), g711_ulaw (audio/pcmu), g711_alaw (audio/pcma)", place)
+
+
+# ---- the client's events
+
+
+@dataclass(frozen=True, slots=True)
+class _ClientEvent:
+    """An event that has come."""
+
+    fields: Mapping[str, Any]
+    event_id: str | None
+    """The name that the client gave it."""
+    now: float
+    """The receiver's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """What comes into force together with options of the stream."""
+
+    settings: RealtimeSettings
+    notice: Json | None
+    """To be said then."""
+
+
+_Handler = Callable[["RealtimeProtocol", LiveSession, _ClientEvent], None]
+_HANDLERS: dict[str, _Handler] = {}
+"""By the event's type. A handler raises `InvalidEvent` for what cannot be carried out."""
+
+
+def _on(kind: str) -> Callable[[_Handler], _Handler]:
+    def register(handler: _Handler) -> _Handler:
+        _HANDLERS[kind] = handler
+        return handler
+
+    return register
 
 
 class RealtimeProtocol:
-    """One connection's; a `Protocols` for its session."""
+    """One connection's; a `ClientProtocol` for its session."""
 
     numbered = False
 
@@ -74,17 +241,21 @@ class RealtimeProtocol:
         asked_model: str | None,
         options: Mapping[str, Any],
         is_known_model: Callable[[str], bool],
+        *,
+        preset: bool = False,
     ) -> None:
         """`token`: what ids are made of; `model`: the one that answers, as documents have it; `asked_model`: what the
-        client called it; `options`: in force, of `mode=tight`."""
-        self.settings = RealtimeSettings()
+        client called it; `options`: in force, of `mode=tight`; `preset`: as in `request_options`."""
+        self.usual_options: Mapping[str, Any] = {} if preset else _USUAL_OPTIONS
+        self._settings = RealtimeSettings()
         """As they are asked for; told when they are in force."""
-        self._in_force = self.settings
+        self._in_force = self._settings
         self._token, self._model, self._asked_model = token, model, asked_model
         self._options, self._is_known_model = options, is_known_model
         self._buffer: _Buffer = "empty"
         self._turn: _Turn = "silent"
-        self._has_heard = False
+        self._has_audio = False
+        """Whether any was ever appended."""
         self._events = self._items = 0
         self._item: str | None = None
         """Of the turn under way."""
@@ -94,81 +265,91 @@ class RealtimeProtocol:
 
     # ---- from the client
 
-    def receive(self, text: str) -> Sequence[Action]:
-        """What an event of the client's asks for; what is wrong with it is something to say, too."""
-        event_id = None
-        try:
-            event = parsed(text)
-            event_id = id_of(event)
-            return self._receive(event, event_id)
-        except InvalidEvent as error:
-            return [Say(self.refusal(error, event_id))]
-
-    def created(self) -> Json:
-        """The first event, which tells of the session."""
+    def greeting(self, session: LiveSession, name: str) -> Json | None:
         return self._event("session.created", session=self._session())
 
-    def refusal(self, error: InvalidEvent, event_id: str | None) -> Json:
-        """An `error` event about an event of the client's."""
-        return self._error("invalid_request_error", error.code, str(error), error.param, event_id)
+    def receive_bytes(self, session: LiveSession, data: bytes, now: float) -> None:
+        self.receive_text(session, "", now)  # there are no binary frames: refused as any other that is no event
 
-    def refused_update(self, update: Update, error: InvalidOption) -> Json:
-        """The same for an `Update` that could not be carried out."""
-        self.settings = update.before
-        param = f"session.turn_detection.{name_of_option(error.option)}"
-        return self.refusal(InvalidEvent(error.reason, param), update.event_id)
+    def receive_text(self, session: LiveSession, text: str, now: float) -> None:
+        event_id = None
+        try:
+            try:
+                fields = json.loads(text)
+            except (ValueError, RecursionError):
+                raise InvalidEvent("the message is not JSON", code="invalid_json") from None
+            if not isinstance(fields, dict):
+                raise InvalidEvent("an event is an object with a type", code="invalid_type")
+            if isinstance(fields.get("event_id"), str):
+                event_id = fields["event_id"][:_SHOWN]
+            kind = fields.get("type")
+            handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+            if handler is not None:
+                handler(self, session, _ClientEvent(fields, event_id, now))
+            elif isinstance(kind, str) and kind.startswith(_ABSENT):
+                reason = "this service tells turns, and gives neither answers nor transcripts"
+                raise InvalidEvent(f"{kind[:_SHOWN]}: {reason}", "type", "unsupported_event")
+            else:
+                raise InvalidEvent(f"there is no event of type {str(kind)[:_SHOWN]!r}", "type")
+        except InvalidEvent as error:
+            session.say(self._refusal(error, event_id))
 
-    def _receive(self, event: Mapping[str, Any], event_id: str | None) -> Sequence[Action]:
-        kind = event.get("type")
-        if kind == "input_audio_buffer.append":
-            audio = audio_of(event.get("audio"))
-            self._has_heard = True
-            self._buffer = _BUFFER[self._buffer, "append"]
-            return [Append(audio)]
-        if kind == "input_audio_buffer.commit":
-            if (self._buffer, "commit") not in _BUFFER:
-                raise InvalidEvent("the buffer holds no audio", code="input_audio_buffer_commit_empty")
-            self._buffer = _BUFFER[self._buffer, "commit"]
-            return [Commit()]
-        if kind == "input_audio_buffer.clear":
-            self._buffer = _BUFFER[self._buffer, "clear"]
-            return [Clear()]
-        if kind == "session.update":
-            return [self._update(event, event_id)]
-        if isinstance(kind, str) and kind.startswith(_ABSENT):
-            told = f"{kind[:SHOWN]}: this service tells turns, and gives neither answers nor transcripts"
-            raise InvalidEvent(told, "type", "unsupported_event")
-        raise InvalidEvent(f"there is no event of type {str(kind)[:SHOWN]!r}", "type")
+    @_on("input_audio_buffer.append")
+    def _append(self, session: LiveSession, event: _ClientEvent) -> None:
+        given = event.fields.get("audio")
+        if not isinstance(given, str):
+            raise InvalidEvent("audio is a string in base64", "audio", "invalid_type")
+        try:
+            data = base64.b64decode(given, validate=True)
+        except (binascii.Error, ValueError):
+            raise InvalidEvent("audio is not base64", "audio") from None
+        self._has_audio = True
+        self._buffer = _BUFFER[self._buffer, "append"]
+        session.receive_audio(data, event.now)
 
-    def _update(self, event: Mapping[str, Any], event_id: str | None) -> Update:
-        session = event.get("session")
-        if not isinstance(session, Mapping):
+    @_on("input_audio_buffer.commit")
+    def _commit(self, session: LiveSession, event: _ClientEvent) -> None:
+        if (self._buffer, "commit") not in _BUFFER:
+            raise InvalidEvent("the buffer holds no audio", code="input_audio_buffer_commit_empty")
+        self._buffer = _BUFFER[self._buffer, "commit"]
+        session.receive_command("flush")
+
+    @_on("input_audio_buffer.clear")
+    def _clear(self, session: LiveSession, event: _ClientEvent) -> None:
+        self._buffer = _BUFFER[self._buffer, "clear"]
+        session.receive_clear()
+
+    @_on("session.update")
+    def _update(self, session: LiveSession, event: _ClientEvent) -> None:
+        given = event.fields.get("session")
+        if not isinstance(given, Mapping):
             raise InvalidEvent("session is an object", "session", "invalid_type")
-        self._check_model(session.get("model"))
-        before, settings = self.settings, self.settings.updated(session)
-        if settings.format != before.format and self._has_heard:
-            raise InvalidEvent(
-                "the format cannot change once audio has come; open another session", "session.input_audio_format"
-            )
-        self.settings = settings
-        param = wants_transcripts(session)
+        model = given.get("model")
+        # A client's habitual name may come again; to change the model takes a new session.
+        is_usual = model in (self._asked_model, self._model["name"])
+        if isinstance(model, str) and not is_usual and self._is_known_model(model):
+            raise InvalidEvent(f"the model is settled by the address: ?model={model[:_SHOWN]}", "session.model")
+        fields = _fields(given)
+        settings = self._settings.updated(fields)
+        if settings.format != self._settings.format and self._has_audio:
+            reason = "the format cannot change once audio has come; open another session"
+            raise InvalidEvent(reason, "session.input_audio_format")
         notice = None
-        if param is not None:
-            told = "this service gives no transcripts; the rest of the update is in force"
-            notice = self.refusal(InvalidEvent(told, param, "unsupported_field"), event_id)
-        return Update(settings, before, settings.options, event_id, notice)
+        wanted = next((place for place in _TRANSCRIPTS if fields.get(place) is not None), None)
+        if wanted is not None:
+            reason = "this service gives no transcripts; the rest of the update is in force"
+            notice = self._refusal(InvalidEvent(reason, f"session.{wanted}", "unsupported_field"), event.event_id)
+        try:
+            session.receive_options(settings.options, note=_Update(settings, notice))
+            session.use_form(**settings.stream)
+        except InvalidOption as error:
+            name = next((name for name, option in _OPTION_OF.items() if option == error.option), error.option)
+            raise InvalidEvent(error.reason, f"session.turn_detection.{name}") from None
+        self._settings = settings
 
-    def _check_model(self, model: object) -> None:
-        """A client's habitual model name may come again; to change the model takes a new session."""
-        if model in (None, self._asked_model, self._model["name"]):
-            return
-        if isinstance(model, str) and self._is_known_model(model):
-            raise InvalidEvent(f"the model is settled by the address: ?model={model[:SHOWN]}", "session.model")
-
-    # ---- from the stream, as `Protocols`
+    # ---- from the stream, as `ClientProtocol`
 
     def start(self, start_ms: int, at_ms: int) -> Messages:
-        """Speech began: a turn is open."""
         if not self._in_force.detects:
             return UNSAID
         self._turn = _TURN[self._turn, "start"]
@@ -176,7 +357,6 @@ class RealtimeProtocol:
         return [self._event("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._item)]
 
     def hint(self, hint: Hint, at_ms: int) -> Messages:
-        """Has no form there."""
         return UNSAID
 
     def end(self, segment: Segment, at_ms: int, audio: Recorded | None, *, asked_for: bool) -> Messages:
@@ -192,12 +372,11 @@ class RealtimeProtocol:
         return [stopped] if earlier is None else [self._committed(earlier), stopped]
 
     def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Messages:
-        """Has no form there."""
         return UNSAID
 
     def options(self, options: Mapping[str, Any], at_ms: int, note: Any) -> Messages:
-        """An `Update`, which `note` is, is in force."""
-        update: Update = note
+        """`note`: the `_Update` that brought them."""
+        update: _Update = note
         if update.settings.detects != self._in_force.detects:
             self._drop_turn()
         self._options, self._in_force = options, update.settings
@@ -205,30 +384,25 @@ class RealtimeProtocol:
         return [updated] if update.notice is None else [updated, update.notice]
 
     def flushed(self, at_ms: int) -> Messages:
-        """A `Commit` has been carried out."""
         item, self._uncommitted = self._uncommitted or self._new_item(), None
         return [self._committed(item)]
 
     def cleared(self, at_ms: int) -> Messages:
-        """A `Clear` has been carried out."""
         self._drop_turn()
         return [self._event("input_audio_buffer.cleared")]
 
     def reset(self) -> Messages:
-        """Has no form there."""
         return UNSAID
 
     def done(
-        self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: dict[str, int]
+        self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: Mapping[str, int]
     ) -> Messages:
-        """Has no form there: a client closes the connection."""
-        return UNSAID
+        return UNSAID  # a client closes the connection
 
     def error(self, code: str, detail: str) -> Messages:
-        """Something is wrong, and ends the session."""
-        return [self._error("server_error" if code in _OURS else "invalid_request_error", code, detail, None, None)]
+        return [self._error("server_error" if code in _SERVER_ERRORS else "invalid_request_error", code, detail)]
 
-    # ---- events
+    # ---- events of the service's
 
     def _session(self) -> Json:
         return {
@@ -256,6 +430,19 @@ class RealtimeProtocol:
         self._events += 1
         return {"type": kind, "event_id": f"event_{self._token}_{self._events}", **fields}
 
-    def _error(self, kind: str, code: str, message: str, param: str | None, event_id: str | None) -> Json:
-        error = {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id}
-        return self._event("error", error=error)
+    def _refusal(self, error: InvalidEvent, event_id: str | None) -> Json:
+        return self._error("invalid_request_error", error.code, str(error), error.param, event_id)
+
+    def _error(self, kind: str, code: str, message: str, param: str | None = None, event_id: str | None = None) -> Json:
+        return self._event("error", error=_error_document(kind, code, message, param, event_id))
+
+
+def _error_document(kind: str, code: str, message: str, param: str | None = None, event_id: str | None = None) -> Json:
+    return {"type": kind, "code": code, "message": message, "param": param, "event_id": event_id}
+
+
+def refusal_event(error: VadError) -> Json:
+    """The only event of a connection for which no session can be opened."""
+    param = error.option if isinstance(error, InvalidOption) else None
+    document = _error_document("invalid_request_error", error.code, str(error), param)
+    return {"type": "error", "event_id": "event_0", "error": document}

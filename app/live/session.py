@@ -1,122 +1,181 @@
-"""One live stream as a protocol object: chunks and commands in, blocks to be scored and messages out.
+"""One live stream as a protocol object: what a client sends goes in, blocks to be scored and messages come out.
 
-No socket, no clock, no callbacks, no threads. Whoever holds it
+Theory of operation. There is no socket here, no clock, no thread and no callback: whoever holds a session calls it, and
+a whole stream can be driven by a loop in a test.
 
-- hands it what the client sends (`receive_audio`, `receive_command`, `receive_options`, `receive_clear`),
-- asks for work (`next_block`), has it scored, and brings back what scoring gave (`commit`), of which at most one piece
-  is under way while more may be received,
-- and fetches messages (`next_message`, `message_sent`) until it has `ended` and there are none left.
+    client -> receive_* -> inbox -> next_block -> (scored elsewhere) -> commit -> outbox -> next_message -> client
 
-What a session holds is bounded: what has been received by `app.live.inbox` (`is_full` then, and its client has to
-wait), messages by `app.live.outbox`, samples for a client that wants them back by `app.live.recording`. Only the list
-of segments grows, by some hundred bytes for each.
+What goes in: chunks of samples of any length (`receive_audio`) and what stands among them (`receive_command`,
+`receive_clear`, `receive_options`). They wait in the inbox in the order in which they came, so a command applies to
+exactly the samples that were sent before it.
+
+What comes out: `next_block` takes up what waits, as far as the next command that ends an utterance, and cuts it into a
+block for each of the model's members. Somebody scores them, together with other streams' blocks, and brings back what
+that gave with `commit`, which lets the segmenter decide and puts what happened into the outbox, in the words of the
+client's protocol. `next_message` and `message_sent` fetch it.
+
+State:
+
+- `plan`: what the client asked for, with the options that are in force right now.
+- `stream`: the model's and the segmenter's state for the utterance under way. `flush` and `reset` begin a new one.
+- times: messages tell ms of audio since the start, or since the last `reset`; the segmenter counts from the start of
+  the utterance, which lies at `_utterance_ms`. `now`, the receiver's clock, only passes through.
+- `ended`: why the stream is over, or None. Nothing is scored any more then; messages may still wait.
+
+Invariants:
+
+- Segments, and the times at which they are known, depend on the samples and on where commands stand among them, not on
+  how the samples were cut into chunks, gathered into blocks, or how long scoring took.
+- At most one block is under way: `next_block` is called again only after `commit`. More may be received meanwhile.
+- What has been received and what waits to be sent are bounded (`app.live.queues`), and so are the samples kept for a
+  client that wants them back (`app.live.events`). Only the list of segments grows, by some hundred bytes for each.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from app.audio.channel import parse_channel
 from app.audio.containers import container_for_certain
 from app.audio.signal import Bandwidth, Levels
 from app.formats.report import ChannelSegments, forced_cuts
-from app.live.arrival import Arrivals
-from app.live.curve import ProbabilityCurve
-from app.live.hints import Hint, Hints
-from app.live.inbox import Change, Drop, Ending, Inbox
-from app.live.messages import PROTOCOLS, Json, Messages, Protocols
-from app.live.options import ClientOptions, Resolve
-from app.live.outbox import Outbox
-from app.live.parameters import CONTAINERS, StreamParameters
+from app.live.events import Arrivals, Hint, Hints, ProbabilityCurve, Recorded, Recording
 from app.live.pcm import PcmReader
-from app.live.recording import Recording
+from app.live.queues import Change, Chunk, Drop, Final, Inbox, Json, Outbox
+from app.request import STREAM_CONTAINERS, DetectionRequest, Plan, StreamForm
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
-from app.vad.grid import Grid
-from app.vad.posteriors import FloatArray, Posteriors
+from app.vad.posteriors import FloatArray, adjust
 from app.vad.segment import Event, Segment, SpeechStart
-from app.vad.segmenters.registry import Segmentation
-from app.vad.stream import Stream
+from app.vad.segmenters.registry import MODE
 from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
 DONE = "done"
+_FIXED = (MODE, "merge_gap_ms")
+"""What makes another machine of the segmenter, or another chain of them: a segment that is open cannot move there."""
+
+Messages = Sequence[Json]
+UNSAID: Messages = ()
+"""For what a protocol has no message for."""
+
+
+class ClientProtocol(Protocol):
+    """How one protocol reads a client's frames, and how it tells what happens: in no message, one, or several.
+
+    Times are ms since the start of the session or its last reset; `at_ms` is how much audio had come when it was known.
+    """
+
+    numbered: bool
+    """Whether messages carry `seq`, by which a client that comes back says which it has."""
+    usual_options: Mapping[str, Any]
+    """Options of the segmenter where the client sets none, in place of the model's defaults."""
+
+    def greeting(self, session: "LiveSession", name: str) -> Json | None:
+        """The first message of a connection; None: the client speaks first. `name`: what to come back with."""
+        ...
+
+    def receive_text(self, session: "LiveSession", text: str, now: float) -> None:
+        """Carry out a text frame of the client's, or tell it what is wrong with it."""
+        ...
+
+    def receive_bytes(self, session: "LiveSession", data: bytes, now: float) -> None:
+        """The same for a binary frame."""
+        ...
+
+    def start(self, start_ms: int, at_ms: int) -> Messages: ...
+    def hint(self, hint: Hint, at_ms: int) -> Messages: ...
+    def end(self, segment: Segment, at_ms: int, audio: Recorded | None, *, asked_for: bool) -> Messages:
+        """`asked_for`: the client ended the utterance, and not silence."""
+        ...
+
+    def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Messages: ...
+    def options(self, options: Mapping[str, Any], at_ms: int, note: Any) -> Messages: ...
+    def flushed(self, at_ms: int) -> Messages: ...
+    def cleared(self, at_ms: int) -> Messages: ...
+    def reset(self) -> Messages: ...
+    def done(
+        self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: Mapping[str, int]
+    ) -> Messages: ...
+    def error(self, code: str, detail: str) -> Messages: ...
 
 
 @dataclass(slots=True)
 class PendingBlock:
-    """Blocks to be scored, one of each of the model's members, and what follows them."""
+    """A stream's next piece of work."""
 
     blocks: list[Block[Any] | None]
-    command: Ending | None
+    """One for each of the model's members; None for one that has not got enough samples yet."""
+    final: Final | None
+    """The command that follows it."""
     received: list[float]
     """The receiver's clock at each chunk in it."""
 
 
 class LiveSession:
-    """The state of one stream, from its first sample to its last event."""
+    """The state of one stream, from its first sample to its last message."""
 
-    def __init__(
-        self,
-        parameters: StreamParameters,
-        segmentation: Segmentation,
-        stream: Stream,
-        grid: Grid,
-        *,
-        buffer_s: float,
-        warnings: Sequence[AnswerWarning] = (),
-        asked: Mapping[str, Any] | None = None,
-        resolve: Resolve | None = None,
-        say: Protocols | None = None,
-    ) -> None:
-        """`warnings`: what is to be told of how the stream was opened. `asked`: the options that the client set, from
-        which `resolve` made the segmentation; without it options cannot change. `say`: how events are told; without it
-        as the parameters have it."""
-        self.segmentation, self.stream, self.parameters = segmentation, stream, parameters
+    def __init__(self, plan: Plan, protocol: ClientProtocol, *, buffer_s: float) -> None:
+        """`buffer_s`: audio that may wait to be scored. Raises `InvalidOption` for a plan that is not live."""
+        model, request = plan.chosen.model, plan.request
+        self.plan, self.protocol = plan, protocol
+        self.stream = model.new_stream(plan.segmentation)
         self.ended: str | None = None
-        """Why the stream is over: `done`, or an error's code. Messages may still wait then."""
+        """Why the stream is over: `done`, or an error's code."""
+        self.input_ended = False
+        """Whether the client has said that nothing more comes."""
         self.degraded = False
         """Whether the CPU had to stand in for the device."""
-        self._given_warnings, self._levels, self._bandwidth = tuple(warnings), Levels(), Bandwidth(grid.sample_rate)
-        self._say = say or PROTOCOLS[parameters.protocol]
-        self._options = ClientOptions(asked or {}, resolve, grid)
-        self._grid = grid
-        self._curve = ProbabilityCurve(parameters.probability_interval_ms, grid.frame_ms)
-        self._hints = Hints(parameters.confirm_ms, parameters.maybe_end_ms, grid.frame_ms) if parameters.hints else None
-        self._recording = Recording(grid.sample_rate) if parameters.audio else None
-        self._inbox, self._outbox = Inbox(buffer_s), Outbox(keeps=self.resumable)
-        self._fed_bytes = 0
+        self.received_samples = 0
+        """Samples of the client's since the start or the last reset, those that wait included."""
+        self._grid = model.grid
+        self._asked = dict(request.segmenter_options)
+        self._expect(plan.stream or request.stream_form())
+        self._inbox = Inbox(buffer_s, self._bytes_per_s)
+        self._outbox = Outbox(keeps=self.resumable)
+        self._curve = None
+        if request.probabilities:
+            self._curve = ProbabilityCurve(request.probability_interval_ms, self._grid.frame_ms)
+        self._hints = None
+        if request.confirm_ms or request.maybe_end_ms:
+            self._hints = Hints(request.confirm_ms, request.maybe_end_ms, self._grid.frame_ms)
+        self._recording = Recording(self._grid.sample_rate) if request.audio else None
+        self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
         self._received: list[float] = []
-        self._base_ms = 0
+        """Of chunks that did not fill a block yet."""
+        self._utterance_ms = 0
         self._scored_frames = 0
+        """Of the utterance."""
         self._segments: list[Segment] = []
         self._chunks = 0
-        self._expect(parameters)
 
-    def _expect(self, parameters: StreamParameters) -> None:
-        self.parameters = parameters
-        self._pcm = PcmReader(parameters.form, parse_channel(parameters.channel), self._grid.sample_rate)
-        self._arrivals = Arrivals(self._grid, parameters.sample_rate)
-        self._inbox.use_rate(parameters.sample_rate * parameters.bytes_per_sample)
+    def _expect(self, form: StreamForm) -> None:
+        """Read the client's samples as this says."""
+        self.form = form
+        self._frame_bytes = form.raw.frame_bytes
+        self._bytes_per_s = form.sample_rate * self._frame_bytes
+        self._pcm = PcmReader(form.raw, self.plan.channel, self._grid.sample_rate)
+        self._arrivals = Arrivals(self._grid, form.sample_rate)
 
     # ---- from the client
 
     def use_form(self, **form: object) -> None:
-        """Another `sample_rate`, `encoding` or number of `channels` than the handshake's, told before the first chunk.
+        """Take another `sample_rate`, `encoding` or number of `channels` than the handshake's, before the first chunk.
         Raises `InvalidOption`."""
-        before = self.parameters.model_dump(exclude_none=True)
-        changed = {name: value for name, value in form.items() if before.get(name) != value}
-        if not changed:
+        changed = self.plan.request.changed(**form)
+        stream = changed.stream_form()
+        if stream == self.form:
             return
         if self._chunks:
-            raise InvalidOption(next(iter(changed)), "cannot change once chunks have come")
-        self._expect(StreamParameters.parse({**before, **changed})[0])
+            raise InvalidOption(next(iter(form)), "cannot change once chunks have come")
+        self.plan = replace(self.plan, request=changed, stream=stream)
+        self._expect(stream)
+        self._inbox.bytes_per_s = self._bytes_per_s
 
     @property
     def is_full(self) -> bool:
-        """Whether as much waits as may."""
+        """Whether as much waits as may: the client has to wait, too."""
         return self._inbox.is_full
 
     @property
@@ -131,31 +190,34 @@ class LiveSession:
 
     @property
     def received_ms(self) -> int:
-        """Audio received, those chunks included that wait."""
-        return self.received_samples * 1000 // self.parameters.sample_rate
+        return self.received_samples * 1000 // self.form.sample_rate
 
-    @property
-    def received_samples(self) -> int:
-        """Audio received in samples of the client's, those included that wait."""
-        return self._fed_bytes // self.parameters.bytes_per_sample
-
-    def receive_audio(self, chunk: bytes, now: float) -> None:
-        """A chunk of PCM, of any length; `now` comes back with the block that it is in."""
+    def receive_audio(self, data: bytes, now: float) -> None:
+        """Take PCM of any length; a sample may be split over two chunks. `now` comes back with the block it is in."""
         self._chunks += 1
-        if self._chunks == 1 and self._is_file(chunk):
+        if self._chunks == 1 and self._is_file(data):
             return
-        chunk = self._pcm.align(chunk)
-        self._fed_bytes += len(chunk)
-        self._inbox.put_chunk(now, chunk)
+        data = self._pcm.align(data)
+        self.received_samples += len(data) // self._frame_bytes
+        self._inbox.put(Chunk(data, now))
 
     def receive_command(self, command: Command) -> None:
-        """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: the last chunk has come."""
+        """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: nothing more comes, and the
+        stream ends with what has; where that is a container's bytes, its decoder says when (`receive_last_sample`)."""
         if command == "reset":
             self._pcm.drop_rest()
-            self._fed_bytes = 0
+            self.received_samples = 0
             self._inbox.put(Drop(starts_over=True))
+        elif command == "end":
+            self.input_ended = True
+            if self.form.container is None:
+                self._inbox.put("end")
         else:
-            self._inbox.put(command)
+            self._inbox.put("flush")
+
+    def receive_last_sample(self) -> None:
+        """A container's decoder has given out everything: the stream ends with it."""
+        self._inbox.put("end")
 
     def receive_clear(self) -> None:
         """Drop the utterance under way without a word, and go on; time goes on, too."""
@@ -163,108 +225,104 @@ class LiveSession:
         self._inbox.put(Drop(starts_over=False))
 
     def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
-        """Set options, None setting one back to its default, for every frame that is scored after the chunks that came
-        before. `note`: handed to the protocol when they come into force. Raises `InvalidOption`; nothing has changed
-        then."""
-        self._inbox.put(Change(self._options.changed(given, self.segmentation), note))
+        """Set options of the segmenter for every frame that the samples so far do not complete; None sets one back to
+        its default. `note`: handed to the protocol when they come into force.
 
-    @property
-    def resumable(self) -> bool:
-        """Whether a client that loses its connection may come back to this session."""
-        return self._say.numbered and self.parameters.container is None
+        Raises `InvalidOption`; nothing has changed then.
+        """
+        other = next((name for name in given if name in DetectionRequest.model_fields), None)
+        if other is not None:
+            raise InvalidOption(other, "was settled when the stream was opened; begin a new one")
+        asked = {name: value for name, value in {**self._asked, **given}.items() if value is not None}
+        segmentation = self.plan.with_segmenter_options({**self.protocol.usual_options, **asked}).segmentation
+        after, before = segmentation.document(), self.plan.segmentation.document()
+        fixed = next((name for name in _FIXED if after[name] != before[name]), None)
+        if fixed is not None:
+            raise InvalidOption(fixed, "cannot change while a stream goes on; begin a new one")
+        adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # on trial: whether it can change at all
+        self._asked = asked
+        self._inbox.put(Change(segmentation, note))
+
+    def _is_file(self, data: bytes) -> bool:
+        """Whether a first chunk is a file's beginning and not samples; the stream ends then."""
+        container = None if self.form.container else container_for_certain(data)
+        if container is None:
+            return False
+        self.fail(
+            UnsupportedAudio.code,
+            f"this is a {container} file, and a stream takes bare samples ({self.form.encoding} here): decode it, open "
+            f"the stream with encoding={' or '.join(STREAM_CONTAINERS)} if it is that, or use POST /vad",
+        )
+        return True
 
     # ---- to be scored
 
     def next_block(self) -> PendingBlock | None:
-        """The next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
+        """Take up what waits: the next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
         while self.has_work:
-            command: Ending | None = None
+            final: Final | None = None
             if self._inbox.next_is_chunk():
                 blocks = self.stream.cut_blocks(self._read_chunks())
             else:
                 item = self._inbox.take()
                 if isinstance(item, Change):
-                    self._change(item)
+                    self.plan = replace(self.plan, segmentation=item.segmentation)
+                    self.stream.use_options(item.segmentation.options)
+                    told = item.segmentation.document()
+                    self._emit(self.protocol.options(told, self._arrivals.received_ms, item.note))
                     continue
                 if isinstance(item, Drop):
-                    self._drop_utterance(starts_over=item.starts_over)
+                    self._drop(starts_over=item.starts_over)
                     continue
-                command, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
+                final, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
             if any(block is not None for block in blocks):
                 received, self._received = self._received, []
-                return PendingBlock(blocks, command, received)
+                return PendingBlock(blocks, final, received)
         return None
 
-    def commit(self, pending: PendingBlock, found: Sequence[Scored[Any] | None]) -> None:
-        """Take over what scoring the blocks gave."""
-        final = pending.command is not None
-        events = self.stream.commit_scores(found, final=final)
-        heard = self.stream.heard
-        if self.parameters.probabilities:
-            self._tell_probabilities(heard, final=final)
-        self._scored_frames += len(heard)
-        hinted = events if self._hints is None else self._hints.accept(heard.speech, events, self.segmentation.options)
-        for event in hinted:
+    def commit(self, pending: PendingBlock, scored: Sequence[Scored[Any] | None]) -> None:
+        """Let the segmenter decide by what scoring the blocks gave, and queue what there is to say."""
+        final = pending.final is not None
+        decided = self.stream.commit_scores(scored, final=final)
+        posteriors = self.stream.heard
+        if self._curve is not None:
+            start_ms, values = self._curve.accept(posteriors.speech, final=final)
+            if values:
+                start_ms += self._utterance_ms
+                self._emit(self.protocol.probability(start_ms, self._curve.interval_ms, values))
+        self._scored_frames += len(posteriors)
+        events: Sequence[Event | Hint] = decided
+        if self._hints is not None:
+            events = self._hints.accept(posteriors.speech, decided, self.plan.segmentation.options)
+        for event in events:
             self._tell(event, final=final)
         self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
-        if pending.command == "flush":
-            self._emit(self._say.flushed(self._arrivals.received_ms))
-            self._begin_utterance(self._arrivals.received_ms)
-        elif pending.command == "end":
-            counters = {"duration_ms": self._arrivals.received_ms, "chunks": self._chunks}
-            self._emit(self._say.done(self._segments, self.warnings, counters))
+        at_ms = self._arrivals.received_ms
+        if pending.final == "flush":
+            self._emit(self.protocol.flushed(at_ms))
+            self._begin_utterance(at_ms)
+        elif pending.final == "end":
+            counters = {"duration_ms": at_ms, "chunks": self._chunks}
+            self._emit(self.protocol.done(self._segments, self.warnings, counters))
             self.ended = DONE
 
     @property
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """What has been odd about the stream so far."""
         degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self.degraded else []
-        heard = (*self._levels.warnings(), *self._bandwidth.warnings())
-        cut = forced_cuts([ChannelSegments(None, tuple(self._segments))])
-        return (*self._given_warnings, *heard, *degraded, *cut)
-
-    # ---- to the client
-
-    def next_message(self) -> str | None:
-        """The oldest message that has not been sent."""
-        return self._outbox.next_message()
-
-    def message_sent(self) -> None:
-        """It has: what could not be sent is kept for a client that comes back."""
-        self._outbox.message_sent()
-
-    def say(self, message: Json) -> None:
-        """A message outside the stream's own, which is not kept."""
-        self._outbox.say(message)
-        self._notice_slow_reader()
-
-    def fail(self, code: str, detail: str) -> None:
-        """Say what is wrong and end the stream."""
-        if self.ended is None:
-            self.ended = code
-            for message in self._say.error(code, detail):
-                self.say(message)
-
-    @property
-    def last_seq(self) -> int:
-        """Number of the newest message."""
-        return self._outbox.last_seq
-
-    def replay(self, after: int | None) -> bool:
-        """Say again what a client that comes back has missed: the messages after number `after`, or, without one,
-        those that were never handed to its socket. False when they are no longer kept."""
-        self._pcm.drop_rest()
-        return self._outbox.replay(after)
+        signal = (*self._levels.warnings(), *self._bandwidth.warnings())
+        cuts = forced_cuts([ChannelSegments(None, tuple(self._segments))])
+        return (*self.plan.warnings, *signal, *degraded, *cuts)
 
     def _read_chunks(self) -> FloatArray:
-        """Samples of the chunks at the head of the inbox."""
-        taken: list[FloatArray] = []
-        for received, chunk in self._inbox.take_chunks():
-            samples = self._pcm.read(chunk)
-            self._arrivals.add(self._pcm.source_samples, len(samples))
-            self._received.append(received)
-            taken.append(samples)
-        whole = taken[0] if len(taken) == 1 else np.concatenate(taken)
+        """Samples of the chunks at the head of the inbox, at the model's rate."""
+        parts: list[FloatArray] = []
+        for chunk in self._inbox.take_chunks():
+            samples = self._pcm.read(chunk.data)
+            self._arrivals.add(len(chunk.data) // self._frame_bytes, len(samples))
+            self._received.append(chunk.received)
+            parts.append(samples)
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self._recording is not None:
             self._recording.add(whole)
         if len(whole):
@@ -273,72 +331,83 @@ class LiveSession:
         return whole
 
     def _tell(self, event: Event | Hint, *, final: bool) -> None:
+        """Queue what the protocol says of an event. `final`: the client ended the utterance."""
         at_ms = self._arrivals.received_ms if final else self._arrivals.known_at_ms(event.at_ms)
-        base_ms, recording = self._base_ms, self._recording
+        base_ms, recording = self._utterance_ms, self._recording
         if isinstance(event, SpeechStart):
             if recording is not None:
                 recording.open(event.start_ms)
-            self._emit(self._say.start(base_ms + event.start_ms, at_ms))
+            self._emit(self.protocol.start(base_ms + event.start_ms, at_ms))
         elif isinstance(event, Hint):
-            self._emit(self._say.hint(event.moved(base_ms), at_ms))
+            self._emit(self.protocol.hint(event.moved(base_ms), at_ms))
         else:
             segment = event.segment
             audio = None if recording is None else recording.close(segment.start_ms, segment.end_ms)
-            moved = replace(segment, start_ms=base_ms + segment.start_ms, end_ms=base_ms + segment.end_ms)
-            self._segments.append(moved)
-            self._emit(self._say.end(moved, at_ms, audio, asked_for=final))
+            segment = replace(segment, start_ms=base_ms + segment.start_ms, end_ms=base_ms + segment.end_ms)
+            self._segments.append(segment)
+            self._emit(self.protocol.end(segment, at_ms, audio, asked_for=final))
 
-    def _tell_probabilities(self, posteriors: Posteriors, *, final: bool) -> None:
-        values = self._curve.accept(posteriors.speech, final=final)
-        if values:
-            start_ms = self._base_ms + self._curve.next_ms
-            self._curve.next_ms += len(values) * self._curve.interval_ms
-            self._emit(self._say.probability(start_ms, self._curve.interval_ms, values))
-
-    def _emit(self, messages: Messages) -> None:
-        for message in messages:
-            self._outbox.emit(message, numbered=self._say.numbered)
-        self._notice_slow_reader()
-
-    def _notice_slow_reader(self) -> None:
-        if self._outbox.overflows and self.ended is None:
-            self.ended = "slow_reader"
-
-    def _is_file(self, chunk: bytes) -> bool:
-        """Whether a first chunk is a file's beginning and not samples; the stream ends then."""
-        container = None if self.parameters.container else container_for_certain(chunk)
-        if container is None:
-            return False
-        self.fail(
-            UnsupportedAudio.code,
-            f"this is a {container} file, and a stream takes bare samples ({self.parameters.encoding} here): "
-            f"decode it, open the stream with encoding={' or '.join(CONTAINERS)} if it is that, or use POST /vad",
-        )
-        return True
-
-    def _change(self, change: Change) -> None:
-        self.segmentation = change.segmentation
-        self.stream.use_options(change.segmentation.options)
-        self._emit(self._say.options(change.segmentation.document(), self._arrivals.received_ms, change.note))
-
-    def _drop_utterance(self, *, starts_over: bool) -> None:
-        """What is under way is forgotten; `starts_over`: time and all that has been told as well."""
+    def _drop(self, *, starts_over: bool) -> None:
+        """Forget what is under way. `starts_over`: also time, and all that has been told."""
         self._pcm.flush()
         if starts_over:
-            self._pcm.source_samples = self._arrivals.source_samples = 0
+            self._arrivals.restart(at_zero=True)
             self._segments.clear()
             self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
         at_ms = self._arrivals.received_ms
         self._begin_utterance(at_ms)
-        self._emit(self._say.reset() if starts_over else self._say.cleared(at_ms))
+        self._emit(self.protocol.reset() if starts_over else self.protocol.cleared(at_ms))
 
-    def _begin_utterance(self, base_ms: int) -> None:
+    def _begin_utterance(self, at_ms: int) -> None:
         self.stream.reset()
-        self._arrivals.restart()
-        self._curve.restart()
-        if self._hints is not None:
-            self._hints.restart()
-        if self._recording is not None:
-            self._recording.restart()
-        self._base_ms = base_ms
+        for each in (self._arrivals, self._curve, self._hints, self._recording):
+            if each is not None:
+                each.restart()
+        self._utterance_ms = at_ms
         self._scored_frames = 0
+
+    # ---- to the client
+
+    def next_message(self) -> str | None:
+        """The oldest message that has not been sent; one that cannot be is kept for a client that comes back."""
+        return self._outbox.next_message()
+
+    def message_sent(self) -> None:
+        self._outbox.message_sent()
+
+    def say(self, message: Json) -> None:
+        """Queue an answer to the client, outside the stream's numbered messages."""
+        self._outbox.say(message)
+        self._end_for_slow_reader()
+
+    def fail(self, code: str, detail: str) -> None:
+        """Say what is wrong and end the stream, unless it is over."""
+        if self.ended is None:
+            self.ended = code
+            for message in self.protocol.error(code, detail):
+                self.say(message)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a client that loses its connection may come back to this session."""
+        return self.protocol.numbered and self.form.container is None
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest message."""
+        return self._outbox.last_seq
+
+    def replay(self, after: int | None) -> bool:
+        """Say again what a client that comes back has missed: the messages after number `after`, or, without one,
+        those that were never handed to its socket. Return False when they are no longer kept."""
+        self._pcm.drop_rest()
+        return self._outbox.replay(after)
+
+    def _emit(self, messages: Messages) -> None:
+        for message in messages:
+            self._outbox.emit(message, numbered=self.protocol.numbered)
+        self._end_for_slow_reader()
+
+    def _end_for_slow_reader(self) -> None:
+        if self._outbox.overflows and self.ended is None:
+            self.ended = "slow_reader"

@@ -94,6 +94,7 @@ def joined(clips: Sequence[Clip]) -> tuple[Samples, list[tuple[int, int]]]:
 
 async def _measure(plan: Plan, samples: Samples, stretches: list[tuple[int, int]]) -> list[dict[str, Any]]:
     from app.config import Settings
+    from app.request import DetectionRequest
     from app.runtime import start_runtime
 
     runtime = await start_runtime(Settings(**({"model": plan.model} if plan.model else {})))
@@ -101,23 +102,23 @@ async def _measure(plan: Plan, samples: Samples, stretches: list[tuple[int, int]
     pcm = np.round(np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
     for setting in settings():
         progress(f"latency: {setting.name}")
-        chosen = await runtime.models.choose(setting.model, setting.preset, live=True)
-        segmentation = chosen.segmentation(setting.options, live=True)
-        messages = list(_messages(chosen.model, segmentation, pcm))
+        asked = {"model": setting.model, "preset": setting.preset}
+        plan = await DetectionRequest.parse(setting.options, asked).resolve(runtime.models, live=True)
+        messages = list(_messages(plan, pcm))
         rows.append(
-            {"name": setting.name, "model": chosen.model.info.name, "mode": segmentation.options.mode}
+            {"name": setting.name, "model": plan.chosen.model.info.name, "mode": plan.segmentation.options.mode}
             | figures(messages, stretches)
         )
     runtime.close()
     return rows
 
 
-def _messages(model: Any, segmentation: Any, pcm: bytes) -> Iterator[dict[str, Any]]:
+def _messages(plan: Any, pcm: bytes) -> Iterator[dict[str, Any]]:
     """What a live session says to this sound."""
-    from app.live.parameters import StreamParameters
+    from app.live.protocols import PROTOCOLS
     from app.live.session import LiveSession
 
-    session = LiveSession(StreamParameters(), segmentation, model.new_stream(segmentation), model.grid, buffer_s=10)
+    session = LiveSession(plan, PROTOCOLS["vad"], buffer_s=10)
     size = CHUNK_MS * RATE // 1000 * 2
     last = (len(pcm) - 1) // size * size
     for at in range(0, len(pcm), size):
@@ -127,7 +128,7 @@ def _messages(model: Any, segmentation: Any, pcm: bytes) -> Iterator[dict[str, A
         while (pending := session.next_block()) is not None:
             found = [
                 None if block is None else backend.scorer.score([block])[0]
-                for backend, block in zip(model.backends, pending.blocks, strict=True)
+                for backend, block in zip(plan.chosen.model.backends, pending.blocks, strict=True)
             ]
             session.commit(pending, found)
         while (text := session.next_message()) is not None:

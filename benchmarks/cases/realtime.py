@@ -13,6 +13,7 @@ import sys
 import time
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,14 @@ def event_us() -> float:
 
     options = {"threshold": 0.5, "speech_pad_ms": 300, "min_silence_duration_ms": 500}
     rules = RealtimeProtocol("benchmark", {"name": "fsmn"}, None, options, lambda name: False)
+    session: Any = SimpleNamespace(receive_audio=lambda data, now: None)
     pcm = np.random.default_rng(0).bytes(24 * 2 * _CHUNK_MS)
     text = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})
     rounds = []
     for _ in range(10):
         started = time.process_time()
         for _ in range(500):
-            rules.receive(text)
+            rules.receive_text(session, text, 0.0)
         rounds.append((time.process_time() - started) / 500)
     return min(rounds) * 1e6
 

@@ -25,11 +25,11 @@ class Client:
     """A connection that takes everything that is said."""
 
     def __init__(self) -> None:
-        self.seat: Any = None
+        self.slot: Any = None
 
     def wake(self) -> None:
         """Take what waits, so that nothing is heaped up."""
-        session = self.seat.session
+        session = self.slot.session
         while session.next_message() is not None:
             session.message_sent()
 
@@ -40,21 +40,21 @@ class Client:
 async def measure(streams: int) -> float:
     """Chunks a second that so many streams get through."""
     from app.config import Settings
-    from app.live.hub import Hub, LiveLimits
-    from app.live.parameters import StreamParameters
+    from app.live.sessions import LiveLimits, SessionManager
+    from app.request import DetectionRequest
     from app.runtime import start_runtime
 
     settings = Settings(workers=given.cores)
     runtime = await start_runtime(settings, only=given.model or settings.model)
-    model = runtime.models.default
+    plan = await DetectionRequest().resolve(runtime.models, live=True)
     limits = LiveLimits(streams=streams, buffer_s=10, idle_s=1e9, session_ttl_s=0, max_s=1e9)
-    hub = Hub(runtime.engine, limits, 0.0)
-    hub.start()
-    seats = []
+    manager = SessionManager(runtime.engine, limits, 0.0)
+    manager.start()
+    slots = []
     for _ in range(streams):
         client = Client()
-        client.seat = hub.open("", StreamParameters(), model, model.segmentation({}, live=True), client)
-        seats.append(client.seat)
+        client.slot = manager.open("", plan, client)
+        slots.append(client.slot)
     with wave.open(str(given.audio)) as audio:
         pcm = audio.readframes(audio.getnframes())
     size = int(_CHUNK_S * 32_000)
@@ -62,15 +62,15 @@ async def measure(streams: int) -> float:
     for turn in range(_WARM_UP + _ROUNDS):
         if turn == _WARM_UP:
             started = time.perf_counter()
-        for index, seat in enumerate(seats):
+        for index, slot in enumerate(slots):
             at = (index * 7 + turn) * size % (len(pcm) - size)
-            seat.session.receive_audio(pcm[at : at + size], hub.clock())
-            hub.received(seat)
-        for seat in seats:  # one after the other: asking all of them each time would be a quarter of what is measured
-            while seat.session.has_work or seat.scoring:  # noqa: ASYNC110 - it has no event
+            slot.session.receive_audio(pcm[at : at + size], manager.clock())
+            manager.received(slot)
+        for slot in slots:  # one after the other: asking all of them each time would be a quarter of what is measured
+            while slot.session.has_work or slot.scoring:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.001)
     rate = streams * _ROUNDS / (time.perf_counter() - started)
-    await hub.close()
+    await manager.close()
     runtime.close()
     return rate
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from app.live.parameters import StreamParameters
+from app.request import FILE_ONLY, DetectionRequest
 from tests.live.client import Heard, converse, cut, f32, hear, hear_all, s16, say, stream, vanish
 from tests.live.node import NODE, node_with
 from tests.live.test_realtime import append, committed, event, realtime
@@ -179,11 +179,15 @@ def test_what_clients_send_is_described(document: dict[str, Any]) -> None:
 
 def test_every_parameter_is_described(document: dict[str, Any]) -> None:
     described = document["components"]["schemas"]["Query"]["properties"]
-    assert set(described) == {*StreamParameters.model_fields, "api_key"}
-    for name, field in StreamParameters.model_fields.items():
+    names = [name for name in DetectionRequest.names() if name not in FILE_ONLY]
+    assert set(described) == {*names, "api_key"}
+    request = DetectionRequest()
+    form = request.stream_form()
+    usual = {"encoding": form.encoding, "sample_rate": form.sample_rate, "channels": form.channels}
+    in_force = {name: getattr(request, name) for name in names} | usual
+    for name in names:
         if "default" in described[name]:
-            assert described[name]["default"] == field.default
-    in_force = json.loads(StreamParameters().model_dump_json())
+            assert described[name]["default"] == in_force[name]
     assert problems(document, "Query", {k: v for k, v in in_force.items() if v is not None}) == []
 
 

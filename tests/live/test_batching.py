@@ -18,17 +18,17 @@ from app.vad.models.fsmn.checkpoint import read_checkpoint
 from app.vad.models.fsmn.network import FsmnScorer
 from tests.engines import ScorerAround, loaded, model_on
 from tests.live.client import cut, s16
-from tests.live.hubs import (
+from tests.live.managers import (
     Connected,
     Part,
-    RunningHub,
+    RunningManager,
     Told,
     WatchedScorer,
     alone,
     drive,
     feed,
     messages_of,
-    running_hub,
+    running_manager,
     same,
     told,
 )
@@ -66,7 +66,7 @@ def voice(number: int, chance: np.random.Generator) -> np.ndarray:
     return bursts(seconds, [(float(a), float(b)) for a, b in edges], seed=number)
 
 
-async def all_at_once(running: RunningHub, plans: list[list[Part]]) -> list[LiveSession]:
+async def all_at_once(running: RunningManager, plans: list[list[Part]]) -> list[LiveSession]:
     drives = [
         drive(running, parts, OPTIONS[number % len(OPTIONS)], np.random.default_rng(number))
         for number, parts in enumerate(plans)
@@ -85,15 +85,15 @@ def some_plans(count: int, seed: int) -> list[list[Part]]:
 
 async def test_many_streams_with_their_own_options(small_scorer: FsmnScorer) -> None:
     scorer, plans = WatchedScorer(small_scorer), some_plans(84, 11)
-    async with running_hub(scorer) as running:
+    async with running_manager(scorer) as running:
         sessions = await all_at_once(running, plans)
-        assert running.hub.connected == 0
+        assert running.manager.connected == 0
     assert scorer.pool.free == 2 * 200
     expected = expected_of(scorer, plans)
     wrong = [number for number, session in enumerate(sessions) if not same(told(session), expected[number])]
     assert wrong == []
     assert sum(map(len, expected)) > 100
-    assert max(running.told.batches) > 20, "they were scored together"
+    assert max(running.observer.batches) > 20, "they were scored together"
     for session, parts in zip(sessions, plans, strict=True):
         assert messages_of(session)[-1]["chunks"] == sum(isinstance(part, bytes) for part in parts)
 
@@ -101,7 +101,7 @@ async def test_many_streams_with_their_own_options(small_scorer: FsmnScorer) -> 
 async def test_two_interleaved_streams_of_the_same_audio(small_scorer: FsmnScorer) -> None:
     parts: list[Part] = [*cut(s16(bursts(8.0, [(1, 1.5), (2.2, 4), (5, 7.5)])), 3_200), "end"]
     first, second = endpoint(max_end_silence_time=300), tight(speech_pad_ms=0)
-    async with running_hub(small_scorer) as running:
+    async with running_manager(small_scorer) as running:
         both = await asyncio.gather(
             drive(running, parts, first, np.random.default_rng(1)),
             drive(running, parts, second, np.random.default_rng(1)),
@@ -115,21 +115,21 @@ async def test_chunks_that_come_while_a_turn_is_being_gathered(small_scorer: Fsm
     """At most one piece of a stream's work is under way, also when there are so many that gathering makes a pause."""
     data = s16(bursts(3.0, [(0.5, 1.0), (1.6, 2.8)]))
     options = endpoint(max_end_silence_time=200, speech_to_sil_time_thres=100)
-    async with running_hub(small_scorer, delay_s=0) as running:
-        seats = [running.open(options, Connected()) for _ in range(150)]
+    async with running_manager(small_scorer, delay_s=0) as running:
+        slots = [running.open(options, Connected()) for _ in range(150)]
         for chunk in cut(data, 640):
-            for seat in seats:
-                feed(running.hub, seat, chunk)
+            for slot in slots:
+                feed(running.manager, slot, chunk)
             await asyncio.sleep(0)
-        for seat in seats:
-            feed(running.hub, seat, "end")
+        for slot in slots:
+            feed(running.manager, slot, "end")
         for _ in range(4_000):
-            if all(seat.session.ended is not None for seat in seats):
+            if all(slot.session.ended is not None for slot in slots):
                 break
             await asyncio.sleep(0.005)
     expected = alone(small_scorer, [data, "end"], options)
     assert len(expected) == 2
-    assert all(same(told(seat.session), expected) for seat in seats)
+    assert all(same(told(slot.session), expected) for slot in slots)
 
 
 @pytest.mark.reference
@@ -137,7 +137,7 @@ async def test_the_published_model(reference: Path, published_scorer: FsmnScorer
     samples, _ = soundfile.read(reference / "audio" / "vad_example.wav", dtype="float32")
     chance = np.random.default_rng(5)
     plans = [plan(number, samples[number * 40_000 :][:120_000], chance) for number in range(24)]
-    async with running_hub(published_scorer) as running:
+    async with running_manager(published_scorer) as running:
         sessions = await all_at_once(running, plans)
     expected = expected_of(published_scorer, plans)
     assert [n for n, session in enumerate(sessions) if not same(told(session), expected[n])] == []
@@ -163,9 +163,9 @@ class Fragile(WatchedScorer):
 async def test_one_bad_stream_does_not_end_the_others(small_scorer: FsmnScorer) -> None:
     scorer, plans = Fragile(small_scorer), some_plans(20, 3)
     plans[7].insert(len(plans[7]) // 2, np.full(1_600, 12_345, "<i2").tobytes())
-    async with running_hub(scorer) as running:
+    async with running_manager(scorer) as running:
         sessions = await all_at_once(running, plans)
-        assert running.hub.connected == 0
+        assert running.manager.connected == 0
     bad = sessions.pop(7)
     plans.pop(7)
     assert bad.ended == "internal"
@@ -180,7 +180,7 @@ async def test_one_bad_stream_does_not_end_the_others(small_scorer: FsmnScorer) 
 async def test_a_batch_that_fails_once_fails_nobody(small_scorer: FsmnScorer) -> None:
     scorer, plans = Fragile(small_scorer), some_plans(30, 4)
     scorer.fail_once = True
-    async with running_hub(scorer) as running:
+    async with running_manager(scorer) as running:
         sessions = await all_at_once(running, plans)
     assert scorer.fail_once is False
     assert all(same(told(s), e) for s, e in zip(sessions, expected_of(small_scorer, plans), strict=True))
@@ -202,7 +202,7 @@ class OutOfMemory(WatchedScorer):
 async def test_no_stream_moves_twice_when_memory_runs_out(small_scorer: FsmnScorer, most: int) -> None:
     scorer, plans = OutOfMemory(small_scorer), some_plans(30, 8)
     scorer.most = most
-    async with running_hub(loaded(scorer, on_cpu=lambda: small_scorer)) as running:
+    async with running_manager(loaded(scorer, on_cpu=lambda: small_scorer)) as running:
         sessions = await all_at_once(running, plans)
     assert all(same(told(s), e) for s, e in zip(sessions, expected_of(small_scorer, plans), strict=True))
 
@@ -213,7 +213,7 @@ async def test_bfloat16_on_the_device_and_float32_on_the_cpu_in_one_stream(small
     device = FsmnScorer(checkpoint, torch.device("cpu"), torch.bfloat16)
     cpu = FsmnScorer(checkpoint, torch.device("cpu"))
     scorer, plans = Flickering(device), some_plans(20, 9)
-    async with running_hub(loaded(scorer, on_cpu=lambda: cpu)) as running:
+    async with running_manager(loaded(scorer, on_cpu=lambda: cpu)) as running:
         sessions = await all_at_once(running, plans)
     assert scorer.failures > 20
     assert all(session.ended == "done" for session in sessions)
@@ -238,37 +238,37 @@ class Flickering(WatchedScorer):
 
 async def test_a_stream_that_is_shut_down_is_told_so(small_scorer: FsmnScorer) -> None:
     """Not that its audio was wrong."""
-    async with running_hub(small_scorer) as running:
-        seat = running.open(endpoint(), Connected())
+    async with running_manager(small_scorer) as running:
+        slot = running.open(endpoint(), Connected())
         await asyncio.to_thread(running.model.backend.engine.close)
         with pytest.raises(NotReady):
             await running.model.backend.warm_up()
-        feed(running.hub, seat, s16(bursts(1.0, [(0.2, 0.8)])))
+        feed(running.manager, slot, s16(bursts(1.0, [(0.2, 0.8)])))
         for _ in range(1_000):
-            if seat.session.ended is not None:
+            if slot.session.ended is not None:
                 break
             await asyncio.sleep(0.005)
-    assert seat.session.ended == "not_ready"
-    assert messages_of(seat.session)[-1]["code"] == "not_ready"
+    assert slot.session.ended == "not_ready"
+    assert messages_of(slot.session)[-1]["code"] == "not_ready"
 
 
 async def test_rows_are_given_back_to_the_last_one(small_scorer: FsmnScorer) -> None:
     """Sessions that are left with their work under way, over and over, more often than there are rows."""
     scorer = WatchedScorer(small_scorer)
-    async with running_hub(scorer, streams=10) as running:
+    async with running_manager(scorer, streams=10) as running:
         for _ in range(100):
             connected = [Connected() for _ in range(5)]
-            seats = [running.open(endpoint(), connection) for connection in connected]
-            for seat in seats:
-                feed(running.hub, seat, bytes(6_400))
+            slots = [running.open(endpoint(), connection) for connection in connected]
+            for slot in slots:
+                feed(running.manager, slot, bytes(6_400))
             await asyncio.sleep(0.002)
-            for seat, connection in zip(seats, connected, strict=True):
-                running.hub.leave(seat, connection)
+            for slot, connection in zip(slots, connected, strict=True):
+                running.manager.leave(slot, connection)
         for _ in range(1_000):
             if scorer.pool.free == 20:
                 break
             await asyncio.sleep(0.005)
-        assert (scorer.pool.free, running.hub.connected) == (20, 0)
+        assert (scorer.pool.free, running.manager.connected) == (20, 0)
 
 
 async def test_streams_of_two_models_are_never_in_one_batch(small_scorer: FsmnScorer) -> None:
@@ -280,8 +280,10 @@ async def test_streams_of_two_models_are_never_in_one_batch(small_scorer: FsmnSc
         ),
     )
     plans = some_plans(24, 12)
-    async with running_hub(small_scorer) as running:
-        other = RunningHub(running.hub, model_on(running.model.backend.engine, loaded(quiet, "quiet")), running.told)
+    async with running_manager(small_scorer) as running:
+        other = RunningManager(
+            running.manager, model_on(running.model.backend.engine, loaded(quiet, "quiet")), running.observer
+        )
         sessions = await asyncio.gather(
             *(
                 drive((running, other)[number % 2], parts, endpoint(), np.random.default_rng(number))
@@ -290,4 +292,4 @@ async def test_streams_of_two_models_are_never_in_one_batch(small_scorer: FsmnSc
         )
     for number, (session, parts) in enumerate(zip(sessions, plans, strict=True)):
         assert same(told(session), alone((small_scorer, quiet)[number % 2], parts, endpoint()))
-    assert max(running.told.batches) > 5
+    assert max(running.observer.batches) > 5

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.live.hints import Hint, Hints
-from app.live.outbox import HISTORY, HISTORY_BYTES, WAITING_BYTES, Outbox
-from app.live.recording import MOST_BYTES, Recording
+from app.live.events import UTTERANCE_BYTES, Hint, Hints, Recording
+from app.live.queues import HISTORY_BYTES, HISTORY_MESSAGES, OUTBOX_BYTES, Outbox
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
 from tests.live.client import Heard, converse, cut, hear, hear_all, s16, say, stream, vanish
 from tests.segmentations import endpoint, segmentation, tight
@@ -208,7 +207,7 @@ def test_what_is_too_long_is_cut_and_says_so(server: RunningServer) -> None:
     pcm = s16(bursts(34.0, [(1.0, 28.0), (29.0, 31.0)]))
     heard = converse(server, cut(pcm, 3_200), mode="tight", audio="true")
     (start_ms, _, first, first_cut), (after_ms, end_ms, second, second_cut) = utterances(heard)
-    assert first == pcm[start_ms * 32 :][:MOST_BYTES]
+    assert first == pcm[start_ms * 32 :][:UTTERANCE_BYTES]
     assert first_cut
     assert second == pcm[after_ms * 32 : end_ms * 32]
     assert not second_cut
@@ -236,9 +235,9 @@ def test_what_a_recording_holds_is_bounded() -> None:
             recording.open(9_500)
         recording.add(second)
     held = sum(len(pcm) for pcm in recording._recent) + recording._kept_count
-    assert held <= 11 * 16_000 + MOST_BYTES // 2
+    assert held <= 11 * 16_000 + UTTERANCE_BYTES // 2
     taken = recording.close(9_500, 200_000)
-    assert (len(taken.pcm), taken.truncated) == (MOST_BYTES, True)
+    assert (len(taken.pcm), taken.truncated) == (UTTERANCE_BYTES, True)
 
 
 def test_messages_with_samples_that_nobody_fetches_are_bounded_in_bytes() -> None:
@@ -248,8 +247,8 @@ def test_messages_with_samples_that_nobody_fetches_are_bounded_in_bytes() -> Non
     while not outbox.overflows:
         outbox.emit({"data": message}, numbered=True)
         count += 1
-    assert count * len(message) <= WAITING_BYTES + 2 * len(message)
-    for _ in range(HISTORY):
+    assert count * len(message) <= OUTBOX_BYTES + 2 * len(message)
+    for _ in range(HISTORY_MESSAGES):
         outbox.emit({"data": message}, numbered=True)
     assert outbox._history_bytes == sum(map(len, outbox._history)) <= HISTORY_BYTES
     assert not outbox.replay(1)

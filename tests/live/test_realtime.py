@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from app.live.realtime import RealtimeProtocol
-from app.live.realtime_events import Append, Clear, Commit, Say, Update
+from app.vad.errors import InvalidOption
 from app.vad.segment import Segment
 from tests.live.client import PATIENCE_S, eventually, file_pairs, hear, hear_all, hear_until, metric, s16, wav
 from tests.server import RunningServer, local_server
@@ -345,18 +345,55 @@ def segment(start_ms: int, end_ms: int) -> Segment:
     return Segment(start_ms, end_ms, False, 0.9)
 
 
-def test_events_become_actions() -> None:
+class Recorder:
+    """Stands for a session: remembers what is asked of it."""
+
+    def __init__(self, refuses: str | None = None) -> None:
+        self.calls: list[Any] = []
+        self.said: list[Json] = []
+        self._refuses = refuses
+
+    def receive_audio(self, data: bytes, now: float) -> None:
+        self.calls.append((data, now))
+
+    def receive_command(self, command: str) -> None:
+        self.calls.append(command)
+
+    def receive_clear(self) -> None:
+        self.calls.append("clear")
+
+    def receive_options(self, given: Json, note: object) -> None:
+        if self._refuses in given:
+            raise InvalidOption(self._refuses, "too much")
+        self.calls.append(dict(given))
+
+    def use_form(self, **form: object) -> None:
+        self.calls.append(form)
+
+    def say(self, message: Json) -> None:
+        self.said.append(message)
+
+
+PCM16 = {"encoding": "pcm_s16le", "sample_rate": RATE}
+
+
+def asked(rules: RealtimeProtocol, text: str, refuses: str | None = None) -> Recorder:
+    """What an event asks of the session."""
+    session: Any = Recorder(refuses)
+    rules.receive_text(session, text, 7.0)
+    return session
+
+
+def test_each_event_is_carried_out_on_the_session() -> None:
     rules = protocol()
-    assert rules.receive(append(b"\1\2")) == [Append(b"\1\2")]
-    assert rules.receive(event("input_audio_buffer.commit")) == [Commit()]
-    assert rules.receive(event("input_audio_buffer.clear")) == [Clear()]
-    (change,) = rules.receive(update(turn_detection={"prefix_padding_ms": 20}))
-    assert isinstance(change, Update)
-    assert change.options == {"speech_pad_ms": 20}
-    (said,) = rules.receive(update(model="silero"))
-    assert isinstance(said, Say)
-    assert "?model=silero" in said.message["error"]["message"]
-    assert isinstance(rules.receive(update(model="gpt-4o-realtime-preview"))[0], Update)
+    assert asked(rules, append(b"\1\2")).calls == [(b"\1\2", 7.0)]
+    assert asked(rules, event("input_audio_buffer.commit")).calls == ["flush"]
+    assert asked(rules, event("input_audio_buffer.clear")).calls == ["clear"]
+    assert asked(rules, update(turn_detection={"prefix_padding_ms": 20})).calls == [{"speech_pad_ms": 20}, PCM16]
+    refused = asked(rules, update(model="silero"))
+    assert refused.calls == []
+    assert "?model=silero" in refused.said[0]["error"]["message"]
+    assert asked(rules, update(model="gpt-4o-realtime-preview")).calls == [{"speech_pad_ms": 20}, PCM16]
 
 
 def test_a_commit_that_ends_two_turns_commits_each_once() -> None:
@@ -372,13 +409,9 @@ def test_a_commit_that_ends_two_turns_commits_each_once() -> None:
 
 
 def test_an_update_that_was_refused_leaves_no_trace() -> None:
-    from app.vad.errors import InvalidOption
-
     rules = protocol()
-    (change,) = rules.receive(update(turn_detection={"threshold": 7}))
-    assert isinstance(change, Update)
-    error = rules.refused_update(change, InvalidOption("threshold", "too much"))
-    assert error["error"]["param"] == "session.turn_detection.threshold"
-    (again,) = rules.receive(update(turn_detection={"silence_duration_ms": 300}))
-    assert isinstance(again, Update)
-    assert again.options == {"min_silence_duration_ms": 300}
+    refused = asked(rules, update(turn_detection={"threshold": 7}), refuses="threshold")
+    assert refused.calls == []
+    assert refused.said[0]["error"]["param"] == "session.turn_detection.threshold"
+    change = {"min_silence_duration_ms": 300}
+    assert asked(rules, update(turn_detection={"silence_duration_ms": 300})).calls == [change, PCM16]

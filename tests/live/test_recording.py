@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.live.recording import Recording
+from app.live.events import Recording
 
 RATE = 16_000
 

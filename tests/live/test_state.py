@@ -1,22 +1,24 @@
 """What a live session holds is bounded, however long it lasts and whatever its client does."""
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from app.live.inbox import ITEMS_LIMIT
-from app.live.outbox import HISTORY, WAITING_LIMIT
-from app.live.parameters import StreamParameters
+from app.live.protocols import PROTOCOLS
+from app.live.queues import HISTORY_MESSAGES, INBOX_ITEMS, OUTBOX_MESSAGES
 from app.live.session import LiveSession
+from app.request import Plan
 from app.vad.blocks import Scored
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.scorer import StatePool
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
 from tests.live.client import cut, s16
+from tests.live.managers import live_plan
 from tests.segmentations import endpoint, tight
 from tests.signals import bursts
 
@@ -24,10 +26,12 @@ from tests.signals import bursts
 class Session:
     """A session, and its row of a pool."""
 
-    def __init__(self, scorer: FsmnScorer, pool: StatePool, segmentation: Segmentation, **parameters: Any) -> None:
+    def __init__(self, scorer: FsmnScorer, pool: StatePool, segmentation: Segmentation, **options: Any) -> None:
         self.row = pool.open()
-        stream = VadStream(scorer, segmentation.new_segmenter)
-        self.session = LiveSession(StreamParameters(**parameters), segmentation, stream, scorer.grid, buffer_s=10)
+        model: Any = SimpleNamespace(
+            grid=scorer.grid, new_stream=lambda chosen: VadStream(scorer, chosen.new_segmenter)
+        )
+        self.session = LiveSession(live_plan(model, segmentation, **options), PROTOCOLS["vad"], buffer_s=10)
 
 
 def advance(scorer: FsmnScorer, pool: StatePool, sessions: list[Session]) -> None:
@@ -42,7 +46,7 @@ def advance(scorer: FsmnScorer, pool: StatePool, sessions: list[Session]) -> Non
             each.session.commit(work, [Scored(scored.posteriors, state)])
 
 
-SHARED = (FsmnScorer, StatePool, Segmentation, StreamParameters, torch.Tensor, type)
+SHARED = (FsmnScorer, StatePool, Segmentation, Plan, SimpleNamespace, torch.Tensor, type)
 GROWING = "_segments"
 
 
@@ -88,7 +92,7 @@ def test_what_a_session_holds_does_not_grow_with_time(small_scorer: FsmnScorer) 
     assert all(each.session.ended is None and each.session.received_ms == 900_000 for each in sessions)
     assert all(20_000 < size < 200_000 for size in sizes[-1]), sizes[-1]
     for (name, each), early, late in zip(made, sizes[9], sizes[-1], strict=True):
-        assert late < early * 1.05 + 2_000, (name, each.session.segmentation.options.mode)
+        assert late < early * 1.05 + 2_000, (name, each.session.plan.segmentation.options.mode)
 
 
 def fetch_all(session: LiveSession) -> None:
@@ -105,8 +109,8 @@ def test_what_waits_is_bounded(small_scorer: FsmnScorer) -> None:
     assert loud.received_ms == 10_000
     while not small.is_full:
         small.receive_audio(b"\0", 0.0)
-    assert small.received_samples == ITEMS_LIMIT // 2
-    for _ in range(ITEMS_LIMIT):
+    assert small.received_samples == INBOX_ITEMS // 2
+    for _ in range(INBOX_ITEMS):
         commands.receive_command("flush")
     assert commands.is_full
     advance(small_scorer, pool, made)
@@ -118,7 +122,7 @@ def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> 
     pool = small_scorer.new_pool(1)
     each = Session(small_scorer, pool, endpoint(), probabilities=True, probability_interval_ms=10)
     session = each.session
-    for _ in range(2 * WAITING_LIMIT):
+    for _ in range(2 * OUTBOX_MESSAGES):
         if session.ended is not None:
             break
         if kind == "probabilities":
@@ -129,5 +133,5 @@ def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> 
             session.say({"type": "pong", "received_ms": 0})
         advance(small_scorer, pool, [each])
     assert session.ended == "slow_reader"
-    assert len(session._outbox._waiting) <= WAITING_LIMIT + 2
-    assert len(session._outbox._history) <= HISTORY
+    assert len(session._outbox._waiting) <= OUTBOX_MESSAGES + 2
+    assert len(session._outbox._history) <= HISTORY_MESSAGES

@@ -1,4 +1,4 @@
-"""A hub in this process, and its sessions driven without sockets."""
+"""A session manager in this process, and its sessions driven without sockets."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,20 @@ from typing import Any, get_args
 
 import numpy as np
 
+from app.audio.channel import parse_channel
 from app.engine.engine import Engine
-from app.live.hub import Hub, LiveLimits
-from app.live.parameters import StreamParameters
-from app.live.seat import Seat
+from app.formats.registry import Formats
+from app.live.batcher import Slot
 from app.live.session import Command, LiveSession
+from app.live.sessions import LiveLimits, SessionManager
+from app.models import Chosen
 from app.observe import Observer
+from app.request import DetectionRequest, Plan
 from app.serving import LoadedModel, Model
 from app.vad.models.family import Scorer
 from app.vad.models.scorer import StatePool
 from app.vad.segment import segments_of
-from app.vad.segmenters.registry import Segmentation
+from app.vad.segmenters.registry import MODE, Segmentation
 from app.vad.stream import VadStream
 from tests.engines import ScorerAround, loaded, model_on
 
@@ -43,8 +46,8 @@ class WatchedScorer(ScorerAround):
         return self.pool
 
 
-class HubObserver(Observer):
-    """Counts what the hub tells."""
+class LiveObserver(Observer):
+    """Counts what the manager and its batcher tell."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -57,17 +60,24 @@ class HubObserver(Observer):
         self.dropped.append(reason)
 
 
+def live_plan(model: Model, segmentation: Segmentation, **options: Any) -> Plan:
+    """What a client asks for who sets these options beside those of the segmenter."""
+    request = DetectionRequest.parse({MODE: segmentation.options.mode}, options)
+    form = Formats().choose(None, None)
+    return Plan(request, Chosen(model), segmentation, parse_channel(request.channel), form, True, request.stream_form())
+
+
 @dataclass
-class RunningHub:
-    """A hub, its model, and what it tells of itself."""
+class RunningManager:
+    """A session manager, its model, and what it tells of itself."""
 
-    hub: Hub
+    manager: SessionManager
     model: Model
-    told: HubObserver
+    observer: LiveObserver
 
-    def open(self, segmentation: Segmentation, connection: "Connected", **parameters: Any) -> Seat:
+    def open(self, segmentation: Segmentation, connection: "Connected", **options: Any) -> Slot:
         """A new session of the model."""
-        return self.hub.open("client", StreamParameters(**parameters), self.model, segmentation, connection)
+        return self.manager.open("client", live_plan(self.model, segmentation, **options), connection)
 
 
 class Connected:
@@ -90,52 +100,52 @@ def limits(**given: Any) -> LiveLimits:
 
 
 @contextlib.asynccontextmanager
-async def running_hub(
+async def running_manager(
     scorer: Scorer[Any] | LoadedModel,
     delay_s: float = 0.002,
     clock: Callable[[], float] = time.monotonic,
     **given: Any,
-) -> AsyncIterator[RunningHub]:
-    """A hub around an engine of two threads; `given`: limits."""
-    told = HubObserver()
+) -> AsyncIterator[RunningManager]:
+    """A manager around an engine of two threads; `given`: limits."""
+    observer = LiveObserver()
     engine = Engine(workers=2)
-    model = model_on(engine, scorer if isinstance(scorer, LoadedModel) else loaded(scorer), told)
-    hub = Hub(engine, limits(**given), delay_s, told, clock)
-    hub.start()
+    model = model_on(engine, scorer if isinstance(scorer, LoadedModel) else loaded(scorer), observer)
+    manager = SessionManager(engine, limits(**given), delay_s, observer, clock)
+    manager.start()
     try:
-        yield RunningHub(hub, model, told)
+        yield RunningManager(manager, model, observer)
     finally:
-        await hub.close()
+        await manager.close()
         await asyncio.to_thread(engine.close)
 
 
 async def drive(
-    running: RunningHub, parts: Sequence[Part], segmentation: Segmentation, pauses: np.random.Generator,
+    running: RunningManager, parts: Sequence[Part], segmentation: Segmentation, pauses: np.random.Generator,
     **parameters: Any,
 ) -> LiveSession:  # fmt: skip
     """A session through all parts (bytes are fed, words are commands), at an uneven pace, until it ends."""
-    hub, connection = running.hub, Connected()
-    seat = running.open(segmentation, connection, **parameters)
-    session = seat.session
+    manager, connection = running.manager, Connected()
+    slot = running.open(segmentation, connection, **parameters)
+    session = slot.session
     for part in parts:
         while session.is_full and session.ended is None:  # noqa: ASYNC110 - it belongs to nobody else's event loop
             await asyncio.sleep(0.001)
-        feed(hub, seat, part)
+        feed(manager, slot, part)
         if pauses.random() < 0.2:
             await asyncio.sleep(float(pauses.random()) * 0.01)
     while session.ended is None:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
-    hub.leave(seat, connection)
+    manager.leave(slot, connection)
     return session
 
 
-def feed(hub: Hub, seat: Seat, part: Part) -> None:
+def feed(manager: SessionManager, slot: Slot, part: Part) -> None:
     """A chunk, or a command."""
     if isinstance(part, bytes):
-        seat.session.receive_audio(part, hub.clock())
+        slot.session.receive_audio(part, manager.clock())
     else:
-        seat.session.receive_command(part)  # type: ignore[arg-type]
-    hub.received(seat)
+        slot.session.receive_command(part)  # type: ignore[arg-type]
+    manager.received(slot)
 
 
 def messages_of(session: LiveSession) -> list[Any]:

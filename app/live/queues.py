@@ -1,0 +1,187 @@
+"""The two queues of a live session, both bounded: what its client has sent and nobody has taken up yet, and what is on
+its way to the client.
+
+A full inbox holds its client up, by way of TCP. An overflowing outbox ends the stream: nobody reads at the other end.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from app.vad.segmenters.registry import Segmentation
+
+Json = Any
+
+INBOX_ITEMS = 1_000
+"""Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
+_BLOCK_S = 5.0
+"""Most audio in a block: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
+_BACKLOG_S = 1.0
+"""Audio that waits, of a client that sends faster than it is scored or catches up."""
+
+OUTBOX_MESSAGES = 1_000
+"""Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
+OUTBOX_BYTES = 4 << 20
+"""The same for messages with samples: some five of the longest utterances."""
+HISTORY_MESSAGES = 256
+"""Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
+HISTORY_BYTES = 4 << 20
+"""The same for messages with samples. JSON of ours is ASCII nearly throughout, so characters count as bytes."""
+
+
+class Chunk(NamedTuple):
+    """Whole samples of every channel."""
+
+    data: bytes
+    received: float
+    """When they came, by the receiver's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Options that come into force where they stand among the chunks."""
+
+    segmentation: Segmentation
+    note: Any
+    """For the protocol, which gets it back when they are in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The utterance under way is dropped where this stands among the chunks."""
+
+    starts_over: bool
+    """Whether time and all segments are dropped too."""
+
+
+Final = Literal["flush", "end"]
+"""The utterance ends where this stands among the chunks; with `end` the stream does."""
+
+
+class Inbox:
+    """Chunks and commands in the order in which they came."""
+
+    def __init__(self, buffer_s: float, bytes_per_s: int) -> None:
+        """`buffer_s`: audio that may wait."""
+        self.bytes_per_s = bytes_per_s
+        self._items: deque[Chunk | Change | Drop | Final] = deque()
+        self._buffer_s, self._bytes = buffer_s, 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= self._buffer_s * self.bytes_per_s or len(self._items) >= INBOX_ITEMS
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether so much waits that waiting for more gains nothing."""
+        return self.is_full or self._bytes >= _BACKLOG_S * self.bytes_per_s
+
+    def put(self, item: Chunk | Change | Drop | Final) -> None:
+        if isinstance(item, Chunk):
+            self._bytes += len(item.data)
+        self._items.append(item)
+
+    def next_is_chunk(self) -> bool:
+        """Whether samples come next. The inbox must not be empty."""
+        return isinstance(self._items[0], Chunk)
+
+    def take(self) -> Change | Drop | Final:
+        """What comes next, which is not a chunk."""
+        item = self._items.popleft()
+        if isinstance(item, Chunk):
+            raise TypeError("samples come next")
+        return item
+
+    def take_chunks(self) -> Iterator[Chunk]:
+        """The chunks that come next, up to a block's worth of audio."""
+        taken, most = 0, _BLOCK_S * self.bytes_per_s
+        while self._items and taken < most:
+            item = self._items[0]
+            if not isinstance(item, Chunk):
+                return
+            self._items.popleft()
+            taken += len(item.data)
+            self._bytes -= len(item.data)
+            yield item
+
+
+class Outbox:
+    """Messages that wait to be sent, and the last ones that were, for a client that comes back."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        """`keeps`: whether a client can come back, so that sent messages are of use."""
+        self._keeps = keeps
+        self._waiting: deque[str] = deque()
+        self._waiting_bytes = 0
+        self._history: deque[str] = deque()
+        self._history_bytes = 0
+        self.last_seq = 0
+        """Number of the newest message of the stream's own."""
+
+    @property
+    def overflows(self) -> bool:
+        """Whether more waits than a client that reads would leave."""
+        # One message is taken whatever its size.
+        too_large = self._waiting_bytes > OUTBOX_BYTES and len(self._waiting) > 1
+        return too_large or len(self._waiting) > OUTBOX_MESSAGES
+
+    def next_message(self) -> str | None:
+        """The oldest message that has not been sent."""
+        return self._waiting[0] if self._waiting else None
+
+    def message_sent(self) -> None:
+        self._waiting_bytes -= len(self._waiting.popleft())
+
+    def say(self, message: Json) -> None:
+        """Queue an answer to the client, which has no number and is not kept."""
+        self._post(encode(message))
+
+    def emit(self, message: Json, *, numbered: bool) -> None:
+        """Queue the next message of the stream's own. `numbered`: an object gets `seq`."""
+        self.last_seq += 1
+        if numbered and isinstance(message, dict):
+            message["seq"] = self.last_seq
+        text = encode(message)
+        if self._keeps:
+            self._history.append(text)
+            self._history_bytes += len(text)
+            # The newest one stays, whatever its size.
+            while len(self._history) > HISTORY_MESSAGES or (
+                self._history_bytes > HISTORY_BYTES and len(self._history) > 1
+            ):
+                self._history_bytes -= len(self._history.popleft())
+        self._post(text)
+
+    def replay(self, after: int | None) -> bool:
+        """Queue the messages after number `after` again; for None leave those that were never handed to a socket.
+        Return False when they are no longer kept."""
+        if after is None:
+            return True
+        missed = max(0, self.last_seq - after)
+        if missed > len(self._history):
+            return False
+        self._waiting = deque(list(self._history)[len(self._history) - missed :])
+        self._waiting_bytes = sum(map(len, self._waiting))
+        return True
+
+    def _post(self, text: str) -> None:
+        self._waiting.append(text)
+        self._waiting_bytes += len(text)
+
+
+def encode(message: Json) -> str:
+    """JSON in as few characters as it takes, letters of any script as they are."""
+    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # A client may name a thing by half a surrogate pair (JSON's "\ud800"), which UTF-8 cannot carry. It gets it
+            # back as it came: escaped.
+            return json.dumps(message, separators=(",", ":"))
+    return text

@@ -1,0 +1,194 @@
+"""All live sessions of a service: how many, whose, how long; and those that wait for their client to come back.
+
+There is a slot for each session, `LiveLimits.streams` of them. A client that goes leaves its session in its slot for a
+while, so coming back takes no other; a newcomer takes the slot of the session that has waited longest.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.engine.engine import Engine
+from app.live.batcher import Batcher, Connection, Slot
+from app.live.protocols import PROTOCOLS
+from app.live.session import DONE, ClientProtocol, LiveSession
+from app.observe import Observer
+from app.request import Plan
+from app.vad.errors import InvalidOption, Overloaded, VadError
+from app.warnings import codes_of
+
+_SWEEP_S = 1.0
+"""Limits are in seconds; to look at every slot that often costs nothing."""
+_NAME_BYTES = 18
+"""Of a session's name, by which anybody could take it over: it must not be guessed."""
+
+
+class NoSuchSession(VadError):
+    """There is no session of this name, or none of this client's, or what it missed is no longer kept."""
+
+    code = "no_such_session"
+
+
+class NoConnection:
+    """Stands for the connection of a client that has gone."""
+
+    def wake(self) -> None: ...
+    def dismiss(self) -> None: ...
+
+
+_NOBODY = NoConnection()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """What one service takes on."""
+
+    streams: int
+    buffer_s: float
+    """Audio that may wait to be scored, for each stream."""
+    idle_s: float
+    session_ttl_s: float
+    """How long a session waits for its client to come back; 0: not at all."""
+    max_s: float
+    """Longest session, in audio and on the clock."""
+
+
+class SessionManager:
+    """Used from one event loop; `start` begins its work and `close` ends it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: LiveLimits,
+        batch_delay_s: float,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = limits
+        self.clock = clock
+        self._engine, self._observer = engine, observer or Observer()
+        self._batcher = Batcher(engine.workers, batch_delay_s, limits.streams, clock, self._observer)
+        self._slots: dict[str, Slot] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def connected(self) -> int:
+        """Sessions with a client."""
+        return sum(slot.left is None for slot in self._slots.values())
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._batcher.run()), asyncio.create_task(self._sweep_for_ever())]
+
+    async def close(self) -> None:
+        """Stop; sessions are lost."""
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(BaseException):
+            await asyncio.wait(self._tasks)
+
+    def drain(self) -> None:
+        """Tell every client that the service goes away."""
+        for slot in self._slots.values():
+            self.fail(slot, "not_ready", "the service is shutting down")
+
+    def check_room(self, client: str, name: str = "") -> None:
+        """Raise `Overloaded` when no stream can be taken on. `name`: the session that the client comes back to: it has
+        its slot already."""
+        slot = self._slots.get(name)
+        has_slot = slot is not None and slot.client == client
+        if self.connected >= self.limits.streams and not has_slot:
+            raise Overloaded(f"there are {self.limits.streams} live streams already; please try again in a moment")
+
+    def open(self, client: str, plan: Plan, connection: Connection, protocol: ClientProtocol | None = None) -> Slot:
+        """Begin a session. `protocol`: without it the one that the plan names. Raises `Overloaded`, and `InvalidOption`
+        for a model that cannot follow a stream."""
+        model = plan.chosen.model
+        if not model.live:
+            raise InvalidOption("model", f"{model.info.name} cannot follow a live stream")
+        self.check_room(client)
+        if len(self._slots) >= self.limits.streams:
+            left = [slot for slot in self._slots.values() if slot.left is not None]
+            self._forget(min(left, key=lambda slot: slot.left or 0.0))
+        protocol = protocol or PROTOCOLS[plan.request.protocol]
+        session = LiveSession(plan, protocol, buffer_s=self.limits.buffer_s)
+        now = self.clock()
+        slot = Slot(secrets.token_urlsafe(_NAME_BYTES), client, session, connection, since=now, seen=now)
+        self._batcher.add(slot)
+        self._slots[slot.name] = slot
+        return slot
+
+    def resume(self, client: str, name: str, after: int | None, connection: Connection) -> Slot:
+        """Go on with a session that its client has left, or whose connection it takes over. `after`: the last message
+        that the client has. Raises `NoSuchSession`."""
+        slot = self._slots.get(name)
+        if slot is None or slot.client != client or not _has_more(slot.session):
+            raise NoSuchSession("there is no such session, or no longer; begin a new one")
+        if not slot.session.replay(after):
+            raise NoSuchSession("messages that you have missed are no longer kept; begin a new session")
+        slot.connection.dismiss()
+        slot.left, slot.connection = None, connection
+        slot.seen = self.clock()
+        return slot
+
+    def leave(self, slot: Slot, connection: Connection) -> None:
+        """This connection is gone."""
+        if slot.connection is not connection or slot.forgotten:
+            return  # another connection has taken the session over, or nobody can come back to it
+        slot.left, slot.connection = self.clock(), _NOBODY
+        ended = slot.session.ended
+        if ended is not None and ended != DONE:
+            self._observer.live_dropped(ended)
+        if ended == DONE and not slot.warned:
+            slot.warned = True
+            self._observer.warned(codes_of(slot.session.warnings))
+        if not _has_more(slot.session) or self.limits.session_ttl_s == 0:
+            self._forget(slot)
+
+    def received(self, slot: Slot) -> None:
+        """Its client has sent something, which the session holds."""
+        slot.seen = self.clock()
+        if slot.session.has_work:
+            self._batcher.notify(slot)
+
+    def fail(self, slot: Slot, code: str, detail: str) -> None:
+        """Tell the client what is wrong, and end its stream."""
+        slot.session.fail(code, detail)
+        slot.connection.wake()
+
+    def sweep(self) -> None:
+        """Hold every session to its limits, as of now."""
+        now, limits = self.clock(), self.limits
+        for slot in list(self._slots.values()):
+            session = slot.session
+            if slot.left is not None:
+                if now - slot.left > limits.session_ttl_s or not _has_more(session):
+                    self._forget(slot)
+            elif session.ended is not None:
+                if now - slot.seen > limits.idle_s:
+                    slot.connection.dismiss()  # it was told to close, and does not
+            elif now - slot.seen > limits.idle_s and not session.has_work:
+                self.fail(slot, "idle_timeout", f"nothing came for {limits.idle_s:g} s")
+            elif max(now - slot.since, session.received_ms / 1000) > limits.max_s:
+                self.fail(slot, "audio_too_long", f"a session lasts at most {limits.max_s / 3600:g} h")
+
+    def _forget(self, slot: Slot) -> None:
+        self._slots.pop(slot.name, None)
+        slot.forgotten = True
+        self.fail(slot, "gone", "the session has ended")
+        self._batcher.release(slot)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            if self._slots:
+                self._engine.cleanup()
+            self.sweep()
+
+
+def _has_more(session: LiveSession) -> bool:
+    """Whether it is worth coming back to: one can, and it goes on, or it came to its end, of which the client may have
+    missed something."""
+    return session.resumable and session.ended in (None, DONE)
