@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from app.audio.clock import Clock
-from app.audio.pcm import ENCODINGS, RawForm, find_encoding, form_of_content_type, raw_form
+from app.audio.pcm import ENCODINGS, RawForm, form_of_content_type, raw_form
 from app.vad.errors import InvalidOption
 from app.vad.options import Options
 
@@ -133,14 +133,6 @@ class InputOptions(Options):
         json_schema_extra={"unit": "Hz"},
     )
     channels: int | None = Field(None, ge=1, le=8, description="Of raw samples, interleaved; without it 1.")
-
-    @field_validator("encoding")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        """Itself, where it is a coding that is read. Raises `InvalidOption`."""
-        if value is not None and value.lower() not in HEADERLESS:
-            find_encoding(value)
-        return value
 
     def source(self, path: Path, content_type: str = "") -> AudioInput:
         """The input that these options and a media type make of a file. Raises `InvalidOption`."""
