@@ -51,6 +51,8 @@ class Answer:
     """What the bytes may be saved as; None where the answer is about several files."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """`X-VAD-…`, for what the form has no room for."""
+    time_map: Sequence[Sequence[float]] | None = None
+    """Of a WAV, if it was asked for: whole, also if it is too long for a header."""
 
 
 def warning_headers(warnings: Iterable[AnswerWarning]) -> dict[str, str]:
@@ -70,7 +72,9 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     if len(found) == 1 and reports:
         renderer, [report] = form.new(context), reports
         headers |= renderer.headers(report)
-        return Answer(form.media_type, renderer.finish(report), f"{report.name}.{form.extension}", headers)
+        time_map = report.extras.get("time_map") if form.media_type == "audio/wav" else None
+        filename = f"{report.name}.{form.extension}"
+        return Answer(form.media_type, renderer.finish(report), filename, headers, time_map)
     if form.entries is not None:
         entries = [
             entry for each in found for entry in (form.entries(each) if isinstance(each, Report) else [each.problem])

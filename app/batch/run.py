@@ -10,22 +10,15 @@ where the last one stopped; one that finds another ends before it has touched an
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from app.audio.channel import parse_channel
-from app.batch.ledger import Outcome, Totals, finished
-from app.batch.listing import Cut, Entry, Shard, cut_shards, listing_hash
-from app.batch.manifest import Manifest, begun_cut, open_destination
-from app.batch.problems import MissingPackage
-from app.batch.source import Source
+from app.audio.options import InputOptions
+from app.batch import MissingPackage
+from app.batch.collection import Collection, Entry, Shard, ShardLimits, cut_shards, listing_hash
+from app.batch.job import BatchJob, BatchPlan
+from app.batch.ledger import Outcome, Totals, begun_limits, finished, open_destination
 from app.batch.store import Store
 from app.extras import missing
-from app.vad.models.family import ModelInfo
-from app.warnings import AnswerWarning
-
-if TYPE_CHECKING:
-    from app.batch.worker import Build, Task
 
 _NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "parquet": ("batch", ("pyarrow",)),
@@ -33,59 +26,10 @@ _NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Which extra a format or Ray needs, and the packages that it brings."""
 _CLUSTER_WORKERS = 16
-"""Taken for a Ray cluster's, whose number is known only later: of more of them a small collection leaves some idle."""
+"""Assumed of a Ray cluster, whose number is known only later: of more workers a small collection leaves some idle."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """What is asked for."""
-
-    source: str
-    destination: str
-    suffixes: frozenset[str]
-    """Of the files that are taken, lower case."""
-    format: str
-    channel: str
-    options: Mapping[str, Any]
-    """Detection options that were set, and `mode`."""
-    preset: str | None
-    """Laid under them."""
-    per_file: tuple[str, ...]
-    """Formats in which each file's answer is written beside the rows."""
-    audio: Mapping[str, Any]
-    """How files are read, as `InputOptions` has it."""
-    excerpts: Mapping[str, Any]
-    """How those of audio are cut."""
-    shard_files: int
-    shard_mb: int
-    """MiB."""
-    overwrite: bool
-    max_audio_hours: float
-    scratch: Path | None
-    """Where copies of remote files are kept while they are used; None: the system's place."""
-    ray: str | None
-    """A cluster's address, or `local`; None: processes on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The model, and the workers that it takes."""
-
-    info: ModelInfo
-    dtype: str
-    options: Mapping[str, Any]
-    """All that are in force."""
-    build: "Build"
-    """Makes one worker's runtime, with exactly this model."""
-    workers: int | None
-    """How many; None: as many as the Ray cluster has CPUs."""
-    gpus: int
-    """Of each worker on Ray."""
-    warnings: tuple[AnswerWarning, ...] = ()
-    """Of the model, for every row."""
-
-
-class Observer(Protocol):
+class BatchProgress(Protocol):
     """Is told how far a run is."""
 
     def skipped(self, names: Sequence[str]) -> None:
@@ -102,7 +46,7 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RunSummary:
     """What a run came to."""
 
     total: Totals
@@ -112,95 +56,77 @@ class Account:
 
 
 def check_packages(form: str, ray: str | None) -> None:
-    """Raises `MissingPackage` when one is not installed that the format or Ray needs."""
+    """Raise `MissingPackage` when one is not installed that the format or Ray needs."""
     for extra, modules in (_NEEDS[name] for name in (form, "ray" if ray else "") if name in _NEEDS):
         if (advice := missing(extra, *modules)) is not None:
             raise MissingPackage(advice)
 
 
-def run(asked: BatchRun, prepare: Callable[[], Prepared], observer: Observer) -> Account:
-    """Do what is left of the collection. Raises `WrongPlace`, `OtherRun`, `WorkerLost`, `InvalidOption` for the
-    channel, what `prepare` raises, and ConnectionError without a Ray cluster."""
-    parse_channel(asked.channel)
-    entries, skipped = Source(asked.source).list(asked.suffixes)
-    observer.skipped([entry.shown for entry in skipped])
-    store = Store(asked.destination)
-    prepared = prepare()
-    widest = Cut(asked.shard_files, asked.shard_mb << 20)
-    begun = None if asked.overwrite else begun_cut(store)
-    cut = begun or widest.shared_by(prepared.workers or _CLUSTER_WORKERS, entries)
-    shards = list(cut_shards(entries, cut))
-    manifest = _manifest(asked, prepared, entries, cut, len(shards))
-    open_destination(store, manifest, asked.source, overwrite=asked.overwrite)
+def run(job: BatchJob, prepare: Callable[[BatchJob], BatchPlan], progress: BatchProgress) -> RunSummary:
+    """Do what is left of the collection. Raises `WrongPlace`, `OtherRun`, `WorkerLost`, what `prepare` raises, and
+    ConnectionError without a Ray cluster."""
+    entries, skipped = Collection(job.source).list(job.suffixes)
+    progress.skipped([entry.shown for entry in skipped])
+    store = Store(job.destination)
+    plan = prepare(job)
+    begun = None if job.overwrite else begun_limits(store)
+    limits = begun or job.limits.shared_by(plan.workers or _CLUSTER_WORKERS, entries)
+    shards = list(cut_shards(entries, limits))
+    open_destination(store, _manifest(plan, entries, limits, len(shards)), job.source, overwrite=job.overwrite)
     done = finished(store)
     before, now = Totals.of(done.values()), Totals()
-    observer.listed(len(entries), before)
+    progress.listed(len(entries), before)
     left = [shard for shard in shards if shard.number not in done]
-    with closing(_outcomes(asked, prepared, left)) as outcomes:
+    with closing(_outcomes(plan, left)) as outcomes:
         for outcome in outcomes:
             now = now.plus(outcome)
-            observer.advanced(now)
-    return Account(before.plus(now), now)
+            progress.advanced(now)
+    return RunSummary(before.plus(now), now)
 
 
-def _manifest(asked: BatchRun, prepared: Prepared, entries: list[Entry], cut: Cut, shards: int) -> Manifest:
-    info = prepared.info
-    return Manifest(
-        format=asked.format,
-        channel=asked.channel,
-        options={**prepared.options, **asked.audio},
-        model={
+def _manifest(plan: BatchPlan, entries: list[Entry], limits: ShardLimits, shards: int) -> dict[str, Any]:
+    """Everything that the rows depend on, and how they are cut into files."""
+    job, request, info = plan.job, plan.job.request, plan.info
+    mine = request.model_fields_set - {"segmenter_options", "model", "preset", "channel"}
+    # As text: a run of an earlier version, which wrote down what was typed, can be gone on with.
+    reading = {name: str(getattr(request, name)) for name in InputOptions.model_fields if name in mine}
+    of_answers = sorted(f"{name}={getattr(request, name)}" for name in mine - reading.keys())
+    return {
+        "format": job.format,
+        "channel": request.channel,
+        "options": {**plan.options, **reading},
+        "model": {
             "name": info.name,
             "id": info.id,
             "revision": info.revision,
             "fingerprint": info.fingerprint,
-            "dtype": prepared.dtype,
+            "dtype": plan.dtype,
         },
-        listing={
+        "listing": {
             "files": len(entries),
             "bytes": sum(entry.size_bytes for entry in entries),
             "sha256": listing_hash(entries),
         },
-        shards={
+        "shards": {
             "count": shards,
-            "max_files": asked.shard_files,
-            "max_mb": asked.shard_mb,
-            "cut_files": cut.max_files,
-            "cut_bytes": cut.max_bytes,
+            "max_files": job.limits.max_files,
+            "max_mb": job.limits.max_bytes >> 20,
+            "cut_files": limits.max_files,
+            "cut_bytes": limits.max_bytes,
         },
-        max_audio_hours=asked.max_audio_hours,
-        per_file=[*asked.per_file, *(f"{name}={value}" for name, value in sorted(asked.excerpts.items()))],
-    )
+        "max_audio_hours": job.max_audio_hours,
+        "per_file": [*job.per_file, *of_answers],
+    }
 
 
-def _outcomes(asked: BatchRun, prepared: Prepared, shards: list[Shard]) -> Generator[Outcome, None, None]:
+def _outcomes(plan: BatchPlan, shards: list[Shard]) -> Generator[Outcome, None, None]:
     if not shards:
         return
-    task = _task(asked, prepared)
-    if asked.ray is not None:
+    if plan.job.ray is not None:
         from app.batch.ray_run import run_on_ray  # noqa: PLC0415 - of the extra [ray]
 
-        yield from run_on_ray(task, shards, address=asked.ray, workers=prepared.workers, gpus=prepared.gpus)
+        yield from run_on_ray(plan, shards, address=plan.job.ray)
         return
     from app.batch.local import LocalRun  # noqa: PLC0415 - with torch, which a wrong source does not wait for
 
-    yield from LocalRun(task, shards, prepared.workers or 1).outcomes()
-
-
-def _task(asked: BatchRun, prepared: Prepared) -> "Task":
-    from app.batch.worker import Task  # noqa: PLC0415 - with torch
-
-    return Task(
-        source=asked.source,
-        destination=asked.destination,
-        format=asked.format,
-        options=asked.options,
-        preset=asked.preset,
-        per_file=asked.per_file,
-        excerpts=asked.excerpts,
-        audio=asked.audio,
-        channel=parse_channel(asked.channel),
-        scratch=asked.scratch,
-        build=prepared.build,
-        warnings=prepared.warnings,
-    )
+    yield from LocalRun(plan, shards, plan.workers or 1).outcomes()

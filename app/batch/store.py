@@ -3,14 +3,17 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from app.batch.problems import WrongPlace
-from app.batch.source import open_url
+from app.batch import WrongPlace
+from app.batch.collection import open_url
+
+_IN_ONE_CALL = 8 << 20
+"""Bytes that are put with one call; storages take parts of a file from 5 MiB on."""
 
 
 class Store:
@@ -21,40 +24,82 @@ class Store:
         self.url = url
         self._fs, self._root = open_url(url)
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, pieces: Iterable[bytes]) -> None:
         """Put a file in place, over what is there. A reader, and a run after a crash, sees the old one or the new one.
 
-        Object storages do so by themselves; on a disk the content has another name until it is all there. Raises
-        `WrongPlace`.
+        Pieces are written as they come, so no more than some MiB are in memory. On a disk the file has another name
+        until it is all there; in an object storage it appears when its last part has come. Raises `WrongPlace`, and
+        what `pieces` raises, which leaves the old file.
         """
-        whole = f"{self._root}/{name}"
+        whole, failures = f"{self._root}/{name}", list[OSError]()
+
+        def read() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except OSError as error:
+                failures.append(error)
+                raise
+
         try:
             if isinstance(self._fs, LocalFileSystem):
-                _replace(Path(whole), content)
+                _replace(Path(whole), read())
             else:
-                self._fs.pipe_file(whole, content)
+                self._upload(whole, read())
         except OSError as error:
+            if error in failures:
+                raise  # of whatever the pieces are read from, and no fault of this place
             raise WrongPlace(f"{self.url} cannot be written: {error}") from None
+
+    def _upload(self, path: str, pieces: Iterator[bytes]) -> None:
+        first = bytearray()
+        for piece in pieces:
+            first += piece
+            if len(first) >= _IN_ONE_CALL:
+                break
+        else:
+            self._fs.pipe_file(path, bytes(first))
+            return
+        # `open` would also note the file for a transaction, of which a file system has one for all threads.
+        file = self._fs._open(path, "wb", block_size=_IN_ONE_CALL, autocommit=False)
+        try:
+            with file:  # leaving it sends the last part; what was sent becomes a file by `commit` alone
+                file.write(bytes(first))
+                first.clear()
+                for piece in pieces:
+                    file.write(piece)
+        except BaseException:
+            file.discard()
+            raise
+        file.commit()
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """As `write`, for a document that is to be JSON."""
-        self.write(name, json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
+        self.write(name, [json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"])
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """A document; None where there is none. Raises `WrongPlace` for one that is broken."""
+        """Read a document; None where there is none. Raises `WrongPlace` for one that is broken."""
         try:
             content = self._fs.cat_file(f"{self._root}/{name}")
         except FileNotFoundError:
             return None
-        return _document(self.url, name, content)
+        return self._document(name, content)
 
     def read_all_json(self, folder: str) -> list[dict[str, Any]]:
-        """Every document of a folder; many at a time where the storage is slow."""
+        """Read every document of a folder; many at a time where the storage is slow."""
         self._fs.invalidate_cache()
         if not self._fs.isdir(f"{self._root}/{folder}"):
             return []
         paths = [path for path in self._fs.ls(f"{self._root}/{folder}", detail=False) if path.endswith(".json")]
-        return [_document(self.url, path, content) for path, content in self._fs.cat(paths).items()] if paths else []
+        return [self._document(path, content) for path, content in self._fs.cat(paths).items()] if paths else []
+
+    def _document(self, name: str, content: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise WrongPlace(f"{self.url}: {name} is not what this command writes")
+        return document
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder and all in it, where there is one."""
@@ -68,12 +113,12 @@ class Store:
             self._fs.rm_file(path)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -81,13 +126,3 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _document(url: str, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise WrongPlace(f"{url}: {name} is not what this command writes")
-    return document

@@ -1,5 +1,5 @@
 """`fsmn-vad batch`: a collection of files to shards of rows. What happens is in `app.batch.run`; this is its terminal:
-a bar or a line now and then on stderr, and the account on stdout."""
+a bar or a line now and then on stderr, and the summary on stdout."""
 
 import asyncio
 import json
@@ -7,21 +7,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from app.audio.channel import parse_channel
 from app.audio.containers import SUFFIXES
-from app.audio.options import InputOptions
+from app.batch import BatchError, WorkerLost
+from app.batch.collection import ShardLimits
+from app.batch.job import BatchJob, BatchPlan
 from app.batch.ledger import Totals
-from app.batch.problems import BatchError, WorkerLost
-from app.batch.run import Account, BatchRun, Prepared, check_packages
+from app.batch.run import RunSummary, check_packages
 from app.batch.run import run as run_batch
-from app.cli.local import check_options, local_model, quiet_logs
+from app.cli.local import check, local_model, quiet_logs
 from app.cli.terminal import (
     ALL_WELL,
     INTERRUPTED,
@@ -34,8 +33,8 @@ from app.cli.terminal import (
     run_command,
 )
 from app.config import Settings
-from app.formats.rendering import ExcerptOptions
 from app.registry import installed
+from app.request import DetectionRequest
 from app.vad.errors import InvalidModel
 
 if TYPE_CHECKING:
@@ -49,97 +48,86 @@ _NAMED = 20
 _GO_ON = "The same command goes on"
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
-    """What the command line of `fsmn-vad batch` asks for."""
+def run(
+    source: str,
+    destination: str,
+    options: Mapping[str, Any],
+    *,
+    form: str,
+    per_file: Sequence[str],
+    workers: int | None,
+    ray: str | None,
+    shard_files: int,
+    shard_mb: int,
+    overwrite: bool,
+) -> int:
+    """Do what is left of the collection; the exit status. `form`: of the rows. `workers`: None for the usual number."""
 
-    source: str
-    destination: str
-    format: str
-    options: Mapping[str, Any]
-    """Detection options that were set, and `mode`."""
-    channel: str
-    workers: int | None
-    ray: str | None
-    shard_files: int
-    shard_mb: int
-    overwrite: bool
-    model: str | None
-    preset: str | None
-    per_file: tuple[str, ...]
-    excerpts: Mapping[str, Any]
-    audio: Mapping[str, Any]
-    """Of `InputOptions`."""
+    def command(settings: Settings) -> int:
+        check_packages(form, ray)
+        registry, request = installed(), DetectionRequest.parse(options)
+        for name in per_file:
+            registry.formats[name]
+        check(request, registry, settings)
+        job = BatchJob(
+            request=request,
+            source=source,
+            destination=destination,
+            format=form,
+            per_file=tuple(per_file),
+            suffixes=SUFFIXES,
+            limits=ShardLimits(shard_files, shard_mb << 20),
+            overwrite=overwrite,
+            max_audio_hours=settings.max_audio_hours,
+            scratch=settings.tmp_dir,
+            ray=ray,
+        )
+        view = BatchView(STDERR)
+        view.say(f"Listing {source} …")
+        with view.bar():
+            summary = run_batch(job, lambda job: asyncio.run(_prepare(job, settings, workers)), view)
+        view.summary(summary)
+        return SOME_FAILED if summary.total.failed else ALL_WELL
 
+    def command_or_advice(settings: Settings) -> int:
+        try:
+            return command(settings)
+        except (WorkerLost, ConnectionError) as error:
+            return failed(f"{error}\n{_GO_ON} where this one stopped.", SOME_FAILED)
+        except BatchError as error:
+            return failed(error, WRONG_USAGE)
+        except KeyboardInterrupt:
+            return failed(f"Stopped. {_GO_ON} from here.", INTERRUPTED)
 
-def run(request: BatchRequest) -> int:
-    """Do what is left of the collection; the exit status."""
-    return run_command(lambda settings: _run(request, settings))
-
-
-def _run(request: BatchRequest, settings: Settings) -> int:
-    try:
-        return _run_and_tell(request, settings)
-    except (WorkerLost, ConnectionError) as error:
-        return failed(f"{error}\n{_GO_ON} where this one stopped.", SOME_FAILED)
-    except BatchError as error:
-        return failed(error, WRONG_USAGE)
-    except KeyboardInterrupt:
-        return failed(f"Stopped. {_GO_ON} from here.", INTERRUPTED)
-
-
-def _run_and_tell(request: BatchRequest, settings: Settings) -> int:
-    check_packages(request.format, request.ray)
-    ExcerptOptions.parse(request.excerpts)
-    InputOptions.parse(request.audio)
-    for name in request.per_file:
-        installed().formats[name]
-    parse_channel(request.channel)
-    check_options(installed(), settings, request.model, request.options, preset=request.preset)
-    asked = BatchRun(
-        source=request.source,
-        destination=request.destination,
-        suffixes=SUFFIXES,
-        format=request.format,
-        channel=request.channel,
-        options=request.options,
-        shard_files=request.shard_files,
-        shard_mb=request.shard_mb,
-        overwrite=request.overwrite,
-        preset=request.preset,
-        per_file=request.per_file,
-        excerpts=request.excerpts,
-        audio=request.audio,
-        max_audio_hours=settings.max_audio_hours,
-        scratch=settings.tmp_dir,
-        ray=request.ray,
-    )
-    view = BatchView(STDERR)
-    view.say(f"Listing {request.source} …")
-    with view.bar():
-        account = run_batch(asked, lambda: asyncio.run(_prepare(request, settings)), view)
-    view.summary(account)
-    return SOME_FAILED if account.total.failed else ALL_WELL
+    return run_command(command_or_advice)
 
 
-async def _prepare(request: BatchRequest, settings: Settings) -> Prepared:
+async def _prepare(job: BatchJob, settings: Settings, workers: int | None) -> BatchPlan:
     """Load the model once before the workers do, to know that it is there and which one it is."""
+    from app.engine.device import NoSuchDevice, choose_device
+
     # On the CPU: the workers will want the device's memory.
-    mine = settings.model_copy(update={"device": "cpu"})
-    async with local_model(mine, installed(), request.model, request.preset) as local:
-        chosen, model = local.chosen, local.chosen.model
+    on_cpu = settings.model_copy(update={"device": "cpu"})
+    async with local_model(on_cpu, installed(), job.request.model, job.request.preset) as local:
+        plan, info = job.request.plan(local.chosen), local.chosen.model.info
         fell_back = local.runtime.models.fallback is not None
         name = settings.fallback_model if fell_back else local.name
-        options = dict(chosen.segmentation(request.options).document())
-        return Prepared(
-            info=model.info,
-            dtype=settings.dtype,
-            options=options,
-            build=partial(start_worker_runtime, _of_worker(settings, name), model.info.fingerprint),
-            workers=request.workers if request.ray else _local_workers(request, settings),
-            gpus=int(settings.device.startswith("cuda")),
-            warnings=chosen.warnings,
-        )
+    if job.ray is None and workers is None:
+        try:
+            on_gpu = choose_device(settings.device, settings.gpu_min_free_mb).type == "cuda"
+        except NoSuchDevice as error:
+            raise UsageError(str(error)) from None
+        workers = 1 if on_gpu else settings.workers
+    return BatchPlan(
+        job=job,
+        info=info,
+        dtype=settings.dtype,
+        options=plan.segmentation.document(),
+        warnings=plan.warnings,
+        build=partial(start_worker_runtime, _of_worker(settings, name), info.fingerprint),
+        workers=workers,
+        gpus=int(settings.device.startswith("cuda")),
+    )
 
 
 def _of_worker(settings: Settings, model: str) -> Settings:
@@ -150,19 +138,9 @@ def _of_worker(settings: Settings, model: str) -> Settings:
     return settings.model_copy(update=mine)
 
 
-def _local_workers(request: BatchRequest, settings: Settings) -> int:
-    from app.engine.device import NoSuchDevice, choose_device
-
-    try:
-        on_gpu = choose_device(settings.device, settings.gpu_min_free_mb).type == "cuda"
-    except NoSuchDevice as error:
-        raise UsageError(str(error)) from None
-    return request.workers or (1 if on_gpu else settings.workers)
-
-
 async def start_worker_runtime(settings: Settings, fingerprint: str) -> "Runtime":
-    """A worker's runtime, in its own process; on one core, whatever the machine has. Raises `InvalidModel` when its
-    weights are others: elsewhere, or by now, something else may lie under the same name."""
+    """Start a worker's runtime, in its own process; on one core, whatever the machine has. Raises `InvalidModel` when
+    its weights are others: elsewhere, or by now, something else may lie under the same name."""
     from app.engine.device import prepare_process
     from app.runtime import start_runtime
 
@@ -178,7 +156,7 @@ async def start_worker_runtime(settings: Settings, fingerprint: str) -> "Runtime
 
 
 class BatchView:
-    """An `app.batch.run.Observer` for people, and the account in the end."""
+    """A `BatchProgress` for people, and the summary in the end."""
 
     def __init__(self, stderr: Console) -> None:
         self._stderr = stderr
@@ -187,7 +165,7 @@ class BatchView:
         self._task: TaskID | None = None
         self._files, self._before = 0, Totals()
         self._skipped: list[str] = []
-        self._started = self._told = 0.0
+        self._started = self._printed_at = 0.0
 
     def say(self, message: str) -> None:
         """Print a line on stderr, above the bar if there is one."""
@@ -200,31 +178,31 @@ class BatchView:
             yield
 
     def skipped(self, names: Sequence[str]) -> None:
-        """Name the files that are passed by, the first few of many (`Observer`)."""
+        """Name the files that are passed by, the first few of many (`BatchProgress`)."""
         self._skipped = list(names)
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             self.say(f"Skipped {counted(len(names), 'file')}, no audio by name: {', '.join(names[:_NAMED])}{more}.")
 
     def listed(self, files: int, before: Totals) -> None:
-        """Say how much there is and what was done before, and begin the bar (`Observer`)."""
+        """Say how much there is and what was done before, and begin the bar (`BatchProgress`)."""
         self._files, self._before, self._started = files, before, time.monotonic()
         self.say(f"{counted(files, 'file')}, {before.files} of them done before.")
         self._task = self._bars.add_task("files", total=files, completed=before.files)
 
     def advanced(self, now: Totals) -> None:
-        """Move the bar, or print a line now and then (`Observer`)."""
+        """Move the bar, or print a line now and then (`BatchProgress`)."""
         done = self._before.files + now.files
         if self._task is not None:
             self._bars.update(self._task, completed=done)
         moment = time.monotonic()
-        if not self._stderr.is_terminal and (moment - self._told >= _LINE_EVERY_S or done == self._files):
-            self._told = moment
+        if not self._stderr.is_terminal and (moment - self._printed_at >= _LINE_EVERY_S or done == self._files):
+            self._printed_at = moment
             self.say(f"{done} of {self._files} files ({done / self._files:.0%}), {now.failed} failed.")
 
-    def summary(self, account: Account) -> None:
-        """The account: of all runs, and of this one. JSON where nobody looks."""
-        total, now = account.total, account.now
+    def summary(self, summary: RunSummary) -> None:
+        """Print what all runs came to, and this one. JSON where nobody looks."""
+        total, now = summary.total, summary.now
         seconds = time.monotonic() - self._started
         hours, mine = total.audio_ms / _MS_PER_H, now.audio_ms / _MS_PER_H
         speed = mine / seconds if seconds > 0 else 0.0

@@ -6,15 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import (
-    ModelFlag,
-    PresetFlag,
-    with_detection_options,
-    with_excerpt_options,
-    with_input_options,
-    with_live_options,
-)
-from app.cli.help import CONTEXT, SectionedCommand
+from app.cli.flags import CONTEXT, ModelFlag, PresetFlag, SectionedCommand, with_file_flags, with_live_options
 from app.extras import missing
 
 cli = typer.Typer(
@@ -31,7 +23,6 @@ model_cli = typer.Typer(
 cli.add_typer(model_cli, name="model")
 Speed = Literal["realtime", "full"]
 
-Channel = Annotated[str, typer.Option(help="mix, split, loudest, or an index from 0.")]
 Key = Annotated[str | None, typer.Option(envvar="VAD_API_KEY", help="The server's key.")]
 ModelName = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="As --model of the other commands. Default: VAD_MODEL.")
@@ -91,38 +82,25 @@ def health(
 
 
 @cli.command(cls=SectionedCommand)
-@with_excerpt_options
-@with_input_options
-@with_detection_options
+@with_file_flags()
 def detect(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
     *,
-    format_: Annotated[str | None, typer.Option("--format", "-f", help="table, json, ndjson, csv, srt, …")] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for one result file per input, in the tree of the inputs."),
     ] = None,
-    channel: Channel = "mix",
-    lang: Annotated[str, typer.Option(help="zh or en, for --format md.")] = "zh",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files at a time.")] = 2,
-    model: ModelFlag = None,
-    preset: PresetFlag = None,
     url: Annotated[str | None, typer.Option(help="Use the server at this URL instead of this machine.")] = None,
     key: Key = None,
     options: dict[str, Any],
-    excerpts: dict[str, Any],
-    audio: dict[str, Any],
 ) -> None:
     """Find speech in audio files. Exit status: 0 all well, 1 some file failed, 2 wrong usage, 3 no model."""
     if url is not None:
         _require("cli", "httpx")
-    from app.cli.detect import DetectRequest, run
+    from app.cli.detect import run
 
-    request = DetectRequest(
-        sources=sources, format=format_, out=out, options=options, excerpts=excerpts, audio=audio, channel=channel,
-        lang=lang, jobs=jobs, model=model, preset=preset, url=url, key=key,
-    )  # fmt: skip
-    raise typer.Exit(run(request))
+    raise typer.Exit(run(sources, options, folder=out, jobs=jobs, url=url, key=key))
 
 
 @cli.command(cls=SectionedCommand)
@@ -166,9 +144,7 @@ def stream(
 
 
 @cli.command(cls=SectionedCommand)
-@with_excerpt_options
-@with_input_options
-@with_detection_options
+@with_file_flags(without=("format", "keep"))
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, glob or file; fsspec's s3://… too.")],
     destination: Annotated[str, typer.Argument(metavar="DEST", help="Folder for the results; s3://… too.")],
@@ -181,28 +157,22 @@ def batch(
             help="Also in this format of detect, a result for each file in DEST/files; may be repeated.",
         ),
     ] = None,
-    channel: Channel = "mix",
     workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: the cores, or the cluster's.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: auto, HOST:PORT or local.")] = None,
     shard_files: Annotated[int, typer.Option(min=1, help="Most files in one result file.")] = 512,
     shard_mb: Annotated[int, typer.Option(min=1, help="MiB. Most audio, as stored, for one result file.")] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the results that are in DEST.")] = False,
-    model: ModelFlag = None,
-    preset: PresetFlag = None,
     options: dict[str, Any],
-    excerpts: dict[str, Any],
-    audio: dict[str, Any],
 ) -> None:
     """Find speech in a whole collection; started again, it goes on where it stopped. Exit status as of detect."""
     _require("batch", "fsspec")
-    from app.cli.batch import BatchRequest, run
+    from app.cli.batch import run
 
-    request = BatchRequest(
-        source=source, destination=destination, format=format_, options=options, channel=channel, workers=workers,
-        ray=ray, shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite, model=model, preset=preset,
-        per_file=tuple(per_file or ()), excerpts=excerpts, audio=audio,
+    ended = run(
+        source, destination, options, form=format_, per_file=per_file or (), workers=workers, ray=ray,
+        shard_files=shard_files, shard_mb=shard_mb, overwrite=overwrite,
     )  # fmt: skip
-    raise typer.Exit(run(request))
+    raise typer.Exit(ended)
 
 
 @model_cli.command("list", cls=SectionedCommand)

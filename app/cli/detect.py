@@ -1,221 +1,246 @@
-"""`fsmn-vad detect`: files on this machine, detected by the service's engine without HTTP, or by a server."""
+"""`fsmn-vad detect`: files on this machine, detected by the service's engine without HTTP, or by a server.
+
+Either way the answer is the service's: here `app.answer` writes it, there the server does, and this command puts its
+bytes where they are wanted. What is asked is one `DetectionRequest`, or, for a server, the options as they were typed.
+"""
 
 import asyncio
+import json
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from app.audio.channel import Channel, parse_channel
-from app.audio.options import AudioInput, InputOptions
 from app.cli.inputs import Input, find_inputs
-from app.cli.local import check_options, check_values, local_model
-from app.cli.output import Output, Passes, Tell, choose_format
+from app.cli.local import check, local_model
+from app.cli.output import TABLE, FileAnswer, Output, Progress
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
 from app.config import Settings
-from app.formats.documents import DetectionDocument
-from app.formats.rendering import ExcerptOptions, Lang, RenderContext
-from app.formats.report import ChannelSegments, Report, Timing, safe_name
+from app.formats.rendering import Format
+from app.formats.report import safe_name
 from app.registry import Registry, installed
-from app.vad.chunks import Chunk
+from app.request import DetectionRequest
 from app.vad.errors import VadError
+from app.warnings import MEANINGS, AnswerWarning
 
 if TYPE_CHECKING:
-    import httpx
+    from app.detection import Progress as Step
+    from app.detection import Run
 
-FileDetector = Callable[[Input, Tell], Awaitable[Report]]
-
-
-@dataclass(frozen=True, slots=True)
-class DetectRequest:
-    """What the command line of `fsmn-vad detect` asks for."""
-
-    sources: list[str]
-    format: str | None
-    out: Path | None
-    options: Mapping[str, Any]
-    """Detection options that were set, and `mode`."""
-    excerpts: Mapping[str, Any]
-    """The same of `ExcerptOptions`."""
-    audio: Mapping[str, Any]
-    """And of `InputOptions`."""
-    channel: str
-    lang: str
-    jobs: int
-    model: str | None
-    preset: str | None
-    url: str | None
-    key: str | None
+Answers = Callable[[Input, Progress], AbstractAsyncContextManager[FileAnswer]]
+"""Detects a file; its answer may be read while the context lasts."""
+_DECIDED_BY_THE_FILE = frozenset({"channel", "track", "probabilities"})
+"""Options that may be right for one file and wrong for another; other refusals are of the request, for all files."""
+_TIME_MAP, _TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 
 
-def run(request: DetectRequest) -> int:
-    """Detect everything asked for; the exit status."""
-    return run_command(lambda settings: _run(request, settings))
+def run(
+    sources: list[str], options: Mapping[str, Any], *, folder: Path | None, jobs: int, url: str | None, key: str | None
+) -> int:
+    """Detect everything asked for; the exit status. `options`: as they were typed."""
+
+    def command(settings: Settings) -> int:
+        """All that can be wrong with the command line is found before a model is loaded or a server asked."""
+        registry = installed()
+        name = options.get("format") or (TABLE if sys.stdout.isatty() and folder is None else "json")
+        as_table, name = name == TABLE and folder is None, "json" if name == TABLE else str(name)
+        asked = {**options, "format": name}
+        request = DetectionRequest.parse(asked)
+        if url is None:
+            check(request, registry, settings)
+        else:
+            registry.segmenters.check_defaults(request.segmenter_options)
+        form = _form(request, registry)
+        if form is not None and form.needs_audio and folder is None:
+            raise UsageError(f"--format {name} needs --out DIR")
+        with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
+            found = find_inputs(sources, Path(directory))
+            for problem in found.problems:
+                failed(problem, SOME_FAILED)
+            extension = name if form is None else form.extension
+            output = Output(found.inputs, folder, extension, as_table=as_table)
+            if url is None:
+                answers = local_answers(request, settings, registry)
+            else:
+                answers = remote_answers(asked, url, key, form, timeout_s=settings.request_timeout_s)
+            status = asyncio.run(_detect_all(found.inputs, answers, output, jobs))
+            return SOME_FAILED if found.problems else status
+
+    return run_command(command)
 
 
-def _run(request: DetectRequest, settings: Settings) -> int:
-    """All that can be wrong with the command line is found before a model is loaded or a server asked."""
-    registry = installed()
-    channel, lang = parse_channel(request.channel), _lang(request.lang)
-    form = choose_format(request.format, request.out, registry.formats)
-    if form is not None and channel == "split":
-        form = form.split or form
-    excerpts, audio = ExcerptOptions.parse(request.excerpts), InputOptions.parse(request.audio)
-    if request.url is None:
-        check_options(registry, settings, request.model, request.options, preset=request.preset)
-    else:
-        check_values(registry, request.options)
-    with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
-        found = find_inputs(request.sources, Path(directory))
-        for problem in found.problems:
-            failed(problem, SOME_FAILED)
-        rate = excerpts.excerpt_rate
-        answering = RenderContext(lang, excerpts=excerpts)
-        output = Output(
-            form, request.out, answering, lambda path: _passes(settings, audio.source(path), rate), found.inputs
-        )
-        status = asyncio.run(_detect_all(request, settings, registry, channel, found.inputs, output))
-        return SOME_FAILED if found.problems else status
-
-
-def _lang(text: str) -> Lang:
-    if text not in get_args(Lang):
-        raise UsageError(f"--lang {text}: there are {', '.join(get_args(Lang))}")
-    return cast("Lang", text)
-
-
-def _passes(settings: Settings, source: AudioInput, sample_rate: int | None) -> AbstractContextManager[Passes]:
-    from app.audio.source import SourcePasses
-    from app.runtime import audio_policy
-
-    return cast("AbstractContextManager[Passes]", SourcePasses(source, audio_policy(settings), sample_rate))
+def _form(request: DetectionRequest, registry: Registry) -> Format | None:
+    """The form of the answers; None for one that only the server knows."""
+    if request.format not in registry.formats.names:
+        return None
+    form = registry.formats[request.format]
+    return form.split or form if request.channel == "split" else form
 
 
 async def _detect_all(
-    request: DetectRequest,
-    settings: Settings,
-    registry: Registry,
-    channel: Channel,
-    inputs: list[Input],
-    output: Output,
+    inputs: Sequence[Input], answers: AbstractAsyncContextManager[Answers], output: Output, jobs: int
 ) -> int:
-    limit = asyncio.Semaphore(request.jobs)
+    limit = asyncio.Semaphore(jobs)
 
-    async def one(detect: FileDetector, item: Input) -> bool:
+    async def one(answer_of: Answers, item: Input) -> bool:
         async with limit:
             try:
-                with output.progress(item.shown) as tell:
-                    report = await detect(item, tell)
-                output.result(item, report)
+                with output.progress(item.shown) as progress:
+                    async with answer_of(item, progress) as answer:
+                        await output.show(item, answer)
             except (VadError, OSError) as error:
                 output.failed(item.shown, str(error))
                 return False
             return True
 
-    detector: AbstractAsyncContextManager[FileDetector]
-    if request.url is not None:
-        detector = remote_detector(request, request.url, timeout_s=settings.request_timeout_s)
-    else:
-        detector = local_detector(request, settings, registry, channel)
     with output:
-        async with detector as detect:
-            done = await asyncio.gather(*(one(detect, item) for item in inputs))
+        async with answers as answer_of:
+            done = await asyncio.gather(*(one(answer_of, item) for item in inputs))
     return ALL_WELL if all(done) else SOME_FAILED
 
 
-@asynccontextmanager
-async def local_detector(
-    request: DetectRequest, settings: Settings, registry: Registry, channel: Channel
-) -> AsyncIterator[FileDetector]:
-    """The engine in this process. Raises what starting it raises."""
-    from app.detection import FileJob
-    from app.request import DetectionRequest
+# ---- here
 
-    asked = DetectionRequest.parse(request.options, request.audio, {"channel": request.channel})
+
+@asynccontextmanager
+async def local_answers(request: DetectionRequest, settings: Settings, registry: Registry) -> AsyncIterator[Answers]:
+    """Answers of the engine in this process. Raises what starting it raises."""
+    from app.answer import write
+    from app.audio.passes import SourcePasses
+    from app.detection import FileJob, Run
+
     async with local_model(settings, registry, request.model, request.preset) as local:
-        plan, detector = asked.plan(local.chosen), local.runtime.detector
+        plan, detector = request.plan(local.chosen, registry.formats), local.runtime.detector
 
-        async def detect(item: Input, tell: Tell) -> Report:
-            job = FileJob(asked.input(item.path), safe_name(item.path.name), "cli")
-            return (await detector.run(plan, job, lambda step: tell(step.done_ms, step.expected_ms))).report()
+        @asynccontextmanager
+        async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:
+            job = FileJob(request.input(item.path), safe_name(item.path.name), "cli")
+            run = Run(detector, plan, job)
+            async with aclosing(run.steps()) as steps:
+                # What fails before anything is found has no answer, here as over HTTP.
+                first = await anext(steps, None)
 
-        yield detect
+                async def all_steps() -> "AsyncIterator[Step]":
+                    if first is not None:
+                        yield first
+                    async for step in steps:
+                        progress(step.done_ms, step.expected_ms)
+                        yield step
+
+                if plan.form.streams:
+                    answer = FileAnswer(plan.form.media_type)
+                    answer.pieces = _while_detecting(run, all_steps(), answer)
+                    yield answer
+                    return
+                async for _ in all_steps():
+                    pass
+            report = run.report()
+            with SourcePasses(job.source, detector.audio, request.excerpt_rate) as passes:
+                written = await asyncio.to_thread(write, plan, [report], passes.blocks)
+                yield FileAnswer(
+                    written.media_type,
+                    _in_threads(written.pieces),
+                    warnings=report.warnings,
+                    time_map=written.time_map,
+                )
+
+        yield answer_of
+
+
+async def _while_detecting(run: "Run", steps: "AsyncIterator[Step]", answer: FileAnswer) -> AsyncIterator[bytes]:
+    """Write an answer while the file is detected. Raises what went wrong on the way, after the piece that tells it."""
+    from app.answer import stream
+    from app.api.errors import problem_of
+
+    failures: list[VadError] = []
+
+    def describe(error: VadError) -> Mapping[str, Any]:
+        failures.append(error)
+        return problem_of(error, run.job.request_id)
+
+    async for piece in stream(run, steps, lambda run: run.report(), describe):
+        yield piece
+    if failures:
+        raise failures[0]
+    answer.warnings = run.report().warnings
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(next, pieces, b""):
+        yield piece
+
+
+# ---- at a server
 
 
 @asynccontextmanager
-async def remote_detector(request: DetectRequest, url: str, *, timeout_s: float) -> AsyncIterator[FileDetector]:
-    """The server at `url`: its JSON answers, read back into reports. Its calls raise `VadError` with what it said."""
-    import httpx  # of the extra [cli]: files on this machine do without
+async def remote_answers(
+    options: Mapping[str, Any], url: str, key: str | None, form: Format | None, *, timeout_s: float
+) -> AsyncIterator[Answers]:
+    """Answers of the server at `url`, its bytes untouched, its refusals in its own words. `form`: what its answers
+    should be, if that is known."""
+    from fsmn_vad_client import AsyncClient, ClientError
+    from fsmn_vad_client import InvalidOption as Refused  # of the extra [cli]: files on this machine do without
 
-    headers = {"X-API-Key": request.key} if request.key else {}
-    fields = {**request.options, **request.audio, "channel": request.channel, "format": "json"}
-    if request.model is not None:
-        fields["model"] = request.model
-    if request.preset is not None:
-        fields["preset"] = request.preset
-    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s) as client:
-
-        async def detect(item: Input, tell: Tell) -> Report:
-            tell(0, None)
-            with item.path.open("rb") as file:
-                try:
-                    response = await client.post("/vad", data=fields, files={"file": (item.path.name, file)})
-                except httpx.HTTPError as error:
-                    raise VadError(f"no answer from {url}: {error or type(error).__name__}") from None
-            return _report(response)
-
-        yield detect
-
-
-def _report(response: "httpx.Response") -> Report:
+    name, rest = options["format"], {option: value for option, value in options.items() if option != "format"}
     try:
-        answer = response.json()
-        if response.status_code != HTTPStatus.OK:
-            raise VadError(f"{answer.get('detail', 'error')} ({response.status_code} {answer.get('code', '')})")
-        return report_of(DetectionDocument.model_validate(answer))
-    except (ValidationError, AttributeError):
-        raise VadError(f"the server answered {response.status_code}, and in no form that is known here") from None
-    except ValueError:
-        raise VadError(f"the server answered {response.status_code}, not in JSON") from None
+        client = AsyncClient(url, key, timeout=timeout_s)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    async with client:
+
+        @asynccontextmanager
+        async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:
+            progress(0, None)
+            try:
+                async with client.open_answer(item.path, name, **rest) as reply:
+                    if form is not None and reply.media_type != form.media_type:
+                        kind = reply.media_type or "something without a type"
+                        raise VadError(f"the server answered with {kind}, and not with {form.media_type}")
+                    codes = [AnswerWarning(code, MEANINGS.get(code, "")) for code in reply.warnings]
+                    answer = FileAnswer(reply.media_type, reply.pieces, warnings=codes)
+                    if "json" in reply.media_type:
+                        members = ("audio", "segments") if name == "json" else ()
+                        answer.pieces = _judged(reply.pieces, answer, members)
+                    answer.time_map = _time_map(reply.headers, answer)
+                    yield answer
+            except Refused as error:
+                if error.option in _DECIDED_BY_THE_FILE:
+                    raise VadError(str(error)) from None
+                raise UsageError(str(error)) from None
+            except ClientError as error:
+                raise VadError(str(error)) from None
+
+        yield answer_of
 
 
-def report_of(document: DetectionDocument) -> Report:
-    """The report behind a JSON answer."""
-    timing = document.timing
-    return Report(
-        request_id=document.request_id,
-        name=document.name,
-        model=document.model.info(),
-        device=document.device,
-        degraded=document.degraded,
-        audio=document.audio.summary(),
-        channels=_channels(document),
-        options=document.options,
-        timing=Timing(timing.queue_ms, timing.decode_ms, timing.inference_ms, timing.total_ms),
-        warnings=tuple(warning.warning() for warning in document.warnings),
-    )
+async def _judged(pieces: AsyncIterator[bytes], answer: FileAnswer, members: Sequence[str]) -> AsyncIterator[bytes]:
+    """Pass on a JSON answer, and read what its last line tells: warnings with their figures, or what went wrong on the
+    way, which is raised; so is an answer without these `members`."""
+    last_line = bytearray()
+    async for piece in pieces:
+        yield piece
+        last_line += piece
+        del last_line[: last_line.rstrip(b"\n").rfind(b"\n") + 1]
+    try:
+        document = json.loads(last_line)
+        for member in members:
+            document[member]
+        if isinstance(document, dict) and "warnings" in document:
+            answer.warnings = [AnswerWarning(each["code"], each["detail"]) for each in document["warnings"]]
+    except (ValueError, KeyError, TypeError):
+        raise VadError("the server answered in no form that is known here") from None
+    if isinstance(document, dict) and document.get("type") == "error":
+        raise VadError(f"{document.get('detail')} ({document.get('code')})")
 
 
-def _channels(document: DetectionDocument) -> tuple[ChannelSegments, ...]:
-    """With `channel=split` the answer lists its channels, those without speech too; else it is one channel's."""
-    listed = [entry.channel for entry in document.channels or ()]
-    numbers = dict.fromkeys([*listed, *(segment.channel for segment in document.segments)])
-    return tuple(_channel(document, number) for number in numbers or (None,))
-
-
-def _channel(document: DetectionDocument, number: int | None) -> ChannelSegments:
-    mine = [each for each in document.segments if each.channel == number]
-    if document.chunks is None:
-        return ChannelSegments(number, tuple(each.segment() for each in mine))
-    spoken = [each.index for each in mine if each.segment().is_speech]
-    chunks = tuple(
-        Chunk(each.start_ms, each.end_ms, tuple(map(spoken.index, each.segments)))
-        for each in document.chunks
-        if each.channel == number
-    )
-    return ChannelSegments(number, tuple(each.segment() for each in mine), chunks=chunks)
+def _time_map(headers: Mapping[str, str], answer: FileAnswer) -> list[list[float]] | None:
+    """A WAV's time map, from the header; none where it was not asked for, or does not fit into one."""
+    if _TIME_MAP in headers:
+        return [[float(ms) for ms in stretch.split(",")] for stretch in headers[_TIME_MAP].split(";") if stretch]
+    if _TIME_MAP_COUNT in headers:
+        reason = f"{headers[_TIME_MAP_COUNT]} stretches are too many for a header; --format json has all of them"
+        answer.warnings = [*answer.warnings, AnswerWarning("no_time_map", reason)]
+    return None

@@ -1,77 +1,115 @@
-"""A flag for every detection option of every mode, made from the options' own classes: one place knows names, ranges,
-defaults and meanings."""
+"""Flags for everything that can be asked, made from `DetectionRequest` and the segmenters' own classes: one place knows
+names, ranges, defaults and meanings. And `--help` that fits any terminal: options in sections, each with its meaning.
+"""
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 import annotated_types
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
 from app.audio.options import InputOptions
 from app.formats.rendering import ExcerptOptions
 from app.presets import PRESETS
 from app.registry import installed
+from app.request import STREAM_ONLY, DetectionRequest
 from app.vad.chunks import ChunkOptions
 from app.vad.options import Options
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import MODE, USES, SegmenterKind, Segmenters, Use, variant
 
-ModelFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
-        "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
-    ),
-]
-PresetFlag = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        metavar="NAME",
-        help=f"Model, mode and options for a purpose, under those that are set here. "
-        f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET.",
-    ),
-]
+_MODEL = (
+    "A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
+    "with --url the server's name for it. Default: VAD_MODEL, or the server's."
+)
+_PRESET = (
+    "Model, mode and options for a purpose, under those that are set here. "
+    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET."
+)
+_OWN_SECTION = "Options"
+
+
+def either_spelling(name: str) -> str:
+    """Take the API's spelling of an option, too: `--max_end_silence_time`."""
+    return name.replace("_", "-")
+
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "token_normalize_func": either_spelling}
+
+
+class SectionedCommand(TyperCommand):
+    """A command whose options stand under the names of their sections, in the order in which those first appear.
+
+    Typer's own panels cut names that are longer than their column, and take `[mic]` for a colour.
+    """
+
+    # Typer has had two homes for its context and formatter; both have what is called here.
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """As click calls it."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if parameter.param_type_name == "argument":
+                text = getattr(parameter, "help", None) or ""
+                sections.setdefault("Arguments", []).append((str(parameter.metavar), text))
+            elif (record := parameter.get_help_record(ctx)) is not None:
+                section = getattr(parameter, "rich_help_panel", None) or _OWN_SECTION
+                sections.setdefault(section, []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+ModelFlag = Annotated[str | None, typer.Option("--model", metavar="NAME", help=_MODEL)]
+PresetFlag = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=_PRESET)]
 Command = Callable[..., None]
 _ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
 _EXCERPTS = "Audio (--format wav and zip)"
 _INPUT = "How files are read"
 _IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
+_OWN_WORDS: Mapping[str, str] = {
+    "format": "table (for people), json, ndjson, csv, srt … Default: table on a terminal, else json.",
+    "model": _MODEL,
+    "preset": _PRESET,
+    "keep": "With --url: the server keeps the posteriors for a while, and the JSON answer has an analysis_id.",
+}
+"""Where a command line says it otherwise than HTTP."""
 
 
-def with_detection_options(command: Command) -> Command:
-    """`command(..., options=…)` with the options as flags; it is given those that a person set, as raw values."""
-    return _with_flags(command, [*_flags(installed().segmenters, USES), *_class_flags(ChunkOptions, _CHUNKS)])
-
-
-def with_excerpt_options(command: Command) -> Command:
-    """`command(..., excerpts=…)` with the flags of formats that hold audio."""
-    return _with_flags(command, list(_class_flags(ExcerptOptions, _EXCERPTS)), "excerpts")
-
-
-def with_input_options(command: Command) -> Command:
-    """`command(..., audio=…)` with the flags that say how files are read."""
-    return _with_flags(command, list(_class_flags(InputOptions, _INPUT)), "audio")
+def with_file_flags(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
+    """`command(..., options=…)` with a flag for everything that can be asked of a file; it is given those that a person
+    set, as raw values. `without`: options that the command does not have."""
+    skipped = {*without, *STREAM_ONLY}
+    own = [
+        name for name in DetectionRequest.names() if name not in skipped and name in DetectionRequest.__annotations__
+    ]
+    flags = [
+        *(_own_flag(name) for name in own),
+        *_flags(installed().segmenters, USES),
+        *_class_flags(ChunkOptions, _CHUNKS),
+        *_class_flags(InputOptions, _INPUT),
+        *_class_flags(ExcerptOptions, _EXCERPTS),
+    ]
+    return lambda command: _with_flags(command, flags)
 
 
 def with_live_options(command: Command) -> Command:
-    """The same for live streams. What only files have is taken, to be refused with the reason, but not shown."""
+    """`command(..., options=…)` with the segmenters' options of live streams as flags. Those that only files have are
+    taken, to be refused with the reason, but not shown."""
     flags = [*_flags(installed().segmenters, ("live",)), *_class_flags(ChunkOptions, _CHUNKS, hidden=True)]
     return _with_flags(command, flags)
 
 
-def _with_flags(command: Command, flags: list[inspect.Parameter], gathered: str = "options") -> Command:
+def _with_flags(command: Command, flags: Sequence[inspect.Parameter]) -> Command:
     signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != gathered]
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "options"]
 
     def run(**given: Any) -> None:
         options = {flag.name: given.pop(flag.name) for flag in flags}
-        command(**given, **{gathered: {name: value for name, value in options.items() if value is not None}})
+        command(**given, options={name: value for name, value in options.items() if value is not None})
 
     run.__doc__ = command.__doc__
     run.__name__ = command.__name__
@@ -79,12 +117,22 @@ def _with_flags(command: Command, flags: list[inspect.Parameter], gathered: str 
     return run
 
 
+def _own_flag(name: str) -> inspect.Parameter:
+    """A flag for an option that is neither a segmenter's nor of how files are read or cut."""
+    field = DetectionRequest.model_fields[name]
+    default = "" if field.default in (None, False) else f" Default: {field.default}."
+    text = _OWN_WORDS.get(name) or f"{field.description}{default}"
+    kind = bool if field.annotation is bool else str
+    metavar = "NAME" if name in ("model", "preset") else _metavar(field.annotation)
+    return _flag(name, kind, text, metavar=metavar, panel=None, short="-f" if name == "format" else None)
+
+
 def _flags(segmenters: Segmenters, uses: tuple[Use, ...]) -> Iterator[inspect.Parameter]:
     """`--mode`, then one for each name; a name that several modes have stands with the first of them. `uses`: those
     whose options are shown."""
     titles = " ".join(f"{kind.mode}: {kind.title}" for kind in segmenters)
-    told = f"How segments are made. Default: the model's own way. {titles}"
-    yield _flag(MODE, str, told, metavar="|".join(segmenters.modes), panel=_SEGMENTATION)
+    text = f"How segments are made. Default: the model's own way. {titles}"
+    yield _flag(MODE, str, text, metavar="|".join(segmenters.modes), panel=_SEGMENTATION)
     yield from _class_flags(SegmenterOptions, _ANY_MODE)
     seen = set(SegmenterOptions.model_fields)
     for kind in segmenters:
@@ -97,9 +145,9 @@ def _flags(segmenters: Segmenters, uses: tuple[Use, ...]) -> Iterator[inspect.Pa
 
 def _class_flags(options: type[Options], panel: str, *, hidden: bool = False) -> Iterator[inspect.Parameter]:
     for name, field in options.model_fields.items():
-        told = f"{field.description} Default: {_plain(field.default)}{_unit(field, field.default)}{_range(field)}."
+        text = f"{field.description} Default: {_plain(field.default)}{_unit(field, field.default)}{_range(field)}."
         kind = bool if field.annotation is bool else str
-        yield _flag(name, kind, told, metavar=_metavar(field.annotation), panel=panel, hidden=hidden)
+        yield _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=hidden)
 
 
 def _option_flag(segmenters: Segmenters, name: str, field: FieldInfo, uses: tuple[Use, ...]) -> inspect.Parameter:
@@ -107,10 +155,10 @@ def _option_flag(segmenters: Segmenters, name: str, field: FieldInfo, uses: tupl
     shown = modes or segmenters.modes_with(name)
     also = "".join(f" Also of mode {mode}." for mode in shown[1:])
     # The default is the segmenter's: a model's own may differ, and `GET /options` tells them.
-    told = f"{field.description}{also} Default: {_defaults(segmenters, shown[0], name, uses)}{_range(field)}."
+    text = f"{field.description}{also} Default: {_defaults(segmenters, shown[0], name, uses)}{_range(field)}."
     kind = bool if field.annotation is bool else str
     panel = f"With --mode {shown[0]}"
-    return _flag(name, kind, told, metavar=_metavar(field.annotation), panel=panel, hidden=not modes)
+    return _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=not modes)
 
 
 def _has(kind: SegmenterKind[Any], name: str, uses: tuple[Use, ...]) -> bool:
@@ -156,11 +204,18 @@ def _range(field: FieldInfo) -> str:
 
 
 def _flag(
-    name: str, kind: type, told: str, *, metavar: str | None, panel: str, hidden: bool = False
+    name: str,
+    kind: type,
+    text: str,
+    *,
+    metavar: str | None,
+    panel: str | None,
+    hidden: bool = False,
+    short: str | None = None,
 ) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
-    declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
-    option = typer.Option(declared, help=told.replace("`", ""), metavar=metavar, rich_help_panel=panel, hidden=hidden)
+    declared = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, *([short] if short else [])]
+    option = typer.Option(*declared, help=text.replace("`", ""), metavar=metavar, rich_help_panel=panel, hidden=hidden)
     # Raw text: the options' own class reads it, and says what is wrong with it.
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]

@@ -10,17 +10,31 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.cli.terminal import UsageError, note
-from app.config import Settings
+from app.config import AUTO, Settings
 from app.logs import configure_logging
 from app.presets import Preset, preset_of
 from app.registry import Registry
+from app.request import DetectionRequest
+from app.vad.errors import InvalidOption
 from app.vad.models import fusion
+from app.vad.models.registry import name_of
 from app.vad.segmenters.registry import MODE, USES, Use
 from app.warnings import AnswerWarning
 
 if TYPE_CHECKING:
     from app.models import Chosen
     from app.runtime import Runtime
+
+
+def check(request: DetectionRequest, registry: Registry, settings: Settings) -> None:
+    """Refuse as much as can be known to be wrong with a request about files before a model is loaded. Raises
+    `InvalidOption`."""
+    if request.keep:
+        raise InvalidOption("keep", "a running service keeps posteriors; name one with --url")
+    models = (settings.model, *([settings.fallback_model] if settings.fallback_model else []))
+    request.check(
+        registry, default_models=models, server_options=settings.default_options, server_preset=settings.preset
+    )
 
 
 def check_options(
@@ -136,7 +150,13 @@ def _of_preset(
     from app.runtime import ModelLoader
 
     loader, name = ModelLoader(settings, registry), wanted.live_model if live else wanted.model
-    missing = [str(spec.source) for spec in loader.specs(name) if not loader.is_at_hand(spec)]
+    listed = [loader.specs(text) for text in (settings.model, *settings.models) if text != AUTO]
+    offered = {name_of(spec) for specs in listed for spec in specs}
+    missing = [
+        str(spec.source)
+        for spec in loader.specs(name)
+        if not loader.is_at_hand(spec) or not (settings.automatic or name_of(spec) in offered)
+    ]
     if not missing:
         return name, ()
     told = f"preset {wanted.name} is made for {name}, and there is no {' or '.join(missing)} here; "

@@ -1,79 +1,61 @@
-"""What `detect` shows: results on stdout or in files, progress and errors on stderr."""
+"""What `detect` shows: answers on stdout or in files, a table for people, and the rest on stderr."""
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from itertools import chain
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from typing_extensions import Self
 
 from app.cli.inputs import Input, result_places
-from app.cli.terminal import STDERR, UsageError, counted, failed, note
-from app.formats.excerpts import with_time_map
-from app.formats.registry import Formats
-from app.formats.rendering import Format, RenderContext, SourceBlocks
-from app.formats.report import Report
+from app.cli.terminal import STDERR, counted, failed, note
+from app.vad.errors import VadError
+from app.warnings import AnswerWarning
 
 TABLE = "table"
-"""The command line's own, for people: no format of the service."""
-_JSON_INDENT = 2
-"""Of one document; several are one a line, for programs that read lines."""
+"""The command line's own form, for people."""
+_JSON = "application/json"
 
-Tell = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None], None]
 """Told how many ms have been looked at, and of how many, if that is known."""
 
 
-class Passes(Protocol):
-    """Fresh passes over a file's samples, for formats that hold audio."""
-
-    @property
-    def blocks(self) -> SourceBlocks:
-        """Begins a fresh pass over all samples."""
-        ...
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
-OpenPasses = Callable[[Path], AbstractContextManager[Passes]]
+@dataclass(slots=True)
+class FileAnswer:
+    """One file's answer, while its bytes come."""
 
-
-def choose_format(name: str | None, folder: Path | None, formats: Formats) -> Format | None:
-    """The format to show results in; None for the table. Raises `UsageError` for one that cannot be shown."""
-    if name is None:
-        name = TABLE if sys.stdout.isatty() and folder is None else "json"
-    if name == TABLE:
-        return None if folder is None else formats["json"]
-    if name not in formats.names:
-        raise UsageError(f"--format {name}: there are {TABLE}, {', '.join(formats.names)}")
-    if formats[name].needs_audio and folder is None:
-        raise UsageError(f"--format {name} needs --out DIR")
-    return formats[name]
+    media_type: str
+    pieces: AsyncIterator[bytes] = field(default_factory=_nothing)
+    """Raises `VadError` for what goes wrong on the way."""
+    warnings: Sequence[AnswerWarning] = ()
+    """Complete when the pieces have ended."""
+    time_map: Sequence[Sequence[float]] | None = None
+    """Of a WAV, if it was asked for; for a file beside it, since the service has a header for it."""
 
 
 class Output:
     """One run's output; used as a context while files are worked on."""
 
-    def __init__(
-        self,
-        form: Format | None,
-        folder: Path | None,
-        answering: RenderContext,
-        open_passes: OpenPasses,
-        inputs: Sequence[Input],
-    ) -> None:
-        """`form`: of `choose_format`. `answering`: how it is written. `open_passes`: how audio is read for excerpts."""
-        self._form, self._folder, self._open_passes = form, folder, open_passes
-        self._answering = replace(answering, indent=None if len(inputs) > 1 else _JSON_INDENT)
-        self._places = {} if form is None else result_places(inputs, form.extension)
-        self._stdout = Console(highlight=False)
+    def __init__(self, inputs: Sequence[Input], folder: Path | None, extension: str, *, as_table: bool) -> None:
+        """`folder`: for a file each, named with `extension`; None: stdout. `as_table`: answers are in JSON, and are
+        shown as tables."""
+        self._folder, self._as_table, self._alone = folder, as_table, len(inputs) == 1
+        self._places = result_places(inputs, extension)
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal)
+        self._bars = Bars(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal)
 
     def __enter__(self) -> Self:
         if self._folder is not None:
@@ -85,8 +67,8 @@ class Output:
         self._bars.stop()
 
     @contextmanager
-    def progress(self, shown: str) -> Iterator[Tell]:
-        """A bar while one file is worked on."""
+    def progress(self, shown: str) -> Iterator[Progress]:
+        """Show a bar while one file is worked on."""
         task = self._bars.add_task(Path(shown).name or shown, total=None)
         try:
             yield lambda done_ms, expected_ms: self._bars.update(task, completed=done_ms, total=expected_ms)
@@ -94,9 +76,42 @@ class Output:
             self._bars.remove_task(task)
 
     def failed(self, shown: str, reason: str) -> None:
-        """One file could not be detected."""
+        """Say that one file could not be detected."""
         with self._without_bars():
             failed(f"{shown}: {reason}", 1)
+
+    async def show(self, item: Input, answer: FileAnswer) -> None:
+        """Put one file's answer where it is wanted. Raises what its pieces raise, and OSError."""
+        if self._folder is not None:
+            path = self._folder / self._places[item]
+            await _replace(path, answer.pieces)
+            if answer.time_map is not None:
+                path.with_name(f"{path.name}.map.json").write_text(json.dumps(answer.time_map))
+            with self._without_bars():
+                STDERR.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
+        elif self._alone and answer.media_type != _JSON:
+            with self._without_bars():
+                await _print_pieces(answer.pieces)
+        else:
+            # A document is printed when it is known to be whole, and one file's answer after the other's.
+            content = b"".join([piece async for piece in answer.pieces])
+            with self._without_bars():
+                self._print(item, answer, content)
+        for warning in answer.warnings:
+            with self._without_bars():
+                note(f"{item.shown}: {warning.code}: {warning.detail}")
+
+    def _print(self, item: Input, answer: FileAnswer, content: bytes) -> None:
+        if self._as_table:
+            shown = table(item.shown, json.loads(content))
+            # A sentence stays on its line, however long the file's name, for what reads it by lines.
+            Console(highlight=False).print(shown, soft_wrap=isinstance(shown, str))
+            return
+        if answer.media_type == _JSON and sys.stdout.isatty():
+            content = json.dumps(json.loads(content), ensure_ascii=False, indent=2).encode()
+        # A terminal's prompt, or the next document, begins on a line of its own.
+        sys.stdout.buffer.write(content if content.endswith(b"\n") else content + b"\n")
+        sys.stdout.buffer.flush()
 
     @contextmanager
     def _without_bars(self) -> Iterator[None]:
@@ -110,83 +125,70 @@ class Output:
         finally:
             self._bars.start()
 
-    def result(self, item: Input, report: Report) -> None:
-        """One file's report. Raises `InvalidOption` where the format cannot hold it, OSError."""
-        with self._without_bars():
-            for warning in report.warnings:
-                note(f"{item.shown}: {warning.code}: {warning.detail}")
-            if self._form is None:
-                shown = _table(item.shown, report)
-                # A sentence stays on its line, however long the file's name, for what reads it by lines.
-                self._stdout.print(shown, soft_wrap=isinstance(shown, str))
-            elif self._folder is None:
-                # A terminal's prompt, or the next document, begins on a line of its own.
-                content = b"".join(self._pieces(self._form, with_time_map(report, self._answering.excerpts)))
-                sys.stdout.buffer.write(_whole_lines(content))
-                sys.stdout.buffer.flush()
-            else:
-                path = self._folder / self._places[item]
-                self._write(item, self._form, report, path)
-                STDERR.print(f"{item.shown} -> {path}", markup=False, soft_wrap=True)
 
-    def _write(self, item: Input, form: Format, report: Report, path: Path) -> None:
-        told = with_time_map(report, self._answering.excerpts)
-        if not form.needs_audio:
-            _replace(path, iter([_whole_lines(b"".join(self._pieces(form, told)))]))
-            return
-        with self._open_passes(item.path) as passes:
-            pieces = self._pieces(form, report, passes.blocks)
-            first = next(pieces, b"")  # what cannot be written is refused here, before there is a file
-            _replace(path, chain([first], pieces))
-        if "time_map" in told.extras and form.name == "wav":
-            # The service has a header for it.
-            _replace(path.with_name(f"{path.name}.map.json"), iter([json.dumps(told.extras["time_map"]).encode()]))
-
-    def _pieces(self, form: Format, report: Report, blocks: SourceBlocks | None = None) -> Iterator[bytes]:
-        answering = self._answering if blocks is None else replace(self._answering, blocks=blocks)
-        return form.new(answering).finish(report)
+async def _print_pieces(pieces: AsyncIterator[bytes]) -> None:
+    """Write pieces to stdout as they come, and end the last line."""
+    last = b""
+    async for piece in pieces:
+        last = piece
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    if not last.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.flush()
 
 
-def _replace(path: Path, pieces: Iterator[bytes]) -> None:
+async def _replace(path: Path, pieces: AsyncIterator[bytes]) -> None:
     """Write a file beside its place and move it there: what is broken off leaves what was there before."""
+    first = await anext(pieces, b"")  # what cannot be written is refused here, before there is a file
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as file:
-            file.writelines(pieces)
+            file.write(first)
+            async for piece in pieces:
+                file.write(piece)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def _whole_lines(content: bytes) -> bytes:
-    return content if content.endswith(b"\n") else content + b"\n"
+def table(shown: str, document: Mapping[str, Any]) -> Table | str:
+    """A detection for people, from its JSON document. Raises `VadError` for a document that is none."""
+    try:
+        return _table(shown, document)
+    except (KeyError, TypeError, AttributeError):
+        raise VadError("the server answered in no form that is known here") from None
 
 
-def _table(shown: str, report: Report) -> Table | str:
-    seconds = report.audio.duration_ms / 1000
-    took = f"took {report.timing.total_ms / 1000:.2f} s on {report.device}"
-    count = len(list(report.in_order()))
-    if count == 0:
+def _table(shown: str, document: Mapping[str, Any]) -> Table | str:
+    seconds, segments, chunks = document["audio"]["duration_ms"] / 1000, document["segments"], document.get("chunks")
+    took = f"took {document['timing']['total_ms'] / 1000:.2f} s on {document['device']}"
+    if not segments:
         return escape(f"{shown}: no speech in {seconds:.3f} s; {took}.")
-    caption = f"{counted(count, 'segment')}, {report.speech_ms / 1000:.3f} s of {seconds:.3f} s is speech "
-    caption += f"({report.speech_ratio:.0%})"
-    if report.has_chunks:
-        caption += f", in {counted(len(report.chunks()), 'chunk')}"
-    titles = ("#", "start", "end", "duration", "probability", *(["chunk"] if report.has_chunks else []))
-    table = Table(*titles, title=escape(shown), caption=f"{caption}; {took}")
-    for column in table.columns:
+    caption = f"{counted(len(segments), 'segment')}, {document['speech_ms'] / 1000:.3f} s of {seconds:.3f} s is speech "
+    caption += f"({document['speech_ratio']:.0%})"
+    has_labels = any("label" in segment for segment in segments)
+    titles = ["#", "start", "end", "duration", "probability", *(["label"] if has_labels else [])]
+    chunks_of: dict[int, list[str]] = {}
+    if chunks is not None:
+        caption += f", in {counted(len(chunks), 'chunk')}"
+        titles.append("chunk")
+        for chunk in chunks:
+            for index in chunk["segments"]:
+                chunks_of.setdefault(index, []).append(str(chunk["index"]))
+    made = Table(*titles, title=escape(shown), caption=f"{caption}; {took}")
+    for column in made.columns:
         column.justify = "right"
-    chunks_of: dict[int, list[int]] = {}
-    for chunk in report.chunks():
-        for index in chunk.segments:
-            chunks_of.setdefault(index, []).append(chunk.index)
-    for index, (channel, segment) in enumerate(report.in_order(), 1):
-        label = str(index) if channel is None else f"{index} (ch {channel})"
-        times = (segment.start_ms, segment.end_ms, segment.duration_ms)
-        row = [label, *(f"{time / 1000:.3f}s" for time in times), f"{segment.speech_probability:.2f}"]
-        if report.has_chunks:
-            row.append(", ".join(map(str, chunks_of.get(index, []))))
-        table.add_row(*row)
-    return table
+    for segment in segments:
+        channel = segment.get("channel")
+        times = (segment[name] / 1000 for name in ("start_ms", "end_ms", "duration_ms"))
+        made.add_row(
+            str(segment["index"]) if channel is None else f"{segment['index']} (ch {channel})",
+            *(f"{time:.3f}s" for time in times),
+            f"{segment['speech_probability']:.2f}",
+            *([segment.get("label", "")] if has_labels else []),
+            *([", ".join(chunks_of.get(segment["index"], []))] if chunks is not None else []),
+        )
+    return made

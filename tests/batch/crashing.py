@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from app.batch.worker import Build, Task
+from app.batch.collection import ShardLimits
+from app.batch.job import BatchJob, BatchPlan, Build
 from app.config import Settings
-from app.detection import Detector, Job
-from app.formats.report import Report
+from app.detection import Detector, FileJob, Run
+from app.request import DetectionRequest, Plan
 from app.runtime import Runtime, start_runtime
+from app.vad.models.family import ModelInfo
 
 FATAL = "fatal"
 
@@ -18,10 +20,10 @@ FATAL = "fatal"
 class CrashingDetector(Detector):
     """Dies of files whose name begins with `fatal`."""
 
-    async def detect(self, job: Job, tell: Callable[[Any], None] = lambda step: None) -> Report:
+    async def run(self, plan: Plan, job: FileJob, on_progress: Callable[[Any], None] = lambda step: None) -> Run:
         if job.name.startswith(FATAL):
             os.abort()
-        return await super().detect(job, tell)
+        return await super().run(plan, job, on_progress)
 
 
 async def build_crashing(model: Path) -> Runtime:
@@ -37,18 +39,20 @@ async def build_nothing() -> Runtime:
     raise FileNotFoundError("there is no model here")
 
 
-def new_task(clips: str, destination: str, build: Build) -> Task:
+def new_plan(clips: str, destination: str, build: Build) -> BatchPlan:
     """Rows as JSONL, nothing set."""
-    return Task(
+    job = BatchJob(
+        request=DetectionRequest(),
         source=clips,
         destination=destination,
         format="jsonl",
-        options={},
-        preset=None,
         per_file=(),
-        audio={},
-        excerpts={},
-        channel="mix",
+        suffixes=frozenset({".wav"}),
+        limits=ShardLimits(4, 1 << 30),
+        overwrite=False,
+        max_audio_hours=1.0,
         scratch=None,
-        build=build,
+        ray=None,
     )
+    info = ModelInfo("small", "small", None, "")
+    return BatchPlan(job, info, "float32", options={}, warnings=(), build=build, workers=2, gpus=0)

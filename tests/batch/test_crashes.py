@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from app.batch import WorkerLost
+from app.batch.collection import Collection, Shard, ShardLimits, cut_shards
+from app.batch.job import BatchPlan, Build
 from app.batch.ledger import Totals, finished
-from app.batch.listing import Cut, Shard, cut_shards
 from app.batch.local import LocalRun
-from app.batch.problems import WorkerLost
-from app.batch.source import Source
 from app.batch.store import Store
-from app.batch.worker import Build, Task
 from tests.batch.collection import read_jsonl, write_clips
-from tests.batch.crashing import build_crashing, build_nothing, new_task
+from tests.batch.crashing import build_crashing, build_nothing, new_plan
 from tests.batch.processes import wait_until_gone
 
 
@@ -29,20 +28,20 @@ def clips(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def task(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., Task]:
+def plan(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., BatchPlan]:
     """What is to be done with them."""
 
     crashing = partial(build_crashing, small_model)
 
-    def make(build: Build = crashing, out: str = "out") -> Task:
+    def make(build: Build = crashing, out: str = "out") -> BatchPlan:
         destination = str(tmp_path / out)
-        return new_task(str(clips), destination, build)
+        return new_plan(str(clips), destination, build)
 
     return make
 
 
 def shards(clips: Path, files: int = 4) -> list[Shard]:
-    return list(cut_shards(Source(str(clips)).list(frozenset({".wav"}))[0], Cut(files, 1 << 30)))
+    return list(cut_shards(Collection(str(clips)).list(frozenset({".wav"}))[0], ShardLimits(files, 1 << 30)))
 
 
 def workers_now() -> set[int]:
@@ -50,10 +49,12 @@ def workers_now() -> set[int]:
     return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
 
 
-def test_a_file_that_kills_its_reader_costs_only_itself(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+def test_a_file_that_kills_its_reader_costs_only_itself(
+    plan: Callable[..., BatchPlan], clips: Path, tmp_path: Path
+) -> None:
     victim = sorted(clips.rglob("*.wav"))[5]
     victim.rename(victim.with_name("fatal.wav"))
-    totals = Totals.of(LocalRun(task(), shards(clips), workers=2).outcomes())
+    totals = Totals.of(LocalRun(plan(), shards(clips), workers=2).outcomes())
     assert (totals.files, totals.failed, totals.segments) == (12, 1, 11)
     (row,) = (row for row in read_jsonl(tmp_path / "out") if row["error"])
     assert row["path"].endswith("fatal.wav")
@@ -61,8 +62,8 @@ def test_a_file_that_kills_its_reader_costs_only_itself(task: Callable[..., Task
     assert "died twice" in row["error"]
 
 
-def test_a_worker_killed_from_outside_is_replaced(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
-    outcomes = LocalRun(task(), shards(clips, 1), workers=1).outcomes()
+def test_a_worker_killed_from_outside_is_replaced(plan: Callable[..., BatchPlan], clips: Path, tmp_path: Path) -> None:
+    outcomes = LocalRun(plan(), shards(clips, 1), workers=1).outcomes()
     first = next(outcomes)
     (worker,) = workers_now()
     os.kill(worker, signal.SIGKILL)
@@ -71,8 +72,8 @@ def test_a_worker_killed_from_outside_is_replaced(task: Callable[..., Task], cli
     assert len(read_jsonl(tmp_path / "out")) == 12
 
 
-def test_a_run_that_is_closed_leaves_no_process(task: Callable[..., Task], clips: Path) -> None:
-    outcomes = LocalRun(task(), shards(clips, 1), workers=2).outcomes()
+def test_a_run_that_is_closed_leaves_no_process(plan: Callable[..., BatchPlan], clips: Path) -> None:
+    outcomes = LocalRun(plan(), shards(clips, 1), workers=2).outcomes()
     next(outcomes)
     started = workers_now()
     outcomes.close()
@@ -80,27 +81,27 @@ def test_a_run_that_is_closed_leaves_no_process(task: Callable[..., Task], clips
     assert wait_until_gone(started) == set()
 
 
-def test_a_file_that_was_not_there_is_tried_again(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_not_there_is_tried_again(plan: Callable[..., BatchPlan], clips: Path, tmp_path: Path) -> None:
     work = shards(clips)
     gone = clips / work[1].entries[2].path
     kept = gone.read_bytes()
     gone.unlink()
-    first = Totals.of(LocalRun(task(), work, workers=1).outcomes())
+    first = Totals.of(LocalRun(plan(), work, workers=1).outcomes())
     store = Store(str(tmp_path / "out"))
     assert (first.failed, set(finished(store))) == (1, {0, 2})
     assert [row["error_code"] for row in read_jsonl(tmp_path / "out") if row["error"]] == ["unreadable"]
     gone.write_bytes(kept)
-    again = Totals.of(LocalRun(task(), [work[1]], workers=1).outcomes())
+    again = Totals.of(LocalRun(plan(), [work[1]], workers=1).outcomes())
     assert (again.files, again.failed, set(finished(store))) == (4, 0, {0, 1, 2})
     assert len({row["id"] for row in read_jsonl(tmp_path / "out") if not row["error"]}) == 12
 
 
-def test_a_worker_without_a_model_ends_the_run(task: Callable[..., Task], clips: Path) -> None:
+def test_a_worker_without_a_model_ends_the_run(plan: Callable[..., BatchPlan], clips: Path) -> None:
     with pytest.raises(WorkerLost, match="there is no model here"):
-        list(LocalRun(task(build_nothing), shards(clips), workers=2).outcomes())
+        list(LocalRun(plan(build_nothing), shards(clips), workers=2).outcomes())
 
 
-def test_a_destination_that_fails_ends_the_run(task: Callable[..., Task], clips: Path, tmp_path: Path) -> None:
+def test_a_destination_that_fails_ends_the_run(plan: Callable[..., BatchPlan], clips: Path, tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("a file")
     with pytest.raises(WorkerLost, match="cannot be written"):
-        list(LocalRun(task(out="in the way"), shards(clips), workers=1).outcomes())
+        list(LocalRun(plan(out="in the way"), shards(clips), workers=1).outcomes())

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batch.listing import Cut, Entry, cut_shards, in_order, listing_hash
-from app.batch.problems import WrongPlace
-from app.batch.source import Source
+from app.batch import WrongPlace
+from app.batch.collection import Collection, Entry, ShardLimits, cut_shards, in_order, listing_hash
 
 SUFFIXES = frozenset({".wav"})
 entries = st.lists(
@@ -22,7 +21,7 @@ entries = st.lists(
 
 @given(entries, st.integers(1, 9), st.integers(1, 2_000))
 def test_shards_hold_every_entry_once_and_keep_the_bounds(found: list[Entry], files: int, size: int) -> None:
-    shards = list(cut_shards(found, Cut(files, size)))
+    shards = list(cut_shards(found, ShardLimits(files, size)))
     assert [entry for shard in shards for entry in shard.entries] == found
     assert [shard.number for shard in shards] == list(range(len(shards)))
     for shard in shards:
@@ -32,7 +31,7 @@ def test_shards_hold_every_entry_once_and_keep_the_bounds(found: list[Entry], fi
 
 @given(entries, st.integers(1, 9), st.integers(1, 16))
 def test_every_worker_gets_several_shards_of_a_small_collection(found: list[Entry], files: int, workers: int) -> None:
-    widest = Cut(files, 1 << 30)
+    widest = ShardLimits(files, 1 << 30)
     cut = widest.shared_by(workers, found)
     assert 1 <= cut.max_files <= files
     assert cut.max_bytes >= 1
@@ -60,7 +59,7 @@ def make_files(folder: Path, *names: str) -> None:
 
 
 def listed(url: str | Path) -> list[str]:
-    return [entry.path for entry in Source(str(url)).list(SUFFIXES)[0]]
+    return [entry.path for entry in Collection(str(url)).list(SUFFIXES)[0]]
 
 
 def test_folders_globs_and_single_files(tmp_path: Path) -> None:
@@ -77,20 +76,20 @@ def test_links_are_followed_to_files(tmp_path: Path) -> None:
     (tmp_path / "here/a.wav").symlink_to(tmp_path / "elsewhere/x.bin")
     (tmp_path / "here/gone.wav").symlink_to(tmp_path / "elsewhere/y.bin")
     (tmp_path / "here/folder.wav").symlink_to(tmp_path / "elsewhere")
-    found, _ = Source(str(tmp_path / "here")).list(SUFFIXES)
+    found, _ = Collection(str(tmp_path / "here")).list(SUFFIXES)
     assert [(entry.path, entry.size_bytes) for entry in found] == [("a.wav", 5), ("b.wav", 5)]
 
 
 def test_ids_are_of_the_collection_and_not_of_its_place(tmp_path: Path) -> None:
     make_files(tmp_path, "here/a/x.wav", "there/deeper/a/x.wav")
-    one, two = (Source(str(tmp_path / place)).list(SUFFIXES)[0][0] for place in ("here", "there/deeper"))
+    one, two = (Collection(str(tmp_path / place)).list(SUFFIXES)[0][0] for place in ("here", "there/deeper"))
     assert one.row_id == two.row_id
     assert len(one.row_id) == 32
 
 
 def test_a_name_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"12345")
-    source = Source(str(tmp_path))
+    source = Collection(str(tmp_path))
     (entry,), _ = source.list(SUFFIXES)
     assert entry.shown == "caf\ufffd.wav"
     with source.on_disk(entry, None) as path:

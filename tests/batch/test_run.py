@@ -5,14 +5,24 @@ import os
 import signal
 import subprocess
 import time
+import tracemalloc
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from app.batch.collection import Collection, cut_shards
+from app.batch.worker import ShardJob, ShardWorker
+from app.request import DetectionRequest
 from tests.batch.collection import account, check_every_clip_once, read_jsonl, run
 from tests.batch.conftest import need
+from tests.batch.crashing import build_crashing, new_plan
 from tests.cli.calling import call, command, environment
+from tests.signals import bursts
 
 Few = tuple[Path, list[str]]
 
@@ -164,3 +174,54 @@ def test_what_is_skipped_is_counted_and_every_format_can_be_had_for_each_file(
         assert len(held.namelist()) == len(row["chunks"]) + 1
     refused = run(small_model, tmp_path / "in", out, "--per-file", "doc")
     assert (refused.returncode, "there is no such format" in refused.stderr) == (2, True)
+
+
+def test_what_is_written_for_each_file_is_what_detect_writes(
+    small_model: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    """With each channel by itself, the time map, and every other option of an answer."""
+    (tmp_path / "in").mkdir()
+    mono, rate = soundfile.read(speech_like)
+    soundfile.write(tmp_path / "in" / "two.wav", np.stack([mono, mono[::-1]], axis=1), rate)
+    (tmp_path / "in" / "one.wav").write_bytes(speech_like.read_bytes())
+    for number, options in enumerate((["--channel", "split"], ["--time-map", "--probabilities"], ["--lang", "en"])):
+        out, apart = tmp_path / f"out-{number}", tmp_path / f"apart-{number}"
+        forms = ["json", "wav", "md"] if options[0] != "--lang" else ["md"]
+        per_file = [text for form in forms for text in ("--per-file", form)]
+        ended = run(small_model, tmp_path / "in", out, *options, *per_file, "--workers", "1")
+        assert ended.returncode == 0, ended.stderr
+        for form in forms:
+            call(small_model, "detect", tmp_path / "in", *options, "--format", form, "--out", apart)
+        written = {path.name: path.read_bytes() for path in (out / "files").iterdir()}
+        expected = {path.name.replace(".", ".wav.", 1): path.read_bytes() for path in apart.iterdir()}
+        assert written.keys() == expected.keys()
+        for name, content in written.items():
+            assert without_times(content) == without_times(expected[name]), name
+
+
+def without_times(content: bytes) -> object:
+    """What an answer says of the file, and not of the run."""
+    if not content.startswith(b"{"):
+        return content
+    return {name: value for name, value in json.loads(content).items() if name not in ("timing", "request_id")}
+
+
+def test_excerpts_pass_through_in_pieces(small_model: Path, tmp_path: Path) -> None:
+    """A WAV as long as the file is never whole in memory."""
+    seconds, rate = 120, 48_000
+    sound = np.tile(bursts(1.0, [(0.2, 0.8)], rate=rate), seconds)
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "long.wav", np.stack([sound, sound], axis=1), rate, subtype="PCM_16")
+    plan = new_plan(str(tmp_path / "in"), str(tmp_path / "out"), partial(build_crashing, small_model))
+    request = DetectionRequest.parse({"silence": "zero"})
+    plan = replace(plan, job=replace(plan.job, request=request, per_file=("wav",)))
+    worker = ShardWorker(plan)
+    (shard,) = cut_shards(Collection(plan.job.source).list(plan.job.suffixes)[0], plan.job.limits)
+    tracemalloc.start()
+    worker.run(ShardJob(shard, skip={}, one_by_one=True))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    worker.close()
+    written = (tmp_path / "out" / "files" / "long.wav.speech.wav").stat().st_size
+    assert written == (tmp_path / "in" / "long.wav").stat().st_size
+    assert peak < 0.75 * written

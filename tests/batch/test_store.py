@@ -1,12 +1,14 @@
 """Results are there whole or not at all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.batch import WrongPlace
 from app.batch.ledger import Outcome, finished, mark_done
-from app.batch.problems import WrongPlace
 from app.batch.store import Store
+from app.vad.errors import InvalidAudio
 
 
 def outcome(shard: int, retryable: int = 0) -> Outcome:
@@ -25,8 +27,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "segments-00000.jsonl/in the way").mkdir(parents=True)
     with pytest.raises(WrongPlace, match="cannot be written"):
-        Store(str(tmp_path)).write("segments-00000.jsonl", b"x")
+        Store(str(tmp_path)).write("segments-00000.jsonl", [b"x"])
     assert [path.name for path in tmp_path.iterdir()] == ["segments-00000.jsonl"]
+
+
+def test_what_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write("deep/a.wav", [b"old"])
+
+    def pieces(error: Exception) -> Iterator[bytes]:
+        yield b"new"
+        raise error
+
+    for error in (InvalidAudio("broken"), FileNotFoundError("the source is gone"), RuntimeError("a fault")):
+        with pytest.raises(type(error), match=str(error)):
+            store.write("deep/a.wav", pieces(error))
+        assert [path.read_bytes() for path in (tmp_path / "deep").iterdir()] == [b"old"]
 
 
 def test_done_shards(tmp_path: Path) -> None:
