@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from app.answer import write
-from app.audio.passes import SourcePasses
+from app.audio.source import SourcePasses
 from app.batch import reason_of
 from app.batch.collection import Collection, Entry, Shard
 from app.batch.job import BatchPlan

@@ -108,7 +108,7 @@ async def _detect_all(
 async def local_answers(request: DetectionRequest, settings: Settings, registry: Registry) -> AsyncIterator[Answers]:
     """Answers of the engine in this process. Raises what starting it raises."""
     from app.answer import write
-    from app.audio.passes import SourcePasses
+    from app.audio.source import SourcePasses
     from app.detection import FileJob, Run
 
     async with local_model(settings, registry, request.model, request.preset) as local:

@@ -32,9 +32,15 @@ def check(request: DetectionRequest, registry: Registry, settings: Settings) -> 
     if request.keep:
         raise InvalidOption("keep", "a running service keeps posteriors; name one with --url")
     models = (settings.model, *([settings.fallback_model] if settings.fallback_model else []))
-    request.check(
+    request.changed(model=_meant(settings, request.model)).check(
         registry, default_models=models, server_options=settings.default_options, server_preset=settings.preset
     )
+
+
+def _meant(settings: Settings, model: str | None) -> str | None:
+    """What VAD_MODELS, or VAD_MODEL, means by a name: `name=DIRECTORY` for one of its own."""
+    named = {text.partition("=")[0]: text for text in (*settings.models, settings.model) if "=" in text}
+    return None if model is None else named.get(model, model)
 
 
 def check_options(
@@ -132,7 +138,7 @@ async def local_model(
     settings: Settings, registry: Registry, model: str | None, preset: str | None, *, live: bool = False
 ) -> AsyncIterator[LocalModel]:
     """As `local_runtime`, with what a request of these would be answered by: a preset's model where it is at hand."""
-    name, warnings = _of_preset(settings, registry, model, preset, live=live)
+    name, warnings = _of_preset(settings, registry, _meant(settings, model), preset, live=live)
     if name is None and live:
         name = live_name(registry, settings.model)
     async with local_runtime(settings, registry, name) as runtime:

@@ -18,6 +18,7 @@ from app.registry import installed
 from tests.cli.calling import call, environment, spawn
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
+from tests.small_firered import write_small_firered
 
 FORMATS = [form.name for form in installed().formats if not form.needs_audio]
 
@@ -50,22 +51,68 @@ def test_a_table_for_people(small_model: Path, speech_like: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format(small_model: Path, speech_like: Path, server: RunningServer, name: str) -> None:
-    ended = call(small_model, "detect", speech_like, "--format", name, "--lang", "en")
-    assert (ended.returncode, ended.stderr) == (0, "")
+def test_every_format_is_the_services(small_model: Path, speech_like: Path, server: RunningServer, name: str) -> None:
+    """Byte for byte, and a newline at the end; a run's own times and ids aside."""
     with server.client() as client:
-        served = client.post("/vad", params={"format": name, "lang": "en"}, files={
-            "file": (speech_like.name, speech_like.read_bytes())
-        })  # fmt: skip
-    if name in ("funasr", "clips", "whisperx", "labelstudio"):
-        assert json.loads(ended.stdout) == served.json()
-    elif name == "json":
-        assert pairs(json.loads(ended.stdout)) == pairs(served.json())
-    elif name == "ndjson":
-        kinds = [json.loads(line)["type"] for line in ended.stdout.splitlines()]
-        assert [kind for kind in kinds if kind != "progress"] == ["segment", "segment", "summary"]
-    else:
-        assert ended.stdout.strip() == served.text.strip()
+        content = speech_like.read_bytes()
+        disposition = {"Content-Disposition": f'attachment; filename="{speech_like.name}"'}
+        served = client.post("/vad", params={"format": name, "lang": "en"}, content=content, headers=disposition).text
+    expected = served if served.endswith("\n") else f"{served}\n"
+    for door in ((), ("--url", server.url)):
+        ended = call(small_model, "detect", speech_like, "--format", name, "--lang", "en", *door)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        if name in ("json", "ndjson"):
+            assert without_times(ended.stdout) == without_times(served)
+        else:
+            assert ended.stdout == expected
+
+
+def without_times(text: str) -> list[dict[str, Any]]:
+    """The lines, without what is of the run and not of the file."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    runs = ("request_id", "timing", "device")
+    return [
+        {name: value for name, value in line.items() if name not in runs}
+        for line in lines
+        if line.get("type") != "progress"
+    ]
+
+
+@pytest.fixture(scope="module")
+def labelled(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings with a model that tells more than speech."""
+    folder = write_small_firered(tmp_path_factory.mktemp("aed"), labels=3, seed=4)
+    return {"VAD_MODELS": f"aed=firered:{folder}"}
+
+
+def test_labels_come_through_a_server(
+    small_model: Path, labelled: dict[str, str], speech_like: Path, tmp_path: Path
+) -> None:
+    with local_server(small_model, tmp_path / "server", labelled) as server:
+        for form, told in (("funasr", '"bursts-music"'), ("textgrid", '"music"'), ("csv", ",label\n")):
+            here, there = (
+                call(small_model, "detect", speech_like, "--model", "aed", "--format", form, *door, **labelled)
+                for door in ((), ("--url", server.url))
+            )
+            assert (here.returncode, there.returncode, there.stderr) == (0, 0, "")
+            assert here.stdout == there.stdout
+            assert told in there.stdout
+        shown = call(tmp_path, "detect", speech_like, "--model", "aed", "--format", "table", "--url", server.url)
+        assert "singing" in shown.stdout
+
+
+def test_presets_take_no_model_that_the_settings_leave_out(
+    small_model: Path, reference: Path, speech_like: Path
+) -> None:
+    """As in the service: what VAD_MODELS does not name is not there, whatever lies at hand."""
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
+    if not (reference / "modelscope" / "models" / "xukaituo" / "FireRedVAD").is_dir():
+        pytest.skip("FireRedVAD is not among the reference data")
+    cache = {"MODELSCOPE_CACHE": str(reference / "modelscope")}
+    for models, name in (("silero", small_model.name), ("silero,firered-stream", "silero+firered-stream")):
+        ended = call(small_model, "detect", speech_like, "--preset", "asr", VAD_MODELS=models, **cache)
+        assert json.loads(ended.stdout)["model"]["name"] == name
+        assert ("preset_model" in ended.stderr) == (name == small_model.name)
 
 
 def test_stdin_folders_and_globs(small_model: Path, speech_like: Path, tmp_path: Path, found: list[list[int]]) -> None:
