@@ -26,9 +26,9 @@ from app.engine.engine import Engine, Turn
 from app.engine.gate import AsyncGate, Gate, Shares
 from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
+from app.models import Model
 from app.observe import Observer
 from app.request import Plan
-from app.serving import Model
 from app.vad.chunks import Chunk, new_chunker
 from app.vad.errors import InvalidOption, VadError
 from app.vad.posteriors import Posteriors, join_posteriors

@@ -29,7 +29,6 @@ from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.sessions import LiveLimits, SessionManager
 from app.registry import Registry, installed
 from app.runtime import start_runtime
-from app.serving import Load
 from app.vad.errors import VadError
 
 log = structlog.get_logger(__name__)
@@ -56,14 +55,12 @@ def create_app(
     on_failed_start: OnFailedStart | None = None,
     *,
     registry: Registry | None = None,
-    load: Load | None = None,
 ) -> FastAPI:
     """The whole application. Nothing is loaded before its lifespan begins.
 
     `on_failed_start`: called, in place of the log, when the model cannot be loaded; the service then answers, and says
     that it is not ready.
-    `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins. `load`:
-    makes models in another way than from their files, such as from ones that lie in memory.
+    `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins.
     """
     settings = settings or Settings()
     registry = registry or installed()
@@ -72,7 +69,7 @@ def create_app(
         title="FSMN-VAD",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, shared, load, on_failed_start),
+        lifespan=_lifespan(settings, shared, on_failed_start),
         docs_url=None,  # the framework's own pages are made of other hosts' files
         redoc_url=None,
         redirect_slashes=False,  # they would lead to whatever host the request names
@@ -151,13 +148,13 @@ def _service(settings: Settings, registry: Registry) -> Service:
 
 
 def _lifespan(
-    settings: Settings, shared: Service, load: Load | None, on_failed_start: OnFailedStart | None
+    settings: Settings, shared: Service, on_failed_start: OnFailedStart | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async def start() -> None:
             try:
-                await _start(settings, shared, load)
+                await _start(settings, shared)
             except Exception as error:  # noqa: BLE001 - told to whoever can act on it, and kept for `/health`
                 shared.failure = str(error)
                 (on_failed_start or log_failed_start)(error)
@@ -178,14 +175,14 @@ def _lifespan(
     return lifespan
 
 
-async def _start(settings: Settings, shared: Service, load: Load | None) -> None:
+async def _start(settings: Settings, shared: Service) -> None:
     """Load the models off the event loop, so that `/health/live` answers meanwhile."""
     try:
         await asyncio.to_thread(shared.uploads.prepare)
     except OSError as error:
         raise OSError(f"VAD_TMP_DIR: uploads cannot be kept below {shared.uploads.place}: {error.strerror}") from None
     connect_gauges(shared)
-    runtime = await start_runtime(settings, shared.registry, shared.metrics, load)
+    runtime = await start_runtime(settings, shared.registry, shared.metrics)
     limits = LiveLimits(
         streams=settings.max_streams,
         buffer_s=settings.stream_buffer_s,

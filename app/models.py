@@ -1,38 +1,213 @@
-"""The models of a running service: which there are, by which names, and each loaded when it is needed.
+"""The models of a running service: each loaded when it is needed, and found by the names that requests use.
 
-One default model is there from the start. `VAD_MODELS` says what else: a list, all of which is loaded at the start, or
-`auto`, everything at hand without a download, loaded at its first use (some at the start).
+A `Model` is one network behind the engine, or the mean of several. `ModelLoader` makes it from files. `Models` holds
+those of a process: the default one, which is there from the start, and what `VAD_MODELS` says: a list, all of which is
+loaded at the start, or `auto`, everything at hand without a download, loaded at its first use (some at the start).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import structlog
 
+from app.audio.channel import Resampler
+from app.engine.backend import Backend
+from app.engine.device import Ladder, choose_device, quickest
 from app.engine.engine import Engine
 from app.observe import Observer
 from app.presets import Preset, preset_of
-from app.serving import FusedModel, Load, LoadedModel, Model, build_model
+from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
+from app.vad.grid import Grid
 from app.vad.models import fusion
-from app.vad.models.accuracy import MEASURED_SUMS
-from app.vad.models.family import KnownModel, ModelSpec
+from app.vad.models.accuracy import MEASURED_SUMS, Accuracy, measured
+from app.vad.models.family import DType, KnownModel, ModelInfo, ModelSpec, OptionDefaults, Scorer, Weights
+from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import Catalogue, name_of
-from app.vad.segmenters.registry import Segmentation, Segmenters
+from app.vad.segmenters.registry import MODE, Segmentation, Segmenters, Use
+from app.vad.stream import FusedStream, Stream, VadStream
 from app.warnings import AnswerWarning
 
 log = structlog.get_logger(__name__)
 
-State = Literal["loaded", "available", "absent"]
-_STATES: Sequence[State] = ("loaded", "available", "absent")
-"""The nearest first: a sum is as near as the farthest of its members."""
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Model:
+    """One network that serves, or the mean of several: its `members`, which are scored apart, so that each still shares
+    batches with other requests."""
+
+    info: ModelInfo
+    backends: tuple[Backend, ...]
+    """What scores it; of a sum those of its members."""
+    grid: Grid
+    device: str
+    default_mode: str
+    option_defaults: OptionDefaults
+    segmenters: Segmenters
+    server_options: Mapping[str, Any]
+    live: bool
+    """Whether it can follow a live stream."""
+    known: KnownModel | None = None
+    """The published model that it is; None for a sum, and for a custom model."""
+    accuracy: Accuracy | None = None
+    for_streams: bool = False
+    """Whether files too are segmented by a mode's machine for streams."""
+    members: "tuple[Model, ...]" = ()
+    """The models that it is the mean of; of a single one itself."""
+
+    def __post_init__(self) -> None:
+        """Raises `InvalidOption` for defaults that contradict each other."""
+        self.members = self.members or (self,)
+        for mode in self.segmenters.modes:
+            self.segmentation({MODE: mode})
+
+    @classmethod
+    def mean_of(cls, members: Sequence["Model"]) -> "Model":
+        """The model whose speech probability is the mean of these models'. Raises `InvalidOption`."""
+        names = [member.info.name for member in members]
+        # Other weights under a known name have not been measured.
+        published = all(member.known is not None and member.known.name == member.info.name for member in members)
+        tight = [member.segmentation({MODE: "tight"}).options.model_dump() for member in members]
+        return cls(
+            info=fusion.info_of([member.info for member in members]),
+            backends=tuple(member.backend for member in members),
+            grid=fusion.common_grid([member.grid for member in members]),
+            device=members[0].device,
+            default_mode=fusion.DEFAULT_MODE,
+            option_defaults=fusion.option_defaults(names, tight),
+            segmenters=members[0].segmenters,
+            server_options=members[0].server_options,
+            live=all(member.live for member in members),
+            accuracy=measured(*names) if published else None,
+            members=tuple(members),
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """What scores a model that is not made of several."""
+        return self.backends[0]
+
+    def segmentation(
+        self, options: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None, live: bool = False
+    ) -> Segmentation:
+        """The segmenter and its options in force for a request, or a live stream, that sets `options`. `defaults`: the
+        layer between those and the model's own; the server's options where it is None. Raises `InvalidOption`."""
+        return self.segmenters.resolve(
+            options,
+            default_mode=self.default_mode,
+            model_defaults=self.option_defaults,
+            server_defaults=self.server_options if defaults is None else defaults,
+            use=self.use(live=live),
+            live=live,
+        )
+
+    def use(self, *, live: bool = False) -> Use:
+        """Which of a mode's machines segments its posteriors."""
+        if self.grid.labels:
+            return "labelled"
+        return "live" if live or self.for_streams else "file"
+
+    def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
+        """A stream of this model, for a file (`isolated`) or live; the blocks of a sum are never isolated."""
+        if len(self.members) == 1:
+            return VadStream(self.backend.scorer, segmentation.new_segmenter, isolated=isolated)
+        scorers = [backend.scorer for backend in self.backends]
+        return FusedStream(scorers, segmentation.new_segmenter, lambda source, target: Resampler(source, target, 1))
+
+
+def new_model(
+    engine: Engine,
+    scorer: Scorer[Any],
+    observer: Observer,
+    *,
+    info: ModelInfo,
+    default_mode: str,
+    option_defaults: OptionDefaults,
+    segmenters: Segmenters,
+    server_options: Mapping[str, Any],
+    on_cpu: Callable[[], Scorer[Any]],
+    device: str = "cpu",
+    batch: int = 1,
+    known: KnownModel | None = None,
+    for_streams: bool = False,
+) -> Model:
+    """Put a network behind the engine. `on_cpu`: makes the scorer that stands in when the device's memory runs out;
+    `batch`: blocks of files that are scored together. Raises `InvalidModel` for defaults that contradict each other."""
+    ladder = Ladder(scorer, on_cpu, device, observer)
+    try:
+        return Model(
+            info=info,
+            backends=(Backend(info.name, engine, scorer, ladder, observer, batch=batch),),
+            grid=scorer.grid,
+            device=device,
+            default_mode=default_mode,
+            option_defaults=option_defaults,
+            segmenters=segmenters,
+            server_options=server_options,
+            live=known.live if known is not None else not scorer.grid.labels,
+            known=known,
+            accuracy=None if known is None else known.accuracy,
+            for_streams=for_streams,
+        )
+    except InvalidOption as error:
+        raise InvalidModel(f"{info.id}: the defaults of {info.name} contradict each other. {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What the settings ask for."""
+class ModelLoader:
+    """How models are found, read and placed on a device. Its calls block; they take seconds at most unless they
+    download."""
+
+    catalogue: Catalogue
+    hub: ModelHub
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    """`auto`: the one that proves quicker."""
+    block_seconds: float = 10.0
+    """The block that they are tried on."""
+    gpu_min_free_mb: int = 1024
+    """MiB. `auto` takes a GPU with at least this free."""
+    gpu_batch: int = 1
+    """Blocks of files that are scored together on a GPU."""
+
+    def find(self, spec: ModelSpec, *, download: bool = True) -> ModelPlace:
+        """Where the model is. Raises `ModelNotFound`."""
+        hub = self.hub if download else replace(self.hub, allow_download=False)
+        return self.catalogue.family(spec.family).find(spec, hub)
+
+    def is_at_hand(self, spec: ModelSpec) -> bool:
+        """Whether it can be had without a download."""
+        try:
+            self.find(spec, download=False)
+        except ModelNotFound:
+            return False
+        return True
+
+    def load(self, spec: ModelSpec) -> tuple[Weights, Scorer[Any], str]:
+        """Find (download, if need be), read, check and place a model. Returns its weights, its scorer, and the device
+        that this is on. Raises `ModelNotFound`, `InvalidModel`, `NoSuchDevice`."""
+        family = self.catalogue.family(spec.family)
+        weights = family.read(self.find(spec), fingerprint=spec.fingerprint)
+        device = str(choose_device(self.device, self.gpu_min_free_mb))
+        if self.dtype != "auto":
+            return weights, family.place(weights, device=device, dtype=self.dtype), device
+        types: tuple[DType, ...] = ("float32", "bfloat16")
+        scorers = {dtype: family.place(weights, device=device, dtype=dtype) for dtype in types}
+        samples = np.zeros(round(self.block_seconds * scorers["float32"].grid.sample_rate), np.float32)
+        block: Block[Any] = Block(samples, 0, True, None)
+        dtype = quickest({dtype: partial(scorer.score, [block]) for dtype, scorer in scorers.items()})
+        log.info("arithmetic chosen", model=weights.place.model_id, dtype=dtype)
+        return weights, scorers[dtype], device
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which models there are, and what they do where a request says nothing."""
 
     default: tuple[ModelSpec, ...]
     """One, or those of a sum."""
@@ -40,6 +215,9 @@ class Choice:
     """Loaded at the start, all of them."""
     auto: bool = True
     """Whether known models that are at hand may be asked for too."""
+    on_demand: bool = False
+    """For commands, whose user may name any model: nothing is loaded at the start, and a model that is asked for by
+    name may be any that `VAD_MODEL` can name, and is downloaded. A preset's model follows the service's rules."""
     server_options: Mapping[str, Any] = field(default_factory=dict)
     """Options where a request gives none."""
     fallback: ModelSpec | None = None
@@ -52,113 +230,146 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The model of a request, and what its preset lays under its options."""
+    """The model of a request, and what lies under the request's options."""
 
     model: Model
+    defaults: Mapping[str, Any]
+    """The server's options and those of a preset."""
     warnings: tuple[AnswerWarning, ...] = ()
-    """What the request has to be told of the model that answers."""
-    preset: Preset | None = None
-    of_server: bool = False
-    """Whether it is the service's preset: the service's own options then win over it."""
+    """What the answer has to say about the choice."""
 
-    def segmentation(self, given: Mapping[str, Any], *, live: bool = False) -> Segmentation:
+    def segmentation(self, options: Mapping[str, Any], *, live: bool = False) -> Segmentation:
         """The segmenter and its options in force. Raises `InvalidOption`."""
-        preset = {} if self.preset is None else self.preset.values
-        return self.model.segmentation(given, live=live, preset=preset, preset_first=self.of_server)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A line of what there is."""
-
-    name: str
-    members: tuple[str, ...]
-    """Of a sum, more than one."""
-    known: KnownModel | None
-    """None for a sum, and for a model of one's own."""
-    state: State
-    default: bool
-    model: Model | None
-    default_mode: str
+        return self.model.segmentation(options, defaults=self.defaults, live=live)
 
 
 class Models:
-    """Used from one event loop; models are loaded in the engine's reading threads."""
+    """Used from one event loop; files are read in the engine's reading threads."""
 
     def __init__(
         self,
         engine: Engine,
-        load: Load,
-        is_at_hand: Callable[[ModelSpec], bool],
-        catalogue: Catalogue,
+        loader: ModelLoader,
         segmenters: Segmenters,
-        choice: Choice,
-        observer: Observer,
+        settings: ModelSettings,
+        observer: Observer | None = None,
     ) -> None:
-        """`is_at_hand`: whether a model can be had without a download."""
-        self.engine, self.segmenters, self.choice = engine, segmenters, choice
+        self.segmenters, self.settings = segmenters, settings
         self.fallback: str | None = None
         """Why another model serves than the one that was asked for; None when it does not."""
-        self._load, self._is_at_hand, self._catalogue = load, is_at_hand, catalogue
-        self._observer = observer
-        self._models: dict[str, Model] = {}
+        self._engine, self._loader, self._observer = engine, loader, observer or Observer()
+        self._catalogue = loader.catalogue
+        self._loaded: dict[str, Model] = {}
         self._aliases: dict[str, str] = {}
+        """Sources and ids to names."""
         self._sums: dict[tuple[str, ...], Model] = {}
         self._default: Model | None = None
         self._loading = asyncio.Lock()
 
     @property
     def default(self) -> Model:
-        """The model of requests that name none; after `start`."""
+        """The model of requests that name none. Raises RuntimeError before it is loaded."""
         if self._default is None:
             raise RuntimeError("the models have not been started")
         return self._default
 
     def __iter__(self) -> Iterator[Model]:
         """Those that are loaded, without sums."""
-        return iter(self._models.values())
+        return iter(self._loaded.values())
 
-    def offered(self) -> list[Model]:
-        """Those that are loaded, and the sums of them that are told of: the measured ones and the default one."""
-        return [*self._models.values(), *self._told_sums().values()]
-
-    def _told_sums(self) -> dict[tuple[str, ...], Model]:
-        return {key: model for key, model in self._sums.items() if key in MEASURED_SUMS or model is self._default}
+    def sums(self) -> dict[tuple[str, ...], Model]:
+        """The sums of loaded models that `GET /models` lists, by their members' names: the measured and the default."""
+        return {names: each for names, each in self._sums.items() if names in MEASURED_SUMS or each is self._default}
 
     async def start(self) -> None:
         """Load what is there from the start. Raises `ModelError`, `InvalidOption` for wrong server options."""
-        choice = self.choice
-        self.segmenters.check_defaults(choice.server_options)
-        self._default = await self._load_default()
-        for spec in choice.others:
-            await self._add(spec)
-        if choice.auto:
-            for _, known in self._catalogue.known():
-                await self._load_if_at_hand(known)
+        self.segmenters.check_defaults(self.settings.server_options)
+        if self.settings.on_demand:
+            return
+        await self._load_default()
+        for spec in self.settings.others:
+            await self._load(spec)
+        for spec, known in self._catalogue.known() if self.settings.auto else ():
+            if known.autoload and known.name not in self._loaded and self._loader.is_at_hand(spec):
+                try:
+                    await self._load(spec)
+                except ModelError as error:
+                    # Nobody has asked for it yet; a request that does is told.
+                    log.warning(f"the model {known.name} is at hand and cannot be used", reason=str(error))
 
-    async def get(self, asked: str | None) -> Model:
-        """The model of this name, or the sum of several; the default one for None. Raises `InvalidOption`, telling what
-        to do instead."""
+    # ---- which model answers
+
+    async def choose(self, asked: str | None, preset: str | None = None, *, live: bool = False) -> Chosen:
+        """The model of a request that names this model and preset. Raises as `get`."""
+        wanted = self.settings.preset if preset is None else preset_of(preset)
+        if wanted is None or asked is not None or (preset is None and not self.settings.preset_model):
+            return self.with_preset(await self.get(asked, live=live), preset, self.warnings_for(asked))
+        name = wanted.live_model if live else wanted.model
+        try:
+            members = [await self._get_one(each, live=live) for each in fusion.split_names(name)]
+            return self.with_preset(self._mean(members), preset)
+        except InvalidOption as error:
+            model = await self.get(None, live=live)
+            text = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
+            text += f"{model.info.name} answers with the rest of it"
+            warnings = (*self.warnings_for(None), AnswerWarning("preset_model", text))
+            return self.with_preset(model, preset, warnings)
+
+    def with_preset(self, model: Model, preset: str | None, warnings: tuple[AnswerWarning, ...] = ()) -> Chosen:
+        """A model that is decided, such as that of a kept analysis. Raises `InvalidOption` for an unknown preset."""
+        wanted = self.settings.preset if preset is None else preset_of(preset)
+        values, server = {} if wanted is None else wanted.values, self.settings.server_options
+        # The options that a service sets win over the preset that it sets, and a request's preset over both.
+        return Chosen(model, {**values, **server} if preset is None else {**server, **values}, warnings)
+
+    def warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
+        """What the answer has to say about the model of a request that names it so."""
+        if asked is not None or self.fallback is None:
+            return ()
+        return (AnswerWarning("fallback_model", self.fallback),)
+
+    async def get(self, asked: str | None, *, live: bool = False) -> Model:
+        """The model of this name, or the sum of several; None: the default one. `live`: what takes its place on live
+        streams. Raises `InvalidOption`, which says what to do instead; with `on_demand` `ModelError`s too."""
         if asked is None:
-            return self.default
-        names = fusion.split_names(asked)
-        if len(names) > 1 and asked not in self._aliases:
-            return self._sum([await self._get_one(name) for name in names])
-        return await self._get_one(asked)
+            members = (self._default or await self._load_default()).members
+        elif self.settings.on_demand:
+            members = tuple([await self._load_any(spec, live=live) for spec in self._catalogue.resolve_all(asked)])
+        else:
+            names = [asked] if asked in self._aliases else fusion.split_names(asked)
+            members = tuple([await self._get_one(name, live=live) for name in names])
+        if live:
+            members = tuple([await self._live_member(member) for member in members])
+        return self._mean(members)
 
-    async def _get_one(self, asked: str) -> Model:
-        name = self._aliases.get(asked, asked)
-        if name in self._models:
-            return self._models[name]
+    async def _get_one(self, asked: str, *, live: bool) -> Model:
+        """The model of this name, by the rules of a service."""
         spec = self._catalogue.find_known(asked)
+        model = self._loaded.get(self._aliases.get(asked, asked))
+        if model is None and spec is not None:
+            model = self._loaded.get(name_of(spec))
+        if model is not None:
+            return await self._live_member(model) if live else model
         if spec is None:
-            raise InvalidOption("model", f"there is no model {asked[:64]!r} here; there are: {', '.join(self.names())}")
-        if spec.name in self._models:
-            return self._models[spec.name]
-        return await self._load_known(spec)
+            names = [*self._loaded, *await self.available()]
+            raise InvalidOption("model", f"there is no model {asked[:64]!r} here; there are: {', '.join(names)}")
+        companion = self._live_spec(spec.known) if live else None
+        return await self._load_known(companion or spec)
 
-    def _sum(self, members: list[Model]) -> Model:
-        """The model made of these, in the catalogue's order. Raises `InvalidOption`."""
+    async def _live_member(self, model: Model) -> Model:
+        companion = self._live_spec(model.known)
+        return model if companion is None else self._loaded.get(name_of(companion)) or await self._load_known(companion)
+
+    def _live_spec(self, known: KnownModel | None) -> ModelSpec | None:
+        """What takes the place of a known model on live streams; None where it follows them itself, or nothing does."""
+        return (
+            None if known is None or known.live or known.live_as is None else self._catalogue.find_known(known.live_as)
+        )
+
+    def _mean(self, members: Sequence[Model]) -> Model:
+        """The model made of these, in the catalogue's order; a single one itself. Raises `InvalidOption`."""
+        if len(members) == 1:
+            return members[0]
         names = [member.info.name for member in members]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -167,190 +378,130 @@ class Models:
         if labelled is not None:
             raise InvalidOption("model", f"{labelled} tells more than speech, and cannot be part of a sum")
         order = [known.name for _, known in self._catalogue.known()]
-        members = sorted(members, key=lambda each: (_place(order, each.info.name), each.info.name))
+        places = {name: order.index(name) if name in order else len(order) for name in names}
+        members = sorted(members, key=lambda each: (places[each.info.name], each.info.name))
         key = tuple(member.info.name for member in members)
         if key not in self._sums:
-            self._sums[key] = FusedModel(members, self.segmenters, self.choice.server_options)
+            self._sums[key] = Model.mean_of(members)
         return self._sums[key]
 
-    async def choose(self, asked: str | None, preset: str | None = None, *, live: bool = False) -> Chosen:
-        """The model and preset of a request that names these. Raises `InvalidOption`."""
-        of_server = preset is None
-        wanted = self.choice.preset if of_server else preset_of(preset)
-        get = self.get_live if live else self.get
-        if wanted is None:
-            return Chosen(await get(asked), self.warnings_for(asked))
-        if asked is not None or (of_server and not self.choice.preset_model):
-            return Chosen(await get(asked), self.warnings_for(asked), wanted, of_server)
-        name = wanted.live_model if live else wanted.model
-        try:
-            return Chosen(await get(name), (), wanted, of_server)
-        except InvalidOption as error:
-            model = await get(None)
-            told = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
-            told += f"{model.info.name} answers with the rest of it"
-            warnings = (*self.warnings_for(None), AnswerWarning("preset_model", told))
-            return Chosen(model, warnings, wanted, of_server)
-
-    def with_preset(self, model: Model, preset: str | None) -> Chosen:
-        """A model that is settled, such as that of a kept analysis. Raises `InvalidOption` for an unknown preset."""
-        of_server = preset is None
-        return Chosen(model, (), self.choice.preset if of_server else preset_of(preset), of_server)
-
-    def warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
-        """What a request that names its model so has to be told of the one that answers."""
-        if asked is not None or self.fallback is None:
-            return ()
-        return (AnswerWarning("fallback_model", self.fallback),)
-
-    async def get_live(self, asked: str | None) -> Model:
-        """The model of this name for a live stream: itself, or what takes its place there. Raises `InvalidOption`."""
-        model = await self.get(asked)
-        if model.live:
-            return model
-        members = [await self._live_member(member) for member in model.members]
-        return members[0] if len(members) == 1 else self._sum(members)
-
-    async def _live_member(self, member: Model) -> Model:
-        if member.live or member.known is None or member.known.live_as is None:
-            return member
-        return await self._get_one(member.known.live_as)
-
     def is_known(self, asked: str) -> bool:
-        """Whether `get` would have an idea of what is meant."""
+        """Whether `get` can tell what is meant."""
+
+        def known(name: str) -> bool:
+            return name in self._loaded or name in self._aliases or self._catalogue.find_known(name) is not None
+
         names = fusion.split_names(asked)
-        return (len(names) > 1 and all(map(self._is_known, names))) or self._is_known(asked)
+        return known(asked) or (len(names) > 1 and all(map(known, names)))
 
-    def _is_known(self, asked: str) -> bool:
-        return asked in self._models or asked in self._aliases or self._catalogue.find_known(asked) is not None
-
-    def names(self) -> list[str]:
-        """Of every model that can be asked for right now."""
-        return [line.name for line in self.listed() if line.state != "absent" and len(line.members) == 1]
-
-    def listed(self) -> list[Listed]:
-        """Every model there is or could be, the default one first; looks for files, but reads none."""
-        default = self.default
-        loaded = {model.info.name: model for model in self}
-        lines = [
-            Listed(name, (name,), model.known, "loaded", model is default, model, model.default_mode)
-            for name, model in loaded.items()
+    async def available(self) -> list[str]:
+        """Names of the known models that are not loaded, may be asked for, and can be had without a download."""
+        # Picked here and looked for in a thread: what is loaded changes in this one.
+        specs = [
+            spec for spec, known in self._catalogue.known() if known.name not in self._loaded and self._allows(spec)
         ]
-        for family, known in self._catalogue.known():
-            if known.name not in loaded:
-                spec = self._catalogue.find_known(known.name)
-                at_hand = self.choice.auto and spec is not None and self._is_at_hand(spec)
-                lines.append(
-                    Listed(
-                        known.name,
-                        (known.name,),
-                        known,
-                        "available" if at_hand else "absent",
-                        False,
-                        None,
-                        family.default_mode,
-                    )
-                )
-        return sorted([*lines, *self._listed_sums(lines)], key=lambda line: not line.default)
+        found = await asyncio.to_thread(lambda: [spec for spec in specs if self._loader.is_at_hand(spec)])
+        return [name_of(spec) for spec in found]
 
-    def _listed_sums(self, lines: Iterable[Listed]) -> Iterator[Listed]:
-        """Those that have been measured, and the default one."""
-        states = {line.name: line.state for line in lines}
-        built = self._told_sums()
-        for key in dict.fromkeys([*MEASURED_SUMS, *built]):
-            model = built.get(key)
-            worst = max((states.get(name, "absent") for name in key), key=_STATES.index)
-            state = "available" if worst == "loaded" and model is None else worst
-            yield Listed("+".join(key), key, None, state, model is self.default, model, fusion.DEFAULT_MODE)
+    def _allows(self, spec: ModelSpec) -> bool:
+        """Whether `VAD_MODELS` lets a known model be asked for that has not been loaded at the start."""
+        named = [each.known for each in (*self.settings.default, *self.settings.others)]
+        named += [model.known for model in self]
+        return self.settings.auto or name_of(spec) in [known.live_as for known in named if known is not None]
+
+    # ---- loading
 
     async def _load_default(self) -> Model:
-        wanted, fallback = self.choice.default, self.choice.fallback
+        wanted, fallback = self.settings.default, self.settings.fallback
         try:
-            members = [await self._add(spec) for spec in wanted]
-            return members[0] if len(members) == 1 else self._sum(members)
+            self._default = self._mean([await self._load(spec) for spec in wanted])
         except ModelNotFound as error:
             if fallback is None:
                 raise
             reason = str(error)
+        else:
+            return self._default
         try:
-            model = await self._add(fallback)
+            self._default = await self._load(fallback)
         except ModelNotFound as error:
             raise ModelNotFound(f"{reason}\nNor can VAD_FALLBACK_MODEL={fallback.source} be had. {error}") from None
-        sources = "+".join(spec.source for spec in wanted)
-        serves = f"{model.info.id} {model.info.revision or ''}".strip()
+        info, sources = self._default.info, "+".join(spec.source for spec in wanted)
+        serves = f"{info.id} {info.revision or ''}".strip()
         self.fallback = f"{sources} could be neither found nor downloaded at the start, so {serves} serves in its place"
-        log.warning(f"ANOTHER MODEL: {self.fallback}; its segments differ", tried=_attempts(reason))
-        return model
+        # The attempts that `ModelNotFound` lists, in one line.
+        tried = [line.removeprefix("  - ") for line in reason.partition("\nTo ")[0].splitlines()[1:]]
+        log.warning(f"ANOTHER MODEL: {self.fallback}; its segments differ", tried="; ".join(tried))
+        return self._default
 
-    async def _load_if_at_hand(self, known: KnownModel) -> None:
-        spec = self._catalogue.find_known(known.name)
-        if not known.autoload or spec is None or known.name in self._models or not self._is_at_hand(spec):
-            return
-        try:
-            await self._add(spec)
-        except ModelError as error:
-            # Nobody has asked for it yet; who does is told.
-            log.warning(f"the model {known.name} is at hand and cannot be used", reason=str(error))
+    async def _load_any(self, spec: ModelSpec, *, live: bool) -> Model:
+        """For a command: a model that the settings name, as they have it; else any other."""
+        named = (*self.settings.default, *self.settings.others)
+        same = (each for each in named if spec.source in (each.source, each.name) and spec.name in (None, each.name))
+        companion = self._live_spec(spec.known) if live else None
+        return await self._load(companion or next(same, spec))
 
     async def _load_known(self, spec: ModelSpec) -> Model:
+        """Load a known model at its first use. Raises `InvalidOption` where that is not to be done or cannot be."""
         name = name_of(spec)
-        if not self.choice.auto:
+        named = {name_of(each): each for each in (*self.settings.default, *self.settings.others)}
+        if self.settings.on_demand and name in named:
+            return await self._load(named[name])  # which a service has loaded at its start
+        if not self._allows(spec):
             raise InvalidOption("model", f"{name} is known, and not among VAD_MODELS here; add it there")
-        if not await self.engine.readers.run(self._is_at_hand, spec):
+        if not await asyncio.to_thread(self._loader.is_at_hand, spec):
             raise InvalidOption("model", f"{name} is known, and not at hand here: fsmn-vad model download {name}")
         try:
-            return await self._add(spec)
+            return await self._load(spec)
         except ModelError as error:
             log.error(f"the model {name} is at hand and cannot be used", reason=str(error))
             raise InvalidOption("model", f"{name} is at hand here, and cannot be used; the log says why") from None
 
-    async def _add(self, spec: ModelSpec) -> Model:
+    async def _load(self, spec: ModelSpec) -> Model:
+        """The model that a specification means; read and put behind the engine if it is not there yet."""
         async with self._loading:
-            there = self._there(spec)
+            name = self._aliases.get(spec.source)
+            if name is None or spec.name not in (None, name):
+                name = None if spec.known is None else name_of(spec)
+            if name in self._loaded:
+                return self._loaded[name]  # named twice, or loaded by another request meanwhile
+            weights, scorer, device = await self._engine.readers.run(self._loader.load, spec)
+            # A directory that holds published weights is that model, and has its name.
+            known = spec.known or self._catalogue.by_fingerprint(weights.fingerprint)
+            name = known.name if known is not None and spec.name is None else name_of(spec)
+            place = weights.place
+            info = ModelInfo(name, place.model_id, place.revision, weights.fingerprint)
+            there = self._loaded.get(name)
+            if there is not None and there.info.fingerprint == info.fingerprint:
+                return there
             if there is not None:
-                return there  # named twice, or somebody else's request has loaded it meanwhile
-            loaded = await self.engine.readers.run(self._load, spec)
-            there = self._models.get(loaded.info.name)
-            if there is not None:
-                return _same(there, loaded)
-            model = build_model(loaded, self.engine, self.segmenters, self.choice.server_options, self._observer)
+                raise InvalidModel(
+                    f"two models are called {name}: {there.info.id} and {spec.source}; "
+                    f"give one a name of its own: NAME={spec.source}"
+                )
+            family = self._catalogue.family(spec.family)
+            model = new_model(
+                self._engine,
+                scorer,
+                self._observer,
+                info=info,
+                device=device,
+                on_cpu=lambda: family.place(weights, device="cpu", dtype="float32"),
+                batch=1 if device == "cpu" else self._loader.gpu_batch,
+                default_mode=family.default_mode,
+                option_defaults=weights.option_defaults,
+                segmenters=self.segmenters,
+                server_options=self.settings.server_options,
+                known=known,
+                for_streams=weights.for_streams,
+            )
             await model.backend.warm_up()
-            self._models[model.info.name] = model
-            self._build_measured_sums()
-            for alias in (spec.source, model.info.id):
-                self._aliases.setdefault(alias, model.info.name)
-            self._observer.model_loaded(model.info, model.device)
-            log.info("model loaded", model=model.info.name, id=model.info.id, device=model.device)
+            self._loaded[name] = model
+            for alias in (spec.source, info.id):
+                self._aliases.setdefault(alias, name)
+            # Measured sums are there once their members are, so that their defaults can be listed.
+            for names in MEASURED_SUMS:
+                if all(each in self._loaded for each in names):
+                    self._mean([self._loaded[each] for each in names])
+            self._observer.model_loaded(info, device)
+            log.info("model loaded", model=name, id=info.id, device=device)
             return model
-
-    def _build_measured_sums(self) -> None:
-        """Those whose members are all loaded: so that their defaults can be told before they are asked for."""
-        for names in MEASURED_SUMS:
-            if all(name in self._models for name in names):
-                self._sum([self._models[name] for name in names])
-
-    def _there(self, spec: ModelSpec) -> Model | None:
-        """The model that a specification means, if it is loaded."""
-        name = self._aliases.get(spec.source)
-        if name is not None and spec.name in (None, name):
-            return self._models[name]
-        return None if spec.known is None else self._models.get(name_of(spec))
-
-
-def _same(there: Model, loaded: LoadedModel) -> Model:
-    """The one that has the name already, which must be the same. Raises `InvalidModel`."""
-    if there.info.fingerprint == loaded.info.fingerprint:
-        return there
-    raise InvalidModel(
-        f"two models are called {there.info.name}: {there.info.id} and {loaded.spec.source}; "
-        f"give one a name of its own: NAME={loaded.spec.source}"
-    )
-
-
-def _place(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
-
-
-def _attempts(message: str) -> str:
-    """The attempts that a `ModelNotFound` lists, in one line."""
-    return "; ".join(line.removeprefix("  - ") for line in message.partition("\nTo ")[0].splitlines()[1:])

@@ -1,17 +1,15 @@
 """Engines around a scorer that a test has made, as the runtime builds them around models from files."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.engine.engine import Engine
-from app.models import Choice, Models
+from app.models import Model, new_model
 from app.observe import Observer
-from app.serving import LoadedModel, Model, build_model
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
-from app.vad.models.family import KnownModel, ModelInfo, ModelSpec, Scorer
-from app.vad.models.fsmn.family import FsmnFamily
-from app.vad.models.registry import FAMILIES, Catalogue
+from app.vad.models.family import KnownModel, ModelInfo, OptionDefaults, Scorer
 from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 
 OPTIONS = {"tight": {"threshold": 0.7, "neg_threshold": 0.5}}
@@ -38,6 +36,19 @@ class ScorerAround:
         return self._score(blocks)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A model as if it had come from files, before it is put behind an engine."""
+
+    scorer: Scorer[Any]
+    name: str
+    on_cpu: Callable[[], Scorer[Any]]
+    device: str
+    live: bool
+    batch: int
+    option_defaults: OptionDefaults
+
+
 def loaded(
     scorer: Scorer[Any],
     name: str = "small",
@@ -46,37 +57,26 @@ def loaded(
     device: str = "cpu",
     live: bool = True,
     batch: int = 1,
-) -> LoadedModel:
-    """A model as if it had come from files."""
-    known = None if live else KnownModel(name, name, name, "none", scorer.grid.sample_rate, live=False)
-    return LoadedModel(
-        spec=ModelSpec("fsmn", name, name, known=known),
-        info=ModelInfo(name, name, None, "0" * 64),
-        scorer=scorer,
-        on_cpu=on_cpu or (lambda: scorer),
-        device=device,
-        family=FsmnFamily(),
-        option_defaults=OPTIONS,
-        known=known,
-        batch=batch,
-    )
+    option_defaults: OptionDefaults = OPTIONS,
+) -> Loaded:
+    """What `model_on` puts behind an engine."""
+    return Loaded(scorer, name, on_cpu or (lambda: scorer), device, live, batch, option_defaults)
 
 
-def new_models(engine: Engine, *models: LoadedModel, observer: Observer | None = None) -> Models:
-    """The models of a service that has these; the first is the default one. To be started."""
-    by_source = {model.spec.source: model for model in models}
-    first, *others = models
-    return Models(
-        engine,
-        load=lambda spec: by_source[spec.source],
-        is_at_hand=lambda spec: False,
-        catalogue=Catalogue(FAMILIES),
-        segmenters=Segmenters(SEGMENTERS),
-        choice=Choice((first.spec,), tuple(model.spec for model in others), auto=False),
-        observer=observer or Observer(),
-    )
-
-
-def model_on(engine: Engine, model: LoadedModel, observer: Observer | None = None) -> Model:
+def model_on(engine: Engine, model: Loaded, observer: Observer | None = None) -> Model:
     """One model, without anybody to ask for others."""
-    return build_model(model, engine, Segmenters(SEGMENTERS), {}, observer or Observer())
+    name, rate = model.name, model.scorer.grid.sample_rate
+    return new_model(
+        engine,
+        model.scorer,
+        observer or Observer(),
+        info=ModelInfo(name, name, None, "0" * 64),
+        default_mode="endpoint",
+        option_defaults=model.option_defaults,
+        segmenters=Segmenters(SEGMENTERS),
+        server_options={},
+        on_cpu=model.on_cpu,
+        device=model.device,
+        batch=model.batch,
+        known=None if model.live else KnownModel(name, name, name, "none", rate, live=False),
+    )

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from app.config import Settings, variable_name
 from app.logs import configure_logging
 from app.main import create_app
 from app.registry import Registry, installed
-from app.runtime import ModelLoader
 from app.server.serve import Server, server_config
-from app.serving import Load, LoadedModel
-from app.vad.models.family import ModelSpec
+from app.vad.models.family import ModelFamily, Scorer, Weights
+from app.vad.models.hub import ModelPlace
+from app.vad.models.registry import Catalogue
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_LIMIT_S = 60
@@ -141,13 +141,14 @@ def local_server(
     settings: Mapping[str, str] | None = None,
     *,
     registry: Registry | None = None,
-    load: Load | None = None,
 ) -> Iterator[RunningServer]:
-    """A server in a thread, ready; stopped in the end as a signal stops it. `registry`, `load`: as `create_app`."""
+    """A server in a thread, ready; stopped in the end as a signal stops it. `registry`: as `create_app`."""
     registry = registry or installed()
+    families = [_ReadOnce(family) for family in registry.catalogue.families.values()]
+    registry = replace(registry, catalogue=Catalogue(families))
     given = given_settings({**_usual_variables(model, folder), **(settings or {})})
     failures: list[Exception] = []
-    app = create_app(given, failures.append, registry=registry, load=load or _load_once(given, registry))
+    app = create_app(given, failures.append, registry=registry)
     server = _ThreadServer(server_config(given, app), on_stop=app.state.service.drain)
     with socket.create_server(("127.0.0.1", 0)) as listening, _log_to(folder / "server.log") as log:
         running = RunningServer(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)
@@ -197,19 +198,29 @@ class _ThreadServer(Server):
             raise AssertionError("the server did not stop")
 
 
-_LOADED: dict[tuple[ModelSpec, str, str], LoadedModel] = {}
+_READ: dict[tuple[str, ModelPlace, str | None], Weights] = {}
+_PLACED: dict[tuple[int, str, str], Scorer[Any]] = {}
 
 
-def _load_once(settings: Settings, registry: Registry) -> Load:
-    loader = ModelLoader(settings, registry)
+class _ReadOnce:
+    """A family whose models are read and placed once for all servers."""
 
-    def load(spec: ModelSpec) -> LoadedModel:
-        key = (spec, settings.device, settings.dtype)
-        if key not in _LOADED:
-            _LOADED[key] = loader.load(spec)
-        return _LOADED[key]
+    def __init__(self, family: ModelFamily) -> None:
+        self._family = family
+        self.name, self.default_mode, self.known = family.name, family.default_mode, family.known
+        self.recognises, self.find, self.files = family.recognises, family.find, family.files
 
-    return load
+    def read(self, place: ModelPlace, *, fingerprint: str | None = None) -> Weights:
+        key = (self.name, place, fingerprint)
+        if key not in _READ:
+            _READ[key] = self._family.read(place, fingerprint=fingerprint)
+        return _READ[key]
+
+    def place(self, weights: Weights, *, device: str, dtype: Any) -> Scorer[Any]:
+        key = (id(weights), device, dtype)
+        if key not in _PLACED:
+            _PLACED[key] = self._family.place(weights, device=device, dtype=dtype)
+        return _PLACED[key]
 
 
 class _ServerLog(logging.FileHandler):

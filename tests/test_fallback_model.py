@@ -16,12 +16,12 @@ import pytest
 import soundfile
 
 from app.config import DEFAULT_MODEL, Settings
-from app.registry import installed
-from app.runtime import ModelLoader, Runtime, start_runtime
-from app.serving import Load, LoadedModel
+from app.registry import Plugin, Registry
+from app.runtime import Runtime, start_runtime
 from app.vad.errors import InvalidModel, InvalidOption, ModelNotFound
 from app.vad.models.family import ModelSpec
-from app.vad.models.hub import HubPatience, ModelHub
+from app.vad.models.fsmn.family import FsmnFamily
+from app.vad.models.hub import USUAL_PATIENCE, HubPatience, ModelHub, ModelPlace
 from app.vad.models.silero import family as silero
 from tests.cli.calling import call
 from tests.hub_server import running_hub
@@ -50,26 +50,22 @@ def without_hub(folder: Path, **settings: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def load_anew(settings: Mapping[str, str], patience: HubPatience | None = None) -> Load:
-    """Find, read and place models as these settings say, whatever other tests have read before; with `patience`, the
-    default model's hub is asked with it."""
-    given, registry = given_settings(settings), installed()
-    loader = ModelLoader(given, registry)
-    usual = ModelHub(given.modelscope_cache, given.modelscope_endpoint)
+class PatientFamily(FsmnFamily):
+    """Waits for the hub as a test says."""
 
-    def load(spec: ModelSpec) -> LoadedModel:
-        if patience is not None and spec.source == DEFAULT_ID:
-            registry.catalogue.family(spec.family).find(spec, replace(usual, patience=patience))
-        return loader.load(spec)
+    def __init__(self, patience: HubPatience) -> None:
+        self.patience = patience
 
-    return load
+    def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
+        return super().find(spec, replace(hub, patience=self.patience))
 
 
 def serving(
-    folder: Path, settings: Mapping[str, str], patience: HubPatience | None = None
+    folder: Path, settings: Mapping[str, str], patience: HubPatience = USUAL_PATIENCE
 ) -> AbstractContextManager[RunningServer]:
     """A server that starts with these settings, finding its models for itself."""
-    return local_server(settings["VAD_MODEL"], folder, settings, load=load_anew(settings, patience))
+    registry = Registry.of([Plugin([PatientFamily(patience)])])
+    return local_server(settings["VAD_MODEL"], folder, settings, registry=registry)
 
 
 @asynccontextmanager
@@ -167,7 +163,7 @@ async def test_who_asks_for_the_model_by_name_is_told_how_to_get_it(
             await runtime.models.get(name)
         assert failure.value.reason == told
         assert (await runtime.models.get(None)).info.name == "silero"
-        assert DEFAULT_MODEL not in runtime.models.names()
+        assert DEFAULT_MODEL not in await runtime.models.available()
 
 
 def test_a_hub_without_the_model_falls_back(small_model: Path, tmp_path: Path) -> None:

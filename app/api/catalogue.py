@@ -12,14 +12,15 @@ from app.api.openapi import audio_schema, option_schema
 from app.api.service import service_of
 from app.audio.containers import CONTAINERS
 from app.formats.documents import Document, Problem
-from app.models import Listed
+from app.models import Model, Models
 from app.presets import PRESETS
-from app.serving import Model
 from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
-from app.vad.models.accuracy import Accuracy, measured
+from app.vad.models.accuracy import MEASURED_SUMS, measured
+from app.vad.models.registry import Catalogue
 
 router = APIRouter(tags=["models"])
+_STATES = ("loaded", "available", "absent")
 _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready.", "model": Problem}}
 
 
@@ -137,9 +138,10 @@ class OptionsDocument(Document):
 async def models(request: Request) -> JSONResponse:
     """Every model there is or could be, and the sums of them that have been measured; the default one first."""
     service = service_of(request)
-    runtime = service.ready()
-    lines = await service.threads.run(runtime.models.listed)
-    return JSONResponse(ModelsDocument.model_construct(models=_documents(lines)).dump())
+    models = service.ready().models
+    available = await models.available()
+    document = ModelsDocument.model_construct(models=_listed(models, service.registry.catalogue, available))
+    return JSONResponse(document.dump())
 
 
 @router.get("/options", responses={200: {"model": OptionsDocument}, **_NOT_READY})
@@ -155,14 +157,14 @@ async def options(request: Request) -> JSONResponse:
         chunks=option_schema(ChunkOptions),
         audio=audio_schema(),
         presets=[PresetDocument.model_construct(**asdict(preset)) for preset in PRESETS],
-        default_preset=models.choice.preset.name if models.choice.preset is not None else None,
+        default_preset=models.settings.preset.name if models.settings.preset is not None else None,
         models={
             model.info.name: ModelOptionsDocument.model_construct(
                 default_mode=model.segmentation({}).kind.mode,
                 use=model.use(),
                 defaults={mode: model.segmentation({"mode": mode}).document() for mode in segmenters.modes},
             )
-            for model in models.offered()
+            for model in (*models, *models.sums().values())
         },
         default_model=models.default.info.name,
         formats=service.registry.formats.names,
@@ -184,63 +186,61 @@ async def options(request: Request) -> JSONResponse:
     return JSONResponse(answer.dump())
 
 
-def _documents(lines: Sequence[Listed]) -> list[ListedModel]:
-    """In their order; what is told of a sum comes from its members' lines where it has not been made yet."""
-    single = {line.name: _listed(line) for line in lines if len(line.members) == 1}
-    return [single.get(line.name) or _listed_sum(line, [single[name] for name in line.members]) for line in lines]
+def _listed(models: Models, catalogue: Catalogue, available: Sequence[str]) -> list[ListedModel]:
+    """`available`: known models that are not loaded and can be."""
+    lines: dict[str, dict[str, Any]] = {}
+    for model in models:
+        title, licence = (model.info.name, None) if model.known is None else (model.known.title, model.known.licence)
+        lines[model.info.name] = {"title": title, "licence": licence, **_of_loaded(model)}
+    for spec, known in catalogue.known():
+        if known.name not in lines:
+            lines[known.name] = {
+                "title": known.title,
+                "state": "available" if known.name in available else "absent",
+                "accuracy": known.accuracy,
+                "id": known.source,
+                "revision": known.revision,
+                "licence": known.licence,
+                "sample_rate": known.sample_rate,
+                "live": known.live,
+                "default_mode": catalogue.family(spec.family).default_mode,
+            }
+    sums = models.sums()
+    for names in dict.fromkeys([*MEASURED_SUMS, *sums]):
+        members = [lines[name] for name in names]
+        licences = [member["licence"] for member in members]
+        lines["+".join(names)] = {
+            "title": f"Mean of {', '.join(names[:-1])} and {names[-1]}",
+            "members": list(names),
+            # A sum is as near as the farthest of its members.
+            "state": max((member["state"] for member in members), key=_STATES.index),
+            "accuracy": measured(*names),
+            "id": "+".join(member["id"] for member in members),
+            "revision": None,
+            "licence": ", ".join(dict.fromkeys(licences)) if None not in licences else None,
+            "sample_rate": max(member["sample_rate"] for member in members),
+            "live": all(member["live"] for member in members),
+            "default_mode": fusion.DEFAULT_MODE,
+            **(_of_loaded(sums[names]) if names in sums else {}),
+        }
+    for name, line in lines.items():
+        accuracy = line["accuracy"]
+        line["accuracy"] = None if accuracy is None else AccuracyDocument.model_construct(**asdict(accuracy))
+        line |= {"name": name, "default": name == models.default.info.name}
+    return sorted((ListedModel.model_construct(**line) for line in lines.values()), key=lambda each: not each.default)
 
 
-def _listed(line: Listed) -> ListedModel:
-    model, known = line.model, line.known
-    told = {
-        **_named(line),
-        "title": known.title if known is not None else line.name,
-        "licence": known.licence if known is not None else None,
-        "accuracy": _accuracy(known.accuracy if known is not None else None),
-    }
-    if known is not None:
-        told |= {
-            "id": known.source, "revision": known.revision, "sample_rate": known.sample_rate, "live": known.live,
-        }  # fmt: skip
-    return ListedModel.model_construct(**told | ({} if model is None else _running(model)))
-
-
-def _listed_sum(line: Listed, members: Sequence[ListedModel]) -> ListedModel:
-    known = [member.licence for member in members if member.licence is not None]
-    accuracy = line.model.accuracy if line.model is not None else measured(*line.members)
-    told = {
-        **_named(line),
-        "title": f"Mean of {', '.join(line.members[:-1])} and {line.members[-1]}",
-        "members": list(line.members),
-        "licence": ", ".join(dict.fromkeys(known)) if len(known) == len(members) else None,
-        "accuracy": _accuracy(accuracy),
-        "id": fusion.SEPARATORS[0].join(member.id for member in members),
-        "revision": None,
-        "sample_rate": max(member.sample_rate for member in members),
-        "live": all(member.live for member in members),
-    }
-    return ListedModel.model_construct(**told | ({} if line.model is None else _running(line.model)))
-
-
-def _named(line: Listed) -> dict[str, Any]:
-    return {"name": line.name, "state": line.state, "default": line.default, "default_mode": line.default_mode}
-
-
-def _accuracy(accuracy: Accuracy | None) -> AccuracyDocument | None:
-    return None if accuracy is None else AccuracyDocument.model_construct(**asdict(accuracy))
-
-
-def _running(model: Model) -> dict[str, Any]:
-    """What is known of a model once it is loaded."""
-    grid = model.grid
+def _of_loaded(model: Model) -> dict[str, Any]:
     return {
+        "state": "loaded",
+        "accuracy": model.accuracy,
         "id": model.info.id,
         "revision": model.info.revision,
         "fingerprint": model.info.fingerprint,
         "device": model.device,
-        "sample_rate": grid.sample_rate,
-        "frame_ms": grid.frame_ms,
-        "look_ahead_ms": grid.look_ahead_frames * grid.frame_ms,
+        "sample_rate": model.grid.sample_rate,
+        "frame_ms": model.grid.frame_ms,
+        "look_ahead_ms": model.grid.look_ahead_frames * model.grid.frame_ms,
         "live": model.live,
         "default_mode": model.default_mode,
     }

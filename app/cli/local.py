@@ -153,14 +153,15 @@ def _of_preset(
     wanted = wanted_preset(settings, preset)
     if wanted is None or model is not None or (preset is None and "model" in settings.model_fields_set):
         return model, ()
-    from app.runtime import ModelLoader
+    from app.runtime import model_loader
 
-    loader, name = ModelLoader(settings, registry), wanted.live_model if live else wanted.model
-    listed = [loader.specs(text) for text in (settings.model, *settings.models) if text != AUTO]
+    catalogue, name = registry.catalogue, wanted.live_model if live else wanted.model
+    loader = model_loader(settings, catalogue)
+    listed = [catalogue.resolve_all(text) for text in (settings.model, *settings.models) if text != AUTO]
     offered = {name_of(spec) for specs in listed for spec in specs}
     missing = [
         str(spec.source)
-        for spec in loader.specs(name)
+        for spec in catalogue.resolve_all(name)
         if not loader.is_at_hand(spec) or not (settings.automatic or name_of(spec) in offered)
     ]
     if not missing:

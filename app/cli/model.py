@@ -1,8 +1,7 @@
 """`fsmn-vad model`: which models there are, where their files lie, and bundles for machines without the hub."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,132 +12,116 @@ from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_comm
 from app.config import AUTO, Settings
 from app.registry import installed
 from app.vad.errors import ModelNotFound
-from app.vad.models.family import ModelFamily, ModelSpec
+from app.vad.models.family import ModelSpec
 from app.vad.models.registry import name_of
 
 if TYPE_CHECKING:
-    from app.runtime import ModelLoader
+    from app.models import ModelLoader
 
 _PIPE_WIDTH = 160
 """Columns of a table that nobody looks at: wide enough that no id is broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A model that a command is about."""
-
-    loader: "ModelLoader"
-    spec: ModelSpec
-    family: ModelFamily
-
-
 def path(name: str | None) -> int:
     """Print where the model is, or each of a sum's members."""
-    return _run_for_each(name, lambda asked: _print(str(asked.loader.find(asked.spec, download=False).path)))
+    return _run(name, lambda loader, spec: _print(str(loader.find(spec, download=False).path)))
 
 
 def download(name: str | None) -> int:
     """Get the model, or each of a sum's members, if it is not here."""
-    return _run_for_each(name, lambda asked: _print(str(asked.loader.find(asked.spec).path)))
+    return _run(name, lambda loader, spec: _print(str(loader.find(spec).path)))
 
 
 def verify(name: str | None) -> int:
     """Read and check the model, or each of a sum's members."""
-    return _run_for_each(name, _verify)
+
+    def check(loader: "ModelLoader", spec: ModelSpec) -> None:
+        place = loader.find(spec, download=False)
+        weights = loader.catalogue.family(spec.family).read(place, fingerprint=spec.fingerprint)
+        _print(f"{place.path}: sound\nfingerprint {weights.fingerprint}\n{weights.summary}")
+
+    return _run(name, check)
 
 
 def export(name: str | None, directory: Path) -> int:
-    """Copy a model's files into a directory that `VAD_MODEL` can name elsewhere; the exit status."""
-    return _run(lambda settings: _export(_asked(settings, name), directory))
+    """Copy a model's files into a directory that `VAD_MODEL` can name elsewhere."""
+
+    def copy(loader: "ModelLoader", spec: ModelSpec) -> None:
+        place, family = loader.find(spec), loader.catalogue.family(spec.family)
+        files = family.files(place)
+        if not files:
+            raise ModelNotFound(
+                f"{name_of(spec)} has no model directory: its weights are in a Python package, {place.path}"
+            )
+        family.read(place, fingerprint=spec.fingerprint)  # nothing that is broken is handed on
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, directory / file.name)
+        _print(f"Start with VAD_MODEL={directory.resolve()}")
+
+    return _run(name, copy, single=True)
 
 
 def list_models() -> int:
     """Print every model that has a name here; looks for files and reads none."""
-    return _run(_list)
+
+    def show(settings: Settings) -> int:
+        loader, defaults = _loader(settings, None)
+        table = Table("name", "id", "licence", "rate", "state", "")
+        for spec in _listed(settings, loader, defaults):
+            known = spec.known
+            table.add_row(
+                name_of(spec),
+                spec.source,
+                known.licence if known is not None else "",
+                f"{known.sample_rate} Hz" if known is not None else "",
+                "at hand" if loader.is_at_hand(spec) else "not here",
+                "default" if spec in defaults else "",
+            )
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = _PIPE_WIDTH
+        console.print(table)
+        return ALL_WELL
+
+    return run_command(show)
 
 
-def _run_for_each(name: str | None, command: Callable[[_Asked], None]) -> int:
-    def for_each(settings: Settings) -> None:
-        for asked in _asked(settings, name):
-            command(asked)
+def _listed(settings: Settings, loader: "ModelLoader", defaults: tuple[ModelSpec, ...]) -> Iterator[ModelSpec]:
+    """The default (all members of a sum), those of VAD_MODELS, and every other one that is known, each name once."""
+    named = [spec for text in settings.models if text != AUTO for spec in loader.catalogue.resolve_all(text)]
+    seen: set[str] = set()
+    for spec in (*defaults, *named, *(spec for spec, _ in loader.catalogue.known())):
+        if name_of(spec) not in seen:
+            seen.add(name_of(spec))
+            yield spec
 
-    return _run(for_each)
 
+def _run(name: str | None, command: Callable[["ModelLoader", ModelSpec], None], *, single: bool = False) -> int:
+    """Do it for the model of this name, or for each of a sum's members; returns the exit status."""
 
-def _run(command: Callable[[Settings], None]) -> int:
-    def with_settings(settings: Settings) -> int:
+    def for_each(settings: Settings) -> int:
+        loader, specs = _loader(settings, name)
+        if single and len(specs) > 1:
+            raise UsageError(f"a directory holds one model: export {' and '.join(map(name_of, specs))}")
         try:
-            command(settings)
+            for spec in specs:
+                command(loader, spec)
         except OSError as error:
             return failed(error, SOME_FAILED)
         return ALL_WELL
 
-    return run_command(with_settings)
+    return run_command(for_each)
 
 
-def _asked(settings: Settings, name: str | None) -> list[_Asked]:
-    from app.runtime import ModelLoader
+def _loader(settings: Settings, name: str | None) -> "tuple[ModelLoader, tuple[ModelSpec, ...]]":
+    """With the models of this name; None: the default ones."""
+    from app.runtime import default_specs, model_loader
 
-    registry = installed()
-    loader = ModelLoader(settings, registry)
-    specs = loader.default_specs() if name in (None, settings.model) else loader.specs(str(name))
-    return [_Asked(loader, spec, registry.catalogue.family(spec.family)) for spec in specs]
-
-
-def _verify(asked: _Asked) -> None:
-    place = asked.loader.find(asked.spec, download=False)
-    weights = asked.family.read(place, fingerprint=asked.spec.fingerprint)
-    _print(f"{place.path}: sound\nfingerprint {weights.fingerprint}\n{weights.summary}")
-
-
-def _export(members: list[_Asked], directory: Path) -> None:
-    if len(members) > 1:
-        raise UsageError(f"a directory holds one model: export {' and '.join(name_of(each.spec) for each in members)}")
-    [asked] = members
-    place = asked.loader.find(asked.spec)
-    files = asked.family.files(place)
-    if not files:
-        raise ModelNotFound(
-            f"{name_of(asked.spec)} has no model directory: its weights are in a Python package, {place.path}"
-        )
-    asked.family.read(place, fingerprint=asked.spec.fingerprint)  # nothing that is broken is handed on
-    directory.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(file, directory / file.name)
-    _print(f"Start with VAD_MODEL={directory.resolve()}")
-
-
-def _list(settings: Settings) -> None:
-    from app.runtime import ModelLoader
-
-    loader = ModelLoader(settings, installed())
-    defaults = loader.default_specs()
-    table = Table("name", "id", "licence", "rate", "state", "")
-    for spec in _listed(settings, loader, defaults):
-        known = spec.known
-        table.add_row(
-            name_of(spec),
-            spec.source,
-            known.licence if known is not None else "",
-            f"{known.sample_rate} Hz" if known is not None else "",
-            "at hand" if loader.is_at_hand(spec) else "not here",
-            "default" if spec in defaults else "",
-        )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    console.print(table)
-
-
-def _listed(settings: Settings, loader: "ModelLoader", defaults: Sequence[ModelSpec]) -> Iterator[ModelSpec]:
-    """The default (all members of a sum), those of VAD_MODELS, and every other one that is known, each name once."""
-    known = [loader.spec(model.name) for _, model in installed().catalogue.known()]
-    named = [spec for text in settings.models if text != AUTO for spec in loader.specs(text)]
-    seen: set[str] = set()
-    for spec in (*defaults, *named, *known):
-        if name_of(spec) not in seen:
-            seen.add(name_of(spec))
-            yield spec
+    catalogue = installed().catalogue
+    is_default = name is None or name == settings.model
+    specs = default_specs(settings, catalogue) if is_default else catalogue.resolve_all(str(name))
+    return model_loader(settings, catalogue), specs
 
 
 def _print(text: str) -> None:

@@ -47,7 +47,7 @@ async def _judge(given: argparse.Namespace) -> dict[str, Any]:
     service = await Service.start()
     try:
         chosen = dict(_setting(text) for text in given.setting or ())
-        settings = await service.settings(given.model or service.model_names(), chosen)
+        settings = await service.settings(given.model or await service.model_names(), chosen)
         models = list(dict.fromkeys(setting.model for setting in settings))
         await run.all(service, models, settings, () if given.no_peers else PEERS, Plan(False, 1).peers_python)
     finally:

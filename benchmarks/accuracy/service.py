@@ -12,11 +12,12 @@ from typing import Any
 from app.audio.options import AudioInput
 from app.config import Settings
 from app.detection import Analysis, FileJob
+from app.models import Model
 from app.presets import NONE, PRESETS
 from app.registry import installed
 from app.request import DetectionRequest
 from app.runtime import Runtime, start_runtime
-from app.serving import Model
+from app.vad.models.accuracy import MEASURED_SUMS
 from app.vad.segmenters.registry import MODE
 from benchmarks.accuracy.frames import FloatArray, at_middles
 from benchmarks.accuracy.heard import Heard, Setting
@@ -44,9 +45,13 @@ class Service:
         """End the service's threads."""
         self.runtime.close()
 
-    def model_names(self) -> list[str]:
-        """Every model at hand, and every sum that the service tells of."""
-        return [line.name for line in self.runtime.models.listed() if line.state != "absent"]
+    async def model_names(self) -> list[str]:
+        """Every model at hand, and every sum of them that has been measured or is the default."""
+        models = self.runtime.models
+        names = [*(model.info.name for model in models), *await models.available()]
+        sums = dict.fromkeys([*models.sums(), *MEASURED_SUMS])
+        names += ["+".join(members) for members in sums if set(members) <= set(names)]
+        return sorted(names, key=lambda name: name != models.default.info.name)
 
     async def settings(
         self, models: Sequence[str], given: Mapping[str, tuple[str, Mapping[str, Any]]]

@@ -72,7 +72,7 @@ async def judge(models: Sequence[str] = ()) -> dict[str, dict[str, float]]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             files = [_written(Path(folder), name, make()) for name, make in SOUNDS.items()]
-            return {name: await _shares(service, name, files) for name in models or service.model_names()}
+            return {name: await _shares(service, name, files) for name in models or await service.model_names()}
     finally:
         service.close()
 

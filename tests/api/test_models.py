@@ -26,7 +26,8 @@ def mixed(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The tiny model under two names, and whatever is at hand."""
     folder = tmp_path_factory.mktemp("mixed")
     settings = {
-        "VAD_MODELS": f"auto,other={small_model}", "VAD_MAX_REQUESTS": "100", "MODELSCOPE_CACHE": str(folder / "cache"),
+        "VAD_MODELS": f"auto,other={small_model}", "VAD_MAX_REQUESTS": "100", "VAD_MAX_ANALYSES": "100",
+        "MODELSCOPE_CACHE": str(folder / "cache"),
         "MODELSCOPE_ENDPOINT": NOWHERE,
     }  # fmt: skip
     with local_server(f"small={small_model}", folder, settings) as server:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from app.engine.backend import Cost
 from app.engine.walk import walk
-from app.serving import Model
+from app.models import Model
 from app.vad.errors import InvalidAudio
 from app.vad.models.family import Scorer
 from app.vad.posteriors import FloatArray

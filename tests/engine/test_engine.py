@@ -15,7 +15,7 @@ from app.engine.backend import Cost
 from app.engine.device import DeviceMemory, NoSuchDevice, choose_device, quickest
 from app.engine.engine import Engine
 from app.engine.walk import walk
-from app.serving import Model
+from app.models import Model
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidAudio, NotReady
 from app.vad.models.family import Scorer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.engine.engine import Engine
-from app.serving import Model
+from app.models import Model
 from app.vad.blocks import Block, Scored
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import FloatArray

@@ -16,16 +16,15 @@ from app.formats.registry import Formats
 from app.live.batcher import Slot
 from app.live.session import Command, LiveSession
 from app.live.sessions import LiveLimits, SessionManager
-from app.models import Chosen
+from app.models import Chosen, Model
 from app.observe import Observer
 from app.request import DetectionRequest, Plan
-from app.serving import LoadedModel, Model
 from app.vad.models.family import Scorer
 from app.vad.models.scorer import StatePool
 from app.vad.segment import segments_of
 from app.vad.segmenters.registry import MODE, Segmentation
 from app.vad.stream import VadStream
-from tests.engines import ScorerAround, loaded, model_on
+from tests.engines import Loaded, ScorerAround, loaded, model_on
 
 COMMANDS = get_args(Command)
 Part = bytes | str
@@ -64,7 +63,9 @@ def live_plan(model: Model, segmentation: Segmentation, **options: Any) -> Plan:
     """What a client asks for who sets these options beside those of the segmenter."""
     request = DetectionRequest.parse({MODE: segmentation.options.mode}, options)
     form = Formats().choose(None, None)
-    return Plan(request, Chosen(model), segmentation, parse_channel(request.channel), form, True, request.stream_form())
+    return Plan(
+        request, Chosen(model, {}), segmentation, parse_channel(request.channel), form, True, request.stream_form()
+    )
 
 
 @dataclass
@@ -101,7 +102,7 @@ def limits(**given: Any) -> LiveLimits:
 
 @contextlib.asynccontextmanager
 async def running_manager(
-    scorer: Scorer[Any] | LoadedModel,
+    scorer: Scorer[Any] | Loaded,
     delay_s: float = 0.002,
     clock: Callable[[], float] = time.monotonic,
     **given: Any,
@@ -109,7 +110,7 @@ async def running_manager(
     """A manager around an engine of two threads; `given`: limits."""
     observer = LiveObserver()
     engine = Engine(workers=2)
-    model = model_on(engine, scorer if isinstance(scorer, LoadedModel) else loaded(scorer), observer)
+    model = model_on(engine, scorer if isinstance(scorer, Loaded) else loaded(scorer), observer)
     manager = SessionManager(engine, limits(**given), delay_s, observer, clock)
     manager.start()
     try:

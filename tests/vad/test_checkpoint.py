@@ -12,9 +12,8 @@ import torch
 import yaml
 
 from app.engine.engine import Engine
-from app.serving import LoadedModel
 from app.vad.errors import InvalidModel
-from app.vad.models.family import ModelInfo, ModelSpec, Weights
+from app.vad.models.family import Weights
 from app.vad.models.fsmn.checkpoint import EncoderConfig, read_checkpoint
 from app.vad.models.fsmn.family import FsmnFamily
 from app.vad.models.fsmn.network import FsmnScorer
@@ -22,7 +21,7 @@ from app.vad.models.hub import ModelPlace
 from app.vad.models.weights import fingerprint
 from app.vad.segment import segments_of
 from app.vad.stream import VadStream
-from tests.engines import model_on
+from tests.engines import loaded, model_on
 from tests.segmentations import endpoint
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
@@ -169,13 +168,9 @@ def test_the_models_own_defaults_reach_the_options(model: Path) -> None:
 def options_in_force(directory: Path) -> dict[str, Any]:
     weights, family = read_weights(directory), FsmnFamily()
     scorer = family.place(weights, device="cpu", dtype="float32")
-    info = ModelInfo("small", "small", None, weights.fingerprint)
-    loaded = LoadedModel(
-        ModelSpec("fsmn", "small"), info, scorer, lambda: scorer, "cpu", family, weights.option_defaults, None
-    )
     engine = Engine(workers=1)
     try:
-        return model_on(engine, loaded).segmentation({}).document()
+        return model_on(engine, loaded(scorer, option_defaults=weights.option_defaults)).segmentation({}).document()
     finally:
         engine.close()
 

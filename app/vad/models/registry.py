@@ -6,6 +6,7 @@ A name is a known one (`fsmn`), a known model's ModelScope id, `name=…` for on
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from app.vad.errors import InvalidOption
@@ -27,41 +28,29 @@ class Catalogue:
     """What the families know, under one set of names."""
 
     def __init__(self, families: Sequence[ModelFamily]) -> None:
-        self._families = {family.name: family for family in families}
+        self.families = {family.name: family for family in families}
         self._first = families[0]
 
     def family(self, name: str) -> ModelFamily:
         """One of the families. Raises KeyError."""
-        return self._families[name]
+        return self.families[name]
 
-    def known(self) -> Iterator[tuple[ModelFamily, KnownModel]]:
+    def known(self) -> Iterator[tuple[ModelSpec, KnownModel]]:
         """Every model that has a name, in order."""
-        for family in self._families.values():
-            for model in family.known:
-                yield family, model
+        for family in self.families.values():
+            for known in family.known:
+                yield ModelSpec(family.name, known.source, known.name, known.revision, known=known), known
 
     def find_known(self, name: str) -> ModelSpec | None:
         """A known model by its name or its source. A repository with several models means its first one."""
-        for family, known in self.known():
+        for spec, known in self.known():
             if name in (known.name, known.source, known.source.partition(":")[0]):
-                return ModelSpec(family.name, known.source, known.name, known.revision, known=known)
+                return spec
         return None
 
     def by_fingerprint(self, fingerprint: str) -> KnownModel | None:
         """The known model whose published weights these are."""
         return next((known for _, known in self.known() if known.fingerprint == fingerprint), None)
-
-    def resolve(self, text: str) -> ModelSpec:
-        """The model that a setting names: a known name, an id, a directory, `name=spec` or `name=family:spec`.
-
-        Raises `InvalidOption` for a name that cannot be one.
-        """
-        given_name, equals, source = text.partition("=")
-        if not equals:
-            return self._resolve(text, None)
-        if not _NAME.fullmatch(given_name):
-            raise InvalidOption("model", f"{given_name[:64]!r} cannot be a name: letters, digits and . _ - can be used")
-        return self._resolve(source, given_name)
 
     def resolve_all(self, text: str) -> tuple[ModelSpec, ...]:
         """The model that a setting names, or those of the sum that it names. Raises `InvalidOption`."""
@@ -70,26 +59,25 @@ class Catalogue:
             return (self.resolve(text),)
         return tuple(map(self.resolve, names))
 
-    def _resolve(self, source: str, name: str | None) -> ModelSpec:
+    def resolve(self, text: str) -> ModelSpec:
+        """The model that a setting names: a known name, an id, a directory, `name=spec` or `name=family:spec`.
+
+        Raises `InvalidOption` for a name that cannot be one.
+        """
+        given, equals, source = text.partition("=")
+        if equals and not _NAME.fullmatch(given):
+            raise InvalidOption("model", f"{given[:64]!r} cannot be a name: letters, digits and . _ - can be used")
+        name, source = (given, source) if equals else (None, text)
         known = self.find_known(source)
         if known is not None:
-            return (
-                known
-                if name is None
-                else ModelSpec(known.family, known.source, name, known.revision, None, known.known)
-            )
+            return known if name is None else replace(known, name=name)
         family, colon, rest = source.partition(":")
-        if colon and family in self._families:
+        if colon and family in self.families:
             return ModelSpec(family, rest, name)
-        return ModelSpec(self._family_of(source).name, source, name)
-
-    def _family_of(self, source: str) -> ModelFamily:
         directory = as_directory(source)
-        if directory is None:
-            return self._first
-        family = next((family for family in self._families.values() if family.recognises(directory)), None)
-        # Reading it will say which of the first family's files are missing.
-        return family or self._first
+        recognised = (each for each in self.families.values() if directory and each.recognises(directory))
+        # Without any of them, reading it will say which of the first family's files are missing.
+        return ModelSpec(next(recognised, self._first).name, source, name)
 
 
 def name_of(spec: ModelSpec) -> str:
