@@ -81,6 +81,14 @@ def test_a_file_in_process_is_what_post_finds(small_model: Path, server: Running
     assert segments(messages(call(small_model, "stream", str(audio)))) == served(server, audio)
 
 
+def test_a_channel_of_a_file_can_be_picked(small_model: Path, server: RunningServer, wide: Path) -> None:
+    for where in ((), ("--url", server.url)):
+        found = messages(call(small_model, "stream", str(wide), "--channel", "1", *where))
+        assert segments(found) == served(server, wide, channel="1")
+    refused = call(small_model, "stream", str(wide), "--channel", "split")
+    assert (refused.returncode, "mix, loudest" in refused.stderr) == (2, True)
+
+
 def test_options_reach_the_server(small_model: Path, server: RunningServer, speech_like: Path) -> None:
     flags = ("--max-end-silence-time", "2500", "--no-do-extend", "--mode", "endpoint")
     expected = served(server, speech_like, max_end_silence_time="2500", do_extend="false")

@@ -1,8 +1,11 @@
 """`encoding=webm|ogg`: a file's bytes as a browser's MediaRecorder makes them, decoded as they come."""
 
+import asyncio
 import contextlib
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import soundfile
@@ -10,6 +13,9 @@ from websockets.sync.client import ClientConnection
 
 from app.api import container_feed
 from app.audio.ffmpeg import find_ffmpeg
+from app.live.batcher import Slot
+from app.vad.errors import InvalidAudio, NotReady
+from app.vad.models.fsmn.network import FsmnScorer
 from tests.live.client import (
     Heard,
     converse,
@@ -23,6 +29,8 @@ from tests.live.client import (
     stream,
     vanish,
 )
+from tests.live.managers import Connected, running_manager
+from tests.segmentations import endpoint
 from tests.server import RunningServer
 from tests.signals import bursts
 
@@ -178,6 +186,65 @@ def test_a_client_that_vanishes_leaves_no_decoder(server: RunningServer, recordi
         eventually(lambda: children(server) == 1)
         vanish(socket)
     eventually(lambda: children(server) == 0)
+
+
+class BrokenDecoder:
+    """Fails in one way or another."""
+
+    def __init__(self, reading: Exception | None, closing: Exception | None) -> None:
+        self.closed = False
+        self._reading, self._closing = reading, closing
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.sleep(0)
+
+    async def read_info(self) -> None:
+        if self._reading is not None:
+            raise self._reading
+        await asyncio.sleep(60)
+
+    async def close(self) -> None:
+        self.closed = True
+        if self._closing is not None:
+            raise self._closing
+
+
+@pytest.mark.parametrize("closing", [None, OSError("the child cannot be killed")], ids=["closes", "does-not-close"])
+@pytest.mark.parametrize(
+    ("reading", "ended"),
+    [(None, None), (NotReady("the service is shutting down"), "internal"), (InvalidAudio("broken"), "invalid_audio")],
+    ids=["runs", "shutting-down", "broken"],
+)
+async def test_a_decoders_place_is_given_back_whatever_became_of_it(
+    small_scorer: FsmnScorer, reading: Exception | None, ended: str | None, closing: Exception | None
+) -> None:
+    service: Any = SimpleNamespace(stream_decoders=1)
+    decoder: Any = BrokenDecoder(reading, closing)
+
+    async def fed(slot: Slot) -> None: ...
+
+    async with running_manager(small_scorer) as running:
+        feed = container_feed.ContainerFeed(service, decoder, fed, running.manager.clock)
+        slot = running.open(endpoint(), Connected(), encoding="webm")
+        await feed.write(slot, b"bytes")
+        await asyncio.sleep(0)
+        assert slot.session.ended == ended
+        with contextlib.suppress(OSError):
+            await feed.close()
+    assert decoder.closed
+    assert service.stream_decoders == 0
+
+
+@pytest.mark.parametrize("name", ["webm", "ogg"])
+def test_funasrs_last_message_waits_for_the_decoder(
+    server: RunningServer, recordings: dict[str, bytes], name: str
+) -> None:
+    with stream(server, encoding=name, protocol="funasr") as socket:
+        socket.send('{"is_speaking": true}')
+        socket.send(recordings[name])
+        socket.send('{"is_speaking": false}')
+        heard = hear_all(socket)
+    assert heard.messages[-1]["value"] == file_pairs(server, recordings[name]) != []
 
 
 def test_decoders_are_counted(

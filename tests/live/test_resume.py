@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from tests.live.client import (
@@ -24,7 +24,7 @@ from tests.live.client import (
     vanish,
     wav,
 )
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server, running_server
 from tests.signals import bursts
 
 PCM = s16(bursts(20.0, [(1.0, 2.0), (4.0, 4.4), (6.0, 9.0), (11.0, 13.0), (15.0, 19.0)]))
@@ -223,6 +223,26 @@ def test_a_second_connection_takes_over(server: RunningServer) -> None:
     assert [message["seq"] for message in rest.messages] == list(range(1, len(rest.messages) + 1))
     assert rest.pairs == file_pairs(server, wav(PCM))
     assert "Traceback" not in server.log
+
+
+def test_coming_back_to_ones_own_session_needs_no_free_place(small_model: Any, tmp_path: Any) -> None:
+    """Neither while the old connection is thought to be open, nor after it has been left; a stranger is refused."""
+    settings = {"VAD_MAX_STREAMS": "1", "VAD_API_KEYS": "mine,theirs"}
+    mine, theirs = {"X-API-Key": "mine"}, {"X-API-Key": "theirs"}
+    with local_server(small_model, tmp_path, settings) as server:
+        with stream(server, mine) as old:
+            token = hear(old)["session"]
+            with stream(server, mine, session=token) as new:
+                assert hear(new)["session"] == token
+                assert hear_all(old).reason == "taken_over"
+                for headers, name in ((theirs, token), (mine, "never-was"), (mine, "")):
+                    with pytest.raises(InvalidStatus) as refused, stream(server, headers, session=name):
+                        pass
+                    assert refused.value.response.status_code == 503
+                vanish(new)
+        eventually(lambda: metric(server, "vad_streams") == 0)
+        with stream(server, mine, session=token) as again:
+            assert hear(again)["session"] == token
 
 
 def test_the_end_itself_is_not_lost(server: RunningServer) -> None:
