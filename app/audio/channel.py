@@ -1,5 +1,6 @@
 """From what is decoded to what is listened to: which channels, and at what rate."""
 
+import re
 from collections.abc import Iterator
 from typing import Literal, cast
 
@@ -16,8 +17,6 @@ Channel = int | Literal["mix", "split", "loudest"]
 second the one with the most energy."""
 CHANNEL_PATTERN = r"^(mix|split|loudest|[0-7])$"
 """The numbers end where `AudioLimits.max_channels` does."""
-_NAMES = ("mix", "split", "loudest")
-_NUMBERS = "01234567"
 _CANCELLED_SHARE = 0.1
 """Of the energy that the mean of channels with nothing in common has. Speech on both sides has more, never less."""
 _WINDOWS_PER_S = 2
@@ -28,11 +27,9 @@ _LOUDER = 2.0
 
 def parse_channel(text: str) -> Channel:
     """From raw text. Raises `InvalidOption`."""
-    if text in _NAMES:
-        return cast("Channel", text)
-    if len(text) == 1 and text in _NUMBERS:
-        return int(text)
-    raise InvalidOption("channel", "must be mix, split, loudest, or the number of a channel, 0 to 7")
+    if not re.fullmatch(CHANNEL_PATTERN, text):
+        raise InvalidOption("channel", "must be mix, split, loudest, or the number of a channel, 0 to 7")
+    return int(text) if text.isdecimal() else cast("Channel", text)
 
 
 class ChannelChooser:
@@ -66,7 +63,7 @@ class ChannelChooser:
 
     def warnings(self) -> Iterator[AnswerWarning]:
         """After the last block: whether the mean has lost what the channels hold."""
-        # Channels with nothing in common: the mean has the mean channel's energy divided by their number.
+        # The mean of channels with nothing in common has the average channel's energy divided by their number.
         usual = self._energy / self._channels**2
         if self._mixes and self._mean_energy < _CANCELLED_SHARE * usual:
             share = self._mean_energy / self._energy

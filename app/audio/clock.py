@@ -2,11 +2,11 @@
 
 A player shows a sample at the time that its container stamps on it. Where packets were lost the stamps leap while the
 samples go on; where the sound begins after the picture, its first stamp is late. `clock=samples` counts samples, as
-FunASR and a WAV made by ffmpeg do, and the leaps are told; `clock=container` has silence in their place, so that every
-time is the player's.
+FunASR and a WAV made by ffmpeg do, and the leaps are reported; `clock=container` has silence in their place, so that
+every time is the player's.
 
-A clock that falls back, as where recordings were joined, never takes samples away: nothing that can be heard is cut,
-and from there on it is the new recording's clock that is followed.
+A clock that falls back, as where recordings were joined, never takes samples away: nothing audible is cut, and from
+there on the new recording's clock is followed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ from app.warnings import AnswerWarning
 
 Block = NDArray[np.float32]
 Clock = Literal["samples", "container"]
-CLOCKS: tuple[Clock, ...] = ("samples", "container")
 LEAP_S = 0.1
 """What a clock may drift before it is a leap: muxers round to milliseconds, live recorders jitter by tens of them."""
 _START_S = 0.1
@@ -69,9 +68,11 @@ class ClockFacts:
 
     def warnings(self, clock: Clock) -> Iterator[AnswerWarning]:
         """Late start and gaps."""
-        kept = "silence stands there" if clock == "container" else "times count samples, so they are early by that much"
+        kept = (
+            "silence was put there" if clock == "container" else "times count samples, so they are early by that much"
+        )
         if self.late_start_ms:
-            yield AnswerWarning("late_start", f"the sound begins {self.late_start_ms} ms after the file; {kept}")
+            yield AnswerWarning("late_start", f"the sound begins {self.late_start_ms} ms after the file does; {kept}")
         if self.gap_count:
             where = f"the first after {self.gaps[0].at_ms} ms"
             detail = f"{self.gap_count} pauses in the time stamps, {self.gap_ms} ms in all, {where}; {kept}"

@@ -1,8 +1,8 @@
-"""Codings of bare samples: one table for raw bodies, live chunks, and WAV files that have to be read by hand.
+"""Codings of bare samples: one table for raw bodies, live chunks, and WAV files.
 
 G.711's two laws are tables of 256 values, made from their definition (ITU-T G.711): mu-law stores the logarithm of the
-magnitude plus a bias of 132, A-law the magnitude in segments of 16 steps; both are put to a scale of 16 bits here, as
-every other decoder does.
+magnitude plus a bias of 132, A-law the magnitude in segments of 16 steps. Both are scaled to 16 bits here, as in every
+other decoder.
 """
 
 import re
@@ -30,7 +30,7 @@ class Encoding:
     subtype: str = ""
     """What the service calls it in answers, as libsndfile does."""
     floats: bool = False
-    """Whether a sample may be no number."""
+    """Whether a sample may be NaN or infinite."""
 
 
 def _integers(kind: str, bits: int) -> Callable[[bytes], Samples]:
@@ -136,7 +136,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class RawForm:
-    """What raw samples are; nothing in them says so."""
+    """How raw samples are to be read; nothing in them says so."""
 
     encoding: Encoding
     sample_rate: int
@@ -145,12 +145,12 @@ class RawForm:
 
     @property
     def frame_bytes(self) -> int:
-        """Of a sample of every channel."""
+        """Bytes of one sample of every channel."""
         return self.encoding.sample_bytes * self.channels
 
 
 def find_encoding(name: str) -> Encoding:
-    """By its name or an alias. Raises `InvalidOption`."""
+    """The coding of that name or alias. Raises `InvalidOption`."""
     known = ENCODINGS.get(ALIASES.get(name.lower(), name.lower()))
     if known is None:
         raise InvalidOption("encoding", f"{name[:32]!r} is not known here; there are: {', '.join(ENCODINGS)}")
@@ -158,15 +158,17 @@ def find_encoding(name: str) -> Encoding:
 
 
 def raw_form(encoding: str, sample_rate: int | None = None, channels: int | None = None) -> RawForm:
-    """The form that options name; without a rate the coding's usual one, without channels mono. Raises
-    `InvalidOption`."""
+    """The form that options name; without a rate the coding's usual one, without channels mono.
+
+    Raises `InvalidOption`.
+    """
     known = find_encoding(encoding)
     return RawForm(known, sample_rate or known.usual_rate, channels or 1)
 
 
 def form_of_content_type(content_type: str) -> RawForm | None:
-    """What a media type with its parameters (`rate`, `channels`) says of raw samples; None for one that is not about
-    them."""
+    """The form that a media type with its parameters (`rate`, `channels`) names; None for one that is not of raw
+    samples."""
     media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     encoding = _BY_CONTENT_TYPE.get(media_type)
     if encoding is None:

@@ -62,8 +62,12 @@ class PipedDecoder:
         loop = asyncio.get_running_loop()
         stdin, stdout = child.pipes()
         reader = asyncio.StreamReader(limit=_READ_BYTES)
-        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdout)
-        writing, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, stdin)
+        try:
+            reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stdout)
+            writing, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, stdin)
+        except BaseException:
+            await asyncio.to_thread(child.close)
+            raise
         writer = asyncio.StreamWriter(writing, protocol, None, loop)
         return cls(child, container, limits, reader, writer, reading)
 

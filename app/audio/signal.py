@@ -1,7 +1,7 @@
 """What the samples themselves show, gathered while they pass: loudness, clipping, bandwidth.
 
-Levels are of the source, as it was decoded: the peak is known from the check that every block passes anyway, and
-samples are counted only in blocks that reach full scale. Bandwidth is judged where the model listens: from the mean
+Levels are those of the source as it was decoded: the peak is known from the check that every block passes anyway, and
+clipped samples are counted only in blocks that reach full scale. Bandwidth is judged at the model's rate, from the mean
 power spectrum of short windows at fixed places.
 """
 
@@ -19,22 +19,22 @@ _QUIET_PEAK = 0.01
 _FULL_SCALE = 0.99
 """Just below the largest value of 8 bits, 127/128."""
 _CLIPPED_SHARE = 1e-3
-"""A thousandth of all samples: normalised speech touches full scale a hundred times more seldom."""
+"""A thousandth of all samples: normalised speech touches full scale a hundred times less often."""
 
 _WIDEBAND_RATE = 16_000
-"""Hz. A model at a lower rate does not hear beyond 4 kHz itself."""
+"""Hz. A model at a lower rate uses nothing above 4 kHz itself."""
 _WINDOW = 1_024
-"""Samples of a spectrum: 64 ms, as long as a syllable's part."""
+"""Samples of a spectrum: 64 ms, a part of a syllable."""
 _STRIDE, _LATER_STRIDE, _OFTEN = 8_000, 128_000, 64
 """Samples from one window to the next, for the first 64 and from then on: a clip is judged by half a minute's worth,
 and an hour costs hundredths of a second."""
 _LOW_BAND, _HIGH_BAND = (200, 3_600), (4_400, 7_400)
 """Hz. The telephone's band; what it lacks, clear of filters' slopes on either side."""
 _EMPTY_RATIO = 1e-6
-"""-60 dB. Of recordings at 16 kHz that were looked at, the least had -50, most -15 to -30; the same, resampled from
+"""-60 dB. Recordings at 16 kHz that were tried had -50 at least, most of them -15 to -30; the same, resampled from
 8 kHz, had -63 to -93 with 16 bits."""
 _AUDIBLE_POWER = 1e-8
-"""Mean power in the low band, -80 dBFS, below which nothing is said of the bandwidth."""
+"""Mean power in the low band, -80 dBFS, below which bandwidth is not judged."""
 _TAPER = np.hanning(_WINDOW)
 """In float64, as the spectrum then is: floats of a live stream may be as large as they can be."""
 
@@ -75,7 +75,7 @@ class Bandwidth:
         self._windows = 0
         self._window = np.zeros(_WINDOW, dtype=np.float32)
         self._at, self._stride = 0, _STRIDE
-        """The next sample, counted from where the present window begins, and where the next one does."""
+        """The next sample, and where the next window begins, both counted from the beginning of the present one."""
 
     def add(self, samples: Samples) -> None:
         """Add the next samples, float32 [n]."""

@@ -33,7 +33,6 @@ from app.audio.in_process import CannotRead, RawDecoder, SoundfileDecoder
 from app.audio.options import AudioInput
 from app.audio.signal import Bandwidth
 from app.audio.silk import SilkDecoder
-from app.audio.wave import Wave
 from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 
@@ -149,32 +148,20 @@ def _open_by_content(
     if source.track and not known.tracks:
         raise InvalidOption("track", f"a {container} file has one, number 0")
     facts = examine(file, container)
-    decoder = None
-    if facts.wave is not None:
-        decoder = _open_wave(file, container, facts, facts.wave, limits, ffmpeg)
-    elif container in ("WAV", "FLAC"):
-        decoder = _open_with_libsndfile(file, container, facts, limits, ffmpeg)
+    decoder = _open_in_process(file, container, facts, limits, ffmpeg)
     return decoder or _ForChild(container, facts, ("-f", known.demuxers[0]) if known.forced else ())
 
 
-def _open_wave(
-    file: BinaryIO, container: str, facts: FileFacts, wave: Wave, limits: AudioLimits, ffmpeg: Path | None
-) -> Decoder | None:
-    """None for what ffmpeg reads better, where there is one."""
-    bare = None if wave.format is None else wave.format.raw_form()
-    if wave.format is not None and bare is not None and (wave.format.plain or not wave.as_declared):
-        # By hand where the header is plain, too: libsndfile takes three times as long over the same samples. It has the
-        # last word on what is out of the ordinary.
-        return RawDecoder(file, bare, limits, container=container, ranges=wave.ranges, facts=facts)
-    better = not wave.as_declared or (wave.format is not None and wave.format.tag in _NOT_FOR_LIBSNDFILE)
-    if container == "WAV" and (ffmpeg is None or not better):
-        return _open_with_libsndfile(file, container, facts, limits, ffmpeg)
-    return None
-
-
-def _open_with_libsndfile(
+def _open_in_process(
     file: BinaryIO, container: str, facts: FileFacts, limits: AudioLimits, ffmpeg: Path | None
 ) -> Decoder | None:
+    """WAV, RF64 and FLAC; None for what ffmpeg reads better, where there is one, and for everything else."""
+    wave = facts.wave
+    if wave is not None and wave.bare is not None:
+        return RawDecoder(file, wave.bare, limits, container=container, ranges=wave.ranges, facts=facts)
+    better_by_ffmpeg = wave is not None and (not wave.as_declared or wave.tag in _NOT_FOR_LIBSNDFILE)
+    if container not in ("WAV", "FLAC") or (better_by_ffmpeg and ffmpeg is not None):
+        return None
     try:
         return SoundfileDecoder(file, container, limits, facts)
     except CannotRead as error:

@@ -1,8 +1,8 @@
-"""A synthetic voice, which models of speech take for one: what the service has to show where no recording is at hand.
+"""A synthetic voice that models take for speech: what the service has to show where no recording is at hand.
 
-Vowels by formants, as Klatt's cascade has them in principle: the harmonics of a pitch that moves, each as loud as it is
-near to one of three resonances, in syllables of a fifth of a second. Nothing of it is a recording, so nothing of it is
-anybody's.
+Vowels are made by formants, in principle as Klatt's cascade makes them: the harmonics of a moving pitch, each the
+louder the nearer it is to one of three resonances, in syllables of a fifth of a second. Nothing of it is a recording,
+so it belongs to nobody.
 """
 
 import numpy as np

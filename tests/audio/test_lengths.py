@@ -100,9 +100,27 @@ def test_a_joined_file_of_another_form_is_told(tmp_path: Path, limits: AudioLimi
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"]
 
 
-@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize(
+    ("form", "endian"), [("WAV", "LITTLE"), ("WAV", "BIG"), ("WAVEX", "LITTLE"), ("RF64", "LITTLE")]
+)
 @pytest.mark.parametrize("subtype", SUBTYPES)
 def test_every_plain_coding_is_read_by_hand_as_by_libsndfile(
+    subtype: str, endian: str, form: str, tmp_path: Path, limits: AudioLimits
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(0.7, RATE, 3), RATE, format=form, subtype=subtype, endian=endian)
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    decoder = open_decoder(AudioInput(path), limits, None)
+    assert (decoder.name, decoder.info.subtype) == ("raw", subtype)
+    assert decoder.info.format == ("RF64" if form == "RF64" else "WAV")
+    np.testing.assert_array_equal(decoded(decoder), expected)
+    decoder.close()
+    assert list(decoder.warnings()) == []
+
+
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_every_plain_coding_is_read_by_hand_without_its_length(
     subtype: str, endian: str, tmp_path: Path, limits: AudioLimits
 ) -> None:
     path = tmp_path / "a.wav"
