@@ -21,7 +21,8 @@ from app.api.admission import Admission, AdmissionLimits
 from app.api.metrics import Metrics
 from app.api.middleware import AccessRules, LingerLimits, Middleware, with_traces
 from app.api.service import Service, connect_gauges
-from app.api.uploads import UploadLimits, UploadStore
+from app.api.upload_store import UploadStore
+from app.api.uploads import UploadLimits, UploadReceiver
 from app.config import Settings
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
@@ -124,15 +125,14 @@ def _service(settings: Settings, registry: Registry) -> Service:
         request_timeout_s=settings.request_timeout_s,
         started_at=time.monotonic(),
         threads=threads,
-        uploads=UploadStore(
-            directory,
+        uploads=UploadReceiver(
+            UploadStore(directory, settings.tmp_budget_mb * _MIB),
             UploadLimits(
                 max_bytes=settings.max_upload_mb * _MIB,
                 max_files=settings.max_files,
                 idle_timeout_s=settings.body_idle_timeout_s,
                 min_bytes_per_s=settings.body_min_rate_kbps * 1000,
                 timeout_s=settings.body_timeout_s,
-                budget_bytes=settings.tmp_budget_mb * _MIB,
             ),
             threads,
         ),
@@ -170,7 +170,7 @@ def _lifespan(
             if shared.runtime is not None:
                 await asyncio.to_thread(shared.runtime.close)
             await asyncio.to_thread(shared.threads.close)
-            await asyncio.to_thread(shared.uploads.close)
+            await asyncio.to_thread(shared.uploads.store.close)
 
     return lifespan
 
@@ -178,9 +178,11 @@ def _lifespan(
 async def _start(settings: Settings, shared: Service) -> None:
     """Load the models off the event loop, so that `/health/live` answers meanwhile."""
     try:
-        await asyncio.to_thread(shared.uploads.prepare)
+        await asyncio.to_thread(shared.uploads.store.prepare)
     except OSError as error:
-        raise OSError(f"VAD_TMP_DIR: uploads cannot be kept below {shared.uploads.place}: {error.strerror}") from None
+        raise OSError(
+            f"VAD_TMP_DIR: uploads cannot be kept below {shared.uploads.store.place}: {error.strerror}"
+        ) from None
     connect_gauges(shared)
     runtime = await start_runtime(settings, shared.registry, shared.metrics)
     limits = LiveLimits(

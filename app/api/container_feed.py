@@ -52,7 +52,7 @@ class ContainerFeed:
         clock = service.ready_sessions().clock
         service.stream_decoders += 1
         try:
-            decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.place)
+            decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.store.place)
         except BaseException:
             service.stream_decoders -= 1
             raise

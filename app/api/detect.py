@@ -154,7 +154,7 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
         allowance = runtime.detector.new_allowance()
         jobs = [
             FileJob(
-                plan.request.input(file.path, file.content_type or media_type),
+                file.audio_input(plan.request.input, media_type),
                 safe_name(file.filename or request.path_params.get("filename")),
                 request_id,
                 client,

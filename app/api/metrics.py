@@ -60,6 +60,7 @@ class Metrics(Observer):
         )
         self.analyses = Gauge("vad_kept_analyses", "Analyses kept.", registry=registry)
         self.upload_bytes = Gauge("vad_upload_bytes", "Disk that uploads take.", registry=registry)
+        self.upload_memory = Gauge("vad_upload_memory_bytes", "Memory that small uploads take.", registry=registry)
         self.streams = Gauge("vad_streams", "Live streams open.", registry=registry)
         self.chunks = Counter("vad_stream_chunks_total", "Chunks received on live streams.", registry=registry)
         self.batch = Histogram("vad_stream_batch", "Streams scored together.", buckets=_BATCHES, registry=registry)

@@ -132,7 +132,7 @@ async def render(request: Request, format: Named = "json", lang: Lang = "zh") ->
 
         def rendered() -> tuple[str, bytes]:
             try:
-                given = GivenSegments.model_validate_json(file.path.read_bytes())
+                given = GivenSegments.model_validate_json(file.read())
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(str(part) for part in first["loc"]) or "body"

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 
 from app.api.admission import Admission
 from app.api.metrics import Metrics
-from app.api.uploads import UploadStore
+from app.api.uploads import UploadReceiver
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.formats.documents import Document, ModelDocument
@@ -37,7 +37,7 @@ class Service:
     """time.monotonic() at the start."""
     threads: Threads
     """For calls that block, but for those of the engine: uploads, rendering, kept analyses."""
-    uploads: UploadStore
+    uploads: UploadReceiver
     runtime: Runtime | None = None
     """None until the models are loaded."""
     sessions: SessionManager | None = None
@@ -59,7 +59,7 @@ class Service:
             return "failed"
         if self.runtime is None:
             return "loading"
-        return "ready" if self.uploads.is_usable() else "unwritable"
+        return "ready" if self.uploads.store.is_usable() else "unwritable"
 
     def drain(self) -> None:
         """Take no new requests; those inside are finished."""
@@ -100,7 +100,8 @@ def connect_gauges(service: Service) -> None:
     metrics.queue_depth.set_function(lambda: service.admission.queued)
     metrics.uploads.set_function(lambda: service.admission.uploads)
     metrics.analyses.set_function(lambda: len(service.analyses))
-    metrics.upload_bytes.set_function(lambda: service.uploads.bytes_held)
+    metrics.upload_bytes.set_function(lambda: service.uploads.store.disk_bytes)
+    metrics.upload_memory.set_function(lambda: service.uploads.store.memory_bytes)
     metrics.streams.set_function(lambda: service.sessions.connected if service.sessions is not None else 0)
 
 

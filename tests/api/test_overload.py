@@ -11,7 +11,7 @@ import httpx
 import pytest
 import soundfile
 
-from tests.api.raw import answer_of, connect, occupied, slow_upload
+from tests.api.raw import answer_of, connect, occupied, request, slow_upload
 from tests.server import RunningServer, local_server, running_server, start_server, stop_server, wait_until_ready
 from tests.signals import bursts
 from tests.waiting import eventually
@@ -197,8 +197,8 @@ def test_a_second_signal_quits_at_once(small_model: Path, tmp_path: Path) -> Non
 def test_what_a_killed_process_left_is_swept_at_the_next_start(small_model: Path, tmp_path: Path) -> None:
     server = start_server(small_model, tmp_path)
     wait_until_ready(server)
-    held = slow_upload(server)
-    held.sendall(b"\x00" * 90_000)
+    held = connect(server)
+    held.sendall(request(body=b"RIFF" + bytes(2 << 20), length=4 << 20))
     base = tmp_path / "tmp" / f"fsmn-vad-{os.getuid()}"
     eventually(lambda: len(list(base.rglob("*.upload"))) == 1)
     assert base.stat().st_mode & 0o777 == 0o700
