@@ -72,6 +72,8 @@ def test_labels_and_channels(server: RunningServer) -> None:
         ({"start_ms": 5, "end_ms": 5}, "segments"),
         ({"start_ms": -1, "end_ms": 5}, "segments.0.start_ms"),
         ({"start_ms": 0, "end_ms": 5, "label": 'two "words"'}, "segments.0.label"),
+        ({"start_ms": 0, "end_ms": 5, "label": "line\n"}, "segments.0.label"),
+        ({"start_ms": 0, "end_ms": 5, "label": "=1|2"}, "segments.0.label"),
         ({"start_ms": 0}, "segments.0.end_ms"),
     ],
 )
