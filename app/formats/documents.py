@@ -53,7 +53,7 @@ class ModelDocument(Document):
         return cls.model_construct(name=model.name, id=model.id, revision=model.revision, fingerprint=model.fingerprint)
 
     def info(self) -> ModelInfo:
-        """The inverse of `of`."""
+        """Read a document that a client gave back."""
         return ModelInfo(self.name, self.id, self.revision, self.fingerprint)
 
 
@@ -78,11 +78,6 @@ class SegmentTimes(Document):
             **members,
         )
         return made
-
-    def segment(self) -> Segment:
-        """The inverse of `of`, but for what rounding took."""
-        label = getattr(self, "label", None)
-        return Segment(self.start_ms, self.end_ms, self.forced_end, self.speech_probability, label)
 
 
 class _Numbered(Document):
@@ -205,7 +200,7 @@ class AudioDocument(Document):
         )
 
     def summary(self) -> AudioSummary:
-        """The inverse of `of`."""
+        """Read a document that a client gave back."""
         members = self.model_dump(exclude_none=True, exclude={"time_gaps", "clock_map"})
         gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
         return AudioSummary(**members, time_gaps=gaps, clock_map=tuple(self.clock_map or ()))
@@ -224,10 +219,6 @@ class WarningDocument(Document):
     @classmethod
     def of(cls, warning: AnswerWarning) -> "WarningDocument":
         return cls.model_construct(code=warning.code, detail=warning.detail)
-
-    def warning(self) -> AnswerWarning:
-        """The inverse of `of`."""
-        return AnswerWarning(self.code, self.detail)
 
     @classmethod
     def all_of(cls, warnings: Iterable[AnswerWarning]) -> "list[WarningDocument]":
