@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from app.vad.errors import InvalidModel
 from app.vad.models.family import ModelSpec
-from app.vad.models.firered.family import FireredFamily
+from app.vad.models.firered.family import FILES, FireredFamily
 from app.vad.models.firered.network import FireredScorer
 from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import FAMILIES, Catalogue
@@ -24,6 +24,7 @@ from app.vad.segment import Event, segments_of
 from app.vad.segmenters.registry import SEGMENTERS, Segmentation, Segmenters
 from app.vad.segmenters.smoothed import SmoothedOptions, whole_frame
 from app.vad.stream import VadStream
+from tests.hub_server import running_hub
 from tests.segmentations import endpoint, segmentation, tight
 from tests.signals import bursts
 from tests.small_firered import cmvn_bytes, write_small_firered
@@ -324,3 +325,20 @@ def test_a_directory_of_all_networks_and_one_of_one(model: Path, tmp_path: Path)
     assert family.find(ModelSpec("firered", str(repository)), hub).path == repository / "VAD"
     assert catalogue.resolve(str(repository)).family == "firered"
     assert catalogue.resolve(f"mine=firered:{model}").source == str(model)
+
+
+def test_a_download_takes_along_what_follows_live_streams(tmp_path: Path) -> None:
+    for folder in ("VAD", "Stream-VAD", "AED"):
+        write_small_firered(tmp_path / "repository" / folder)
+    with running_hub(tmp_path / "repository") as running:
+        family, hub = FireredFamily(), ModelHub(tmp_path / "cache", running.url)
+        for name, folders in (("firered-aed", ["AED"]), ("firered", ["VAD", "Stream-VAD"])):
+            spec = Catalogue(FAMILIES).find_known(name)
+            assert spec is not None
+            running.requests.clear()
+            assert family.find(spec, hub).origin == "download"
+            needed = {f"{folder}/{file}" for folder in folders for file in FILES}
+            assert running.downloaded - {"configuration.json"} == needed
+        spec = Catalogue(FAMILIES).find_known("firered-stream")
+        assert spec is not None
+        assert family.find(spec, hub).origin == "cache"
