@@ -1,8 +1,7 @@
-"""A live stream that brings a file's bytes: between its socket and its session stands a decoder.
+"""The decoder between the socket and the session of a live stream that sends a file's bytes.
 
-Bytes go in as they come, samples come out as they are known, and commands follow the samples: what is known of a file
-does not tell where in it a client was when it said `flush`, so it applies to what has been decoded by then, and `end`
-waits until all has been.
+Bytes go in as they come, and samples come out as they are decoded. Where in the file a client was when it sent `flush`
+is not known, so commands apply to what has been decoded by then. Only `end` waits until everything has been.
 """
 
 import asyncio
@@ -19,11 +18,11 @@ from app.vad.errors import AudioError, InvalidOption, Overloaded, UnsupportedAud
 log = structlog.get_logger(__name__)
 
 MOST_DECODERS = 32
-"""Of one service's live streams: each is a process of some 30 MB, where a stream of samples takes 10 kB."""
+"""At a time, in one service. Each is a process of some 30 MB, where a stream of samples takes 10 kB."""
 
 
 class ContainerFeed:
-    """One connection's decoder; `start` makes it, and it holds a place among `MOST_DECODERS` until `close`."""
+    """The decoder of one connection. It holds a place among `MOST_DECODERS` from `start` to `close`."""
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class ContainerFeed:
 
     @classmethod
     async def start(cls, container: str, service: Service, fed: Callable[[Slot], Awaitable[None]]) -> "ContainerFeed":
-        """Start a child of its own. `fed`: called when the session has been handed something; waits for room.
+        """Start a child process. `fed`: called when the session has been given samples; it waits for room.
 
         Raises `Overloaded`, and `InvalidOption` where there is no ffmpeg.
         """
@@ -59,7 +58,7 @@ class ContainerFeed:
         return cls(service, decoder, fed, clock)
 
     async def write(self, slot: Slot, data: bytes) -> None:
-        """Decode the next bytes of the file; returns when there is room for more."""
+        """Pass on the next bytes of the file, and wait until there is room for more."""
         if self._ended:
             return
         if self._pumping is None:
@@ -67,7 +66,7 @@ class ContainerFeed:
         await self._decoder.write(data)
 
     def end(self, slot: Slot) -> None:
-        """All has come: the stream ends when it has been decoded."""
+        """Record that the whole file has come: the stream ends when it has been decoded."""
         if not self._ended:
             self._ended = True
             self._decoder.end()
@@ -75,7 +74,7 @@ class ContainerFeed:
                 slot.session.receive_last_sample()
 
     async def close(self) -> None:
-        """Give the child and its place back, whatever has become of them."""
+        """End the child and give its place back, whatever has become of either."""
         try:
             if self._pumping is not None:
                 self._pumping.cancel()
@@ -86,7 +85,7 @@ class ContainerFeed:
             self._service.stream_decoders -= 1
 
     async def _pump(self, slot: Slot) -> None:
-        """Hand the session what has been decoded, to the end."""
+        """Hand the session what is decoded, to the end."""
         session = slot.session
         try:
             info = await self._decoder.read_info()
@@ -99,7 +98,7 @@ class ContainerFeed:
                 await self._fed(slot)
             session.receive_last_sample()
         except (AudioError, InvalidOption) as error:
-            # The stream was opened without fault: what an option says only its bytes have made wrong.
+            # Opening the stream found no fault in its options: it is the file that does not fit them.
             code = UnsupportedAudio.code if isinstance(error, InvalidOption) else error.code
             session.fail(code, str(error))
         except Exception as error:  # it ends this stream, and must not keep it from being closed

@@ -1,8 +1,8 @@
-"""`WS /vad/stream` and `WS /v1/realtime`: a socket around a live session, whichever protocol is spoken over it.
+"""`WS /vad/stream` and `WS /v1/realtime`: a socket around a live session, in whichever protocol.
 
-One task reads and feeds, another writes; between them stands the session (`app.live.session`), which holds all that the
-protocol says. A client that sends faster than its chunks are scored is not read from for a while, which slows it by way
-of TCP. Bytes of a container go by way of a decoder (`app.api.container_feed`).
+One task reads from the socket and hands the session what has come; another writes what the session has to say. All
+that a protocol means is in the session (`app.live.session`). A client that sends faster than its chunks are scored is
+not read from for a while, and TCP slows it down. A container's bytes go through a decoder (`app.api.container_feed`).
 """
 
 import asyncio
@@ -41,14 +41,14 @@ _CLOSE_CODES = {
     "internal": 1011,
     "not_ready": 1012,
 }
-"""RFC 6455's for the reasons for which a session ends; every other one is a matter of policy."""
+"""RFC 6455's codes for the reasons for which a session ends. Every other reason is a matter of policy (1008)."""
 _CLOSE_LIMIT_S = 1.0
-"""For a peer that takes nothing any more."""
+"""Given to a peer that may not read any more."""
 _TAKEN_OVER = "taken_over"
 _SUBPROTOCOL = "realtime"
-"""What browsers' clients of OpenAI's protocol offer beside their key; they take no connection that picks none."""
+"""Clients of OpenAI's protocol in browsers offer this beside their key, and close unless it is accepted."""
 _TOKEN_BYTES = 8
-"""Of what is in the ids of OpenAI's protocol, and nobody's secret: it only has to be another one each time."""
+"""Of randomness in the ids of a realtime session. They are not secret, only unlike each other's."""
 
 
 @router.websocket("/vad/stream")
@@ -74,7 +74,7 @@ async def realtime(websocket: WebSocket) -> None:
     """OpenAI's events in, theirs out, as far as they are about turns."""
 
     async def open_session(service: Service, socket: LiveSocket) -> Slot:
-        # Any other parameter is for OpenAI's service. A client has to name a model, and most name one of theirs.
+        # Every other parameter is meant for OpenAI's service. So are most models' names: clients have to name one.
         query = {name: websocket.query_params.get(name) for name in ("model", "preset")}
         models, preset = service.ready().models, bool(query["preset"])
         request = DetectionRequest.parse(request_options(preset=preset), query).with_foreign_model(models)
@@ -96,7 +96,7 @@ async def realtime(websocket: WebSocket) -> None:
 @router.api_route("/v1/realtime", methods=["GET", "HEAD"], include_in_schema=False)
 @router.api_route("/vad/stream", methods=["GET", "HEAD"], include_in_schema=False)
 async def stream_without_a_handshake() -> None:
-    """What a browser's address line, `curl`, and proxies that drop the `Upgrade` header ask for."""
+    """Answer a browser's address line, `curl`, and proxies that drop the `Upgrade` header."""
     raise UpgradeRequired(
         "this is a WebSocket: open it with ws:// or wss://, and let proxies on the way pass on the headers Upgrade and "
         "Connection; files go to POST /vad"
@@ -111,10 +111,11 @@ async def _serve(
     *,
     name: str = "",
 ) -> None:
-    """Take a connection, open its session, and run it to its end.
+    """Accept a connection, open its session, and run it to its end.
 
-    Without room the handshake is refused, in HTTP. What else is wrong is told over the socket by `refusal`, and in the
-    close reason, which is all that some clients show. `name`: of the session that the client comes back to.
+    Without room the handshake is refused in HTTP. Everything else that is wrong is sent over the socket, as `refusal`
+    puts it, and as the close reason, which is all that some clients show. `name`: of the session that the client comes
+    back to.
     """
     service, client = service_of(websocket), client_of(websocket.scope)
     try:
@@ -140,19 +141,19 @@ async def _serve(
 
 
 class LiveSocket:
-    """One socket and the session that it carries; a `Connection` for the session manager."""
+    """One socket and the session that it carries; the session's `Connection`."""
 
     def __init__(self, websocket: WebSocket, manager: SessionManager, client: str) -> None:
         self.manager, self.client = manager, client
         self.feed: ContainerFeed | None = None
-        """Decodes what comes, where that is a container's bytes."""
+        """The decoder, where a container's bytes come."""
         self._websocket = websocket
         self._task: asyncio.Task[Any] | None = asyncio.current_task()
         self._output, self._room = asyncio.Event(), asyncio.Event()
         self._dismissed = False
 
     def wake(self) -> None:
-        """Let the writing and the reading task look at the session again."""
+        """Let both tasks check the session again."""
         self._output.set()
         self._room.set()
 
@@ -163,9 +164,9 @@ class LiveSocket:
             self._task.cancel()
 
     async def run(self, slot: Slot) -> None:
-        """Carry the session until either side has enough."""
+        """Read and write until the session or the connection ends."""
         session = slot.session
-        # When the writer has closed the socket, some servers tell the reader nothing more.
+        # When the writer has closed the socket, the reader gets no more events from some servers.
         sides = [asyncio.create_task(side(slot)) for side in (self._read, self._write)]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
@@ -187,11 +188,11 @@ class LiveSocket:
                 side.result()
 
     async def fed(self, slot: Slot) -> None:
-        """Have what the session was handed scored, and wait while more waits there than may."""
+        """Have scored what the session was given, and wait until it has room for more."""
         session = slot.session
         self.manager.received(slot)
         if session.ended is not None:
-            self._output.set()  # what it has to say of what came
+            self._output.set()  # its last messages may be about what has just come
         while session.is_full and session.ended is None:
             self._room.clear()
             await self._room.wait()
@@ -203,7 +204,7 @@ class LiveSocket:
             if message["type"] == "websocket.disconnect":
                 return
             if session.ended is not None:
-                continue  # until the peer has closed too
+                continue  # until the peer has closed, too
             data = message.get("bytes")
             if data is None:
                 session.protocol.receive_text(session, message.get("text") or "", clock())
@@ -235,7 +236,7 @@ class LiveSocket:
                     await self._close(session.ended)
                     return
         except (WebSocketDisconnect, RuntimeError):
-            return  # the reader hears of it too
+            return  # the reader gets the disconnect
 
     async def _close(self, reason: str) -> None:
         await self._websocket.close(_CLOSE_CODES.get(reason, WS_1008_POLICY_VIOLATION), reason)

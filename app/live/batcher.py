@@ -2,16 +2,16 @@
 
 Theory of operation. A turn begins when chunks wait and a scoring thread is about to be free, but not before the batch
 delay has passed since the first of them came, unless a stream is far behind already. What has gathered by then is cut
-into blocks, one for each member of each stream's model, and the blocks of each model are scored in batches of about a
-tile. So a quiet service answers after the delay, and a busy one gathers more with each turn: batches grow, and the cost
-of a chunk falls, as load rises.
+into blocks, one for each member of each stream's model, and each model's blocks are scored in batches of about a tile.
+So a quiet service answers after the delay, and a busy one gathers more in each turn: batches grow, and the cost of a
+chunk falls, as load rises.
 
-A stream has at most one piece of work under way (`Slot.scoring`). It moves on, or ends, when the blocks of all members
-are scored. Nothing of it has moved before, so the streams of a batch that fails are scored once more, one by one, and
-only those end that fail alone.
+A stream has at most one piece of work under way (`Slot.scoring`). It advances, or ends, when the blocks of all members
+have been scored, and not before. So the blocks of a batch that fails can be scored again, one by one, and only the
+streams end whose own blocks fail.
 
-The states of streams lie in a pool for each model, a row for each stream, where the model gains by it: rows are given
-back when the stream is over and nothing of it is under way.
+Where a model gains by it, the states of its streams are the rows of a pool. A row is given back when the stream is over
+and nothing of it is under way.
 """
 
 import asyncio
@@ -32,65 +32,65 @@ from app.vad.models.family import Pool
 log = structlog.get_logger(__name__)
 
 _SLICE = 64
-"""Streams looked after before the event loop may turn to others: some milliseconds' work."""
+"""Streams that are seen to in a row, some milliseconds' work, before other tasks of the event loop get a turn."""
 
 
 class Connection(Protocol):
-    """The client's end of a session."""
+    """What connects a session to its client."""
 
     def wake(self) -> None:
-        """Tell it that the session has messages, or room for more audio, or has ended."""
+        """The session has messages, or room for more audio, or has ended."""
         ...
 
     def dismiss(self) -> None:
-        """Tell it to let go of the session at once and to close."""
+        """Leave the session at once and close."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """Where one member's state is kept."""
+    """Where the state of one of the model's members is kept."""
 
     pool: Pool[Any] | None
-    """None where the model gains nothing by it."""
+    """None for a member that gains nothing by a pool."""
     row: int
 
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A session's place in the service. The session manager changes it, but for `rows` and `scoring`."""
+    """A session's place in the service. The session manager changes it; the batcher changes `rows` and `scoring`."""
 
     name: str
-    """What a client that comes back calls it; known to nobody else."""
+    """What the client comes back with. Whoever knows it can take the session over."""
     client: str
-    """Who may come back to it."""
+    """The client that may come back."""
     session: LiveSession
     connection: Connection
     since: float
     """The manager's clock when it was opened."""
     seen: float
-    """When its client last sent something."""
+    """When the client last sent something."""
     left: float | None = None
-    """When its client went; None while it is connected."""
+    """When the client went; None while it is connected."""
     warned: bool = False
-    """Whether its warnings have been counted."""
+    """Whether the session's warnings have been counted."""
     forgotten: bool = False
-    """Whether nobody can come back to it any more."""
+    """Whether it is too late to come back."""
     rows: list[PoolRow] = field(default_factory=list)
-    """One for each member of its model; empty when they have been given back."""
+    """One for each member of the model; empty once they have been given back."""
     scoring: bool = False
-    """Whether a piece of its work is under way."""
+    """Whether a piece of work is under way."""
 
 
 @dataclass(slots=True)
 class _Work:
-    """A stream's piece of work, while the blocks of its model's members are scored."""
+    """A stream's piece of work while its blocks are scored."""
 
     slot: Slot
     pending: PendingBlock
     scored: list[Scored[Any] | None]
     missing: int
-    """Blocks still to be scored."""
+    """How many blocks are still to be scored."""
     error: Exception | None = None
 
 
@@ -109,12 +109,12 @@ class _Item:
 
 
 class Batcher:
-    """Scores for all streams of an engine while `run` runs. Used from one event loop."""
+    """Scores for all streams of an engine as long as `run` runs. Used from one event loop."""
 
     def __init__(
         self, workers: int, delay_s: float, capacity: int, clock: Callable[[], float], observer: Observer
     ) -> None:
-        """`workers`: batches that are worth having under way. `capacity`: most streams."""
+        """`workers`: how many batches are worth having under way. `capacity`: most streams."""
         self._workers, self._delay_s, self._clock, self._observer = workers, delay_s, clock, observer
         self._capacity = capacity
         self._pools: dict[Backend, Pool[Any] | None] = {}
@@ -132,7 +132,7 @@ class Batcher:
             slot.rows.append(PoolRow(pool, -1 if pool is None else pool.open()))
 
     def notify(self, slot: Slot) -> None:
-        """Score what its session has to be scored."""
+        """Score what waits in the session, soon."""
         if not slot.scoring:
             self._waiting[slot] = None
             self._something.set()
@@ -147,7 +147,7 @@ class Batcher:
         slot.rows = []
 
     async def run(self) -> None:
-        """Score what streams bring, until this is cancelled."""
+        """Score what comes, until this is cancelled."""
         while True:
             await self._something.wait()
             if not any(slot.session.has_backlog for slot in self._waiting):
@@ -162,10 +162,10 @@ class Batcher:
                 task.add_done_callback(self._batches.discard)
 
     async def _cut(self, slots: list[Slot]) -> list[_Item]:
-        """The next piece of work of each stream, as blocks."""
+        """Take the next piece of work of each stream, as blocks."""
         items: list[_Item] = []
         for count, slot in enumerate(slots, 1):
-            # One that was notified again during a pause below stands here a second time.
+            # A stream that was notified again during a pause below is here a second time.
             if not slot.scoring:
                 try:
                     pending = slot.session.next_block()
@@ -188,11 +188,11 @@ class Batcher:
         return items
 
     async def _score(self, items: list[_Item]) -> None:
-        """Score a batch; where that fails, each of its blocks alone: one bad stream must not end the others."""
+        """Score a batch. If that fails, score each of its blocks alone: one bad stream must not end the others."""
         self._observer.live_batch(len(items))
         try:
             found = await _score_together(items)
-        except Exception as error:  # noqa: BLE001 - scored again one by one, where it is told
+        except Exception as error:  # noqa: BLE001 - scored again one by one, which reports it
             for item in items:
                 self._arrived(item, error if len(items) == 1 else await _score_alone(item))
             return
@@ -202,7 +202,7 @@ class Batcher:
                 await asyncio.sleep(0)
 
     def _arrived(self, item: _Item, found: Scored[Any] | Exception) -> None:
-        """Take what scoring a block gave; with the last one of a piece of work the stream moves on, or ends."""
+        """Take what scoring a block gave. With the last one of a piece of work the stream advances, or ends."""
         work, slot = item.work, item.work.slot
         work.missing -= 1
         if isinstance(found, Exception):
@@ -229,7 +229,7 @@ class Batcher:
 
 
 async def _score_together(items: list[_Item]) -> list[Scored[Any]]:
-    """Score blocks of one model, and keep the states that they leave in the streams' rows of its pool."""
+    """Score blocks of one backend, and store the states that they leave in the streams' rows of its pool."""
 
     def keep(found: list[Scored[Any]]) -> list[Scored[Any]]:
         pool = items[0].place.pool
@@ -251,12 +251,12 @@ async def _score_together(items: list[_Item]) -> list[Scored[Any]]:
 async def _score_alone(item: _Item) -> Scored[Any] | Exception:
     try:
         return (await _score_together([item]))[0]
-    except Exception as error:  # noqa: BLE001 - told to its client
+    except Exception as error:  # noqa: BLE001 - ends its stream
         return error
 
 
 def _batches(items: list[_Item]) -> list[list[_Item]]:
-    """Batches of about a tile's frames each, of one backend, of blocks as alike as can be."""
+    """Form batches of about a tile's frames, each of one backend and of blocks of similar length."""
     batches: list[list[_Item]] = []
     frames, present = 0, None
     for item in sorted(items, key=lambda item: (item.backend.name, len(item.block.samples))):
@@ -270,7 +270,7 @@ def _batches(items: list[_Item]) -> list[list[_Item]]:
 
 
 def _fail(slot: Slot, error: Exception) -> None:
-    """End a stream, and tell its client as much as concerns it."""
+    """End a stream, and tell its client as much of the error as concerns it."""
     if isinstance(error, VadError) and error.code != VadError.code:
         slot.session.fail(error.code, str(error))
         return

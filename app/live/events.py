@@ -1,7 +1,8 @@
-"""What is told of a stream besides its segments: hints, the probability curve, samples, and when each event was known.
+"""What a stream's messages hold besides its segments: hints, the probability curve, samples, and when an event was
+known.
 
-Each object here holds the part of one utterance that it needs, in memory that is bounded, and begins again with
-`restart`. Times are ms from the start of the utterance unless it says otherwise.
+Each class here follows the utterance under way, in bounded memory; `restart` begins another. Times are ms from the
+start of the utterance unless they say otherwise.
 """
 
 import base64
@@ -21,13 +22,13 @@ from app.vad.segmenters.options import SegmenterOptions
 Pcm = NDArray[np.int16]
 
 UTTERANCE_BYTES = 640_000
-"""Most samples of one utterance, 20 s at 16 kHz. In base64 that is 0.81 MiB: with what stands around it a message stays
-below the 1 MiB that WebSocket clients take by default (Python's websockets, among others)."""
+"""Most bytes of samples of one utterance: 20 s at 16 kHz. In base64 that is 0.81 MiB, so the whole message stays below
+the 1 MiB that WebSocket clients accept by default (Python's websockets, among others)."""
 _RECENT_S = 10
-"""A block of a stream that is behind has 5 s, and a start may be found at its head: so much, and 5 s more, which is
-longer than any start or cut lies back with usual options. With unusual ones the utterance says that it is cut."""
+"""A block of a stream that is behind has 5 s, and a start may be found at its head. With usual options starts and cuts
+lie at most 5 s further back; with unusual ones the utterance says that it is truncated."""
 _FULL_SCALE = 32_768
-"""Of 16 bits with a sign: what 1.0 is in them."""
+"""1.0 in signed 16-bit samples."""
 
 
 class Arrivals:
@@ -38,38 +39,38 @@ class Arrivals:
     """
 
     def __init__(self, grid: Grid, source_rate: int) -> None:
-        """`source_rate`: of the client's samples, Hz."""
+        """`source_rate`: rate of the client's samples, Hz."""
         self._grid, self._source_rate = grid, source_rate
         self._source_samples = self._model_samples = 0
         self._chunks: deque[tuple[int, int]] = deque()
-        """Of each chunk that is not scored to its end: samples at the model's rate up to its end, and `received_ms`
+        """For each chunk that is not scored to its end: samples at the model's rate up to its end, and `received_ms`
         there."""
 
     @property
     def received_ms(self) -> int:
-        """Audio taken up since the start of the session or its last reset, ms."""
+        """Audio read since the start of the session or its last reset, ms."""
         return self._source_samples * 1000 // self._source_rate
 
     def add(self, source_samples: int, model_samples: int) -> None:
-        """Take up a chunk of `source_samples`, which became `model_samples` at the model's rate."""
+        """Record a chunk of `source_samples`, which became `model_samples` at the model's rate."""
         self._source_samples += source_samples
         self._model_samples += model_samples
         self._chunks.append((self._model_samples, self.received_ms))
 
     def known_at_ms(self, at_ms: int) -> int:
-        """Return `received_ms` of the moment at which the frames up to `at_ms` could be scored."""
+        """Return what `received_ms` was when the frames up to `at_ms` could first be scored."""
         self.scored(at_ms)
         return self._chunks[0][1] if self._chunks else self.received_ms
 
     def scored(self, until_ms: int) -> None:
-        """Forget the chunks that lie before the frames from `until_ms` on."""
+        """Forget the chunks that only frames up to `until_ms` need."""
         frames = -(-until_ms // self._grid.frame_ms)
         needed = self._grid.span(frames + self._grid.look_ahead_frames)
         while self._chunks and self._chunks[0][0] < needed:
             self._chunks.popleft()
 
     def restart(self, *, at_zero: bool = False) -> None:
-        """Begin an utterance with the next sample. `at_zero`: time begins with it, too."""
+        """Begin an utterance with the next sample. `at_zero`: the session's time begins with it, too."""
         self._model_samples = 0
         self._chunks.clear()
         if at_zero:
@@ -90,8 +91,8 @@ class ProbabilityCurve:
         self._sum, self._count = 0.0, 0
 
     def accept(self, speech: DoubleArray, *, final: bool) -> tuple[int, list[float]]:
-        """Return the start of the first interval that these frames complete, and the means of all of them, rounded to
-        4 places. `final`: no frame follows, and an interval that has begun is complete."""
+        """Return where the first interval starts that these frames complete, and the mean of each interval, rounded to
+        4 places. `final`: no frame follows, so an interval that has begun is complete."""
         start_ms, values = self.next_ms, []
         for probability in speech.tolist():
             self._sum += probability
@@ -108,38 +109,38 @@ class ProbabilityCurve:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something about the segment under way."""
+    """The segment under way is confirmed, or may be at its end."""
 
     start_ms: int
-    """Of the segment."""
+    """Start of the segment."""
     at_ms: int
     """End of the frame that gave the hint."""
     silent_from_ms: int | None = None
-    """Where the silence began in which the segment may end; None: the segment is confirmed."""
+    """Where the silence began in which the segment may end. None: the segment is confirmed."""
 
     def moved(self, by_ms: int) -> "Hint":
-        """The same in a time that began `by_ms` earlier."""
+        """Shift all but `at_ms`, which is only compared with frames."""
         silent_from_ms = None if self.silent_from_ms is None else self.silent_from_ms + by_ms
         return replace(self, start_ms=self.start_ms + by_ms, silent_from_ms=silent_from_ms)
 
 
 class Hints:
-    """What can be told of a segment before it is complete: that it is certain, and that it may be at its end.
+    """What is known of a segment before it is complete: that it is certain, and that it may be at its end.
 
     Theory of operation. Probabilities of frames and the segmenter's events come in, hints go out, in the order of time.
 
-    - A segment under way is *confirmed* by the first frame of speech that ends `confirm_ms` or more after its start:
-      who reacts at the start, and cheaply, may do now what is dear.
-    - It *may be at its end* when its frames have been silent for `maybe_end_ms` on end: who has to think about an
-      answer may begin, while the segmenter waits out the silence that it was told to wait for.
-    - A frame of speech after that confirms the segment once more: what was begun was begun too early.
+    - A segment under way is *confirmed* by the first frame of speech that ends `confirm_ms` or more after its start. A
+      client that has reacted to the start in a way that can be taken back may now react for good.
+    - It *may be at its end* when its frames have been silent for `maybe_end_ms` on end. A client may begin to think
+      about its answer while the segmenter waits out the rest of its silence.
+    - A frame of speech after that confirms the segment once more: what the client began was too early.
 
     What a frame is by itself, speech or silence, is the mode's own decision before any smoothing
     (`SegmenterOptions.frame_speaks`). Invariant: hints do not depend on how frames were grouped into calls.
     """
 
     def __init__(self, confirm_ms: int, maybe_end_ms: int, frame_ms: int) -> None:
-        """0 for either: that hint is not given. `frame_ms`: distance of two frames."""
+        """0 turns either hint off. `frame_ms`: distance of two frames."""
         self._confirm_ms, self._maybe_end_ms, self._frame_ms = confirm_ms, maybe_end_ms, frame_ms
         self.restart()
 
@@ -148,8 +149,8 @@ class Hints:
         self._begin(None)
 
     def accept(self, speech: DoubleArray, events: Sequence[Event], options: SegmenterOptions) -> list[Event | Hint]:
-        """Return `events` with the hints among them, where their frames are. `speech`: probabilities of the frames that
-        decided the events."""
+        """Return `events` with the hints between them, in the order of their frames. `speech`: probabilities of the
+        frames that decided the events."""
         waiting = list(reversed(events))
         found: list[Event | Hint] = []
         for probability in speech.tolist():
@@ -161,7 +162,7 @@ class Hints:
                 hint = self._step(self._start_ms, now_ms, options.frame_speaks(probability))
                 if hint is not None:
                     found.append(hint)
-        # At the end of an utterance the segmenter may tell more than the last frame did.
+        # At the end of an utterance the segmenter may decide more than its last frame did.
         found += [self._follow(event) for event in reversed(waiting)]
         return found
 
@@ -179,7 +180,7 @@ class Hints:
         return event
 
     def _step(self, start_ms: int, now_ms: int, speaks: bool | None) -> Hint | None:
-        """The hint that one more frame gives. `speaks`: None between the thresholds."""
+        """The hint that one more frame gives. `speaks`: None for a frame between the thresholds."""
         if speaks:
             self._silent_from_ms = None
             due = self._confirm_ms and not self._certain and now_ms - start_ms >= self._confirm_ms
@@ -204,7 +205,7 @@ class Recorded:
     pcm: bytes
     sample_rate: int
     truncated: bool
-    """Whether some are missing at either end, because there were too many."""
+    """Whether samples are missing at either end, because there were too many."""
 
     def document(self) -> dict[str, Any]:
         """As a message's JSON has it."""
@@ -217,15 +218,15 @@ class Recorded:
 
 
 class Recording:
-    """The samples of what is spoken, for a client that wants each utterance with its end.
+    """The samples of the segment under way, for a client that wants them with its end.
 
-    Two places hold them. The *recent* samples are kept all the time, because a segment's start lies before the moment
-    at which it is known. Once it is known, the *utterance* takes the samples from its start on, and takes no more when
-    it is full: what a stream holds is bounded, however long somebody speaks.
+    The *recent* samples are always there, because a segment's start lies before the moment at which it is known. Once
+    it is known, the samples from the start on are *kept* until there are too many: memory is bounded, however long
+    somebody speaks.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        """`sample_rate`: of the samples that will come, Hz."""
+        """`sample_rate`: the model's, Hz."""
         self._rate, self._most = sample_rate, UTTERANCE_BYTES // 2
         self.restart()
 
@@ -233,7 +234,7 @@ class Recording:
         self._recent: deque[Pcm] = deque()
         self._recent_from = self._total = 0
         self._kept: list[Pcm] | None = None
-        """Samples of the segment under way; None: there is none."""
+        """Samples of the segment under way; None between segments."""
         self._kept_from = self._kept_count = 0
 
     def add(self, samples: FloatArray) -> None:
@@ -246,7 +247,7 @@ class Recording:
             self._recent_from += len(self._recent.popleft())
 
     def open(self, start_ms: int) -> None:
-        """A segment has begun there."""
+        """Begin to keep a segment that has started at `start_ms`."""
         self._kept, self._kept_count = [], 0
         self._kept_from = max(self._at(start_ms), self._recent_from)
         first = self._recent_from
@@ -255,7 +256,7 @@ class Recording:
             first += len(pcm)
 
     def close(self, start_ms: int, end_ms: int) -> Recorded:
-        """Return the samples of the segment, which is complete, as far as they are kept."""
+        """Return the samples of the segment as far as they are kept, and wait for the next one."""
         start, end = self._at(start_ms), min(self._at(end_ms), self._total)
         held = self._kept or [np.zeros(0, dtype="<i2")]
         pcm = np.concatenate(held)[: max(0, end - self._kept_from)]

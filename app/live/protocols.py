@@ -1,7 +1,7 @@
-"""This service's own protocol on a live stream, and FunASR's: what a client's text frames mean, and what is said.
+"""This service's own protocol on a live stream, and FunASR's: what a client's frames mean, and what it is sent.
 
-`docs/asyncapi.yaml` describes every message. Neither protocol has a state of its own, so one object of each serves all
-sessions; OpenAI's, which has one, is `app.live.realtime`.
+`docs/asyncapi.yaml` describes every message. Neither protocol has a state, so one object of each serves all sessions.
+OpenAI's, which has one, is in `app.live.realtime`.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Any, get_args
 from app.formats.documents import ModelDocument, SegmentTimes, WarningDocument
 from app.live.events import Hint, Recorded
 from app.live.queues import Json
-from app.live.session import UNSAID, ClientProtocol, Command, LiveSession, Messages
+from app.live.session import NO_MESSAGES, ClientProtocol, Command, LiveSession, Messages
 from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
 from app.warnings import AnswerWarning
 
 _COMMANDS: tuple[Command, ...] = get_args(Command)
 _SHOWN = 80
-"""Characters of an unknown message that the error repeats."""
+"""Most characters of an unknown message that the error repeats."""
 
 
 class VadProtocol:
-    """Objects with a `type`."""
+    """This service's own: every message is an object with a `type`."""
 
     numbered = True
     usual_options: Mapping[str, Any] = {}
@@ -59,7 +59,7 @@ class VadProtocol:
             })  # fmt: skip
 
     def _carry_out(self, session: LiveSession, message: Mapping[str, Any]) -> bool:
-        """Do what a message asks for. Return False for one that is not known."""
+        """Do what a message asks for. Return False for an unknown one."""
         kind = message.get("type")
         if kind in _COMMANDS:
             session.receive_command(kind)
@@ -99,7 +99,7 @@ class VadProtocol:
         return [{"type": "flushed", "at_ms": at_ms}]
 
     def cleared(self, at_ms: int) -> Messages:
-        return UNSAID  # a client's `reset` begins a new time as well
+        return NO_MESSAGES  # this protocol has no `clear`
 
     def reset(self) -> Messages:
         return [{"type": "reset"}]
@@ -121,14 +121,16 @@ class VadProtocol:
 
 
 class FunasrProtocol(VadProtocol):
-    """FunASR's runtime: pairs of which one side may be -1, and a final message that ends the stream. What it has no
-    message for is not said, but for errors, which are said as in `VadProtocol`, whose messages it understands, too."""
+    """FunASR's runtime's: pairs of which one side may be -1, and a final message that ends the stream.
+
+    FunASR has no message for errors, so they are sent as in `VadProtocol`, whose messages a client may send, too.
+    """
 
     def greeting(self, session: LiveSession, name: str) -> Json | None:
         return None
 
     def _carry_out(self, session: LiveSession, message: Mapping[str, Any]) -> bool:
-        """Its clients open with `audio_fs` among other things, and close with `is_speaking: false`."""
+        """FunASR's clients begin with `audio_fs`, among other things, and end with `is_speaking: false`."""
         if super()._carry_out(session, message):
             return True
         if "is_speaking" not in message:
@@ -146,22 +148,22 @@ class FunasrProtocol(VadProtocol):
         return [[[start_ms, -1]]]
 
     def hint(self, hint: Hint, at_ms: int) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def end(self, segment: Segment, at_ms: int, audio: Recorded | None, *, asked_for: bool) -> Messages:
         return [[[-1, segment.end_ms]]]
 
     def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def options(self, options: Mapping[str, Any], at_ms: int, note: Any) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def flushed(self, at_ms: int) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def reset(self) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def done(
         self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: Mapping[str, int]
@@ -175,6 +177,6 @@ PROTOCOLS: Mapping[str, ClientProtocol] = {"vad": VadProtocol(), "funasr": Funas
 
 
 def error_message(error: VadError) -> Json:
-    """What a client is told of something that cannot be done."""
+    """The message that says what could not be done."""
     message = {"type": "error", "code": error.code, "detail": str(error)}
     return {**message, "option": error.option} if isinstance(error, InvalidOption) else message

@@ -1,7 +1,7 @@
-"""The two queues of a live session, both bounded: what its client has sent and nobody has taken up yet, and what is on
-its way to the client.
+"""The two bounded queues of a live session: what its client has sent and what is on its way to the client.
 
-A full inbox holds its client up, by way of TCP. An overflowing outbox ends the stream: nobody reads at the other end.
+When the inbox is full the client is not read from, so TCP holds it up. When the outbox overflows the stream ends,
+because nobody reads at the other end.
 """
 
 import json
@@ -15,18 +15,19 @@ from app.vad.segmenters.registry import Segmentation
 Json = Any
 
 INBOX_ITEMS = 1_000
-"""Chunks and commands. At 100 ms a chunk `buffer_s` is reached long before: this bounds clients that send crumbs."""
+"""Most chunks and commands that wait. At 100 ms a chunk `buffer_s` is reached long before: this bounds tiny chunks."""
 _BLOCK_S = 5.0
-"""Most audio in a block: some 5 ms of a core, so that a client that is far behind hardly holds up the others."""
+"""Most audio in a block. It takes some 5 ms of a core, so a client that is far behind hardly holds up the others."""
 _BACKLOG_S = 1.0
-"""Audio that waits, of a client that sends faster than it is scored or catches up."""
+"""So much audio waits when a client sends faster than it is scored, or catches up after a break."""
 
 OUTBOX_MESSAGES = 1_000
-"""Messages that nobody fetches: minutes of events, after which the client is taken for gone."""
+"""Most messages that wait to be sent. It takes minutes of events to fill, so the client is taken for gone."""
 OUTBOX_BYTES = 4 << 20
-"""The same for messages with samples: some five of the longest utterances."""
+"""The same for messages with samples: the longest five utterances or so."""
 HISTORY_MESSAGES = 256
-"""Messages kept for a client that comes back: with probabilities, ten a second, as long as a session waits for it."""
+"""Messages kept for a client that comes back. At ten probabilities a second they go back 25 s, about as long as
+a session waits for its client."""
 HISTORY_BYTES = 4 << 20
 """The same for messages with samples. JSON of ours is ASCII nearly throughout, so characters count as bytes."""
 
@@ -41,11 +42,11 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Options that come into force where they stand among the chunks."""
+    """Options that come into force where this stands among the chunks."""
 
     segmentation: Segmentation
     note: Any
-    """For the protocol, which gets it back when they are in force."""
+    """Handed to the protocol then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Drop:
     """The utterance under way is dropped where this stands among the chunks."""
 
     starts_over: bool
-    """Whether time and all segments are dropped too."""
+    """Whether its time and all segments are dropped, too."""
 
 
 Final = Literal["flush", "end"]
@@ -78,7 +79,7 @@ class Inbox:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether so much waits that waiting for more gains nothing."""
+        """Whether so much waits that waiting for more, to score it together, gains nothing."""
         return self.is_full or self._bytes >= _BACKLOG_S * self.bytes_per_s
 
     def put(self, item: Chunk | Change | Drop | Final) -> None:
@@ -91,14 +92,14 @@ class Inbox:
         return isinstance(self._items[0], Chunk)
 
     def take(self) -> Change | Drop | Final:
-        """What comes next, which is not a chunk."""
+        """Take what comes next, which must not be a chunk."""
         item = self._items.popleft()
         if isinstance(item, Chunk):
             raise TypeError("samples come next")
         return item
 
     def take_chunks(self) -> Iterator[Chunk]:
-        """The chunks that come next, up to a block's worth of audio."""
+        """Take the chunks that come next, up to a block's worth of audio."""
         taken, most = 0, _BLOCK_S * self.bytes_per_s
         while self._items and taken < most:
             item = self._items[0]
@@ -111,17 +112,17 @@ class Inbox:
 
 
 class Outbox:
-    """Messages that wait to be sent, and the last ones that were, for a client that comes back."""
+    """Messages that wait to be sent, and the last ones that were emitted, for a client that comes back."""
 
     def __init__(self, *, keeps: bool) -> None:
-        """`keeps`: whether a client can come back, so that sent messages are of use."""
+        """`keeps`: whether to keep the last messages, because the client can come back."""
         self._keeps = keeps
         self._waiting: deque[str] = deque()
         self._waiting_bytes = 0
         self._history: deque[str] = deque()
         self._history_bytes = 0
         self.last_seq = 0
-        """Number of the newest message of the stream's own."""
+        """Number of the newest message that was emitted."""
 
     @property
     def overflows(self) -> bool:
@@ -138,11 +139,11 @@ class Outbox:
         self._waiting_bytes -= len(self._waiting.popleft())
 
     def say(self, message: Json) -> None:
-        """Queue an answer to the client, which has no number and is not kept."""
+        """Queue an answer to something that the client has sent; it has no number and is not kept."""
         self._post(encode(message))
 
     def emit(self, message: Json, *, numbered: bool) -> None:
-        """Queue the next message of the stream's own. `numbered`: an object gets `seq`."""
+        """Queue the next message of the stream. `numbered`: an object gets `seq`."""
         self.last_seq += 1
         if numbered and isinstance(message, dict):
             message["seq"] = self.last_seq
@@ -175,7 +176,7 @@ class Outbox:
 
 
 def encode(message: Json) -> str:
-    """JSON in as few characters as it takes, letters of any script as they are."""
+    """Write JSON without spaces, with the letters of any script as they are. The result can always be sent in UTF-8."""
     text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
     if not text.isascii():
         try:

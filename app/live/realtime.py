@@ -2,22 +2,21 @@
 
 Theory of operation. The client appends audio to a buffer. With turn detection (`server_vad`) the service says when
 speech starts and stops, and commits the buffer at each stop; without it the client commits. Committed audio is an item
-of the conversation, whose id `speech_started` has told before. Answers and transcripts belong to the protocol and not
-to this service: who asks for them gets an `error` event, and the session goes on, as it does after every error of the
+of the conversation; `speech_started` announces its id. Answers and transcripts belong to the protocol and not to this
+service: a client that asks for them gets an `error` event, and the session goes on, as it does after every error of the
 client's.
 
 Each event of the client's has one function here, registered by its type (`@_on`), which carries it out on the
 `LiveSession`. What the stream finds comes back through the methods of `ClientProtocol`, as events of the service's.
 
-Two things have a state, each on a clock of its own: the buffer as the client fills it, and the turn as the stream is
-scored, which is later. `_BUFFER` and `_TURN` have all that can happen to them; what they have not is refused, or, of a
-turn, not told. The session is told in events (`session.created`, `session.updated`); an update is in force when it is
-told, from the next frame on.
+Two states move at different times: the buffer when an event of the client's comes (`_buffered`), and the turn when the
+audio has been scored, which is later (`_item`). An update changes the session when the stream reaches it, from the next
+frame on, and `session.updated` is sent then.
 
 `session.update` comes in two shapes. The beta's session has `input_audio_format` and `turn_detection` at its top;
-today's has them in `audio.input`, the format as an object. Both mean the same here, and a session is told in both, so
-that a client of either finds its own. `server_vad` is this service's `mode=tight`, under OpenAI's names. Whatever else
-of that mode a client wants it may set beside them, under the mode's own names.
+today's has them in `audio.input`, the format as an object. Both mean the same here, and the session is described in
+both, so that a client of either finds its own. `server_vad` is this service's `mode=tight` under OpenAI's names. A
+client may set that mode's other options beside them, under the mode's own names.
 
 Times are ms of all audio that was ever appended. They are those of `POST /vad` in `mode=tight` with the same values.
 """
@@ -27,40 +26,22 @@ import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from app.live.events import Hint, Recorded
 from app.live.queues import Json
-from app.live.session import UNSAID, LiveSession, Messages
+from app.live.session import NO_MESSAGES, LiveSession, Messages
 from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
 from app.vad.segmenters.registry import MODE, SEGMENTERS
 from app.warnings import AnswerWarning
 
-_Buffer = Literal["empty", "filled"]
-_BUFFER: Mapping[tuple[_Buffer, str], _Buffer] = {
-    ("empty", "append"): "filled",
-    ("filled", "append"): "filled",
-    ("filled", "commit"): "empty",
-    ("empty", "clear"): "empty",
-    ("filled", "clear"): "empty",
-}
-"""By state and event of the client's. To commit nothing is an error, as it is there."""
-_Turn = Literal["silent", "speaking"]
-_TURN: Mapping[tuple[_Turn, str], _Turn] = {
-    ("silent", "start"): "speaking",
-    ("speaking", "end"): "silent",
-    ("silent", "drop"): "silent",
-    ("speaking", "drop"): "silent",
-}
-"""By state and event of the stream's. An end without a start is that of a segment which began while nobody wanted turns
-to be told."""
 _ABSENT = ("response.", "conversation.item.", "output_audio_buffer.", "transcription_session.")
-"""Beginnings of the events that are about answers and transcripts."""
+"""How the types of events about answers and transcripts begin."""
 _SERVER_ERRORS = frozenset(("internal", "not_ready", "overloaded"))
-"""Codes for which the client can do nothing."""
+"""Codes of errors that the client did not cause."""
 _SHOWN = 64
-"""Characters that an error repeats of what was sent."""
+"""Most characters of what was sent that an error repeats."""
 
 # ---- what a client sets
 
@@ -72,17 +53,19 @@ _OPTION_OF = {
 }
 """Options of `mode=tight` by the names of `server_vad`."""
 _USUAL_OPTIONS = {"speech_pad_ms": 300, "min_silence_duration_ms": 500}
-"""OpenAI's documented defaults, which clients count on: turns are not cut at every breath. The threshold's default is
-not among them: 0.5 of their model is not 0.5 of another one, so the model's own holds."""
+"""OpenAI's documented defaults, which clients count on: turns are not cut at every breath. Their threshold is not among
+them, because 0.5 of their model is not 0.5 of another: the model's own default holds."""
 _FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
     "pcm16": ("pcm_s16le", 24_000, {"type": "audio/pcm", "rate": 24_000}),
     "g711_ulaw": ("mulaw", 8_000, {"type": "audio/pcmu"}),
     "g711_alaw": ("alaw", 8_000, {"type": "audio/pcma"}),
 }
-"""By the beta's names: encoding, Hz, and today's form."""
+"""By the beta's names: encoding, Hz, and the object that stands for it today."""
 _TIGHT = next(kind.options for kind in SEGMENTERS if kind.mode == _MODE)
+_OPTIONS = [name for name in _TIGHT.names() if name != "merge_gap_ms"]
+"""All but the one that cannot change while a stream goes on."""
 _OF_ANSWERS = ("create_response", "interrupt_response", "idle_timeout_ms", "eagerness")
-"""Fields of turn detection that are about answers, of which there are none: taken, and told to be off."""
+"""Fields of turn detection that are about answers, of which there are none: they are accepted and have no effect."""
 _TRANSCRIPTS = ("input_audio_transcription", "audio.input.transcription")
 
 
@@ -96,23 +79,23 @@ class InvalidEvent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RealtimeSettings:
-    """What of a session's configuration means something here."""
+    """The part of a session's configuration that has a meaning here."""
 
     format: str = "pcm16"
     """By the beta's name."""
     detects: bool = True
-    """Whether turns are detected; otherwise the client commits."""
+    """Whether turns are detected. Otherwise the client commits."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What the client has set of `mode=tight`, by the mode's names; None sets an option back."""
+    """Options of `mode=tight` that the client has set, by the mode's names; None sets one back."""
 
     @property
     def stream(self) -> dict[str, Any]:
-        """Samples of this format, by the names of a request's options."""
+        """The samples of this format, as options of a request."""
         encoding, sample_rate, _ = _FORMATS[self.format]
         return {"encoding": encoding, "sample_rate": sample_rate}
 
     def updated(self, given: Mapping[str, Any]) -> "RealtimeSettings":
-        """These with what the fields of a `session.update` say; what they do not name stays. Raises `InvalidEvent`."""
+        """Apply a `session.update`, given by `_fields`; what it does not name stays. Raises `InvalidEvent`."""
         settings = self
         for place in ("input_audio_format", "audio.input.format"):
             if given.get(place) is not None:
@@ -137,16 +120,15 @@ class RealtimeSettings:
             if name == "type" or name in _OF_ANSWERS:
                 continue
             option = _OPTION_OF.get(str(name), str(name))
-            # Not `merge_gap_ms`, which cannot change while a stream goes on.
-            if option not in _TIGHT.model_fields or option == "merge_gap_ms":
-                known = [*_OPTION_OF, *(each for each in _TIGHT.names() if each not in _OPTION_OF.values())]
+            if option not in _OPTIONS:
+                known = [*_OPTION_OF, *(each for each in _OPTIONS if each not in _OPTION_OF.values())]
                 shown = name[:_SHOWN]
                 raise InvalidEvent(f"there is no {shown!r} here; there are: {', '.join(known)}", f"{place}.{shown}")
             options[option] = value
         return replace(self, detects=True, options=options)
 
     def document(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The session in both shapes. `options`: those in force, as `mode=tight` has them."""
+        """Describe the session in both shapes. `options`: those of `mode=tight` that are in force."""
         turn_detection = None
         if self.detects:
             values = {name: options[option] for name, option in _OPTION_OF.items()}
@@ -163,16 +145,16 @@ class RealtimeSettings:
 
 
 def request_options(*, preset: bool) -> dict[str, Any]:
-    """What a session is opened with where its client sets nothing, by the names of a request's options. `preset`: one
-    was asked for, which has values of its own for what is usual here."""
+    """Options of a request that the client's own win over. `preset`: the client names one, whose values take the place
+    of the usual ones."""
     return {MODE: _MODE, **RealtimeSettings().stream, **({} if preset else _USUAL_OPTIONS)}
 
 
 def _fields(session: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that matter, by their places. Raises `InvalidEvent` for a place that is no object."""
+    """The fields of both shapes by their places. Raises `InvalidEvent` for a place that is not an object."""
     audio = _object(session.get("audio"), "session.audio")
-    heard = _object(audio.get("input"), "session.audio.input")
-    return {**session, **{f"audio.input.{name}": value for name, value in heard.items()}}
+    audio_input = _object(audio.get("input"), "session.audio.input")
+    return {**session, **{f"audio.input.{name}": value for name, value in audio_input.items()}}
 
 
 def _object(given: Any, place: str) -> Mapping[str, Any]:
@@ -198,22 +180,22 @@ def _format(given: Any, place: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _ClientEvent:
-    """An event that has come."""
+    """An event that the client has sent."""
 
     fields: Mapping[str, Any]
     event_id: str | None
-    """The name that the client gave it."""
+    """The client's own id for it."""
     now: float
     """The receiver's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """What comes into force together with options of the stream."""
+    """The note that goes with a change of the stream's options: what else comes into force with them."""
 
     settings: RealtimeSettings
     notice: Json | None
-    """To be said then."""
+    """An error event that is sent then."""
 
 
 _Handler = Callable[["RealtimeProtocol", LiveSession, _ClientEvent], None]
@@ -230,7 +212,7 @@ def _on(kind: str) -> Callable[[_Handler], _Handler]:
 
 
 class RealtimeProtocol:
-    """One connection's; a `ClientProtocol` for its session."""
+    """The protocol's state on one connection; a `ClientProtocol` for its session."""
 
     numbered = False
 
@@ -244,23 +226,22 @@ class RealtimeProtocol:
         *,
         preset: bool = False,
     ) -> None:
-        """`token`: what ids are made of; `model`: the one that answers, as documents have it; `asked_model`: what the
-        client called it; `options`: in force, of `mode=tight`; `preset`: as in `request_options`."""
+        """`token`: part of every id. `model`: the one that answers, as answers describe it. `asked_model`: the client's
+        name for it. `options`: those of `mode=tight` in force. `preset`: as in `request_options`."""
         self.usual_options: Mapping[str, Any] = {} if preset else _USUAL_OPTIONS
         self._settings = RealtimeSettings()
-        """As they are asked for; told when they are in force."""
+        """As the client wants them."""
         self._in_force = self._settings
+        """As the stream has them at the frame that was scored last."""
         self._token, self._model, self._asked_model = token, model, asked_model
         self._options, self._is_known_model = options, is_known_model
-        self._buffer: _Buffer = "empty"
-        self._turn: _Turn = "silent"
-        self._has_audio = False
-        """Whether any was ever appended."""
+        self._has_audio = self._buffered = False
+        """Whether any audio was ever appended, and whether any was since the last commit or clear."""
         self._events = self._items = 0
         self._item: str | None = None
-        """Of the turn under way."""
+        """Id of the turn under way."""
         self._uncommitted: str | None = None
-        """Of a turn that a commit of the client's has ended."""
+        """Id of a turn that a commit of the client's has ended."""
         self._last_item: str | None = None
 
     # ---- from the client
@@ -303,20 +284,19 @@ class RealtimeProtocol:
             data = base64.b64decode(given, validate=True)
         except (binascii.Error, ValueError):
             raise InvalidEvent("audio is not base64", "audio") from None
-        self._has_audio = True
-        self._buffer = _BUFFER[self._buffer, "append"]
+        self._has_audio = self._buffered = True
         session.receive_audio(data, event.now)
 
     @_on("input_audio_buffer.commit")
     def _commit(self, session: LiveSession, event: _ClientEvent) -> None:
-        if (self._buffer, "commit") not in _BUFFER:
+        if not self._buffered:
             raise InvalidEvent("the buffer holds no audio", code="input_audio_buffer_commit_empty")
-        self._buffer = _BUFFER[self._buffer, "commit"]
+        self._buffered = False
         session.receive_command("flush")
 
     @_on("input_audio_buffer.clear")
     def _clear(self, session: LiveSession, event: _ClientEvent) -> None:
-        self._buffer = _BUFFER[self._buffer, "clear"]
+        self._buffered = False
         session.receive_clear()
 
     @_on("session.update")
@@ -325,7 +305,7 @@ class RealtimeProtocol:
         if not isinstance(given, Mapping):
             raise InvalidEvent("session is an object", "session", "invalid_type")
         model = given.get("model")
-        # A client's habitual name may come again; to change the model takes a new session.
+        # Clients repeat the name they always use. To change the model takes a new session.
         is_usual = model in (self._asked_model, self._model["name"])
         if isinstance(model, str) and not is_usual and self._is_known_model(model):
             raise InvalidEvent(f"the model is settled by the address: ?model={model[:_SHOWN]}", "session.model")
@@ -351,20 +331,18 @@ class RealtimeProtocol:
 
     def start(self, start_ms: int, at_ms: int) -> Messages:
         if not self._in_force.detects:
-            return UNSAID
-        self._turn = _TURN[self._turn, "start"]
+            return NO_MESSAGES
         self._item = self._new_item()
         return [self._event("input_audio_buffer.speech_started", audio_start_ms=start_ms, item_id=self._item)]
 
     def hint(self, hint: Hint, at_ms: int) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def end(self, segment: Segment, at_ms: int, audio: Recorded | None, *, asked_for: bool) -> Messages:
-        """The turn is over, and with it the buffer is committed; where the client asked for that, `flushed` says so."""
-        turn = _TURN.get((self._turn, "end"))
-        if turn is None or self._item is None:
-            return UNSAID
-        self._turn, item, self._item = turn, self._item, None
+        """The turn is over, and the buffer is committed with it; where the client has committed, `flushed` says so."""
+        if self._item is None:
+            return NO_MESSAGES  # the segment began while turns were not detected
+        item, self._item = self._item, None
         stopped = self._event("input_audio_buffer.speech_stopped", audio_end_ms=segment.end_ms, item_id=item)
         if not asked_for:
             return [stopped, self._committed(item)]
@@ -372,7 +350,7 @@ class RealtimeProtocol:
         return [stopped] if earlier is None else [self._committed(earlier), stopped]
 
     def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def options(self, options: Mapping[str, Any], at_ms: int, note: Any) -> Messages:
         """`note`: the `_Update` that brought them."""
@@ -392,17 +370,17 @@ class RealtimeProtocol:
         return [self._event("input_audio_buffer.cleared")]
 
     def reset(self) -> Messages:
-        return UNSAID
+        return NO_MESSAGES
 
     def done(
         self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: Mapping[str, int]
     ) -> Messages:
-        return UNSAID  # a client closes the connection
+        return NO_MESSAGES  # a client closes the connection
 
     def error(self, code: str, detail: str) -> Messages:
         return [self._error("server_error" if code in _SERVER_ERRORS else "invalid_request_error", code, detail)]
 
-    # ---- events of the service's
+    # ---- the service's events
 
     def _session(self) -> Json:
         return {
@@ -415,7 +393,6 @@ class RealtimeProtocol:
         }
 
     def _drop_turn(self) -> None:
-        self._turn = _TURN[self._turn, "drop"]
         self._item = self._uncommitted = None
 
     def _committed(self, item: str) -> Json:

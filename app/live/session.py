@@ -1,34 +1,36 @@
 """One live stream as a protocol object: what a client sends goes in, blocks to be scored and messages come out.
 
-Theory of operation. There is no socket here, no clock, no thread and no callback: whoever holds a session calls it, and
-a whole stream can be driven by a loop in a test.
+Theory of operation. There is no socket here, no clock, no thread and no callback: the owner of a session calls it, and
+a test can drive a whole stream in a loop.
 
     client -> receive_* -> inbox -> next_block -> (scored elsewhere) -> commit -> outbox -> next_message -> client
 
-What goes in: chunks of samples of any length (`receive_audio`) and what stands among them (`receive_command`,
+What goes in: chunks of samples of any length (`receive_audio`), and commands between them (`receive_command`,
 `receive_clear`, `receive_options`). They wait in the inbox in the order in which they came, so a command applies to
 exactly the samples that were sent before it.
 
-What comes out: `next_block` takes up what waits, as far as the next command that ends an utterance, and cuts it into a
-block for each of the model's members. Somebody scores them, together with other streams' blocks, and brings back what
-that gave with `commit`, which lets the segmenter decide and puts what happened into the outbox, in the words of the
-client's protocol. `next_message` and `message_sent` fetch it.
+What comes out: `next_block` reads the inbox up to the next command that ends an utterance, at most 5 s of audio, and
+cuts it into a block for each of the model's members. The owner scores the blocks, together with other streams', and
+hands the results to `commit`, which lets the segmenter decide and puts what happened into the outbox, as messages of
+the client's protocol. `next_message` and `message_sent` empty it.
 
 State:
 
-- `plan`: what the client asked for, with the options that are in force right now.
-- `stream`: the model's and the segmenter's state for the utterance under way. `flush` and `reset` begin a new one.
-- times: messages tell ms of audio since the start, or since the last `reset`; the segmenter counts from the start of
-  the utterance, which lies at `_utterance_ms`. `now`, the receiver's clock, only passes through.
-- `ended`: why the stream is over, or None. Nothing is scored any more then; messages may still wait.
+- `plan`: what the client asked for, with the segmenter's options that are in force now.
+- `stream`: the model's and the segmenter's state of the utterance under way. `flush` and `reset` begin a new one.
+- `ended`: why the stream is over, or None. Once it is set nothing more is scored; messages may still wait.
+
+Time: messages count ms of audio since the start, or since the last `reset`. The segmenter counts from the start of the
+utterance, which is at `_utterance_ms`. The owner's clock (`now`) is only carried along, to measure the lag.
 
 Invariants:
 
-- Segments, and the times at which they are known, depend on the samples and on where commands stand among them, not on
-  how the samples were cut into chunks, gathered into blocks, or how long scoring took.
-- At most one block is under way: `next_block` is called again only after `commit`. More may be received meanwhile.
-- What has been received and what waits to be sent are bounded (`app.live.queues`), and so are the samples kept for a
-  client that wants them back (`app.live.events`). Only the list of segments grows, by some hundred bytes for each.
+- Segments, and the times at which they are known, depend on the samples and on where the commands are between them, not
+  on how the samples were cut into chunks or gathered into blocks, nor on how long scoring took.
+- At most one `PendingBlock` is under way: `next_block` is called again only after `commit`. More may be received
+  meanwhile.
+- Both queues are bounded (`app.live.queues`), and so are the samples kept for a client that wants them back
+  (`app.live.events`). Only the list of segments grows, by some hundred bytes for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,40 +56,40 @@ from app.warnings import AnswerWarning
 Command = Literal["flush", "reset", "end"]
 DONE = "done"
 _FIXED = (MODE, "merge_gap_ms")
-"""What makes another machine of the segmenter, or another chain of them: a segment that is open cannot move there."""
+"""Options that need another segmenter, or another chain of them: an open segment cannot move there."""
 
 Messages = Sequence[Json]
-UNSAID: Messages = ()
-"""For what a protocol has no message for."""
+NO_MESSAGES: Messages = ()
+"""Where a protocol has no message."""
 
 
 class ClientProtocol(Protocol):
-    """How one protocol reads a client's frames, and how it tells what happens: in no message, one, or several.
+    """How one protocol reads a client's frames, and which messages it sends for what happens in the stream.
 
-    Times are ms since the start of the session or its last reset; `at_ms` is how much audio had come when it was known.
+    Times are ms since the start of the session or its last reset. `at_ms` is how much audio had come by then.
     """
 
     numbered: bool
-    """Whether messages carry `seq`, by which a client that comes back says which it has."""
+    """Whether messages have a `seq`, by which a client that comes back says which ones it has."""
     usual_options: Mapping[str, Any]
-    """Options of the segmenter where the client sets none, in place of the model's defaults."""
+    """The segmenter's options where the client sets none, in place of the model's defaults."""
 
     def greeting(self, session: "LiveSession", name: str) -> Json | None:
-        """The first message of a connection; None: the client speaks first. `name`: what to come back with."""
+        """The first message of a connection, or None if the client sends first. `name`: of the session."""
         ...
 
     def receive_text(self, session: "LiveSession", text: str, now: float) -> None:
-        """Carry out a text frame of the client's, or tell it what is wrong with it."""
+        """Carry out a text frame, or answer what is wrong with it."""
         ...
 
     def receive_bytes(self, session: "LiveSession", data: bytes, now: float) -> None:
-        """The same for a binary frame."""
+        """As `receive_text`, for a binary frame."""
         ...
 
     def start(self, start_ms: int, at_ms: int) -> Messages: ...
     def hint(self, hint: Hint, at_ms: int) -> Messages: ...
     def end(self, segment: Segment, at_ms: int, audio: Recorded | None, *, asked_for: bool) -> Messages:
-        """`asked_for`: the client ended the utterance, and not silence."""
+        """`asked_for`: the client has ended the utterance, rather than silence."""
         ...
 
     def probability(self, start_ms: int, interval_ms: int, values: Sequence[float]) -> Messages: ...
@@ -103,21 +105,21 @@ class ClientProtocol(Protocol):
 
 @dataclass(slots=True)
 class PendingBlock:
-    """A stream's next piece of work."""
+    """A stream's next piece of work for the scorers."""
 
     blocks: list[Block[Any] | None]
-    """One for each of the model's members; None for one that has not got enough samples yet."""
+    """One for each of the model's members; None where the samples do not fill one yet."""
     final: Final | None
-    """The command that follows it."""
+    """The command that ends the utterance behind these blocks."""
     received: list[float]
-    """The receiver's clock at each chunk in it."""
+    """The owner's clock when each of its chunks came."""
 
 
 class LiveSession:
     """The state of one stream, from its first sample to its last message."""
 
     def __init__(self, plan: Plan, protocol: ClientProtocol, *, buffer_s: float) -> None:
-        """`buffer_s`: audio that may wait to be scored. Raises `InvalidOption` for a plan that is not live."""
+        """`buffer_s`: audio that may wait to be scored."""
         model, request = plan.chosen.model, plan.request
         self.plan, self.protocol = plan, protocol
         self.stream = model.new_stream(plan.segmentation)
@@ -128,7 +130,7 @@ class LiveSession:
         self.degraded = False
         """Whether the CPU had to stand in for the device."""
         self.received_samples = 0
-        """Samples of the client's since the start or the last reset, those that wait included."""
+        """The client's samples since the start or the last reset, those that wait included."""
         self._grid = model.grid
         self._asked = dict(request.segmenter_options)
         self._expect(plan.stream or request.stream_form())
@@ -143,15 +145,15 @@ class LiveSession:
         self._recording = Recording(self._grid.sample_rate) if request.audio else None
         self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
         self._received: list[float] = []
-        """Of chunks that did not fill a block yet."""
+        """The owner's clock at each chunk that is not in a block yet."""
         self._utterance_ms = 0
         self._scored_frames = 0
-        """Of the utterance."""
+        """Of the utterance under way."""
         self._segments: list[Segment] = []
         self._chunks = 0
 
     def _expect(self, form: StreamForm) -> None:
-        """Read the client's samples as this says."""
+        """Set up to read samples of this form."""
         self.form = form
         self._frame_bytes = form.raw.frame_bytes
         self._bytes_per_s = form.sample_rate * self._frame_bytes
@@ -161,8 +163,8 @@ class LiveSession:
     # ---- from the client
 
     def use_form(self, **form: object) -> None:
-        """Take another `sample_rate`, `encoding` or number of `channels` than the handshake's, before the first chunk.
-        Raises `InvalidOption`."""
+        """Change `encoding`, `sample_rate` or `channels` from what the handshake said, before the first chunk. Raises
+        `InvalidOption`."""
         changed = self.plan.request.changed(**form)
         stream = changed.stream_form()
         if stream == self.form:
@@ -175,12 +177,12 @@ class LiveSession:
 
     @property
     def is_full(self) -> bool:
-        """Whether as much waits as may: the client has to wait, too."""
+        """Whether as much waits as may: the client has to be held up."""
         return self._inbox.is_full
 
     @property
     def has_work(self) -> bool:
-        """Whether `next_block` has something to do."""
+        """Whether anything waits for `next_block`."""
         return len(self._inbox) > 0 and self.ended is None
 
     @property
@@ -193,7 +195,7 @@ class LiveSession:
         return self.received_samples * 1000 // self.form.sample_rate
 
     def receive_audio(self, data: bytes, now: float) -> None:
-        """Take PCM of any length; a sample may be split over two chunks. `now` comes back with the block it is in."""
+        """Queue PCM of any length; a sample may be split over two chunks. `now` comes back in the block it becomes."""
         self._chunks += 1
         if self._chunks == 1 and self._is_file(data):
             return
@@ -202,8 +204,12 @@ class LiveSession:
         self._inbox.put(Chunk(data, now))
 
     def receive_command(self, command: Command) -> None:
-        """`flush`: end the utterance and go on. `reset`: forget everything, time 0. `end`: nothing more comes, and the
-        stream ends with what has; where that is a container's bytes, its decoder says when (`receive_last_sample`)."""
+        """Queue a command.
+
+        `flush` ends the utterance and the stream goes on. `reset` forgets everything, and time begins at 0 again. `end`
+        says that nothing more comes: the stream ends behind what has. Where that is a container's bytes, the last of
+        its samples is still to come, and `receive_last_sample` ends the stream.
+        """
         if command == "reset":
             self._pcm.drop_rest()
             self.received_samples = 0
@@ -216,19 +222,19 @@ class LiveSession:
             self._inbox.put("flush")
 
     def receive_last_sample(self) -> None:
-        """A container's decoder has given out everything: the stream ends with it."""
+        """End the stream of a container, whose decoder has given out everything."""
         self._inbox.put("end")
 
     def receive_clear(self) -> None:
-        """Drop the utterance under way without a word, and go on; time goes on, too."""
+        """Queue that the utterance under way is dropped without its events. Time goes on."""
         self._pcm.drop_rest()
         self._inbox.put(Drop(starts_over=False))
 
     def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
-        """Set options of the segmenter for every frame that the samples so far do not complete; None sets one back to
-        its default. `note`: handed to the protocol when they come into force.
+        """Queue other options of the segmenter: they hold for every frame that the samples so far do not complete.
 
-        Raises `InvalidOption`; nothing has changed then.
+        None sets an option back to its default. `note`: handed to the protocol when the options come into force. Raises
+        `InvalidOption`, and then none of them is changed.
         """
         other = next((name for name in given if name in DetectionRequest.model_fields), None)
         if other is not None:
@@ -239,12 +245,12 @@ class LiveSession:
         fixed = next((name for name in _FIXED if after[name] != before[name]), None)
         if fixed is not None:
             raise InvalidOption(fixed, "cannot change while a stream goes on; begin a new one")
-        adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # on trial: whether it can change at all
+        adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # tried on one that is thrown away
         self._asked = asked
         self._inbox.put(Change(segmentation, note))
 
     def _is_file(self, data: bytes) -> bool:
-        """Whether a first chunk is a file's beginning and not samples; the stream ends then."""
+        """Refuse a first chunk that is the beginning of a file and not samples: end the stream and return True."""
         container = None if self.form.container else container_for_certain(data)
         if container is None:
             return False
@@ -258,7 +264,7 @@ class LiveSession:
     # ---- to be scored
 
     def next_block(self) -> PendingBlock | None:
-        """Take up what waits: the next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
+        """Read the inbox and return the next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
         while self.has_work:
             final: Final | None = None
             if self._inbox.next_is_chunk():
@@ -268,8 +274,8 @@ class LiveSession:
                 if isinstance(item, Change):
                     self.plan = replace(self.plan, segmentation=item.segmentation)
                     self.stream.use_options(item.segmentation.options)
-                    told = item.segmentation.document()
-                    self._emit(self.protocol.options(told, self._arrivals.received_ms, item.note))
+                    options = item.segmentation.document()
+                    self._emit(self.protocol.options(options, self._arrivals.received_ms, item.note))
                     continue
                 if isinstance(item, Drop):
                     self._drop(starts_over=item.starts_over)
@@ -281,7 +287,7 @@ class LiveSession:
         return None
 
     def commit(self, pending: PendingBlock, scored: Sequence[Scored[Any] | None]) -> None:
-        """Let the segmenter decide by what scoring the blocks gave, and queue what there is to say."""
+        """Let the segmenter decide by what scoring the blocks gave, and queue the messages."""
         final = pending.final is not None
         decided = self.stream.commit_scores(scored, final=final)
         posteriors = self.stream.heard
@@ -295,7 +301,7 @@ class LiveSession:
         if self._hints is not None:
             events = self._hints.accept(posteriors.speech, decided, self.plan.segmentation.options)
         for event in events:
-            self._tell(event, final=final)
+            self._emit_event(event, final=final)
         self._arrivals.scored(self._scored_frames * self._grid.frame_ms)
         at_ms = self._arrivals.received_ms
         if pending.final == "flush":
@@ -308,14 +314,14 @@ class LiveSession:
 
     @property
     def warnings(self) -> tuple[AnswerWarning, ...]:
-        """What has been odd about the stream so far."""
+        """Warnings about the choice of the model and about the audio so far."""
         degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self.degraded else []
         signal = (*self._levels.warnings(), *self._bandwidth.warnings())
         cuts = forced_cuts([ChannelSegments(None, tuple(self._segments))])
         return (*self.plan.warnings, *signal, *degraded, *cuts)
 
     def _read_chunks(self) -> FloatArray:
-        """Samples of the chunks at the head of the inbox, at the model's rate."""
+        """Read the chunks at the head of the inbox. Return their samples at the model's rate."""
         parts: list[FloatArray] = []
         for chunk in self._inbox.take_chunks():
             samples = self._pcm.read(chunk.data)
@@ -330,8 +336,8 @@ class LiveSession:
             self._bandwidth.add(whole)
         return whole
 
-    def _tell(self, event: Event | Hint, *, final: bool) -> None:
-        """Queue what the protocol says of an event. `final`: the client ended the utterance."""
+    def _emit_event(self, event: Event | Hint, *, final: bool) -> None:
+        """Queue the messages for an event. `final`: the client has ended the utterance."""
         at_ms = self._arrivals.received_ms if final else self._arrivals.known_at_ms(event.at_ms)
         base_ms, recording = self._utterance_ms, self._recording
         if isinstance(event, SpeechStart):
@@ -348,7 +354,7 @@ class LiveSession:
             self._emit(self.protocol.end(segment, at_ms, audio, asked_for=final))
 
     def _drop(self, *, starts_over: bool) -> None:
-        """Forget what is under way. `starts_over`: also time, and all that has been told."""
+        """Drop the utterance under way. `starts_over`: also its time, the segments and what warnings are made of."""
         self._pcm.flush()
         if starts_over:
             self._arrivals.restart(at_zero=True)
@@ -369,19 +375,19 @@ class LiveSession:
     # ---- to the client
 
     def next_message(self) -> str | None:
-        """The oldest message that has not been sent; one that cannot be is kept for a client that comes back."""
+        """The oldest message that has not been sent. It stays until `message_sent`, for a client that comes back."""
         return self._outbox.next_message()
 
     def message_sent(self) -> None:
         self._outbox.message_sent()
 
     def say(self, message: Json) -> None:
-        """Queue an answer to the client, outside the stream's numbered messages."""
+        """Queue an answer to something that the client has sent; it is not numbered and not kept."""
         self._outbox.say(message)
         self._end_for_slow_reader()
 
     def fail(self, code: str, detail: str) -> None:
-        """Say what is wrong and end the stream, unless it is over."""
+        """End the stream with an error, unless it is over."""
         if self.ended is None:
             self.ended = code
             for message in self.protocol.error(code, detail):
@@ -394,12 +400,12 @@ class LiveSession:
 
     @property
     def last_seq(self) -> int:
-        """Number of the newest message."""
+        """`seq` of the newest message."""
         return self._outbox.last_seq
 
     def replay(self, after: int | None) -> bool:
-        """Say again what a client that comes back has missed: the messages after number `after`, or, without one,
-        those that were never handed to its socket. Return False when they are no longer kept."""
+        """Queue again what a client that comes back has missed: the messages after number `after`, or, for None, those
+        that were never handed to its socket. Return False when they are no longer kept."""
         self._pcm.drop_rest()
         return self._outbox.replay(after)
 

@@ -1,7 +1,8 @@
 """All live sessions of a service: how many, whose, how long; and those that wait for their client to come back.
 
-There is a slot for each session, `LiveLimits.streams` of them. A client that goes leaves its session in its slot for a
-while, so coming back takes no other; a newcomer takes the slot of the session that has waited longest.
+Each session has a slot, and there are `LiveLimits.streams` of them. When a client goes, its session keeps the slot for
+a while, so that coming back needs no other. If none is free, a new client gets the slot of the session that has waited
+longest for its own.
 """
 
 import asyncio
@@ -21,25 +22,25 @@ from app.vad.errors import InvalidOption, Overloaded, VadError
 from app.warnings import codes_of
 
 _SWEEP_S = 1.0
-"""Limits are in seconds; to look at every slot that often costs nothing."""
+"""Limits are in seconds, and checking every slot that often costs nothing."""
 _NAME_BYTES = 18
-"""Of a session's name, by which anybody could take it over: it must not be guessed."""
+"""Of randomness in a session's name: anybody who guesses it could take the session over."""
 
 
 class NoSuchSession(VadError):
-    """There is no session of this name, or none of this client's, or what it missed is no longer kept."""
+    """This client has no session of this name, or the messages that it missed are no longer kept."""
 
     code = "no_such_session"
 
 
 class NoConnection:
-    """Stands for the connection of a client that has gone."""
+    """The connection of a client that has gone."""
 
     def wake(self) -> None: ...
     def dismiss(self) -> None: ...
 
 
-_NOBODY = NoConnection()
+_NO_CONNECTION = NoConnection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,13 @@ class LiveLimits:
     """Audio that may wait to be scored, for each stream."""
     idle_s: float
     session_ttl_s: float
-    """How long a session waits for its client to come back; 0: not at all."""
+    """How long a session waits for its client to come back. 0: not at all."""
     max_s: float
     """Longest session, in audio and on the clock."""
 
 
 class SessionManager:
-    """Used from one event loop; `start` begins its work and `close` ends it."""
+    """Used from one event loop, between `start` and `close`."""
 
     def __init__(
         self,
@@ -95,15 +96,15 @@ class SessionManager:
             self.fail(slot, "not_ready", "the service is shutting down")
 
     def check_room(self, client: str, name: str = "") -> None:
-        """Raise `Overloaded` when no stream can be taken on. `name`: the session that the client comes back to: it has
-        its slot already."""
+        """Raise `Overloaded` when there is no slot for another stream. `name`: of the session that the client may come
+        back to, which has its slot already."""
         slot = self._slots.get(name)
         has_slot = slot is not None and slot.client == client
         if self.connected >= self.limits.streams and not has_slot:
             raise Overloaded(f"there are {self.limits.streams} live streams already; please try again in a moment")
 
     def open(self, client: str, plan: Plan, connection: Connection, protocol: ClientProtocol | None = None) -> Slot:
-        """Begin a session. `protocol`: without it the one that the plan names. Raises `Overloaded`, and `InvalidOption`
+        """Begin a session. `protocol`: instead of the one that the plan names. Raises `Overloaded`, and `InvalidOption`
         for a model that cannot follow a stream."""
         model = plan.chosen.model
         if not model.live:
@@ -121,8 +122,8 @@ class SessionManager:
         return slot
 
     def resume(self, client: str, name: str, after: int | None, connection: Connection) -> Slot:
-        """Go on with a session that its client has left, or whose connection it takes over. `after`: the last message
-        that the client has. Raises `NoSuchSession`."""
+        """Go on with a session that its client has left, or take it over from the client's own older connection.
+        `after`: `seq` of the last message that the client has. Raises `NoSuchSession`."""
         slot = self._slots.get(name)
         if slot is None or slot.client != client or not _has_more(slot.session):
             raise NoSuchSession("there is no such session, or no longer; begin a new one")
@@ -134,10 +135,10 @@ class SessionManager:
         return slot
 
     def leave(self, slot: Slot, connection: Connection) -> None:
-        """This connection is gone."""
+        """Record that this connection is gone."""
         if slot.connection is not connection or slot.forgotten:
-            return  # another connection has taken the session over, or nobody can come back to it
-        slot.left, slot.connection = self.clock(), _NOBODY
+            return  # another connection has taken the session over, or it is forgotten
+        slot.left, slot.connection = self.clock(), _NO_CONNECTION
         ended = slot.session.ended
         if ended is not None and ended != DONE:
             self._observer.live_dropped(ended)
@@ -148,13 +149,13 @@ class SessionManager:
             self._forget(slot)
 
     def received(self, slot: Slot) -> None:
-        """Its client has sent something, which the session holds."""
+        """Record that the client has sent something, and have it scored."""
         slot.seen = self.clock()
         if slot.session.has_work:
             self._batcher.notify(slot)
 
     def fail(self, slot: Slot, code: str, detail: str) -> None:
-        """Tell the client what is wrong, and end its stream."""
+        """End a stream, and tell its client why."""
         slot.session.fail(code, detail)
         slot.connection.wake()
 
@@ -168,7 +169,7 @@ class SessionManager:
                     self._forget(slot)
             elif session.ended is not None:
                 if now - slot.seen > limits.idle_s:
-                    slot.connection.dismiss()  # it was told to close, and does not
+                    slot.connection.dismiss()  # the client was asked to close, and does not
             elif now - slot.seen > limits.idle_s and not session.has_work:
                 self.fail(slot, "idle_timeout", f"nothing came for {limits.idle_s:g} s")
             elif max(now - slot.since, session.received_ms / 1000) > limits.max_s:
@@ -189,6 +190,5 @@ class SessionManager:
 
 
 def _has_more(session: LiveSession) -> bool:
-    """Whether it is worth coming back to: one can, and it goes on, or it came to its end, of which the client may have
-    missed something."""
+    """Whether coming back makes sense: the session goes on, or it is done and the client may have missed something."""
     return session.resumable and session.ended in (None, DONE)
