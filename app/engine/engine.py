@@ -1,9 +1,10 @@
 """The engine: many requests, few threads. It schedules calls and knows no model.
 
 A bounded pool of threads makes the calls that score. A semaphore guards it and is taken per *block*, so a short clip
-never waits behind the whole of a long recording; one more thread is kept for requests' first blocks while long files
-hold all others. A permit is given back when the thread has finished, never when the waiting coroutine was cancelled: a
-cancelled request thus stops within one block, and no thread is ever uncounted.
+never waits behind the whole of a long recording. One more thread is kept for requests' first blocks: they find it free
+while long files hold all others, and while a clip's call waits for the interpreter it keeps the core busy with the
+next. A permit is given back when the thread has finished, never when the waiting coroutine was cancelled: a cancelled
+request thus stops within one block, and no thread is ever uncounted.
 
 The order in which waiters get a permit is not first come, first served: that would put a five-second clip behind every
 block that three-hour recordings have queued. Instead each block carries a tag, and the least tag goes first: a job's
@@ -24,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from app.engine.device import DeviceMemory
@@ -46,47 +47,76 @@ class Turn:
     tag: float | None = None
 
 
-class FairSemaphore:
-    """A fixed number of permits. Every `acquire` that returns needs one `release`; used from one event loop."""
+@dataclass(order=True, slots=True)
+class _Waiter:
+    tag: float
+    number: int
+    """Of equal tags the one that came first goes first."""
+    granted: "asyncio.Future[bool]" = field(compare=False)
 
-    def __init__(self, count: int) -> None:
-        self.free = count
+
+class FairSemaphore:
+    """A number of permits for any block, and some kept for first blocks. Every `acquire` that returns needs one
+    `release`; used from one event loop."""
+
+    def __init__(self, count: int, kept: int = 0) -> None:
+        self.free, self.kept_free = count, kept
         """Permits that nobody holds."""
-        self.now = 0.0
+        self._now = 0.0
         """Virtual time: the tag of a block that would go in at once."""
-        self._order = itertools.count()
-        self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._first: list[_Waiter] = []
+        """Heap of the jobs' first blocks that wait."""
+        self._later: list[_Waiter] = []
+        """Heap of all other blocks that wait."""
 
     @property
     def waiting(self) -> int:
         """How many wait for a permit."""
-        return sum(not future.done() for _, _, future in self._queue)
+        return sum(not waiter.granted.done() for waiter in (*self._first, *self._later))
 
-    async def acquire(self, turn: Turn) -> None:
-        """Wait for a permit. Cancelling gives back what had been granted meanwhile."""
-        turn.tag = self.now if turn.tag is None else max(turn.tag + 1, self.now)
-        granted = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._queue, (turn.tag, next(self._order), granted))
+    async def acquire(self, turn: Turn) -> bool:
+        """Wait for a permit; whether it is one of those kept for first blocks. Cancelling gives back what had been
+        granted meanwhile."""
+        queue = self._first if turn.tag is None else self._later
+        turn.tag = self._now if turn.tag is None else max(turn.tag + 1, self._now)
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        heapq.heappush(queue, _Waiter(turn.tag, next(self._numbers), granted))
         self._let_in()
         try:
-            await granted
+            return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self.release()
+                self.release(kept=granted.result())
             raise
 
-    def release(self) -> None:
-        """Give a permit back; the next waiter has it at once."""
-        self.free += 1
+    def release(self, *, kept: bool) -> None:
+        """Give a permit back; the next waiter has it at once. `kept`: as `acquire` returned."""
+        if kept:
+            self.kept_free += 1
+        else:
+            self.free += 1
         self._let_in()
 
     def _let_in(self) -> None:
-        while self.free and self._queue:
-            tag, _, granted = heapq.heappop(self._queue)
-            if not granted.done():
-                self.free -= 1
-                self.now = max(self.now, tag) + _STEP
-                granted.set_result(None)
+        while self.free and (waiter := self._pop(self._first, self._later)):
+            self.free -= 1
+            self._grant(waiter, kept=False)
+        while self.kept_free and (waiter := self._pop(self._first)):
+            self.kept_free -= 1
+            self._grant(waiter, kept=True)
+
+    def _pop(self, *queues: list[_Waiter]) -> _Waiter | None:
+        """Take the least waiter out of its queue."""
+        for queue in queues:
+            while queue and queue[0].granted.done():  # cancelled
+                heapq.heappop(queue)
+        waiting = [queue for queue in queues if queue]
+        return heapq.heappop(min(waiting, key=lambda queue: queue[0])) if waiting else None
+
+    def _grant(self, waiter: _Waiter, *, kept: bool) -> None:
+        self._now = max(self._now, waiter.tag) + _STEP
+        waiter.granted.set_result(kept)
 
 
 class Threads:
@@ -125,14 +155,6 @@ class Done(Generic[_T]):
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Permit:
-    express: bool
-    """Whether it is the one of the express thread."""
-    long: bool
-    """Whether it is for a block that is not its request's first."""
-
-
 class Engine:
     """One for a process, however many models there are; used from one event loop. `close` ends its threads."""
 
@@ -143,18 +165,16 @@ class Engine:
         self.memory = memory or DeviceMemory()
         self.readers = Threads("read", readers)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_be_nice)
-        # One permit more than threads: a thread that is done goes on at once, not when the event loop has time for it.
-        self._permits = FairSemaphore(workers + 1)
         self._express = ThreadPoolExecutor(1, thread_name_prefix="express")
-        self._express_is_free = True
-        self._long_busy = 0
-        self._busy = self._waiting = 0
+        # One permit more than threads: a thread that is done goes on at once, not when the event loop has time for it.
+        self._permits = FairSemaphore(workers + 1, kept=1)
+        self._busy = 0
         self._closed = False
         self._cleaning: asyncio.TimerHandle | None = None
 
     def status(self) -> EngineStatus:
         """What is going on right now."""
-        return EngineStatus(self.workers, self._busy, self._waiting)
+        return EngineStatus(self.workers, self._busy, self._permits.waiting)
 
     async def run(self, call: Callable[[], _T], turn: Turn, on_end: Callable[[], None] = lambda: None) -> Done[_T]:
         """Make a call in a scoring thread when its turn comes. Raises what the call raises, and `NotReady` when the
@@ -167,11 +187,12 @@ class Engine:
         loop, asked = asyncio.get_running_loop(), time.perf_counter()
         with contextlib.ExitStack() as held:
             held.callback(on_end)
-            permit = await self._acquire(turn)
-            held.callback(self._give_back, permit)
+            express = await self._permits.acquire(turn)
+            self._busy += 1
+            held.callback(self._give_back, express)
             waited = time.perf_counter() - asked
             try:
-                work = (self._express if permit.express else self._pool).submit(call)
+                work = (self._express if express else self._pool).submit(call)
             except RuntimeError:
                 raise NotReady("the service is shutting down") from None
             held_by_call = held.pop_all()
@@ -209,31 +230,9 @@ class Engine:
         self._express.shutdown(wait=True, cancel_futures=True)
         self.readers.close()
 
-    async def _acquire(self, turn: Turn) -> _Permit:
-        """A permit; or the express thread, for a request's first block while long files hold all permits."""
-        first = turn.tag is None
-        if first and self._long_busy and self._express_is_free and not self._permits.free:
-            self._express_is_free = False
-            turn.tag = self._permits.now
-            permit = _Permit(express=True, long=False)
-        else:
-            self._waiting += 1
-            try:
-                await self._permits.acquire(turn)
-            finally:
-                self._waiting -= 1
-            permit = _Permit(express=False, long=not first)
-        self._busy += 1
-        self._long_busy += permit.long
-        return permit
-
-    def _give_back(self, permit: _Permit) -> None:
+    def _give_back(self, express: bool) -> None:
         self._busy -= 1
-        self._long_busy -= permit.long
-        if permit.express:
-            self._express_is_free = True
-        else:
-            self._permits.release()
+        self._permits.release(kept=express)
 
 
 def _copy_outcome(work: Future[_T], answered: "asyncio.Future[_T]") -> None:

@@ -36,7 +36,7 @@ RATE = 16_000
 CLIP = bursts(6.0, [(1, 3), (4, 5.5)])
 LONG = bursts(25.0, [(1, 3), (6, 9), (12, 22)])
 BLOCK_S = 10.0
-ROOM = 64 << 20
+ROOM = 256 << 20
 
 
 class Blocks(Observer):
@@ -241,18 +241,18 @@ async def test_a_cancelled_call_is_finished_and_dropped(small_scorer: FsmnScorer
 
 async def test_a_call_that_has_not_begun_is_withdrawn(small_scorer: FsmnScorer, tmp_path: Path) -> None:
     source = written(tmp_path / "a.wav", CLIP)
-    async with held_up(small_scorer, 2) as (service, release, standing):
-        first = [asyncio.create_task(service.detect(source)) for _ in range(2)]
-        assert await asyncio.to_thread(standing) == 2
+    async with held_up(small_scorer, 3) as (service, release, standing):
+        first = [asyncio.create_task(service.detect(source)) for _ in range(4)]
+        assert await asyncio.to_thread(standing) == 3, "two threads and the one for first blocks; one is next"
         waiting = [asyncio.create_task(service.detect(source)) for _ in range(3)]
-        await asyncio.to_thread(eventually, lambda: service.engine.status().waiting == 2)
+        await asyncio.to_thread(eventually, lambda: service.engine.status().waiting == 3)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         release.set()
         await asyncio.gather(*first)
         await asyncio.to_thread(eventually, service.at_rest)
-        assert service.observer.scored == 2
+        assert service.observer.scored == 4
 
 
 async def test_a_long_file_that_is_cancelled_while_it_is_opened_is_closed(

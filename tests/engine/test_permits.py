@@ -10,66 +10,77 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.engine.engine import FairSemaphore, Turn
 
 
-class SlotsMachine(RuleBasedStateMachine):
+class PermitsMachine(RuleBasedStateMachine):
     """Any order of asking, finishing and giving up leaves as many permits as there were."""
 
-    COUNT = 3
+    COUNT, KEPT = 2, 1
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.slots = FairSemaphore(self.COUNT)
-        self.waiting: list[asyncio.Task[None]] = []
-        self.holding = 0
+        self.slots = FairSemaphore(self.COUNT, self.KEPT)
+        self.waiting: dict[asyncio.Task[bool], bool] = {}
+        """Whether each waits for its job's first block."""
+        self.holding: list[bool] = []
+        """Of each permit whether it is one that is kept."""
         self.turns = [Turn() for _ in range(4)]
 
     def settle(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(asyncio.sleep(0))
-        done = [task for task in self.waiting if task.done()]
-        self.holding += sum(not task.cancelled() for task in done)
-        self.waiting = [task for task in self.waiting if not task.done()]
+        for task, first in list(self.waiting.items()):
+            if task.done():
+                del self.waiting[task]
+                if not task.cancelled():
+                    assert first or not task.result(), "kept for first blocks"
+                    self.holding.append(task.result())
 
-    @rule(turn=st.integers(0, 3))
-    def ask(self, turn: int) -> None:
-        self.waiting.append(self.loop.create_task(self.slots.acquire(self.turns[turn])))
+    @rule(turn=st.none() | st.integers(0, 3))
+    def ask(self, turn: int | None) -> None:
+        self.begin(turn)
         self.settle()
 
-    @rule(turn=st.integers(0, 3))
-    def ask_and_give_up_at_once(self, turn: int) -> None:
-        task = self.loop.create_task(self.slots.acquire(self.turns[turn]))
+    def begin(self, number: int | None) -> "asyncio.Task[bool]":
+        turn = Turn() if number is None else self.turns[number]
+        first = turn.tag is None
+        task = self.loop.create_task(self.slots.acquire(turn))
+        self.waiting[task] = first
+        return task
+
+    @rule(turn=st.none() | st.integers(0, 3))
+    def ask_and_give_up_at_once(self, turn: int | None) -> None:
+        task = self.begin(turn)
         self.loop.run_until_complete(asyncio.sleep(0))
         task.cancel()
-        self.waiting.append(task)
         self.settle()
 
     @precondition(lambda self: self.holding)
     @rule()
     def finish(self) -> None:
-        self.holding -= 1
-        self.slots.release()
+        self.slots.release(kept=self.holding.pop())
         self.settle()
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.waiting)).cancel()
+        data.draw(st.sampled_from(list(self.waiting))).cancel()
         self.settle()
 
     @precondition(lambda self: self.waiting and self.holding)
     @rule(data=st.data())
     def give_up_in_the_moment_of_being_let_in(self, data: st.DataObject) -> None:
-        task = data.draw(st.sampled_from(self.waiting))
-        self.holding -= 1
-        self.slots.release()
+        task = data.draw(st.sampled_from(list(self.waiting)))
+        self.slots.release(kept=self.holding.pop(0))
         task.cancel()
         self.settle()
 
     @invariant()
     def permits_balance(self) -> None:
-        assert self.slots.free + self.holding == self.COUNT
+        assert self.slots.free + self.holding.count(False) == self.COUNT
+        assert self.slots.kept_free + self.holding.count(True) == self.KEPT
         assert self.slots.waiting == len(self.waiting)
         assert not (self.slots.free and self.waiting)
+        assert not (self.slots.kept_free and any(self.waiting.values()))
 
     def teardown(self) -> None:
         for task in self.waiting:
@@ -77,12 +88,12 @@ class SlotsMachine(RuleBasedStateMachine):
         self.settle()
         while self.holding:
             self.finish()
-        assert (self.slots.free, self.slots.waiting) == (self.COUNT, 0)
+        assert (self.slots.free, self.slots.kept_free, self.slots.waiting) == (self.COUNT, self.KEPT, 0)
         self.loop.close()
 
 
-TestSlotsMachine = SlotsMachine.TestCase
-TestSlotsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPermitsMachine = PermitsMachine.TestCase
+TestPermitsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 async def order_of(slots: FairSemaphore, asked: list[tuple[str, Turn]]) -> list[str]:
@@ -96,7 +107,7 @@ async def order_of(slots: FairSemaphore, asked: list[tuple[str, Turn]]) -> list[
     tasks = [asyncio.create_task(enter(name, turn)) for name, turn in asked]
     await asyncio.sleep(0)
     for _ in tasks:
-        slots.release()
+        slots.release(kept=False)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
@@ -131,14 +142,14 @@ async def test_an_endless_run_of_clips_does_not_starve_a_long_job() -> None:
     long = Turn()
     got_in = asyncio.create_task(slots.acquire(long))
     await asyncio.sleep(0)
-    slots.release()
+    slots.release(kept=False)
     await got_in
     waiting = asyncio.create_task(slots.acquire(long))
     await asyncio.sleep(0)
     for clips in range(40):
         clip = asyncio.create_task(slots.acquire(Turn()))
         await asyncio.sleep(0)
-        slots.release()
+        slots.release(kept=False)
         await asyncio.sleep(0)
         if waiting.done():
             assert clips <= 10
