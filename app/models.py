@@ -303,7 +303,7 @@ class Models:
         """The model of a request that names this model and preset. Raises as `get`."""
         wanted = self.settings.preset if preset is None else preset_of(preset)
         if wanted is None or asked is not None or (preset is None and not self.settings.preset_model):
-            return self.with_preset(await self.get(asked, live=live), preset, self.warnings_for(asked))
+            return self.with_preset(await self.get(asked, live=live), preset, self._warnings_for(asked))
         name = wanted.live_model if live else wanted.model
         try:
             members = [await self._get_one(each, live=live) for each in fusion.split_names(name)]
@@ -312,7 +312,7 @@ class Models:
             model = await self.get(None, live=live)
             text = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
             text += f"{model.info.name} answers with the rest of it"
-            warnings = (*self.warnings_for(None), AnswerWarning("preset_model", text))
+            warnings = (*self._warnings_for(None), AnswerWarning("preset_model", text))
             return self.with_preset(model, preset, warnings)
 
     def with_preset(self, model: Model, preset: str | None, warnings: tuple[AnswerWarning, ...] = ()) -> Chosen:
@@ -322,7 +322,7 @@ class Models:
         # The options that a service sets win over the preset that it sets, and a request's preset over both.
         return Chosen(model, {**values, **server} if preset is None else {**server, **values}, warnings)
 
-    def warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
+    def _warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
         """What the answer has to say about the model of a request that names it so."""
         if asked is not None or self.fallback is None:
             return ()

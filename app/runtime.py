@@ -1,6 +1,5 @@
 """From settings to a working detector: what the server, the command line and batch workers all start with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.audio.decode import AudioLimits
@@ -39,19 +38,17 @@ async def start_runtime(
     registry: Registry | None = None,
     observer: Observer | None = None,
     *,
-    only: str | None = None,
     on_demand: bool = False,
 ) -> Runtime:
     """Prepare the process and load the models that are there from the start.
 
-    `only`: the one model that is wanted, by name; no other is loaded. `on_demand`: nothing is loaded before it is asked
-    for, and any model may be (`ModelSettings`). Raises `ModelError`s, `InvalidOption`, `NoSuchDevice`, and
-    FileNotFoundError when the ffmpeg that is set is not there.
+    `on_demand`: nothing is loaded before it is asked for, and any model may be (`ModelSettings`). Raises `ModelError`s,
+    `InvalidOption`, `NoSuchDevice`, and FileNotFoundError when the ffmpeg that is set is not there.
     """
     registry, observer = registry or installed(), observer or Observer()
     audio = audio_policy(settings)
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
-    chosen = model_settings(settings, registry.catalogue, only, on_demand=on_demand)
+    chosen = model_settings(settings, registry.catalogue, on_demand=on_demand)
     engine = Engine(
         workers=settings.workers,
         # One for each run: a decoder that stands still holds its thread, and must not hold anybody else's.
@@ -80,26 +77,18 @@ def model_loader(settings: Settings, catalogue: Catalogue) -> ModelLoader:
     )
 
 
-def model_settings(
-    settings: Settings, catalogue: Catalogue, only: str | None = None, *, on_demand: bool = False
-) -> ModelSettings:
+def model_settings(settings: Settings, catalogue: Catalogue, *, on_demand: bool = False) -> ModelSettings:
     """Which models there are. Raises `InvalidOption`."""
     # Never in the place of weights that are pinned.
     may_fall_back = bool(settings.fallback_model) and not settings.model_fingerprint
-    default = default_specs(settings, catalogue)
-    others: Sequence[ModelSpec] = [catalogue.resolve(text) for text in settings.models if text != AUTO]
-    if only is not None:
-        others = ()
-        if only != settings.model:
-            default, may_fall_back = catalogue.resolve_all(only), False
     try:
         preset = preset_of(settings.preset)
     except InvalidOption as error:
         raise InvalidOption("VAD_PRESET", error.reason) from None
     return ModelSettings(
-        default=default,
-        others=tuple(others),
-        auto=settings.automatic and only is None,
+        default=default_specs(settings, catalogue),
+        others=tuple(catalogue.resolve(text) for text in settings.models if text != AUTO),
+        auto=settings.automatic,
         on_demand=on_demand,
         server_options=settings.default_options,
         fallback=catalogue.resolve(settings.fallback_model) if may_fall_back else None,

@@ -52,7 +52,7 @@ KNOWN_BY_THE_LIST_ALONE = {
     "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py", "app/vad/segmenters/streaming.py"),
     "app.vad.segmenters.streaming": ("app/vad/segmenters/registry.py",),
     # Beside the formats: whoever answers adds its time map to any form, and CORS exposes its headers.
-    "app.formats.excerpts": ("app/formats/*", "app/answer.py", "app/api/*", "app/cli/output.py", "app/main.py"),
+    "app.formats.excerpts": ("app/formats/*", "app/answer.py", "app/api/*", "app/main.py"),
     "app.formats.ndjson": ("app/formats/*",),
     "app.formats.texts": ("app/formats/*",),
 }

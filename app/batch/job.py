@@ -53,7 +53,7 @@ class BatchPlan:
     warnings: tuple[AnswerWarning, ...]
     """About the choice of the model, for every row."""
     build: Build
-    """Makes one worker's runtime, with exactly this model."""
+    """Makes one worker's runtime, which has this model, or the worker is of no use."""
     workers: int | None
     """How many; None: as many as the Ray cluster has CPUs."""
     gpus: int

@@ -16,6 +16,7 @@ from app.batch.rows import FAILED, ROW_FORMATS, UNREADABLE, Row, failed_row, fou
 from app.batch.store import Store
 from app.detection import FileJob
 from app.formats.report import Report, safe_name
+from app.vad.errors import InvalidModel
 
 FILES_AT_ONCE = 4
 """While one is scored, the others are fetched and decoded."""
@@ -50,15 +51,24 @@ class ShardWorker:
     """Used by one thread at a time, not always the same one."""
 
     def __init__(self, plan: BatchPlan) -> None:
-        """Load the model. Raises what `plan.build` raises, `WrongPlace`, `InvalidOption`."""
-        job = plan.job
-        self._job = job
+        """Load the model. Raises what `plan.build` raises, `WrongPlace`, `ModelError`s, `InvalidOption`, and
+        `InvalidModel` when its weights are others: elsewhere, or by now, something else may have the same name."""
+        job = self._job = plan.job
         self._collection, self._store = Collection(job.source), Store(job.destination)
         self._loop = asyncio.new_event_loop()
         self._runtime = self._loop.run_until_complete(plan.build())
         models, formats = self._runtime.models, self._runtime.registry.formats
-        chosen = replace(models.with_preset(models.default, job.request.preset), warnings=plan.warnings)
-        self._plan = job.request.plan(chosen, formats)
+        self._plan = self._loop.run_until_complete(job.request.resolve(models, formats))
+        found = self._plan.chosen.model.info
+        if found.fingerprint != plan.info.fingerprint:
+            self.close()
+            wanted = plan.info.fingerprint
+            raise InvalidModel(
+                f"{found.id} has weights with the fingerprint {found.fingerprint} here, and not {wanted}"
+            )
+        # About the choice that was made for all workers.
+        chosen = replace(self._plan.chosen, warnings=plan.warnings)
+        self._plan = replace(self._plan, chosen=chosen)
         self._per_file = [job.request.changed(format=name).plan(chosen, formats) for name in job.per_file]
 
     def run(

@@ -20,7 +20,7 @@ from app.batch.job import BatchJob, BatchPlan
 from app.batch.ledger import Totals
 from app.batch.run import RunSummary, check_packages
 from app.batch.run import run as run_batch
-from app.cli.local import check, local_model, quiet_logs
+from app.cli.local import check, planned, quiet_logs
 from app.cli.terminal import (
     ALL_WELL,
     INTERRUPTED,
@@ -35,7 +35,6 @@ from app.cli.terminal import (
 from app.config import Settings
 from app.registry import installed
 from app.request import DetectionRequest
-from app.vad.errors import InvalidModel
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -106,12 +105,15 @@ async def _prepare(job: BatchJob, settings: Settings, workers: int | None) -> Ba
     """Load the model once before the workers do, to know that it is there and which one it is."""
     from app.engine.device import NoSuchDevice, choose_device
 
+    # One thread scores in each worker: processes take the cores.
+    of_worker = settings.model_copy(update={"workers": 1})
     # On the CPU: the workers will want the device's memory.
     on_cpu = settings.model_copy(update={"device": "cpu"})
-    async with local_model(on_cpu, installed(), job.request.model, job.request.preset) as local:
-        plan, info = job.request.plan(local.chosen), local.chosen.model.info
-        fell_back = local.runtime.models.fallback is not None
-        name = settings.fallback_model if fell_back else local.name
+    async with planned(job.request, installed(), on_cpu) as (runtime, plan):
+        if runtime.models.fallback is not None:
+            # No worker looks for the other one again, or finds it meanwhile.
+            other = {"model": settings.fallback_model, "model_revision": "", "fallback_model": ""}
+            of_worker = of_worker.model_copy(update=other)
     if job.ray is None and workers is None:
         try:
             on_gpu = choose_device(settings.device, settings.gpu_min_free_mb).type == "cuda"
@@ -120,36 +122,23 @@ async def _prepare(job: BatchJob, settings: Settings, workers: int | None) -> Ba
         workers = 1 if on_gpu else settings.workers
     return BatchPlan(
         job=job,
-        info=info,
+        info=plan.chosen.model.info,
         dtype=settings.dtype,
         options=plan.segmentation.document(),
         warnings=plan.warnings,
-        build=partial(start_worker_runtime, _of_worker(settings, name), info.fingerprint),
+        build=partial(start_worker_runtime, of_worker),
         workers=workers,
         gpus=int(settings.device.startswith("cuda")),
     )
 
 
-def _of_worker(settings: Settings, model: str) -> Settings:
-    """One thread scores in each worker: processes take the cores. What is pinned is VAD_MODEL alone."""
-    mine = {"workers": 1, "model": model, "fallback_model": ""}
-    if model != settings.model:
-        mine |= {"model_revision": "", "model_fingerprint": ""}
-    return settings.model_copy(update=mine)
-
-
-async def start_worker_runtime(settings: Settings, fingerprint: str) -> "Runtime":
-    """Start a worker's runtime, in its own process; on one core, whatever the machine has. Raises `InvalidModel` when
-    its weights are others: elsewhere, or by now, something else may lie under the same name."""
+async def start_worker_runtime(settings: Settings) -> "Runtime":
+    """Start a worker's runtime, in its own process; on one core, whatever the machine has."""
     from app.engine.device import prepare_process
     from app.runtime import start_runtime
 
     quiet_logs(settings)
-    runtime = await start_runtime(settings, only=settings.model)
-    found = runtime.models.default.info.fingerprint
-    if found != fingerprint:
-        runtime.close()
-        raise InvalidModel(f"{settings.model} has weights with the fingerprint {found} here, and not {fingerprint}")
+    runtime = await start_runtime(settings, on_demand=True)
     # Again: the settings' one thread would be given all of the machine's cores for its matrix products.
     prepare_process(settings.device, 1, settings.gpu_memory_limit_mb)
     return runtime

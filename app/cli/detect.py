@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.inputs import Input, find_inputs
-from app.cli.local import check, local_model
+from app.cli.local import check, planned
 from app.cli.output import TABLE, FileAnswer, Output, Progress
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
 from app.config import Settings
@@ -111,8 +111,8 @@ async def local_answers(request: DetectionRequest, settings: Settings, registry:
     from app.audio.source import SourcePasses
     from app.detection import FileJob, Run
 
-    async with local_model(settings, registry, request.model, request.preset) as local:
-        plan, detector = request.plan(local.chosen, registry.formats), local.runtime.detector
+    async with planned(request, registry, settings) as (runtime, plan):
+        detector = runtime.detector
 
         @asynccontextmanager
         async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from app.audio.channel import parse_channel
+from app.cli.local import check
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
 from app.cli.stream_sources import ChunkSource, Feed, at_real_time, open_file, open_microphone, open_stdin
 from app.cli.terminal import (
@@ -96,14 +97,7 @@ async def _stream(command: StreamCommand, settings: Settings) -> int:
         request = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
     url = _url(command, settings)
     if url is None:
-        fallback = [settings.fallback_model] if settings.fallback_model else []
-        request.check(
-            registry,
-            default_models=[settings.model, *fallback],
-            server_options=settings.default_options,
-            server_preset=settings.preset,
-            live=True,
-        )
+        check(request, registry, settings, live=True)
     else:
         registry.segmenters.check_defaults(request.segmenter_options)  # nothing is known of the server's model
     source = _open_source(command, settings, asked, request.stream_form())

@@ -12,10 +12,11 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from app.cli.local import live_name, local_model, wanted_preset
+from app.cli.local import planned
 from app.cli.stream_sources import Feed, ResendBuffer
 from app.cli.terminal import UsageError, note
 from app.config import Settings
+from app.presets import preset_of
 from app.registry import Registry
 from app.request import DetectionRequest
 from app.vad.errors import VadError
@@ -120,19 +121,19 @@ async def local_link(settings: Settings, registry: Registry, request: DetectionR
     """A stream in this process. Raises what starting the model raises, and `InvalidOption`."""
     from app.live.sessions import LiveLimits, SessionManager
 
-    name = None
-    if request.model is not None or wanted_preset(settings, request.preset) is None:
-        asked = request.model or settings.model
-        name = live_name(registry, asked)
-        if name != asked:
-            note(f"{asked} cannot follow a live stream; {name} does so in its place")
-    async with local_model(settings, registry, name, request.preset, live=True) as local:
+    asked = request.model
+    if asked is None and preset_of(settings.preset if request.preset is None else request.preset) is None:
+        asked = settings.model
+    async with planned(request, registry, settings, live=True) as (runtime, plan):
+        members = registry.catalogue.resolve_all(asked) if asked else ()
+        if any(spec.known is not None and spec.known.live_as for spec in members):
+            note(f"{asked} cannot follow a live stream; {plan.chosen.model.info.name} does so in its place")
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )
         # Nobody else's chunks could be gathered with these, so none are waited for.
-        manager = SessionManager(local.runtime.engine, limits, batch_delay_s=0)
-        link = LocalLink(manager, request.plan(local.chosen, live=True))
+        manager = SessionManager(runtime.engine, limits, batch_delay_s=0)
+        link = LocalLink(manager, plan)
         manager.start()
         try:
             yield link

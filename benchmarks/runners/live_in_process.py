@@ -45,8 +45,8 @@ async def measure(streams: int) -> float:
     from app.runtime import start_runtime
 
     settings = Settings(workers=given.cores)
-    runtime = await start_runtime(settings, only=given.model or settings.model)
-    plan = await DetectionRequest().resolve(runtime.models, live=True)
+    runtime = await start_runtime(settings, on_demand=True)
+    plan = await DetectionRequest.parse({"model": given.model}).resolve(runtime.models, live=True)
     limits = LiveLimits(streams=streams, buffer_s=10, idle_s=1e9, session_ttl_s=0, max_s=1e9)
     manager = SessionManager(runtime.engine, limits, 0.0)
     manager.start()

@@ -24,11 +24,11 @@ def load() -> Detect:
     os.environ["VAD_DTYPE"] = given.variant or "float32"
     settings = Settings(workers=given.cores)
     loop = asyncio.new_event_loop()
-    runtime = loop.run_until_complete(start_runtime(settings, only=given.model or settings.model))
-    model = runtime.models.default
+    runtime = loop.run_until_complete(start_runtime(settings, on_demand=True))
+    request = DetectionRequest.parse({"model": given.model, "preset": NONE})
+    plan = loop.run_until_complete(request.resolve(runtime.models))
 
     def detect(path: Path) -> int:
-        plan = DetectionRequest.parse().plan(runtime.models.with_preset(model, NONE))
         report = loop.run_until_complete(runtime.detector.run(plan, FileJob(AudioInput(path), path.name))).report()
         return sum(len(channel.segments) for channel in report.channels)
 

@@ -44,8 +44,8 @@ class Parts:
     def __init__(self) -> None:
         settings = Settings(workers=1)
         self._loop = asyncio.new_event_loop()
-        self._runtime = self._loop.run_until_complete(start_runtime(settings, only=given.model or settings.model))
-        self._model = self._runtime.models.default
+        self._runtime = self._loop.run_until_complete(start_runtime(settings, on_demand=True))
+        self._model = self._loop.run_until_complete(self._runtime.models.get(given.model or None))
         self._segmentation = self._model.segmentation({})
         grid = self._model.grid
         self._fbank = compiled(

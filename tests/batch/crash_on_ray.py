@@ -4,19 +4,17 @@ A program of its own, because Ray's threads and warnings are not the tests'.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from app.batch.collection import Collection, ShardLimits, cut_shards
 from app.batch.ledger import Totals
 from app.batch.ray_run import run_on_ray
-from tests.batch.crashing import build_crashing, new_plan
+from tests.batch.crashing import new_plan
 
 
 def main(model: str, clips: str, destination: str) -> None:
     """Print files, failed and segments."""
-    build = partial(build_crashing, Path(model))
-    plan = new_plan(clips, destination, build)
+    plan = new_plan(clips, destination, Path(model))
     shards = list(cut_shards(Collection(clips).list(frozenset({".wav"}))[0], ShardLimits(4, 1 << 30)))
     totals = Totals.of(run_on_ray(plan, shards, address="local"))
     print(totals.files, totals.failed, totals.segments)

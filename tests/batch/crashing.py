@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.detection import Detector, FileJob, Run
 from app.request import DetectionRequest, Plan
 from app.runtime import Runtime, start_runtime
 from app.vad.models.family import ModelInfo
+from app.vad.models.fsmn.checkpoint import read_checkpoint
 
 FATAL = "fatal"
 
@@ -29,7 +31,7 @@ class CrashingDetector(Detector):
 async def build_crashing(model: Path) -> Runtime:
     """On the small model."""
     settings = Settings(model=str(model), device="cpu", workers=1)
-    runtime = await start_runtime(settings, only=settings.model)
+    runtime = await start_runtime(settings, on_demand=True)
     detector = runtime.detector
     return replace(runtime, detector=CrashingDetector(detector.engine, detector.audio, detector.observer))
 
@@ -39,8 +41,8 @@ async def build_nothing() -> Runtime:
     raise FileNotFoundError("there is no model here")
 
 
-def new_plan(clips: str, destination: str, build: Build) -> BatchPlan:
-    """Rows as JSONL, nothing set."""
+def new_plan(clips: str, destination: str, model: Path, build: Build | None = None) -> BatchPlan:
+    """Rows as JSONL, nothing set; on the small model, with the engine that crashes."""
     job = BatchJob(
         request=DetectionRequest(),
         source=clips,
@@ -54,5 +56,6 @@ def new_plan(clips: str, destination: str, build: Build) -> BatchPlan:
         scratch=None,
         ray=None,
     )
-    info = ModelInfo("small", "small", None, "")
+    info = ModelInfo("small", "small", None, read_checkpoint(model).fingerprint)
+    build = build or partial(build_crashing, model)
     return BatchPlan(job, info, "float32", options={}, warnings=(), build=build, workers=2, gpus=0)

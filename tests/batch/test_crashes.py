@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from app.batch.ledger import Totals, finished
 from app.batch.local import LocalRun
 from app.batch.store import Store
 from tests.batch.collection import read_jsonl, write_clips
-from tests.batch.crashing import build_crashing, build_nothing, new_plan
+from tests.batch.crashing import build_nothing, new_plan
 from tests.batch.processes import wait_until_gone
 
 
@@ -31,11 +31,8 @@ def clips(tmp_path: Path) -> Path:
 def plan(small_model: Path, clips: Path, tmp_path: Path) -> Callable[..., BatchPlan]:
     """What is to be done with them."""
 
-    crashing = partial(build_crashing, small_model)
-
-    def make(build: Build = crashing, out: str = "out") -> BatchPlan:
-        destination = str(tmp_path / out)
-        return new_plan(str(clips), destination, build)
+    def make(build: Build | None = None, out: str = "out") -> BatchPlan:
+        return new_plan(str(clips), str(tmp_path / out), small_model, build)
 
     return make
 
@@ -99,6 +96,14 @@ def test_a_file_that_was_not_there_is_tried_again(plan: Callable[..., BatchPlan]
 def test_a_worker_without_a_model_ends_the_run(plan: Callable[..., BatchPlan], clips: Path) -> None:
     with pytest.raises(WorkerLost, match="there is no model here"):
         list(LocalRun(plan(build_nothing), shards(clips), workers=2).outcomes())
+
+
+def test_a_worker_with_other_weights_ends_the_run(plan: Callable[..., BatchPlan], clips: Path) -> None:
+    """Elsewhere, or by now, something else may have the same name."""
+    other = plan()
+    other = replace(other, info=replace(other.info, fingerprint="0" * 64))
+    with pytest.raises(WorkerLost, match=r"has weights with the fingerprint .* here, and not 0000"):
+        list(LocalRun(other, shards(clips), workers=1).outcomes())
 
 
 def test_a_destination_that_fails_ends_the_run(plan: Callable[..., BatchPlan], clips: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from app.batch import WrongPlace
 from app.batch.ledger import Outcome, finished, mark_done
 from app.batch.store import Store
 from app.vad.errors import InvalidAudio
+from tests.batch.storage import ObjectStorage
 
 
 def outcome(shard: int, retryable: int = 0) -> Outcome:
@@ -61,3 +62,24 @@ def test_what_somebody_else_wrote_is_refused(content: str, tmp_path: Path) -> No
     (tmp_path / "_done/00001.json").write_text(content)
     with pytest.raises(WrongPlace, match="is not what this command writes"):
         finished(Store(str(tmp_path)))
+
+
+@pytest.mark.full
+def test_a_long_file_goes_to_an_object_storage_in_parts(
+    storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in storage.environment.items():
+        monkeypatch.setenv(name, value)
+    storage.make_bucket("long")
+    store, part = Store("s3://long/run"), b"x" * (5 << 20)
+
+    def pieces() -> Iterator[bytes]:
+        yield from [part] * 4
+        raise InvalidAudio("broken")
+
+    store.write("a.wav", [b"old"])
+    with pytest.raises(InvalidAudio):
+        store.write("a.wav", pieces())
+    assert storage.get("long", "run/a.wav") == b"old"
+    store.write("a.wav", [part] * 4 + [b"end"])
+    assert storage.get("long", "run/a.wav") == part * 4 + b"end"

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.cli.local import live_name
-from app.registry import installed
 from tests.cli.calling import Ended, call, command, environment, spawn
 from tests.cli.relay import breaking_relay
 from tests.server import RunningServer, local_server
@@ -139,12 +137,15 @@ def test_a_model_is_chosen_by_name(small_model: Path, speech_like: Path, tmp_pat
         assert "none-such" in refused.stderr
 
 
-def test_what_looks_ahead_has_a_name_for_live_streams() -> None:
-    registry = installed()
-    assert live_name(registry, "firered") == "firered-stream"
-    assert live_name(registry, "silero+firered") == "silero+firered-stream"
-    assert live_name(registry, "silero") == "silero"
-    assert live_name(registry, "mine=/some/where") == "mine=/some/where"
+def test_what_looks_ahead_has_a_companion_for_live_streams(
+    small_model: Path, reference: Path, speech_like: Path
+) -> None:
+    if not (reference / "modelscope" / "models" / "xukaituo" / "FireRedVAD").is_dir():
+        pytest.skip("FireRedVAD is not among the reference data")
+    cache = str(reference / "modelscope")
+    ended = call(small_model, "stream", speech_like, "--model", "firered", MODELSCOPE_CACHE=cache)
+    assert messages(ended)[-1]["type"] == "done"
+    assert ended.stderr == "firered cannot follow a live stream; firered-stream does so in its place\n"
 
 
 def test_probabilities_as_json(small_model: Path, speech_like: Path) -> None:
