@@ -18,7 +18,7 @@ from tests.signals import bursts
 RATE = 16_000
 
 
-def heard(path: Path, channel: Channel, block_seconds: float = 1.0) -> tuple[Samples, list[str]]:
+def read_through(path: Path, channel: Channel, block_seconds: float = 1.0) -> tuple[Samples, list[str]]:
     limits = AudioLimits(max_seconds=3600)
     with open_audio(
         AudioInput(path), sample_rate=RATE, channel=channel, block_seconds=block_seconds, limits=limits, ffmpeg=None
@@ -42,11 +42,11 @@ def spoken() -> Samples:
 def test_opposite_phase(noise: float, spoken: Samples, tmp_path: Path) -> None:
     common = bursts(4, [(0, 4)])[: len(spoken)] * noise
     path = stereo(tmp_path, spoken + common, common - spoken, "FLOAT")
-    assert "channels_cancel" in heard(path, "mix")[1]
-    loudest, codes = heard(path, "loudest")
+    assert "channels_cancel" in read_through(path, "mix")[1]
+    loudest, codes = read_through(path, "loudest")
     assert "channels_cancel" not in codes
     if noise == 0:
-        np.testing.assert_array_equal(loudest, heard(path, 0)[0])
+        np.testing.assert_array_equal(loudest, read_through(path, 0)[0])
     assert np.abs(loudest).mean() > 0.9 * np.abs(spoken).mean()
 
 
@@ -54,13 +54,13 @@ def test_opposite_phase(noise: float, spoken: Samples, tmp_path: Path) -> None:
 def test_channels_as_usual(right: str, spoken: Samples, tmp_path: Path) -> None:
     other = voice(4, RATE, 2)[:, 1]
     path = stereo(tmp_path, spoken, {"same": spoken, "other": other, "silent": 0 * spoken, "half": spoken / 2}[right])
-    assert "channels_cancel" not in heard(path, "mix")[1]
+    assert "channels_cancel" not in read_through(path, "mix")[1]
 
 
 def test_who_speaks_is_heard(tmp_path: Path) -> None:
     left, right = bursts(8, [(1, 3)]), bursts(8, [(5, 7)], seed=4)
     path = stereo(tmp_path, left, right, "FLOAT")
-    loudest = heard(path, "loudest")[0][0]
+    loudest = read_through(path, "loudest")[0][0]
     np.testing.assert_array_equal(loudest[RATE : 3 * RATE], left[RATE : 3 * RATE])
     np.testing.assert_array_equal(loudest[5 * RATE : 7 * RATE], right[5 * RATE : 7 * RATE])
     assert len(loudest) == 8 * RATE
@@ -72,4 +72,4 @@ def test_blocks_of_any_length_give_the_same(block_seconds: float, tmp_path: Path
     path = tmp_path / "stereo.wav"
     if not path.exists():
         stereo(tmp_path, bursts(4.3, [(0.3, 1.7), (3, 4)]), bursts(4.3, [(1, 2.6)], seed=9))
-    np.testing.assert_array_equal(heard(path, "loudest", block_seconds)[0], heard(path, "loudest", 10)[0])
+    np.testing.assert_array_equal(read_through(path, "loudest", block_seconds)[0], read_through(path, "loudest", 10)[0])

@@ -35,16 +35,16 @@ def read(content: bytes | Path, folder: Path, limits: AudioLimits) -> tuple[Samp
     decoder = open_decoder(AudioInput(path), limits, None)
     samples = decoded(decoder)
     decoder.close()
-    told = {warning.code: warning.detail for warning in decoder.warnings()}
-    return samples[:, 0], list(told), told
+    details = {warning.code: warning.detail for warning in decoder.warnings()}
+    return samples[:, 0], list(details), details
 
 
 @pytest.mark.parametrize("length", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFD0, 0xFFFFF000])
 def test_a_placeholder_means_up_to_the_end(length: int, tmp_path: Path, limits: AudioLimits) -> None:
-    samples, codes, told = read(wav(length), tmp_path, limits)
+    samples, codes, details = read(wav(length), tmp_path, limits)
     np.testing.assert_array_equal(samples, ORIGINAL)
     assert codes == ["header_repaired"]
-    assert f"{len(DATA)} bytes" in told["header_repaired"]
+    assert f"{len(DATA)} bytes" in details["header_repaired"]
 
 
 def test_unknown_by_convention_is_nothing_to_tell(tmp_path: Path, limits: AudioLimits) -> None:
@@ -54,10 +54,10 @@ def test_unknown_by_convention_is_nothing_to_tell(tmp_path: Path, limits: AudioL
 
 
 def test_a_cut_file(tmp_path: Path, limits: AudioLimits) -> None:
-    samples, codes, told = read(wav(len(DATA), DATA[: len(DATA) // 2]), tmp_path, limits)
+    samples, codes, details = read(wav(len(DATA), DATA[: len(DATA) // 2]), tmp_path, limits)
     np.testing.assert_array_equal(samples, ORIGINAL[: len(ORIGINAL) // 2])
     assert codes == ["truncated"]
-    assert f"{len(DATA) // 2} of {len(DATA)} bytes" in told["truncated"]
+    assert f"{len(DATA) // 2} of {len(DATA)} bytes" in details["truncated"]
 
 
 @pytest.mark.parametrize(
@@ -74,27 +74,27 @@ def test_what_is_no_sample_is_passed_by(after: bytes, tmp_path: Path, limits: Au
 
 @pytest.mark.parametrize("counted", [len(DATA) // 2, 3_200, 2])
 def test_samples_behind_what_the_header_counts(counted: int, tmp_path: Path, limits: AudioLimits) -> None:
-    samples, codes, told = read(wav(counted), tmp_path, limits)
+    samples, codes, details = read(wav(counted), tmp_path, limits)
     np.testing.assert_array_equal(samples, ORIGINAL)
     assert codes == ["header_repaired"]
-    assert f"{len(DATA) - counted} more follow" in told["header_repaired"]
+    assert f"{len(DATA) - counted} more follow" in details["header_repaired"]
 
 
 @pytest.mark.parametrize("tail", [b"", LIST], ids=["plain", "list between"])
 def test_files_that_were_joined(tail: bytes, tmp_path: Path, limits: AudioLimits) -> None:
     one = riff(wave_format(), chunk(b"data", DATA), *([tail] if tail else []))
-    samples, codes, told = read(one * 3, tmp_path, limits)
+    samples, codes, details = read(one * 3, tmp_path, limits)
     np.testing.assert_array_equal(samples, np.tile(ORIGINAL, 3))
     assert codes == ["header_repaired"]
-    assert "3 WAV files" in told["header_repaired"]
+    assert "3 WAV files" in details["header_repaired"]
 
 
 def test_a_joined_file_of_another_form_is_told(tmp_path: Path, limits: AudioLimits) -> None:
     other = riff(wave_format(rate=8_000), chunk(b"data", DATA))
-    samples, codes, told = read(riff(wave_format(), chunk(b"data", DATA)) + other, tmp_path, limits)
+    samples, codes, details = read(riff(wave_format(), chunk(b"data", DATA)) + other, tmp_path, limits)
     np.testing.assert_array_equal(samples, ORIGINAL)
     assert codes == ["header_repaired"]
-    assert "was not read" in told["header_repaired"]
+    assert "was not read" in details["header_repaired"]
 
 
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"]

@@ -88,9 +88,9 @@ def test_what_goes_with_an_encoding_alone(given: dict[str, str], tmp_path: Path)
     assert caught.value.option in given
 
 
-def test_an_unknown_encoding_is_refused_with_those_there_are() -> None:
+def test_an_unknown_encoding_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match=r"pcm_s16le.*mulaw"):
-        InputOptions.parse({"encoding": "mp3"})
+        InputOptions.parse({"encoding": "mp3"}).source(tmp_path)
 
 
 def test_g722_without_a_header(tmp_path: Path, limits: AudioLimits, each_ffmpeg: Path) -> None:

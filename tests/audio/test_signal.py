@@ -42,12 +42,12 @@ def test_quiet(spoken: Samples) -> None:
 
 
 def test_clipped(spoken: Samples) -> None:
-    [told] = levels(np.clip(spoken * 100, -1, 32_767 / 32_768).astype(np.float32))
-    assert told.startswith("clipped: ")
+    [detail] = levels(np.clip(spoken * 100, -1, 32_767 / 32_768).astype(np.float32))
+    assert detail.startswith("clipped: ")
     touching = spoken / np.abs(spoken).max()
     assert levels(touching.astype(np.float32)) == []
     eight_bits = np.clip(np.round(spoken * 100 * 128) / 128, -1, 127 / 128).astype(np.float32)
-    assert [told.split(":")[0] for told in levels(eight_bits)] == ["clipped"]
+    assert [detail.split(":")[0] for detail in levels(eight_bits)] == ["clipped"]
 
 
 def test_telephone_bandwidth(spoken: Samples) -> None:

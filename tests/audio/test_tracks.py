@@ -1,4 +1,4 @@
-"""Files with several sounds: the one that is meant is heard, and the others are told."""
+"""Files with several sounds: the one that is meant is heard, and the others are reported."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def film(folder: Path, sounds: list[Path], *options: str, suffix: str = ".mkv") 
     return path
 
 
-def heard(path: Path, ffmpeg: Path, track: int | None = None) -> tuple[float, Decoder]:
+def read_through(path: Path, ffmpeg: Path, track: int | None = None) -> tuple[float, Decoder]:
     """Seconds, and the decoder."""
     decoder = open_decoder(AudioInput(path, track=track), AudioLimits(max_seconds=3600), ffmpeg)
     try:
@@ -43,29 +43,29 @@ def heard(path: Path, ffmpeg: Path, track: int | None = None) -> tuple[float, De
         decoder.close()
 
 
-def told(decoder: Decoder) -> dict[str, str]:
+def details_of(decoder: Decoder) -> dict[str, str]:
     return {warning.code: warning.detail for warning in decoder.warnings()}
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_the_default_track(suffix: str, sounds: list[Path], tmp_path: Path, each_ffmpeg: Path) -> None:
     path = film(tmp_path, sounds, "-disposition:a:0", "0", "-disposition:a:1", "default", suffix=suffix)
-    seconds, decoder = heard(path, each_ffmpeg)
+    seconds, decoder = read_through(path, each_ffmpeg)
     assert round(seconds) == 2
     assert (decoder.track, decoder.track_count) == (1, 2)
-    assert told(decoder)["other_tracks"].startswith("track 1 of 2 was heard; there are: 0 (aac")
+    assert details_of(decoder)["other_tracks"].startswith("track 1 of 2 was heard; there are: 0 (aac")
 
 
 def test_a_track_by_its_number(sounds: list[Path], tmp_path: Path, each_ffmpeg: Path) -> None:
     path = film(tmp_path, sounds, "-metadata:s:a:1", "language=deu")
     for track, length in ((0, 1), (1, 2), (None, 1)):
-        seconds, decoder = heard(path, each_ffmpeg, track)
+        seconds, decoder = read_through(path, each_ffmpeg, track)
         assert round(seconds) == length
         assert decoder.track == (track or 0)
-        assert "other_tracks" in told(decoder)
-    assert "1 (aac, deu)" in told(decoder)["other_tracks"]
+        assert "other_tracks" in details_of(decoder)
+    assert "1 (aac, deu)" in details_of(decoder)["other_tracks"]
     with pytest.raises(InvalidOption, match="2 sound tracks") as caught:
-        heard(path, each_ffmpeg, 2)
+        read_through(path, each_ffmpeg, 2)
     assert caught.value.option == "track"
 
 
@@ -73,11 +73,11 @@ def test_a_track_that_cannot_be_read_hides_no_other(sounds: list[Path], tmp_path
     path = film(tmp_path, sounds)
     # The first track's coding becomes one that nobody knows.
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ", 1))
-    seconds, decoder = heard(path, each_ffmpeg)
+    seconds, decoder = read_through(path, each_ffmpeg)
     assert round(seconds) == 2
     assert decoder.track == 1
     with pytest.raises(UnsupportedAudio):
-        heard(path, each_ffmpeg, 0)
+        read_through(path, each_ffmpeg, 0)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg"])
@@ -86,11 +86,11 @@ def test_files_of_one_sound(suffix: str, sounds: list[Path], tmp_path: Path, eac
     if suffix != ".wav":
         path = tmp_path / f"a{suffix}"
         soundfile.write(path, voice(2, RATE, 1), RATE)
-    seconds, decoder = heard(path, each_ffmpeg, 0)
+    seconds, decoder = read_through(path, each_ffmpeg, 0)
     assert round(seconds) == 2
-    assert told(decoder) == {}
+    assert details_of(decoder) == {}
     with pytest.raises(InvalidOption, match="track"):
-        heard(path, each_ffmpeg, 1)
+        read_through(path, each_ffmpeg, 1)
 
 
 LISTED = "Stream #0:7(eng): Audio: opus, 48000 Hz (default)"
@@ -118,10 +118,10 @@ def test_a_tag_that_reads_like_the_listing_hides_no_track(
     more = ("-metadata", f"comment={tag}", "-metadata:s:a:0", f"handler_name={tag}")
     default = ("-disposition:a:0", "0", "-disposition:a:1", "default")
     path = film(tmp_path, sounds, *default, *tags, *more, suffix=suffix)
-    seconds, decoder = heard(path, each_ffmpeg)
+    seconds, decoder = read_through(path, each_ffmpeg)
     assert round(seconds) == 2
     assert (decoder.track, decoder.track_count) == (1, 2)
-    assert list(told(decoder)) == ["other_tracks"]
+    assert list(details_of(decoder)) == ["other_tracks"]
 
 
 @pytest.mark.parametrize("key", ["Output #3", "Stream mapping:", LISTED, "[error] Stream map"])
@@ -131,7 +131,7 @@ def test_a_tag_whose_name_reads_like_the_listing_hides_no_track(
     path = film(tmp_path, sounds, "-disposition:a:0", "0", "-disposition:a:1", "default", "-metadata", "x" * 60 + "=y")
     # Written as it would be: a muxer that is asked politely has capitals and no blanks.
     path.write_bytes(path.read_bytes().replace(b"X" * 60, key.encode().ljust(60)))
-    seconds, decoder = heard(path, each_ffmpeg)
+    seconds, decoder = read_through(path, each_ffmpeg)
     assert round(seconds) == 2
     assert (decoder.track, decoder.track_count) == (1, 2)
 
@@ -143,7 +143,7 @@ def test_a_language_that_reads_like_the_listing(
     path = film(tmp_path, sounds, "-disposition:a:0", "0", "-disposition:a:1", "default",
                 "-metadata:s:a:1", "language=" + "q" * 30)  # fmt: skip
     path.write_bytes(path.read_bytes().replace(b"q" * 30, language.encode().ljust(30, b"\0")))
-    seconds, decoder = heard(path, each_ffmpeg)
+    seconds, decoder = read_through(path, each_ffmpeg)
     assert round(seconds) == 2
     assert (decoder.track, decoder.track_count) == (1, 2)
-    assert told(decoder)["other_tracks"].startswith("track 1 of 2 was heard; there are: 0 (aac")
+    assert details_of(decoder)["other_tracks"].startswith("track 1 of 2 was heard; there are: 0 (aac")

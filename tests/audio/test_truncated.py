@@ -25,7 +25,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def heard(path: Path, ffmpeg: Path, limits: AudioLimits) -> tuple[float, str | None, list[str]]:
+def read_through(path: Path, ffmpeg: Path, limits: AudioLimits) -> tuple[float, str | None, list[str]]:
     """Seconds, how it is cut, and codes of all warnings."""
     decoder = open_decoder(AudioInput(path), limits, ffmpeg)
     try:
@@ -47,7 +47,7 @@ def test_joined_mp3(
 ) -> None:
     path = tmp_path / "joined.mp3"
     path.write_bytes(mp3(plain, tmp_path, "a") + mp3(plain, tmp_path, "b", *second))
-    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    seconds, cut, codes = read_through(path, each_ffmpeg, limits)
     assert abs(seconds - 2 * SECONDS) < 0.2
     assert (cut, codes) == (None, [])
 
@@ -62,14 +62,14 @@ def test_adts_that_changes_midway(
     ]
     path = tmp_path / "joined.aac"
     path.write_bytes(b"".join(parts))
-    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    seconds, cut, codes = read_through(path, each_ffmpeg, limits)
     assert abs(seconds - 2 * SECONDS) < 0.3
     assert (cut, codes) == (None, [])
 
 
 def test_mp3_in_wav(plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
     path = encode(plain, tmp_path / "a.wav", "-ar", "8000", "-c:a", "libmp3lame")
-    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    seconds, cut, codes = read_through(path, each_ffmpeg, limits)
     assert abs(seconds - SECONDS) < 0.2
     assert (cut, codes) == (None, [])
 
@@ -87,11 +87,11 @@ def test_a_whole_file_and_a_cut_one(
 ) -> None:
     more = ("-movflags", "+faststart") if suffix == ".mp4" else ()
     path = encode(plain, tmp_path / f"a{suffix}", "-c:a", *WHOLE[suffix], *more)
-    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    seconds, cut, codes = read_through(path, each_ffmpeg, limits)
     assert abs(seconds - SECONDS) < 0.2
     assert (cut, codes) == (None, [])
     path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size) | 1])
-    seconds, cut, codes = heard(path, each_ffmpeg, limits)
+    seconds, cut, codes = read_through(path, each_ffmpeg, limits)
     assert seconds < SECONDS
     assert cut is not None
     assert codes == ["truncated"]
@@ -101,7 +101,7 @@ def test_a_recorders_endless_webm_is_not_cut(
     plain: Path, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
 ) -> None:
     path = encode(plain, tmp_path / "a.webm", "-c:a", "libopus", "-live", "1")
-    assert heard(path, each_ffmpeg, limits)[1:] == (None, [])
+    assert read_through(path, each_ffmpeg, limits)[1:] == (None, [])
 
 
 BARE = {
@@ -118,13 +118,13 @@ def test_bare_frames_of_which_the_last_is_cut(
         plain, tmp_path / f"a{suffix}", "-c:a", *BARE[suffix], *(("-write_xing", "0") if suffix == ".mp3" else ())
     )
     whole = path.read_bytes()
-    assert heard(path, each_ffmpeg, limits)[1] is None
+    assert read_through(path, each_ffmpeg, limits)[1] is None
     path.write_bytes(whole[:-5])
-    assert heard(path, each_ffmpeg, limits)[1] == "5 bytes of its last frame are missing"
+    assert read_through(path, each_ffmpeg, limits)[1] == "5 bytes of its last frame are missing"
     if suffix != ".amr":  # of which nothing is known by what stands at its end
         for tail in (b"TAG" + bytes(125), bytes(3_000)):
             path.write_bytes(whole + tail)
-            assert heard(path, each_ffmpeg, limits)[1] is None
+            assert read_through(path, each_ffmpeg, limits)[1] is None
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000])

@@ -45,9 +45,9 @@ def ask(server: RunningServer, content: bytes | Path, **options: str) -> Answer:
         "/vad", content=content if isinstance(content, bytes) else content.read_bytes(), params=options
     )
     assert response.status_code == 200, response.text
-    told = response.json()
-    segments = [(each["start_ms"], each["end_ms"]) for each in told["segments"]]
-    return Answer(segments, [warning["code"] for warning in told["warnings"]], told["audio"])
+    answer = response.json()
+    segments = [(each["start_ms"], each["end_ms"]) for each in answer["segments"]]
+    return Answer(segments, [warning["code"] for warning in answer["warnings"]], answer["audio"])
 
 
 def refusal(server: RunningServer, content: bytes, **options: str) -> tuple[int, str, str]:

@@ -68,10 +68,10 @@ def by_the_clock(ms: int, clock_map: list[list[int]]) -> int:
 @pytest.mark.parametrize("form", ["wav", "zip"])
 def test_excerpts_tell_both_clocks(form: str, server: RunningServer, tmp_path: Path) -> None:
     path = leaping(wav(tmp_path), ".mka", tmp_path, at_s=GAP_AT_S, gap_s=GAP_S)
-    told = ask(server, path).audio["clock_map"]
+    clock_map = ask(server, path).audio["clock_map"]
     response = server.post("/vad", content=path.read_bytes(), params={"format": form, "time_map": "true"})
     header = [list(map(int, part.split(","))) for part in response.headers["x-vad-clock-map"].split(";")]
-    assert header == told
+    assert header == clock_map
     plain_one = server.post("/vad", content=wav(tmp_path).read_bytes(), params={"format": form, "time_map": "true"})
     assert "x-vad-clock-map" not in plain_one.headers
 

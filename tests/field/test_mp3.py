@@ -77,8 +77,8 @@ def test_other_kinds(rate: str, options: tuple[str, ...], server: RunningServer,
 
 @pytest.mark.parametrize("name", ["a.wav", "a.txt", "a"])
 def test_a_wrong_name(name: str, mp3: bytes, server: RunningServer, plain: Pairs) -> None:
-    told = server.post("/vad", files={"file": (name, mp3, "audio/wav")}).json()
-    assert (told["audio"]["format"], len(told["segments"])) == ("MP3", len(plain))
+    answer = server.post("/vad", files={"file": (name, mp3, "audio/wav")}).json()
+    assert (answer["audio"]["format"], len(answer["segments"])) == ("MP3", len(plain))
 
 
 @pytest.mark.parametrize("between", [b"", id3(id3_frame(b"TIT2", b"\x00b"))], ids=["Xing", "Xing and ID3"])

@@ -43,8 +43,8 @@ FILES = {name: file_of(samples) for name, samples in TONES.items()}
 
 def counted_s(server: RunningServer, tone: str, **options: str) -> float:
     """Seconds of it that are taken for speech."""
-    told = server.post("/vad", content=FILES[tone], params=options).json()
-    return sum(each["duration_ms"] for each in told["segments"] if each.get("label", "speech") == "speech") / 1000
+    answer = server.post("/vad", content=FILES[tone], params=options).json()
+    return sum(each["duration_ms"] for each in answer["segments"] if each.get("label", "speech") == "speech") / 1000
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def documented() -> list[tuple[str, dict[str, str]]]:
 @pytest.mark.full
 @pytest.mark.reference
 def test_firered_aed_takes_music_for_music_and_singing(with_all: RunningServer) -> None:
-    told = with_all.post("/vad", content=FILES["music"], params={"model": "firered-aed"}).json()
-    assert {each["label"] for each in told["segments"]} == {"music", "singing"}
+    answer = with_all.post("/vad", content=FILES["music"], params={"model": "firered-aed"}).json()
+    assert {each["label"] for each in answer["segments"]} == {"music", "singing"}
 
 
 @pytest.mark.full  # every model over minutes of tones
