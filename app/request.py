@@ -182,15 +182,17 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     # ---- refusals
 
     @classmethod
-    def refuse_unknown_names(cls, names: Iterable[str], segmenters: Segmenters) -> None:
+    def refuse_unknown_names(cls, names: Iterable[str], segmenters: Segmenters, *, live: bool = False) -> None:
         """Raise `InvalidOption` for a name that no door, mode or chunk option has: no model, and no later source, makes
-        it one."""
+        it one. `live`: suggest the options of streams, not those of files."""
         ours = {*cls.names(), MODE, *ChunkOptions.model_fields}
         for name in names:
             if name in ours or segmenters.places_of(name):
                 continue
             known = [*cls.names(), MODE, *ChunkOptions.names()]
             known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())
+            foreign = {*FILE_ONLY, *ChunkOptions.names()} if live else STREAM_ONLY
+            known = [name for name in known if name not in foreign]
             like = get_close_matches(name, known, n=1, cutoff=_SUGGESTED)
             meant = f"; did you mean {like[0]}?" if like else f"; there are: {', '.join(known)}"
             raise InvalidOption(name[:64], f"there is no such option{meant}")
@@ -208,7 +210,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
         `default_models`: those that may answer a request that names none. Raises `InvalidOption`.
         """
-        self.refuse_unknown_names(self.segmenter_options, registry.segmenters)
+        self.refuse_unknown_names(self.segmenter_options, registry.segmenters, live=live)
         self._refuse_other_door(live=live)
         if live:
             self.stream_form()
@@ -248,7 +250,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
         Raises `InvalidOption`, and `NothingAcceptable`.
         """
-        self.refuse_unknown_names(self.segmenter_options, models.segmenters)
+        self.refuse_unknown_names(self.segmenter_options, models.segmenters, live=live)
         self._refuse_other_door(live=live)
         if live:
             self.stream_form()  # what is wrong with it is told before a model is loaded

@@ -95,6 +95,16 @@ def test_a_wrong_parameter_is_refused_before_the_first_chunk(
     assert option in heard.reason
 
 
+def test_an_unknown_option_is_answered_with_those_of_streams(server: RunningServer) -> None:
+    for name, meant in (("confirm", "did you mean confirm_ms?"), ("xyz", "there are: model, preset, channel")):
+        with stream(server, **{name: 1}) as socket:
+            detail = hear_all(socket).error["detail"]
+        assert meant in detail
+        assert "excerpt_rate" not in detail
+    with stream(server, keep="true") as socket:
+        assert hear_all(socket).error["detail"] == "keep: is an option of files, not of live streams"
+
+
 def test_a_long_name_in_characters_of_many_bytes_is_refused_too(server: RunningServer) -> None:
     with stream(server, **{"选项" * 200: "1"}) as socket:
         heard = hear_all(socket)
