@@ -436,7 +436,9 @@ class Models:
     async def _load_any(self, spec: ModelSpec, *, live: bool) -> Model:
         """For a command: a model that the settings name, as they have it; else any other."""
         named = (*self.settings.default, *self.settings.others)
-        same = (each for each in named if spec.source in (each.source, each.name) and spec.name in (None, each.name))
+        same = (
+            each for each in named if spec.source in (each.source, name_of(each)) and spec.name in (None, each.name)
+        )
         companion = self._live_spec(spec.known) if live else None
         return await self._load(companion or next(same, spec))
 

@@ -97,7 +97,14 @@ async def _detect_all(
 
     with output:
         async with answers as answer_of:
-            done = await asyncio.gather(*(one(answer_of, item) for item in inputs))
+            tasks = [asyncio.ensure_future(one(answer_of, item)) for item in inputs]
+            try:
+                done = await asyncio.gather(*tasks)
+            finally:
+                # What is wrong for every file is told once.
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
     return ALL_WELL if all(done) else SOME_FAILED
 
 

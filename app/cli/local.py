@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.cli.terminal import UsageError, note
-from app.config import Settings
+from app.config import AUTO, Settings
 from app.logs import configure_logging
 from app.registry import Registry
 from app.request import DetectionRequest
-from app.vad.errors import InvalidOption
+from app.vad.errors import InvalidOption, ModelNotFound
+from app.vad.models.hub import as_directory
+from app.vad.models.registry import name_of
 
 if TYPE_CHECKING:
     from app.request import Plan
@@ -21,12 +23,23 @@ if TYPE_CHECKING:
 
 
 def check(request: DetectionRequest, registry: Registry, settings: Settings, *, live: bool = False) -> None:
-    """Refuse as much as can be known to be wrong with a request before a model is loaded. Raises `InvalidOption`."""
+    """Refuse as much as can be known to be wrong with a request before a model is loaded. Raises `InvalidOption`, and
+    `ModelNotFound` for a name that means nothing."""
     if request.keep and not live:
         raise InvalidOption("keep", "a running service keeps posteriors; name one with --url")
+    catalogue, listed = registry.catalogue, [settings.model, *(text for text in settings.models if text != AUTO)]
+    specs = ((text, catalogue.resolve_all(text)) for text in listed)
+    named = {name_of(each[0]): text for text, each in specs if len(each) == 1 and each[0].known is None}
     # A name that the settings give to a directory means that one.
-    named = {text.partition("=")[0]: text for text in (*settings.models, settings.model) if "=" in text}
     model = named.get(request.model or "", request.model)
+    for spec in catalogue.resolve_all(model) if model else ():
+        if spec.known or spec.name or spec.source in named or "/" in spec.source or as_directory(spec.source):
+            continue
+        names = [*(known.name for _, known in catalogue.known()), *named]
+        raise ModelNotFound(
+            f"there is no model {spec.source!r}; there are: {', '.join(names)}, and any directory, or ModelScope id "
+            "(owner/name), of a model"
+        )
     request.changed(model=model).check(
         registry,
         default_models=[settings.model, *([settings.fallback_model] if settings.fallback_model else [])],

@@ -141,7 +141,7 @@ def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) ->
         (["{few}", "--threshold", "0.4"], 2, "threshold: is an option of mode=tight"),
         (["{few}", "--channel", "left"], 2, "channel"),
         (["{few}", "--format", "csv"], 2, "csv"),
-        (["{few}", "--model", "nowhere"], 3, "VAD_MODEL"),
+        (["{few}", "--model", "nowhere"], 3, "there is no model 'nowhere'; there are: fsmn, "),
         (["{few}", "--workers", "0"], 2, "workers"),
     ],
 )

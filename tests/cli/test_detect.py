@@ -168,6 +168,9 @@ def test_a_model_is_chosen_by_name(small_model: Path, speech_like: Path) -> None
         assert document["model"]["name"] == name
     # Noise is speech to the tiny model alone.
     assert document["segments"] == []
+    # By the name that answers give it, as over HTTP.
+    document = json.loads(call(small_model, "detect", speech_like, "--model", small_model.name).stdout)
+    assert len(document["segments"]) == 2
 
 
 def test_models_may_be_summed(small_model: Path, speech_like: Path) -> None:
@@ -346,6 +349,17 @@ def test_no_model(tmp_path: Path, speech_like: Path) -> None:
     assert ended.returncode == 3
     assert "VAD_MODEL" in ended.stderr
     assert ended.stderr.count("cannot be had") == 1
+
+
+@pytest.mark.parametrize("name", ["silerro", "silero+firred"])
+def test_a_mistyped_model(small_model: Path, name: str) -> None:
+    """Told at once, with what there is."""
+    for command in ("detect", "stream"):
+        ended = call(small_model, command, "nowhere.wav", "--model", name, VAD_MODELS=f"mine={small_model}")
+        assert ended.returncode == 3
+        wrong = name.rsplit("+", 1)[-1]
+        assert ended.stderr.startswith(f"there is no model '{wrong}'; there are: fsmn, ")
+        assert ", mine, and any directory" in ended.stderr
 
 
 def test_a_server_in_place_of_this_machine(
