@@ -1,5 +1,7 @@
-"""`fsmn-vad stream`: a microphone, a file or a pipe as a live stream, here or on a server, told as it is heard: a line
-of JSON for each message, or, for a person, a moving line and events above it."""
+"""`fsmn-vad stream`: a microphone, a file or a pipe as a live stream, in this process or on a server.
+
+Its messages are printed as they come: each as a line of JSON, or, on a terminal, as a moving line with events above it.
+"""
 
 import asyncio
 import contextlib
@@ -39,7 +41,7 @@ from app.request import STREAM_CONTAINERS, DetectionRequest, StreamForm
 from app.vad.errors import InvalidOption, ModelError, VadError
 
 _BAR_WIDTH = 30
-"""Characters: leaves room for times and words on a terminal of 80."""
+"""Characters. Leaves room for times and words on a terminal of 80."""
 _STATES = {True: ("speech ", "bold green"), False: ("silence", "dim")}
 
 
@@ -68,7 +70,7 @@ class StreamCommand:
 
 
 def run(command: StreamCommand) -> int:
-    """Stream to the end, or until interrupted; the exit status, as of `detect`."""
+    """Stream to the end, or until interrupted. Return the exit status, as `detect` does."""
     return run_command(lambda settings: _run(command, settings))
 
 
@@ -92,7 +94,7 @@ async def _stream(command: StreamCommand, settings: Settings) -> int:
         raise InvalidOption("encoding", "is that of samples here: a file is decoded by itself, so name it without one")
     request = asked
     if command.is_file:
-        # What it is when it has been decoded; which of its channels is listened to is seen to here.
+        # What is streamed is the decoded file, and its channel is picked here.
         channel = None if asked.channel.isdigit() else asked.channel
         request = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
     url = _url(command, settings)
@@ -121,12 +123,12 @@ async def _stream(command: StreamCommand, settings: Settings) -> int:
                 await link.run(feed, view.show)
     finally:
         await feed.close()
-    # A microphone has no other end.
+    # An interrupt is the only way to end a microphone.
     return INTERRUPTED if interrupted and not command.mic else ALL_WELL
 
 
 def _url(command: StreamCommand, settings: Settings) -> str | None:
-    """The server's; None for this process."""
+    """The server's address; None for this process."""
     if command.url is not None:
         return stream_url(command.url)
     return stream_url(f"ws://{service_address(settings)}") if command.service else None
@@ -157,7 +159,7 @@ async def _open_link(
 
 @contextlib.contextmanager
 def _interruptible(feed: Feed) -> Iterator[list[int]]:
-    """The first interrupt ends the sound, so that what was heard is still told; the second ends the command."""
+    """Let the first interrupt end the audio, so that its last events still come, and the second one the command."""
     interrupted: list[int] = []
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -177,22 +179,18 @@ def _interruptible(feed: Feed) -> Iterator[list[int]]:
 
 
 class View(Protocol):
-    """Used as a context while the stream lasts."""
+    """What prints the messages; a context while the stream lasts."""
 
     @property
-    def wants_probabilities(self) -> bool:
-        """Whether it shows them."""
-        ...
+    def wants_probabilities(self) -> bool: ...
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
-    def show(self, message: Message) -> None:
-        """A message of the stream."""
-        ...
+    def show(self, message: Message) -> None: ...
 
 
 class JsonView:
-    """Messages as they come, one a line; `done` is the last."""
+    """Prints each message at once, one a line; `done` is the last."""
 
     def __init__(self, *, probabilities: bool) -> None:
         self.wants_probabilities = probabilities
@@ -203,13 +201,12 @@ class JsonView:
     def __exit__(self, *exception: object) -> None: ...
 
     def show(self, message: Message) -> None:
-        """Print it at once."""
         sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
 
 class TerminalView:
-    """For somebody who watches."""
+    """Shows a moving line: the time, whether there is speech, and its probability."""
 
     wants_probabilities = True
 
@@ -228,7 +225,7 @@ class TerminalView:
         self._live.stop()
 
     def show(self, message: Message) -> None:
-        """Move the line, and put a line above it for what is worth one."""
+        """Update the line, and print a line above it for the start and the end of a segment."""
         kind = message["type"]
         if kind == "probability":
             self._probability = message["values"][-1]
@@ -257,7 +254,7 @@ class TerminalView:
 
 
 def summary(done: Message) -> str:
-    """One line about a whole stream."""
+    """Describe a whole stream in one line."""
     speech_ms = sum(segment["duration_ms"] for segment in done["segments"])
     duration_ms = done["duration_ms"]
     share = speech_ms / duration_ms if duration_ms else 0.0

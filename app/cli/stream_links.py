@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 OnMessage = Callable[[Message], None]
-"""Is given every message of the protocol, `done` included; not those about the connection."""
+"""Is given every message of the protocol but `ready` and `pong`; `done` is the last."""
 
 _PATH = "/vad/stream"
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _UNACKNOWLEDGED_S = 60
-"""Sound that is kept to be sent again after a break; twice what a session waits for its client by default."""
+"""Audio that is kept to be sent again after a break: twice as long as a session waits for its client by default."""
 _PING_EVERY_S = 1
 _PAUSES_S = (0.1, 0.5, 2.0)
-"""Before each attempt to come back; a session waits `VAD_SESSION_TTL_S` for it."""
+"""Before each attempt to come back. The session waits for `VAD_SESSION_TTL_S`."""
 _CLOSED_FOR_GOOD = (1000, 1007, 1008, 1009, 1012)
-"""RFC 6455's close codes that a new attempt cannot mend: done, bad data, refused, too big, restarting without
+"""RFC 6455's close codes after which coming back makes no sense: done, bad data, refused, too big, restarting without
 sessions."""
 
 
@@ -54,8 +54,7 @@ class Link(Protocol):
     """The other end of one stream: a session in this process, or a service."""
 
     async def run(self, feed: Feed, on_message: OnMessage) -> None:
-        """Send the feed, and pass on what comes back; returns after `done`. Raises `StreamFailed`, and what the feed
-        raises."""
+        """Send the feed and pass on the messages, until `done`. Raises `StreamFailed`, and what the feed raises."""
         ...
 
 
@@ -69,7 +68,7 @@ class LocalLink:
         self._slot = manager.open("cli", plan, self)
 
     def wake(self) -> None:
-        """Let both tasks look at the session again: there are messages to take, or there is room for more audio."""
+        """Let both tasks check the session again, for messages and for room."""
         self._output.set()
         self._room.set()
 
@@ -131,7 +130,7 @@ async def local_link(settings: Settings, registry: Registry, request: DetectionR
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )
-        # Nobody else's chunks could be gathered with these, so none are waited for.
+        # There are no other streams whose chunks could be scored together with these, so none are waited for.
         manager = SessionManager(runtime.engine, limits, batch_delay_s=0)
         link = LocalLink(manager, plan)
         manager.start()
@@ -142,7 +141,7 @@ async def local_link(settings: Settings, registry: Registry, request: DetectionR
 
 
 class _Broken(Exception):
-    """The connection is gone and nobody said why."""
+    """The connection was lost without a reason."""
 
 
 def stream_url(url: str) -> str:

@@ -32,14 +32,14 @@ from app.vad.errors import VadError
 Chunks = Generator[bytes, None, None]
 
 _FILE_RATE = 16_000
-"""Hz. That of most models: a server has nothing left to resample."""
+"""Hz. The rate of most models, so that a server need not resample."""
 _STDIN = 0
 _READ_BYTES = 1 << 16
-"""As much as a pipe holds on Linux."""
+"""What a pipe holds on Linux."""
 _AHEAD = 600
-"""Chunks that are read while none are taken: a minute's, at the usual 100 ms."""
+"""Most chunks that are read ahead: a minute's, at the usual 100 ms."""
 _CLOSE_LIMIT_S = 2.0
-"""Longer than a device takes for a chunk."""
+"""Longer than a device takes to fill a chunk."""
 
 
 class NoMicrophone(VadError):
@@ -60,7 +60,7 @@ class ChunkSource:
 
 
 def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Channel) -> ChunkSource:
-    """A file that the service reads, as one channel at 16 kHz. Raises `UsageError`, the `AudioError`s."""
+    """A file that the service can read, as one channel at 16 kHz. Raises `UsageError`, the `AudioError`s."""
     if not source.path.is_file():
         raise UsageError(f"{source.path}: there is no such file")
     audio = open_audio(
@@ -72,8 +72,8 @@ def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Ch
         ffmpeg=find_ffmpeg(settings.ffmpeg),
     )
     seconds = audio.expected_seconds
-    # Floats, because a resampled or mixed sample is seldom a whole number: so the service hears what it would itself
-    # have made of the file.
+    # Floats, because a resampled or mixed sample is seldom a whole number: the service gets what it would itself have
+    # made of the file.
     return ChunkSource(_blocks(audio), _FILE_RATE, "pcm_f32le", None if seconds is None else round(seconds * 1000))
 
 
@@ -98,7 +98,7 @@ def open_microphone(sample_rate: int, chunk_ms: int) -> ChunkSource:
 
 
 def at_real_time(source: ChunkSource, frame_bytes: int) -> Chunks:
-    """Its chunks, none before its last sample would have been spoken. `frame_bytes`: of a sample of every channel."""
+    """Delay each chunk until its last sample would have been spoken. `frame_bytes`: of a sample of every channel."""
     started, samples = time.monotonic(), 0
     for chunk in source.chunks:
         samples += len(chunk) // frame_bytes
@@ -147,10 +147,10 @@ def _sounddevice() -> Any:
 
 
 class Feed:
-    """Chunks, read by a thread of their own; iterating raises what the source raises."""
+    """Reads a source's chunks in a thread. Iterating over it raises what the source raises."""
 
     def __init__(self, chunks: Chunks) -> None:
-        """Inside a running event loop."""
+        """Must be made in a running event loop."""
         self._chunks = chunks
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -161,13 +161,13 @@ class Feed:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after what has been read; harmless to call again."""
+        """End behind what has been read. It may be called more than once."""
         self._stopped = True
         self._room.release()
         self._queue.put_nowait(None)
 
     async def close(self) -> None:
-        """Free what the source holds, unless it is blocked for longer than a moment."""
+        """Free what the source holds, unless reading it blocks for longer than a moment."""
         self.stop()
         await asyncio.to_thread(self._thread.join, _CLOSE_LIMIT_S)
 
@@ -175,7 +175,7 @@ class Feed:
         return self
 
     async def __anext__(self) -> bytes:
-        # Not a generator: a wait for a chunk can be cancelled, and the chunk is there for the next who waits.
+        # Not a generator: when a wait for a chunk is cancelled, the chunk is still there for the next call.
         item = await self._queue.get()
         if isinstance(item, Exception):
             raise item
