@@ -6,7 +6,7 @@ loaded at the start, or `auto`, everything at hand without a download, loaded at
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -117,44 +117,6 @@ class Model:
             return VadStream(self.backend.scorer, segmentation.new_segmenter, isolated=isolated)
         scorers = [backend.scorer for backend in self.backends]
         return FusedStream(scorers, segmentation.new_segmenter, lambda source, target: Resampler(source, target, 1))
-
-
-def new_model(
-    engine: Engine,
-    scorer: Scorer[Any],
-    observer: Observer,
-    *,
-    info: ModelInfo,
-    default_mode: str,
-    option_defaults: OptionDefaults,
-    segmenters: Segmenters,
-    server_options: Mapping[str, Any],
-    on_cpu: Callable[[], Scorer[Any]],
-    device: str = "cpu",
-    batch: int = 1,
-    known: KnownModel | None = None,
-    for_streams: bool = False,
-) -> Model:
-    """Put a network behind the engine. `on_cpu`: makes the scorer that stands in when the device's memory runs out;
-    `batch`: blocks of files that are scored together. Raises `InvalidModel` for defaults that contradict each other."""
-    ladder = Ladder(scorer, on_cpu, device, observer)
-    try:
-        return Model(
-            info=info,
-            backends=(Backend(info.name, engine, scorer, ladder, observer, batch=batch),),
-            grid=scorer.grid,
-            device=device,
-            default_mode=default_mode,
-            option_defaults=option_defaults,
-            segmenters=segmenters,
-            server_options=server_options,
-            live=known.live if known is not None else not scorer.grid.labels,
-            known=known,
-            accuracy=None if known is None else known.accuracy,
-            for_streams=for_streams,
-        )
-    except InvalidOption as error:
-        raise InvalidModel(f"{info.id}: the defaults of {info.name} contradict each other. {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,9 +324,8 @@ class Models:
 
     def _live_spec(self, known: KnownModel | None) -> ModelSpec | None:
         """What takes the place of a known model on live streams; None where it follows them itself, or nothing does."""
-        return (
-            None if known is None or known.live or known.live_as is None else self._catalogue.find_known(known.live_as)
-        )
+        live_as = None if known is None or known.live else known.live_as
+        return None if live_as is None else self._catalogue.find_known(live_as)
 
     def _mean(self, members: Sequence[Model]) -> Model:
         """The model made of these, in the catalogue's order; a single one itself. Raises `InvalidOption`."""
@@ -481,21 +442,27 @@ class Models:
                     f"give one a name of its own: NAME={spec.source}"
                 )
             family = self._catalogue.family(spec.family)
-            model = new_model(
-                self._engine,
-                scorer,
-                self._observer,
-                info=info,
-                device=device,
-                on_cpu=lambda: family.place(weights, device="cpu", dtype="float32"),
-                batch=1 if device == "cpu" else self._loader.gpu_batch,
-                default_mode=family.default_mode,
-                option_defaults=weights.option_defaults,
-                segmenters=self.segmenters,
-                server_options=self.settings.server_options,
-                known=known,
-                for_streams=weights.for_streams,
+            ladder = Ladder(
+                scorer, lambda: family.place(weights, device="cpu", dtype="float32"), device, self._observer
             )
+            batch = 1 if device == "cpu" else self._loader.gpu_batch
+            try:
+                model = Model(
+                    info=info,
+                    backends=(Backend(name, self._engine, scorer, ladder, self._observer, batch=batch),),
+                    grid=scorer.grid,
+                    device=device,
+                    default_mode=family.default_mode,
+                    option_defaults=weights.option_defaults,
+                    segmenters=self.segmenters,
+                    server_options=self.settings.server_options,
+                    live=known.live if known is not None else not scorer.grid.labels,
+                    known=known,
+                    accuracy=None if known is None else known.accuracy,
+                    for_streams=weights.for_streams,
+                )
+            except InvalidOption as error:
+                raise InvalidModel(f"{info.id}: the defaults of {name} contradict each other. {error}") from None
             await model.backend.warm_up()
             self._loaded[name] = model
             for alias in (spec.source, info.id):

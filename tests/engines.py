@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.engine.backend import Backend
+from app.engine.device import Ladder
 from app.engine.engine import Engine
-from app.models import Model, new_model
+from app.models import Model
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
-from app.vad.models.family import KnownModel, ModelInfo, OptionDefaults, Scorer
+from app.vad.models.family import ModelInfo, OptionDefaults, Scorer
 from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 
 OPTIONS = {"tight": {"threshold": 0.7, "neg_threshold": 0.5}}
@@ -65,18 +67,16 @@ def loaded(
 
 def model_on(engine: Engine, model: Loaded, observer: Observer | None = None) -> Model:
     """One model, without anybody to ask for others."""
-    name, rate = model.name, model.scorer.grid.sample_rate
-    return new_model(
-        engine,
-        model.scorer,
-        observer or Observer(),
+    name, scorer, observer = model.name, model.scorer, observer or Observer()
+    ladder = Ladder(scorer, model.on_cpu, model.device, observer)
+    return Model(
         info=ModelInfo(name, name, None, "0" * 64),
+        backends=(Backend(name, engine, scorer, ladder, observer, batch=model.batch),),
+        grid=scorer.grid,
+        device=model.device,
         default_mode="endpoint",
         option_defaults=model.option_defaults,
         segmenters=Segmenters(SEGMENTERS),
         server_options={},
-        on_cpu=model.on_cpu,
-        device=model.device,
-        batch=model.batch,
-        known=None if model.live else KnownModel(name, name, name, "none", rate, live=False),
+        live=model.live,
     )

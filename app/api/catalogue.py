@@ -1,7 +1,6 @@
 """`GET /models` and `GET /options`: what can be asked for."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -18,6 +17,7 @@ from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
 from app.vad.models.accuracy import MEASURED_SUMS, measured
 from app.vad.models.registry import Catalogue
+from app.vad.segmenters.registry import Use
 
 router = APIRouter(tags=["models"])
 _STATES = ("loaded", "available", "absent")
@@ -66,7 +66,7 @@ class ModeDocument(Document):
     """A way of making segments."""
 
     mode: str
-    use: Literal["file", "live", "labelled"] = Field(
+    use: Use = Field(
         description="What it segments: whole files; live streams, and files of models made for those; models with "
         "labels. A mode without an entry for a use takes its first one."
     )
@@ -80,7 +80,7 @@ class ModelOptionsDocument(Document):
     """What a model sets."""
 
     default_mode: str
-    use: Literal["file", "live", "labelled"] = Field(description="Which of a mode's entries segments its files.")
+    use: Use = Field(description="Which of a mode's entries segments its files.")
     defaults: dict[str, dict[str, Any]] = Field(description="For each mode every option's value where none is given.")
 
 
@@ -156,7 +156,7 @@ async def options(request: Request) -> JSONResponse:
         ],
         chunks=option_schema(ChunkOptions),
         audio=audio_schema(),
-        presets=[PresetDocument.model_construct(**asdict(preset)) for preset in PRESETS],
+        presets=[PresetDocument.model_validate(preset, from_attributes=True) for preset in PRESETS],
         default_preset=models.settings.preset.name if models.settings.preset is not None else None,
         models={
             model.info.name: ModelOptionsDocument.model_construct(
@@ -168,20 +168,8 @@ async def options(request: Request) -> JSONResponse:
         },
         default_model=models.default.info.name,
         formats=service.registry.formats.names,
-        inputs=[
-            InputDocument.model_construct(name=each.name, title=each.title, suffixes=list(each.suffixes))
-            for each in CONTAINERS
-        ],
-        forms=[
-            FormDocument.model_construct(
-                name=form.name,
-                media_type=form.media_type,
-                extension=form.extension,
-                needs_audio=form.needs_audio,
-                streams=form.streams,
-            )
-            for form in service.registry.formats
-        ],
+        inputs=[InputDocument.model_validate(each, from_attributes=True) for each in CONTAINERS],
+        forms=[FormDocument.model_validate(form, from_attributes=True) for form in service.registry.formats],
     )
     return JSONResponse(answer.dump())
 
@@ -224,10 +212,9 @@ def _listed(models: Models, catalogue: Catalogue, available: Sequence[str]) -> l
             **(_of_loaded(sums[names]) if names in sums else {}),
         }
     for name, line in lines.items():
-        accuracy = line["accuracy"]
-        line["accuracy"] = None if accuracy is None else AccuracyDocument.model_construct(**asdict(accuracy))
         line |= {"name": name, "default": name == models.default.info.name}
-    return sorted((ListedModel.model_construct(**line) for line in lines.values()), key=lambda each: not each.default)
+    listed = [ListedModel.model_validate(line, from_attributes=True) for line in lines.values()]
+    return sorted(listed, key=lambda each: not each.default)
 
 
 def _of_loaded(model: Model) -> dict[str, Any]:

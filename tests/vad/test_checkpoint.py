@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from app.engine.engine import Engine
+from app.runtime import start_runtime
 from app.vad.errors import InvalidModel
 from app.vad.models.family import Weights
 from app.vad.models.fsmn.checkpoint import EncoderConfig, read_checkpoint
@@ -21,8 +21,8 @@ from app.vad.models.hub import ModelPlace
 from app.vad.models.weights import fingerprint
 from app.vad.segment import segments_of
 from app.vad.stream import VadStream
-from tests.engines import loaded, model_on
 from tests.segmentations import endpoint
+from tests.server import given_settings
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
 
@@ -157,22 +157,20 @@ def test_a_missing_key_is_told(model: Path, section: str, key: str) -> None:
         read_checkpoint(model)
 
 
-def test_the_models_own_defaults_reach_the_options(model: Path) -> None:
+async def test_the_models_own_defaults_reach_the_options(model: Path) -> None:
     change_config(model, "model_conf", max_end_silence_time=640)
-    assert options_in_force(model)["max_end_silence_time"] == 640
+    assert (await options_in_force(model))["max_end_silence_time"] == 640
     change_config(model, "model_conf", max_end_silence_time=-3)
-    with pytest.raises(InvalidModel, match=r"small: the defaults .* max_end_silence_time"):
-        options_in_force(model)
+    with pytest.raises(InvalidModel, match=rf"{model.name}: the defaults .* max_end_silence_time"):
+        await options_in_force(model)
 
 
-def options_in_force(directory: Path) -> dict[str, Any]:
-    weights, family = read_weights(directory), FsmnFamily()
-    scorer = family.place(weights, device="cpu", dtype="float32")
-    engine = Engine(workers=1)
+async def options_in_force(directory: Path) -> dict[str, Any]:
+    runtime = await start_runtime(given_settings({"VAD_MODEL": str(directory), "VAD_MODELS": ""}))
     try:
-        return model_on(engine, loaded(scorer, option_defaults=weights.option_defaults)).segmentation({}).document()
+        return runtime.models.default.segmentation({}).document()
     finally:
-        engine.close()
+        runtime.close()
 
 
 NAME = "encoder.fsmn.0.linear.linear.weight"

@@ -48,7 +48,7 @@ class Fbank(nn.Module):
         # The largest step that divides both the frame and the shift: sums over it are shared by overlapping frames.
         self._frame, self._shift, self._strip = frame_samples, shift_samples, math.gcd(frame_samples, shift_samples)
         self._fft_size = 1 << (frame_samples - 1).bit_length()
-        weights = _WINDOWS[window](frame_samples)
+        weights = _window(window, frame_samples)
         self._window = weights.to(device)
         # Column 0 has no sample before it: s[0] - a s[0], minus the same share of the mean.
         self._first = float(weights[0]) * (1 - _PRE_EMPHASIS)
@@ -98,20 +98,11 @@ class Fbank(nn.Module):
         return sums
 
 
-def _hamming(length: int) -> Tensor:
-    return ((0.54 - 0.46 * _cosine(length)) * _INT16_SCALE).float()
-
-
-def _povey(length: int) -> Tensor:
-    """A Hann window to the power 0.85: Kaldi's default."""
-    return ((0.5 - 0.5 * _cosine(length)) ** 0.85 * _INT16_SCALE).float()
-
-
-def _cosine(length: int) -> Tensor:
-    return torch.cos(torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1)))
-
-
-_WINDOWS = {"hamming": _hamming, "povey": _povey}
+def _window(kind: Literal["hamming", "povey"], length: int) -> Tensor:
+    """Kaldi's windows, for samples in [-1, 1]. Povey's, its default, is Hann's to the power 0.85."""
+    cosine = torch.cos(torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1)))
+    window = 0.54 - 0.46 * cosine if kind == "hamming" else (0.5 - 0.5 * cosine) ** 0.85
+    return (window * _INT16_SCALE).float()
 
 
 def _mel(hertz: Tensor) -> Tensor:
@@ -124,7 +115,7 @@ def _mel_bands(sample_rate: int, n_mels: int, fft_size: int) -> Tensor:
     low, high = _mel(torch.tensor([_LOW_HZ, sample_rate / 2], dtype=torch.float64))
     edges = low + (high - low) / (n_mels + 1) * torch.arange(n_mels + 2, dtype=torch.float64)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    place = _mel(bins)[:, None]
-    bands = torch.minimum((place - left) / (centre - left), (right - place) / (right - centre)).clamp_(min=0)
+    at = _mel(bins)[:, None]
+    bands = torch.minimum((at - left) / (centre - left), (right - at) / (right - centre)).clamp_(min=0)
     bands[-1] = 0  # Kaldi leaves the Nyquist bin out.
     return bands.float()
