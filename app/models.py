@@ -19,7 +19,7 @@ from app.engine.backend import Backend
 from app.engine.device import Ladder, choose_device, quickest
 from app.engine.engine import Engine
 from app.observe import Observer
-from app.presets import Preset, preset_of
+from app.presets import Preset, default_layer, preset_of
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.grid import Grid
@@ -279,10 +279,8 @@ class Models:
 
     def with_preset(self, model: Model, preset: str | None, warnings: tuple[AnswerWarning, ...] = ()) -> Chosen:
         """A model that is decided, such as that of a kept analysis. Raises `InvalidOption` for an unknown preset."""
-        wanted = self.settings.preset if preset is None else preset_of(preset)
-        values, server = {} if wanted is None else wanted.values, self.settings.server_options
-        # The options that a service sets win over the preset that it sets, and a request's preset over both.
-        return Chosen(model, {**values, **server} if preset is None else {**server, **values}, warnings)
+        defaults = default_layer(preset, self.settings.preset, self.settings.server_options)
+        return Chosen(model, defaults, warnings)
 
     def _warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
         """What the answer has to say about the model of a request that names it so."""

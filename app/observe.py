@@ -1,5 +1,5 @@
-"""What a running service has to tell of itself, in one place: engine, detection, live streams and doors call it, and
-whoever counts (`app.api.metrics`) fills it in. Times are seconds unless a name says otherwise."""
+"""What a running service reports about itself: engine, detection, live streams and doors call it, and whoever counts
+(`app.api.metrics`) overrides it. Times are in seconds unless a name says otherwise."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from app.vad.models.family import ModelInfo
 
 
 class Observer:
-    """Hears of everything and does nothing. Called from the event loop; `rung_taken` from any thread."""
+    """Ignores all reports. Called from the event loop, `rung_taken` from any thread."""
 
     def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
-        """A block, or a batch of them, has been scored, after waiting for a thread."""
+        """A block, or a batch of blocks, was scored, after waiting for a thread."""
 
     def model_loaded(self, model: ModelInfo, device: str) -> None:
         """A model is ready to serve."""
@@ -19,7 +19,7 @@ class Observer:
         """Memory ran out on the device: `free`, `halve` or `cpu`."""
 
     def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
-        """A file has been detected to its end."""
+        """A file was detected to its end."""
 
     def warned(self, codes: Iterable[str]) -> None:
         """An answer, or a live stream that has ended, carries these warnings."""
@@ -28,10 +28,10 @@ class Observer:
         """A request was refused before any work was done for it."""
 
     def live_batch(self, streams: int) -> None:
-        """So many streams were scored together."""
+        """Chunks of this many streams were scored together."""
 
     def live_chunk(self, lag_s: float) -> None:
-        """A chunk's events are out, so long after its receipt."""
+        """A chunk's events were sent, `lag_s` after its receipt."""
 
     def live_dropped(self, reason: str) -> None:
         """The service ended a live stream that its client had not ended."""

@@ -1,13 +1,13 @@
-"""THE list of presets: model, mode and options for a purpose, in one table, each number with its reason.
+"""The table of presets: model, mode and options for a purpose, each number with its reason.
 
-What was measured was measured on ten labelled clips of conversation, 96 s: clean, with white noise at 5 dB, pink noise
+The figures were measured on ten labelled clips of conversation, 96 s: clean, with white noise at 5 dB, pink noise
 at 0 dB and music at 5 dB, and in a telephone's band with its coding (`python -m benchmarks.accuracy`, docs/chunks.md).
 F1 is that of frames; differences under 0.005 are noise. Thresholds are the models' own (docs/accuracy.md), and
 are not set here: a preset has to make sense with whatever model answers.
 
-A preset stands under what a request sets itself. Its options apply where the mode in force has them, its chunks where
-there are chunks. Its model is taken where it can be had without a download; else the default model answers, and the
-answer says so.
+What a request sets itself wins over its preset. A preset's options apply where the mode in force has them, its chunks
+where there are chunks. Its model is taken where it can be had without a download; else the default model answers, and
+the answer says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from app.vad.errors import InvalidOption
 
 PRESET = "preset"
 NONE = "none"
-"""Asks for none where the service has one."""
+"""Turns the service's own preset off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Preset:
 
     name: str
     title: str
-    """What it is for, in a sentence."""
+    """What it is for."""
     model: str
     live_model: str
     """Of live streams."""
@@ -35,7 +35,7 @@ class Preset:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the segmenter and of chunks."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why each is so: of `model`, `mode` and every option."""
+    """Why the model, the mode and each option are so."""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -44,12 +44,12 @@ class Preset:
 
 
 _PAIR, _CAUSAL_PAIR = "silero+firered", "silero+firered-stream"
-_PAIR_REASON = "Of all models and sums the best with noise and music, and level with the best in clean speech: mean F1 "
+_PAIR_REASON = "Of all models and sums the best in noise and music, and level with the best in clean speech: mean F1 "
 _PAIR_REASON += "0.921 over the four, silero+firered-stream 0.916, fsmn 0.869."
 _CAUSAL_REASON = (
-    "The one pair that hears as well by telephone (F1 0.909; silero+firered 0.869, fsmn 0.878), and it follows "
+    "The one pair that is as good by telephone (F1 0.909; silero+firered 0.869, fsmn 0.878), and it follows "
 )
-_CAUSAL_REASON += "live streams: there and in files it gives the same."
+_CAUSAL_REASON += "live streams, with the same result as in files."
 
 PRESETS: Sequence[Preset] = (
     Preset(
@@ -63,10 +63,10 @@ PRESETS: Sequence[Preset] = (
             "model": _CAUSAL_REASON
             + " Missed speech: 0.3% clean, 4.7% in pink noise, 2.8% by telephone; silero+firered "
             "0.2, 7.5 and 10.8%.",
-            "mode": "Segments that end where speech does leave the choice of places to cut to the chunks.",
-            "min_silence_duration_ms": "Shorter pauses lie within a phrase; a recogniser does better with all of it.",
-            "speech_pad_ms": "Missed speech in clean clips: 0.9% at 100 ms, 0.3% at 200; 300 adds silence alone.",
-            "max_chunk_s": "What Whisper hears at a time; other recognisers take as much.",
+            "mode": "Segments end where speech does, so that chunks can be cut at any pause.",
+            "min_silence_duration_ms": "Shorter pauses lie within a phrase, which a recogniser should get whole.",
+            "speech_pad_ms": "Missed speech in clean clips: 0.9% at 100 ms, 0.3% at 200; 300 adds only silence.",
+            "max_chunk_s": "Whisper takes that much at a time, and other recognisers no less.",
         },
     ),
     Preset(
@@ -83,11 +83,11 @@ PRESETS: Sequence[Preset] = (
         },
         {
             "model": _PAIR_REASON,
-            "mode": "Lines should come and go with the voice.",
-            "min_speech_duration_ms": "A syllable alone is nothing to read; it costs no F1 (0.948 either way).",
+            "mode": "Lines should appear and disappear with the voice.",
+            "min_speech_duration_ms": "A single syllable is nothing to read; it costs no F1 (0.948 either way).",
             "min_silence_duration_ms": "Breath between phrases: 31 lines of up to 5.6 s from 96 s; 41 at 100 ms.",
-            "speech_pad_ms": "A line that is there a moment early and late is easier on the eye; missed: 1.2%.",
-            "max_speech_duration_s": "The longest that broadcasters' guides leave a subtitle on the screen.",
+            "speech_pad_ms": "A line that comes a moment early and stays a little longer reads better; missed: 1.2%.",
+            "max_speech_duration_s": "The longest that broadcasters' guides keep a subtitle on the screen.",
         },
     ),
     Preset(
@@ -98,11 +98,11 @@ PRESETS: Sequence[Preset] = (
         "tight",
         {"min_silence_duration_ms": 400, "speech_pad_ms": 100, "max_speech_duration_s": 15},
         {
-            "model": _CAUSAL_REASON + " It looks at nothing to come. Missed speech 1.4% clean, where fsmn misses 9.3%.",
-            "mode": "An end is known as soon as the silence has lasted, a start after 100 ms of speech.",
-            "min_silence_duration_ms": "Ends are told 0.4 s after the voice: shorter cuts commands apart at pauses for "
+            "model": _CAUSAL_REASON + " It does not look ahead. Missed speech 1.4% clean, where fsmn misses 9.3%.",
+            "mode": "An end is known as soon as the silence has lasted long enough, a start after 100 ms of speech.",
+            "min_silence_duration_ms": "Ends are reported 0.4 s after the voice: less splits commands at pauses for "
             "thought, and 300 ms is no more accurate (F1 0.900, 0.897 at 400).",
-            "speech_pad_ms": "Keeps the first sound of a word; two pads are less than the silence waited for.",
+            "speech_pad_ms": "Keeps the first sound of a word; two paddings are shorter than that silence.",
             "max_speech_duration_s": "No command is longer.",
         },
     ),
@@ -117,7 +117,7 @@ PRESETS: Sequence[Preset] = (
             "model": "F1 by telephone 0.909; fsmn+silero 0.902, silero-8k 0.900, silero 0.889, fsmn 0.878, and firered "
             "alone 0.316: it takes the missing upper band for silence.",
             "mode": "Two people take turns quickly: segments have to end where a voice does.",
-            "min_silence_duration_ms": "Keeps a phrase together through the coding's gaps.",
+            "min_silence_duration_ms": "Keeps a phrase together across gaps that the coding makes.",
             "speech_pad_ms": "First and last sounds above 3.4 kHz are cut off by the band: missed 4.2%, 5.2% at 50 ms, "
             "6.1% at 20.",
         },
@@ -131,7 +131,7 @@ PRESETS: Sequence[Preset] = (
         {"min_speech_duration_ms": 100, "min_silence_duration_ms": 100, "speech_pad_ms": 20},
         {
             "model": _PAIR_REASON,
-            "mode": "What is kept around speech is noise here.",
+            "mode": "What a looser mode keeps around speech is noise here.",
             "min_speech_duration_ms": "F1 in noise 0.912; at 250 ms, which drops short words too, 0.911.",
             "min_silence_duration_ms": "F1 in noise 0.912; at 200 ms 0.909.",
             "speech_pad_ms": "F1 in noise 0.912; at 40 ms 0.911, at 100 with the pauses of subtitles 0.897.",
@@ -146,18 +146,17 @@ PRESETS: Sequence[Preset] = (
         {"min_speech_duration_ms": 100, "min_silence_duration_ms": 100, "speech_pad_ms": 0},
         {
             "model": _PAIR_REASON,
-            "mode": "It stays closest around what is spoken.",
-            "min_speech_duration_ms": "The shortest syllables are longer.",
-            "min_silence_duration_ms": "F1 clean 0.951 (no padding); Against 100 ms, 50 gain 0.001 and 200 lose 0.001.",
+            "mode": "It stays closest to what is spoken.",
+            "min_speech_duration_ms": "Even the shortest syllables are longer.",
+            "min_silence_duration_ms": "F1 clean 0.951 (no padding); 50 ms gain 0.001, 200 lose 0.001.",
             "speech_pad_ms": "F1 clean 0.951 without, 0.948 at 20 ms, 0.943 at 40.",
         },
     ),
 )
-"""In the order they are told."""
 
 
 def preset_of(name: str | None) -> Preset | None:
-    """The one of this name; None for none. Raises `InvalidOption`."""
+    """The preset of this name; None for no name, and for `none`. Raises `InvalidOption`."""
     if name in (None, "", NONE):
         return None
     found = next((preset for preset in PRESETS if preset.name == name), None)
@@ -165,3 +164,14 @@ def preset_of(name: str | None) -> Preset | None:
         names = ", ".join(preset.name for preset in PRESETS)
         raise InvalidOption(PRESET, f"there is no such preset; there are: {names}, {NONE}")
     return found
+
+
+def default_layer(asked: str | None, of_service: Preset | None, server_options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What lies between a request's options and the model's own. `asked`: the preset that the request names.
+
+    The options that a service sets win over the preset that it sets, and a request's preset over both. Raises
+    `InvalidOption` for an unknown preset.
+    """
+    preset = of_service if asked is None else preset_of(asked)
+    values = {} if preset is None else preset.values
+    return {**values, **server_options} if asked is None else {**server_options, **values}

@@ -1,7 +1,7 @@
-"""What can be asked for by name: model families, segmenters, formats. The project's own, and those of plug-ins.
+"""What can be asked for by name: model families, segmenters and formats, the project's own and those of plug-ins.
 
-A plug-in is an installed package with an entry point in the group `fsmn_vad.plugins` that gives a `Plugin`; the server,
-the command line and its child processes all see it.
+A plug-in is an installed package whose entry point in the group `fsmn_vad.plugins` is a `Plugin`. The server, the
+command line and its child processes all find it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ class Registry:
 
     @classmethod
     def of(cls, plugins: Iterable[Plugin]) -> "Registry":
-        """The project's own and those of plug-ins; of two things of one name the later is taken."""
+        """The project's own and those of plug-ins; of two with one name the later is taken."""
         plugins = list(plugins)
         return cls(
             Catalogue([*FAMILIES, *(family for plugin in plugins for family in plugin.families)]),
@@ -47,5 +47,5 @@ class Registry:
 
 
 def installed() -> Registry:
-    """With the plug-ins of the packages that are installed. Raises what a broken one raises."""
+    """The registry with all installed plug-ins. Raises what a broken plug-in raises."""
     return Registry.of(point.load() for point in entry_points(group=ENTRY_POINTS))

@@ -25,7 +25,7 @@ from app.audio.options import HEADERLESS, AudioInput, InputOptions
 from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
 from app.formats.registry import Formats
 from app.formats.rendering import ExcerptOptions, Format, Lang
-from app.presets import preset_of
+from app.presets import default_layer, preset_of
 from app.registry import Registry
 from app.vad.chunks import ChunkOptions
 from app.vad.errors import InvalidOption
@@ -216,9 +216,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             self.stream_form()
         else:
             registry.formats.choose(self.format, None)
-        preset = preset_of(server_preset if self.preset is None else self.preset)
-        values = {} if preset is None else preset.values
-        defaults = {**values, **server_options} if self.preset is None else {**server_options, **values}
+        defaults = default_layer(self.preset, preset_of(server_preset), server_options)
         modes = {_default_mode(registry, name) for name in ([self.model] if self.model else default_models)}
         if len(modes) > 1 and MODE not in {*self.segmenter_options, *defaults}:
             registry.segmenters.check_defaults(self.segmenter_options)  # which mode is in force shows later

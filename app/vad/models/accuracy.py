@@ -1,10 +1,10 @@
-"""THE table of measured accuracy: what `GET /models` tells, and where the thresholds of `mode=tight` come from.
+"""The table of measured accuracy: what `GET /models` tells, and where the thresholds of `mode=tight` come from.
 
 Frame F1 of segments by hysteresis (100 ms of least speech and silence, 20 ms of padding) against the labels of two
 small public sets, TEN-VAD's test set and the samples of KAIST's VAD toolkit: the mean of eight conditions, each set
 clean, with white noise at 5 dB, pink noise at 0 dB and music at 5 dB, at the one setting that suits all eight best.
-Differences under 0.005 are noise. docs/accuracy.md tells how it was measured, and `python -m benchmarks.accuracy`
-measures it anew.
+Differences under 0.005 are noise. docs/accuracy.md says how it was measured, and `python -m benchmarks.accuracy`
+measures it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,5 +43,5 @@ MEASURED_SUMS: Sequence[tuple[str, ...]] = [names for names in MEASURED if len(n
 
 
 def measured(*names: str) -> Accuracy | None:
-    """Of a known model, or of a sum of several; None where nobody has measured it."""
+    """The accuracy of a known model, or of a sum of several; None where it has not been measured."""
     return MEASURED.get(names)

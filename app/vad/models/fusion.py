@@ -1,11 +1,11 @@
-"""A model made of models: the mean of their speech probabilities on a common grid of 10 ms.
+"""Sums of models: the mean of their members' speech probabilities on a common grid of 10 ms.
 
-A frame of the grid takes each member's value where its middle lies, and past a member's end its last value; the mean is
-in float64. The grid has as many frames as there are whole steps of 10 ms. Levels are those of the first member that has
-frames of 10 ms (25 ms of sound each), else of the first member.
+A frame of the grid takes each member's value where the frame's middle lies, and past a member's end its last value; the
+mean is in float64. The grid has as many frames as there are whole steps of 10 ms. Levels are those of the first member
+that has frames of 10 ms (25 ms of sound each), else of the first member.
 
-A frame is given out when every member knows it and it is not the last one known: what segments it decides differently
-on a stream's last frame, so the end of the stream must never come without one.
+A frame is given out when every member knows it and it is not the last one known: a segmenter decides differently on a
+stream's last frame, so the stream must never end without one.
 """
 
 import hashlib
@@ -34,10 +34,11 @@ def split_names(asked: str) -> list[str]:
 
 
 def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) -> OptionDefaults:
-    """For each mode the defaults of a sum. `tight`: those of its members in that mode, whose mean stands in where the
-    sum has not been measured."""
+    """For each mode the defaults of a sum. `tight`: its members' in that mode, whose mean is taken where the sum has
+    not been measured."""
     accuracy = measured(*names)
-    thresholds = _means(tight) if accuracy is None else accuracy.thresholds
+    means = {name: round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS}
+    thresholds = means if accuracy is None else accuracy.thresholds
     threshold = thresholds["threshold"]
     return {
         "tight": {**thresholds, **_DURATIONS},
@@ -45,10 +46,6 @@ def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) ->
         "endpoint": {"speech_noise_thres": round(2 * threshold - 1, 3)},
         "smoothed": {"speech_threshold": threshold},
     }
-
-
-def _means(tight: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    return {name: round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS}
 
 
 def info_of(members: Sequence[ModelInfo]) -> ModelInfo:
@@ -67,19 +64,19 @@ def common_grid(members: Sequence[Grid]) -> Grid:
     """Steps of 10 ms at the highest of the members' rates."""
     rate = max(grid.sample_rate for grid in members)
     step = rate * FRAME_MS // 1000
-    return Grid(rate, step, step, look_ahead_frames=max(_frames_behind(grid) for grid in members))
-
-
-def _frames_behind(grid: Grid) -> int:
-    """Steps of 10 ms after a step that are needed to know it: the member's look-ahead, the rest of the frame in which
-    its middle lies, and one more because the last one known is held back."""
-    frame_ms = -(-grid.frame_samples * 1000 // grid.sample_rate)
-    needed_ms = grid.look_ahead_frames * grid.frame_ms + max(frame_ms - FRAME_MS, 0) + max(grid.frame_ms - FRAME_MS, 0)
-    return -(-needed_ms // FRAME_MS) + 1
+    behind = 0
+    for grid in members:
+        # After a step: the member's look-ahead and the rest of the frame in which the step's middle lies.
+        frame_ms = -(-grid.frame_samples * 1000 // grid.sample_rate)
+        needed_ms = grid.look_ahead_frames * grid.frame_ms + max(frame_ms - FRAME_MS, 0)
+        needed_ms += max(grid.frame_ms - FRAME_MS, 0)
+        behind = max(behind, -(-needed_ms // FRAME_MS))
+    # And one more step, because the last one known is held back.
+    return Grid(rate, step, step, look_ahead_frames=behind + 1)
 
 
 class Mixer:
-    """The members' posteriors of one stream, as they come, to the mean's."""
+    """Turns the members' posteriors of one stream, as they come, into the mean's."""
 
     def __init__(self, grids: Sequence[Grid]) -> None:
         self._steps_ms = [grid.frame_ms for grid in grids]
@@ -98,43 +95,34 @@ class Mixer:
         """The mean's posteriors that these make known. `pieces`: the next of each member; `total`: at the stream's end,
         how many frames the common grid has."""
         self._known = [join_posteriors([known, piece]) for known, piece in zip(self._known, pieces, strict=True)]
-        stop = max(self._given, min(map(self._covered, range(len(self._steps_ms)))) - 1) if total is None else total
+        stop = total
+        if stop is None:
+            known_ms = [
+                (first + len(known)) * step
+                for first, known, step in zip(self._first, self._known, self._steps_ms, strict=True)
+            ]
+            # Frames whose middle lies in what every member knows, but for the last.
+            stop = (min(known_ms) + FRAME_MS // 2 - 1) // FRAME_MS - 1
         frames = np.arange(self._given, max(stop, self._given))
-        members = np.stack([self._values(member, frames) for member in range(len(self._steps_ms))], axis=1)
-        levels = self._level_values(frames)
+        # Audio too short for a frame of a member: it has heard no speech, and digital silence is -60 dB.
+        speech = [
+            known.speech[self._at(member, frames)] if len(known) else np.zeros(len(frames))
+            for member, known in enumerate(self._known)
+        ]
+        source = self._levels if len(self._known[self._levels]) else 0
+        known = self._known[source]
+        levels = known.decibel[self._at(source, frames)] if len(known) else np.full(len(frames), -60.0, np.float32)
         self._given += len(frames)
-        for member in range(len(self._steps_ms)):
-            self._drop(member)
+        for member in range(len(self._known)):
+            # Kept are what the next frame needs, and the last value, which holds past the member's end.
+            needed = (self._given * FRAME_MS + FRAME_MS // 2) // self._steps_ms[member] - self._first[member]
+            gone = min(max(0, needed), max(0, len(self._known[member]) - 1))
+            self._known[member] = self._known[member].take(slice(gone, None))
+            self._first[member] += gone
+        members = np.stack(speech, axis=1)
         return Posteriors(members.mean(axis=1), levels, members=members.astype(np.float32))
 
-    def _covered(self, member: int) -> int:
-        """Frames of the common grid whose middle lies in what the member knows."""
-        known_ms = (self._first[member] + len(self._known[member])) * self._steps_ms[member]
-        return (known_ms + FRAME_MS // 2 - 1) // FRAME_MS
-
-    def _places(self, member: int, frames: np.ndarray) -> np.ndarray:
+    def _at(self, member: int, frames: np.ndarray) -> np.ndarray:
+        """The member's frames in which the middles of these frames lie; past its end its last one."""
         places: np.ndarray = (frames * FRAME_MS + FRAME_MS // 2) // self._steps_ms[member] - self._first[member]
-        last = len(self._known[member]) - 1
-        return places.clip(max=last)
-
-    def _values(self, member: int, frames: np.ndarray) -> np.ndarray:
-        known = self._known[member]
-        if not len(known):
-            return np.zeros(len(frames))  # audio too short for a frame of this member: it has heard no speech
-        values: np.ndarray = known.speech[self._places(member, frames)]
-        return values
-
-    def _level_values(self, frames: np.ndarray) -> np.ndarray:
-        member = self._levels if len(self._known[self._levels]) else 0
-        known = self._known[member]
-        if not len(known):
-            return np.full(len(frames), -60.0, dtype=np.float32)  # as digital silence has
-        levels: np.ndarray = known.decibel[self._places(member, frames)]
-        return levels
-
-    def _drop(self, member: int) -> None:
-        """All but what the next frame needs, and the last value, which holds past the member's end."""
-        place = (self._given * FRAME_MS + FRAME_MS // 2) // self._steps_ms[member] - self._first[member]
-        gone = min(max(0, place), max(0, len(self._known[member]) - 1))
-        self._known[member] = self._known[member].take(slice(gone, None))
-        self._first[member] += gone
+        return places.clip(max=len(self._known[member]) - 1)

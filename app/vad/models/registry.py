@@ -1,7 +1,7 @@
-"""THE list of model families, and the names under which their models are asked for.
+"""The list of model families, and the names of their models.
 
-A name is a known one (`fsmn`), a known model's ModelScope id, `name=…` for one of one's own, any other ModelScope id
-(`owner/name`), or a directory.
+A model is named by a known name (`fsmn`), a known model's ModelScope id, any other ModelScope id (`owner/name`), or a
+directory; `name=…` before any of these gives it a name of its own.
 """
 
 import re
@@ -18,7 +18,7 @@ from app.vad.models.hub import as_directory
 from app.vad.models.silero.family import SileroFamily
 
 FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily(), FireredFamily())
-"""The first one is taken for a ModelScope id that is not known."""
+"""The first one reads ModelScope ids that are not known."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Fit for URLs, file names and metric labels; `+` joins names."""
@@ -81,7 +81,7 @@ class Catalogue:
 
 
 def name_of(spec: ModelSpec) -> str:
-    """The name that requests use for a model that was given none and is not known."""
+    """The name that requests use: the one given, or known, or else one made from the source."""
     if spec.name is not None:
         return spec.name
     last = PurePath(spec.source).name or spec.source

@@ -1,4 +1,4 @@
-"""Reading files of weights that nobody vouches for: nothing in them runs, every name, shape and number is checked.
+"""Reading weights from files that are not trusted: nothing in them runs, and every name, shape and number is checked.
 
 What is wrong is an `InvalidModel` that names the file, the tensor and what was expected.
 """
@@ -18,8 +18,8 @@ from app.vad.errors import InvalidModel
 
 _FOREIGN_TYPE = re.compile(r"GLOBAL ([\w.]+)")
 """What torch's unpickler says it met."""
-_MAX_TEXT_BYTES = 4 << 20
-"""A model's texts are some kilobytes; a larger file is something else under their name."""
+_MAX_SMALL_BYTES = 4 << 20
+"""What stands beside the weights is some kilobytes; a larger file is something else under its name."""
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
@@ -39,20 +39,26 @@ def check_fingerprint(path: Path, found: str, expected: str | None) -> None:
         raise InvalidModel(f"{path}: the weights' fingerprint is {found}, not {expected}")
 
 
+def read_bytes(path: Path) -> bytes:
+    """A small file. Raises `InvalidModel`."""
+    try:
+        if path.stat().st_size > _MAX_SMALL_BYTES:
+            raise InvalidModel(f"{path} is too large to be what it is named")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"{path} cannot be read: {error.strerror or error}") from None
+
+
 def read_text(path: Path) -> str:
     """A small file of text. Raises `InvalidModel`."""
     try:
-        if path.stat().st_size > _MAX_TEXT_BYTES:
-            raise InvalidModel(f"{path} is too large to be what it is named")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidModel(f"{path} cannot be read: {error.strerror or error}") from None
+        return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidModel(f"{path} is not text") from None
 
 
 def load_checkpoint(path: Path, allowed: Sequence[type] = ()) -> Any:
-    """What `torch.save` wrote, on the CPU. No class but tensors, containers and `allowed` is made. Raises
+    """Load what `torch.save` wrote, on the CPU. Creates nothing but tensors, containers and `allowed` classes. Raises
     `InvalidModel`."""
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(list(allowed)):
@@ -71,7 +77,8 @@ def load_checkpoint(path: Path, allowed: Sequence[type] = ()) -> Any:
 def check_tensors(
     path: Path, document: Any, shapes: Mapping[str, tuple[int, ...]], stated_in: str
 ) -> dict[str, Tensor]:
-    """The tensors of exactly these names and shapes, as float32. `stated_in`: the file that says what they must be."""
+    """The tensors, as float32, if they are exactly those of `shapes`. `stated_in`: the file that the shapes come from.
+    Raises `InvalidModel`."""
     if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
         raise InvalidModel(f"{path} is not a state dict: names with tensors are expected")
     extra = sorted({str(name) for name in document} - set(shapes))

@@ -17,11 +17,10 @@ from torch import Tensor
 from typing_extensions import Self
 
 from app.vad.errors import InvalidModel
-from app.vad.models.weights import check_tensors, fingerprint, load_checkpoint
+from app.vad.models.firered.family import FILES
+from app.vad.models.weights import check_tensors, fingerprint, load_checkpoint, read_bytes
 
-WEIGHTS_FILE, CMVN_FILE = "model.pth.tar", "cmvn.ark"
-_MAX_CMVN_BYTES = 1 << 20
-"""The file is 1.3 KB; a megabyte of it would be something else."""
+WEIGHTS_FILE, CMVN_FILE = FILES
 _LEAST_VARIANCE = 1e-20
 """The package's, so that a bin without variance does not divide by zero."""
 _KINDS: Mapping[bytes, tuple[str, int]] = {b"DM ": ("<f8", 8), b"FM ": ("<f4", 4)}
@@ -125,33 +124,26 @@ def expected_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
 
 
 def read_cmvn(path: Path, bins: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each bin, float64, of Kaldi's sums. Raises `InvalidModel`."""
-    sums = _read_matrix(path)
-    if sums.shape != (2, bins + 1):
-        raise InvalidModel(f"{path} holds a matrix of {sums.shape[0]} x {sums.shape[1]}, not 2 x {bins + 1}")
-    count = sums[0, -1]
-    if not np.isfinite(sums).all() or count < 1:
-        raise InvalidModel(f"{path} holds numbers that are no sums over frames")
-    mean = sums[0, :-1] / count
-    variance = np.maximum(sums[1, :-1] / count - mean**2, _LEAST_VARIANCE)
-    return torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance))
+    r"""Mean and standard deviation of each bin, float64, from Kaldi's sums. Raises `InvalidModel`.
 
-
-def _read_matrix(path: Path) -> np.ndarray:
-    r"""Kaldi's binary form: `\0B`, the kind, then each size as a byte 4 and an int32, then the values."""
-    try:
-        if path.stat().st_size > _MAX_CMVN_BYTES:
-            raise InvalidModel(f"{path} is too large to be what it is named")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InvalidModel(f"{path} cannot be read: {error.strerror or error}") from None
+    Kaldi's binary matrix: `\0B`, the kind, then each size as a byte 4 and an int32, then the values.
+    """
+    data = read_bytes(path)
     if len(data) < 15 or data[:2] != b"\0B" or data[2:5] not in _KINDS or data[5] != 4 or data[10] != 4:
         raise InvalidModel(f"{path} is not a binary matrix of Kaldi's")
     dtype, width = _KINDS[data[2:5]]
     (rows,), (columns,) = struct.unpack("<i", data[6:10]), struct.unpack("<i", data[11:15])
     if rows < 1 or columns < 1 or len(data) != 15 + rows * columns * width:
         raise InvalidModel(f"{path} states {rows} x {columns} numbers and holds {(len(data) - 15) // width}")
-    return np.frombuffer(data, dtype, offset=15).reshape(rows, columns).astype(np.float64)
+    if (rows, columns) != (2, bins + 1):
+        raise InvalidModel(f"{path} holds a matrix of {rows} x {columns}, not 2 x {bins + 1}")
+    sums = np.frombuffer(data, dtype, offset=15).reshape(rows, columns).astype(np.float64)
+    count = sums[0, -1]
+    if not np.isfinite(sums).all() or count < 1:
+        raise InvalidModel(f"{path} holds numbers that are no sums over frames")
+    mean = sums[0, :-1] / count
+    variance = np.maximum(sums[1, :-1] / count - mean**2, _LEAST_VARIANCE)
+    return torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance))
 
 
 def _size(args: Any, name: str, *, least: int) -> int:
