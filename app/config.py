@@ -1,6 +1,7 @@
 """Every setting of the service: name, default, unit, meaning. Environment variables `VAD_*`, or a `.env` file.
 
-Only `app.main` and `app.cli` read this; they hand plain values down. ModelScope's own variables keep their own names.
+Only the wiring reads this (`app.main`, `app.runtime`, `app.server`, `app.cli`) and hands plain values down.
+ModelScope's own variables keep their names.
 """
 
 import os
@@ -16,7 +17,7 @@ AUTO = "auto"
 
 
 def _cores() -> int:
-    """Cores this process may use, which a container's CPU set makes fewer than the machine has."""
+    """Count the cores that this process may use: in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -47,7 +48,8 @@ class Settings(BaseSettings):
         "the start. `auto`: VAD_MODEL and every known model that is at hand without a download.",
     )
     fallback_model: str = Field(
-        "", description="Serves if VAD_MODEL can be neither found nor downloaded, such as `silero`; empty: none does."
+        "",
+        description="Serves if VAD_MODEL can be neither found nor downloaded, such as `silero`; empty: nothing does.",
     )
     model_revision: str = Field("", description="Revision of VAD_MODEL on ModelScope; empty: the one known to work.")
     model_fingerprint: str = Field("", description="Refuse weights of VAD_MODEL with another fingerprint (SHA-256).")
@@ -70,9 +72,9 @@ class Settings(BaseSettings):
     workers: int = Field(default_factory=_cores, ge=1, le=256, description="Threads that score; default: the cores.")
     block_seconds: float = Field(10.0, ge=1, le=300, description="s. Audio scored in one piece.")
     memory_cleanup: Literal["always", "on_oom", "never"] = Field(
-        "always", description="When memory that is free is given back to the device and the system."
+        "always", description="When free memory is returned to the device and the system."
     )
-    gpu_min_free_mb: int = Field(1024, ge=0, description="MiB. `device=auto` takes a GPU with at least this free.")
+    gpu_min_free_mb: int = Field(1024, ge=0, description="MiB. VAD_DEVICE=auto takes a GPU with at least this free.")
     gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most that the GPU allocator may take.")
     gpu_batch: int = Field(16, ge=1, le=1024, description="Blocks scored together on a GPU.")
 
@@ -88,12 +90,14 @@ class Settings(BaseSettings):
     body_idle_timeout_s: float = Field(15, gt=0, description="s. Longest pause in an upload.")
     body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Least mean rate of an upload; 0: any.")
     body_timeout_s: float = Field(
-        3600, gt=0, description="s. Longest upload; less where its length over VAD_BODY_MIN_RATE_KBPS is less."
+        3600, gt=0, description="s. Longest upload; less where its length takes less time at VAD_BODY_MIN_RATE_KBPS."
     )
     linger_s: float = Field(
-        10, ge=0, description="s. How long the rest of a refused upload is read, so that its client sees the answer."
+        10,
+        ge=0,
+        description="s. How long the rest of a refused upload is read on, so that its client sees the answer.",
     )
-    linger_mb: int = Field(1024, ge=0, description="MiB. How much of it is read.")
+    linger_mb: int = Field(1024, ge=0, description="MiB. How much of a refused upload is read on.")
     max_upload_mb: int = Field(2048, ge=1, description="MiB. Largest upload.")
     max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, counted in decoded samples.")
     decoded_mb: int = Field(
@@ -120,19 +124,20 @@ class Settings(BaseSettings):
         20, ge=0, le=1_000, description="ms. How long a live chunk waits for others to be scored with."
     )
     stream_buffer_s: float = Field(10, gt=0, le=600, description="s. Audio of a live stream that may wait for scoring.")
-    stream_idle_s: float = Field(60, gt=0, description="s. A live stream ends when nothing came for so long.")
-    session_ttl_s: float = Field(30, ge=0, description="s. A live session waits so long for its client to come back.")
+    stream_idle_s: float = Field(60, gt=0, description="s. A live stream ends after this long without audio.")
+    session_ttl_s: float = Field(30, ge=0, description="s. How long a live session waits for its client to come back.")
 
-    api_keys: CommaList = Field(default_factory=list, description="Keys, comma-separated; empty: open to all.")
+    api_keys: CommaList = Field(default_factory=list, description="API keys, comma-separated; empty: open to all.")
     cors_origins: CommaList = Field(
-        default_factory=list, description="Origins allowed by CORS, and to open live streams, comma-separated."
+        default_factory=list,
+        description="Origins whose pages may read answers (CORS) and open live streams, comma-separated.",
     )
     allowed_hosts: CommaList = Field(
-        default_factory=list, description="Names it answers to, such as vad.example.com,*.example.org; empty: any."
+        default_factory=list, description="Host names it answers to, such as vad.example.com,*.example.org; empty: any."
     )
     ui: bool = Field(True, description="Whether the page is served.")
     rate_limit: str = Field("", description="Requests of one client, such as 60/minute; empty: no limit.")
-    guard_metrics: bool = Field(False, description="Whether /metrics asks for a key too.")
+    guard_metrics: bool = Field(False, description="Whether /metrics needs a key, too.")
     max_analyses: int = Field(32, ge=0, description="Analyses kept for `keep=true`.")
     analyses_mb: int = Field(64, ge=0, description="MiB. Memory that kept analyses may take; an hour takes 3.")
     analysis_ttl_s: float = Field(900, gt=0, description="s. How long an analysis is kept after its last use.")
@@ -155,12 +160,12 @@ class Settings(BaseSettings):
 
     @property
     def automatic(self) -> bool:
-        """Whether any known model that is at hand may be asked for."""
+        """Whether any known model may be asked for that is here without a download."""
         return AUTO in self.models
 
     @property
     def threads_per_worker(self) -> int:
-        """Threads that one scoring thread's matrix products may use, so that workers x threads = cores."""
+        """Threads for the matrix products of one scoring thread, so that workers x threads = cores."""
         return max(1, _cores() // self.workers)
 
     @property

@@ -1,4 +1,4 @@
-"""Structured logs: JSON lines for machines, colours for a terminal; control characters never reach either raw."""
+"""Structured logs: JSON lines for machines, colours for a terminal. Control characters are escaped in both."""
 
 import logging
 import re
@@ -25,10 +25,10 @@ def configure_logging(form: Literal["auto", "json", "console"], level: str) -> N
     ]
     renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -40,21 +40,11 @@ def configure_logging(form: Literal["auto", "json", "console"], level: str) -> N
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # What libraries say when they are debugged is the traffic itself: heads with keys, bodies, form fields.
+    # At this level libraries log the traffic itself: heads with keys, bodies, form fields.
     if level == "debug":
         root.setLevel(logging.INFO)
         logging.getLogger("app").setLevel(logging.DEBUG)
-    server = logging.getLogger("uvicorn.error")
-    server.name = "uvicorn"
-    server.addFilter(_says_nothing_of_sockets)
-
-
-def _says_nothing_of_sockets(record: logging.LogRecord) -> bool:
-    """uvicorn's lines about WebSockets would show the query, where a key may stand; the service has a line of its own
-    for each stream."""
-    text = str(record.msg)
-    # The last is said of every handshake that is refused with a status.
-    return "WebSocket" not in text and not text.startswith(("connection ", "ASGI callable returned without completing"))
+    logging.getLogger("uvicorn.error").name = "uvicorn"
 
 
 def _escape_control_characters(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -26,62 +26,46 @@ log = structlog.get_logger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 _REASON_BYTES = 120
-"""A close frame has room for 123."""
+"""Of a close frame, which has room for 123."""
 CLIENT_GONE = 499
-"""nginx's status for it, which log readers know; no client ever sees it."""
+"""nginx's status for a client that left before its answer: only logs and metrics have it."""
 
 
 class UploadTooLarge(domain.VadError):
-    """The body is larger than the limit."""
-
     code = "upload_too_large"
 
 
 class BodyTimeout(domain.VadError):
-    """The client sends its body too slowly."""
-
     code = "body_timeout"
 
 
 class BadRequest(domain.VadError):
-    """The body is not what its headers say."""
-
     code = "bad_request"
 
 
 class Unauthorized(domain.VadError):
-    """The key is missing or wrong."""
-
     code = "unauthorized"
 
 
 class ForeignOrigin(domain.VadError):
-    """A page of another origin opens a live stream."""
-
     code = "foreign_origin"
 
 
 class UpgradeRequired(domain.VadError):
-    """A live stream is asked for without a WebSocket's handshake."""
-
     code = "upgrade_required"
 
 
 class UnknownHost(domain.VadError):
-    """The request is meant for a host of another name."""
-
     code = "unknown_host"
 
 
 class TooManyRequests(domain.VadError):
-    """This client asks too often."""
-
     code = "too_many_requests"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one class of error is over HTTP."""
+    """One class of error over HTTP."""
 
     status: int
     title: str
@@ -108,7 +92,7 @@ TABLE: Mapping[type[domain.VadError], Kind] = {
     domain.NotReady: Kind(503, "Not ready"),
     domain.DeadlineExceeded: Kind(504, "Deadline exceeded"),
 }
-"""Codes stand with the classes."""
+"""Their codes stand in the classes."""
 _INTERNAL = Kind(500, "Internal error")
 _INTERNAL_DETAIL = "Something went wrong here. The log has the details under this request id."
 _HTTP_CODES = {
@@ -121,7 +105,7 @@ _HTTP_CODES = {
 
 
 def kind_of(error: BaseException) -> Kind | None:
-    """The table's entry for an error; None for one that it does not name, which is internal."""
+    """The table's entry for an error; None for an internal one, which it does not name."""
     return next((TABLE[cls] for cls in type(error).__mro__ if cls in TABLE), None)
 
 
@@ -139,7 +123,8 @@ def problem(kind: Kind, code: str, detail: str, request_id: str, **members: Any)
 
 
 def problem_of(error: BaseException, request_id: str) -> dict[str, Any]:
-    """The document for any error. An unknown one is logged with its traceback and answered with a fixed text."""
+    """The document for any error. One that the table does not name is logged with its traceback, and told in a fixed
+    text."""
     kind = kind_of(error)
     if kind is None or not isinstance(error, domain.VadError):
         log.error("unexpected error", request_id=request_id, exc_info=error)
@@ -168,12 +153,12 @@ def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | N
 
 
 def close_reason(error: domain.VadError) -> str:
-    """What is wrong, as far as a close frame has room for it: it is all that some clients show."""
+    """What is wrong, cut to the room of a close frame: it is all that some clients show."""
     return f"{error.code}: {error}".encode()[:_REASON_BYTES].decode(errors="ignore")
 
 
 async def refuse(error: domain.VadError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, or a handshake, with an error, from a middleware."""
+    """Answer a request, or a WebSocket's handshake, with an error."""
     if scope["type"] == "websocket":
         await receive()
         if "websocket.http.response" not in scope.get("extensions", {}):
@@ -183,12 +168,11 @@ async def refuse(error: domain.VadError, scope: Scope, receive: Receive, send: S
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+    """Make every error that a route may raise a problem document. The middleware answers unforeseen ones."""
     app.add_exception_handler(domain.VadError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(ClientDisconnect, _on_client_gone)
-    app.add_exception_handler(Exception, _on_error)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
@@ -196,7 +180,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)  # nobody hears it; the log has a line for the request, and no traceback
+    return Response(status_code=CLIENT_GONE)  # for the log and the metrics: nobody is there to read it
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

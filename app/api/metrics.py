@@ -22,7 +22,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics(Observer):
-    """Everything that is counted: an `Observer` of the service, and its middlewares' own."""
+    """Everything that is counted: what an `Observer` of the service hears of, and what the middleware sees."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -72,43 +72,34 @@ class Metrics(Observer):
         )
 
     def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
-        """Count a scored block, its time and its batch (`Observer`)."""
         self.queue_wait.observe(waited_s)
         self.inference.labels(model).observe(inference_s)
 
     def rung_taken(self, action: str) -> None:
-        """Count a step down the ladder after memory ran out (`Observer`)."""
         self.oom.labels(action).inc()
 
     def model_loaded(self, model: ModelInfo, device: str) -> None:
-        """Tell in `vad_model_info` which model serves (`Observer`)."""
         self.model_info.labels(model.name, model.id, model.revision or "", model.fingerprint, device).set(1)
 
     def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
-        """Count a finished file and the audio in it (`Observer`)."""
         self.decode.labels(decoder).observe(decode_s)
         self.audio.labels(model).inc(audio_ms / 1000)
 
     def warned(self, codes: Iterable[str]) -> None:
-        """Count a warning that an answer carries (`Observer`)."""
         for code in codes:
             self.warnings.labels(code).inc()
 
     def rejected(self, reason: str) -> None:
-        """Count a request that was refused, by reason (`Observer`)."""
         self.rejections.labels(reason).inc()
 
     def live_batch(self, streams: int) -> None:
-        """Count how many live streams were scored together (`Observer`)."""
         self.batch.observe(streams)
 
     def live_chunk(self, lag_s: float) -> None:
-        """Count a live chunk and how long its events took (`Observer`)."""
         self.chunks.inc()
         self.lag.observe(lag_s)
 
     def live_dropped(self, reason: str) -> None:
-        """Count a live stream that the service ended and not its client (`Observer`)."""
         self.drops.labels(reason).inc()
 
     def observe_request(self, method: str, path: str, status: int, started: float) -> None:

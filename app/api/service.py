@@ -1,5 +1,4 @@
-"""What the routes share: built once by `app.main`, carried by `app.state`; and what it tells of itself to probes and
-people."""
+"""What the routes share, built once by `app.main` and carried by `app.state`, and its health, for probes and people."""
 
 import time
 from collections.abc import Mapping
@@ -36,19 +35,19 @@ class Service:
     started_at: float
     """time.monotonic() at the start."""
     threads: Threads
-    """For calls that block, but for those of the engine: uploads, rendering, kept analyses."""
+    """For blocking calls other than the engine's: uploads, rendering, kept analyses."""
     uploads: UploadReceiver
     runtime: Runtime | None = None
     """None until the models are loaded."""
     sessions: SessionManager | None = None
     """Live streams."""
     stream_decoders: int = 0
-    """Of live streams that bring a file's bytes: children that run."""
+    """Decoders that run for live streams which bring a file's bytes."""
     draining: bool = False
     failure: str | None = None
     """Why the model could not be loaded."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Harmless settings, for health."""
+    """Those that `/health` shows: harmless ones."""
 
     @property
     def state(self) -> str:
@@ -62,7 +61,7 @@ class Service:
         return "ready" if self.uploads.store.is_usable() else "unwritable"
 
     def drain(self) -> None:
-        """Take no new requests; those inside are finished."""
+        """Refuse new requests; those inside are finished."""
         self.draining = self.admission.closed = True
         if self.sessions is not None:
             self.sessions.drain()
@@ -94,7 +93,7 @@ def service_of(request: HTTPConnection) -> Service:
 
 
 def connect_gauges(service: Service) -> None:
-    """Let metrics read the state of a service whenever somebody asks for them."""
+    """Have gauges read the state of the service whenever metrics are asked for."""
     metrics = service.metrics
     metrics.inflight.set_function(lambda: service.admission.inside)
     metrics.queue_depth.set_function(lambda: service.admission.queued)

@@ -13,6 +13,7 @@ uvicorn, h11 and websockets that these do not document: `pyproject.toml` caps th
 
 import asyncio
 import json
+import logging
 import secrets
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +26,11 @@ from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooMany
 from websockets.server import ServerProtocol
 
 log = structlog.get_logger(__name__)
+_WEBSOCKET_LOG = logging.getLogger("uvicorn.websocket")
+# Not uvicorn's lines for each WebSocket: they show the query, where a key may stand, and the service has its own. Nor
+# the one for every handshake that is refused with a status.
+_WEBSOCKET_LOG.setLevel(logging.WARNING)
+_WEBSOCKET_LOG.addFilter(lambda record: not str(record.msg).startswith("ASGI callable returned without completing"))
 
 _HEAD_BYTES = 64 << 10
 """A request's head: eight times what browsers send at most."""
@@ -154,6 +160,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = _WEBSOCKET_LOG
         # Without extensions: speech hardly shrinks, and unpacking is work that strangers would give us.
         self.conn = ServerProtocol(max_size=_MESSAGE_BYTES, logger=self.logger)
         self._last_received_at = 0.0

@@ -1,6 +1,7 @@
 """What the connections build upon is still there, and they work under uvicorn's own command, too."""
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -15,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+import websockets
+import websockets.sync.client
 from packaging.requirements import Requirement
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -67,7 +70,7 @@ async def test_no_private_part_has_moved() -> None:
     async def application(scope: object, receive: object, send: object) -> None:
         await asyncio.sleep(0)
 
-    config = uvicorn.Config(application, ws=WebSocketsSansIOProtocol)
+    config = uvicorn.Config(application, ws=WebSocketsSansIOProtocol, log_config=None)
     config.load()
     http, websocket = (
         kind(config=config, server_state=ServerState(), app_state={})  # type: ignore[arg-type]
@@ -157,4 +160,12 @@ def test_one_flag_gives_uvicorns_command_the_same_bounds(small_model: Path, tmp_
         assert (status_of(answer), problem_of(answer)["code"]) == (400, "bad_request")
         answer = refused(server, HANDSHAKE)
         assert (status_of(answer), problem_of(answer)["code"]) == (431, "headers_too_large")
+        with websockets.sync.client.connect(f"ws{server.url.removeprefix('http')}/vad/stream?api_key=secret") as socket:
+            assert json.loads(socket.recv())["type"] == "ready"
+            socket.send(bytes((1 << 20) + 2))
+            with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
+                socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        assert "secret" not in server.log
     assert "app.server.connections:HttpConnection" in (ROOT / "docs/running.md").read_text()
