@@ -9,8 +9,13 @@
 7. The routes answer. An exception that none of their handlers knows becomes a 500.
 
 One wrapper around `send` adds the id and what browsers and caches have to know, and notes status and size. When the
-answer has gone out, a line is logged and metrics are counted: never audio, never keys. An answer that came before the
-end of its request's body ends only when the rest has been read and thrown away (`_drain`).
+answer has gone out, a line is logged and metrics are counted: never audio, never keys.
+
+An answer may come before its request's body has. Many clients send their whole body before they look for an answer,
+and closing a connection with bytes unread makes the system reset it, which throws away the answer that was on its way:
+such clients see a broken connection in the place of a 503. So the rest of the body is read and thrown away, within
+bounds: of a small one before the answer, and the connection goes on; of a large one after it, and the connection ends.
+Clients that look sooner have their answer at once: it says how long it is, and that the connection closes.
 
 `app.api.paths` says which paths need no key, no admission and no line.
 """
@@ -64,6 +69,8 @@ _MOST_KEYS = 8
 _MOST_LINGERING = 256
 """Connections whose bodies are thrown away at a time: a quarter of the descriptors that a process usually may have. One
 more is just closed."""
+_SMALL_BODY_BYTES, _SMALL_BODY_S = 64 << 10, 0.5
+"""Of a body that is read before its refusal is sent: a few packets, which are on their way when their head is here."""
 _MAY_BE_CACHED = "/ui/"
 """The page's files, which say for themselves how long."""
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -151,7 +158,7 @@ class Middleware:
             if self._lingering < _MOST_LINGERING:
                 self._lingering += 1
                 try:
-                    await self._drain(exchange)
+                    await exchange.read_on(self._linger.seconds, self._linger.bytes)
                 finally:
                     self._lingering -= 1
             await send(exchange.last_message)
@@ -223,22 +230,6 @@ class Middleware:
             bytes=exchange.sent_bytes,
         )
 
-    async def _drain(self, exchange: "_Exchange") -> None:
-        """Read on until the body ends, its client is gone, or a bound is reached.
-
-        Many clients send their whole body before they look for an answer. Closing a connection with bytes unread makes
-        the system reset it, and a reset throws away the answer that was on its way: such clients see a broken
-        connection in the place of a 503. Those that look sooner have their answer at once: it says how long it is, and
-        that the connection closes.
-        """
-        left, until = self._linger.bytes, time.monotonic() + self._linger.seconds
-        while not exchange.body_ended and left > 0 and (wait := until - time.monotonic()) > 0:
-            try:
-                message = await asyncio.wait_for(exchange.receive(), wait)
-            except asyncio.TimeoutError:
-                return
-            left -= len(message.get("body", b""))
-
 
 class _Exchange:
     """One request and its answer as they pass through."""
@@ -250,11 +241,15 @@ class _Exchange:
         self.sent_bytes = 0
         self.last_message: Message | None = None
         """What would end the answer while its request's body is still coming."""
-        announced = b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip() != b"0"
-        self.body_ended = scope["type"] != "http" or not announced
+        length, chunked = headers.get(b"content-length", b"0").strip(), b"transfer-encoding" in headers
+        self.body_ended = scope["type"] != "http" or not (chunked or length != b"0")
+        # Who waits for `100 Continue` sends nothing before an answer.
+        self._body_is_small = (
+            not chunked and length.isdigit() and int(length) <= _SMALL_BODY_BYTES and b"expect" not in headers
+        )
         self.receive = receive if self.body_ended else self._receive_body
         # RFC 9112, 6.1: with both, somebody on the way may have seen another request begin within this body.
-        self._ambiguous = b"transfer-encoding" in headers and b"content-length" in headers
+        self._ambiguous = chunked and b"content-length" in headers
         self._added = [(b"x-request-id", context_of(scope).request_id.encode())]
         self._may_be_cached = route_path(scope).startswith(_MAY_BE_CACHED)
         self._receive, self._send = receive, send
@@ -263,6 +258,16 @@ class _Exchange:
         message = await self._receive()
         self.body_ended |= message["type"] != "http.request" or not message.get("more_body", False)
         return message
+
+    async def read_on(self, seconds: float, most_bytes: int) -> None:
+        """Read and throw away until the body ends, its client is gone, or a bound is reached."""
+        left, until = most_bytes, time.monotonic() + seconds
+        while not self.body_ended and left > 0 and (wait := until - time.monotonic()) > 0:
+            try:
+                message = await asyncio.wait_for(self.receive(), wait)
+            except asyncio.TimeoutError:
+                return
+            left -= len(message.get("body", b""))
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -273,6 +278,8 @@ class _Exchange:
                 message = {**message, "more_body": True}
         elif kind in _ANSWER_BEGINS:
             self.begun, self.status = True, message["status"]
+            if not self.body_ended and self._body_is_small:
+                await self.read_on(_SMALL_BODY_S, _SMALL_BODY_BYTES)
             headers, added = message.get("headers", ()), self._added
             names = {name for name, _ in headers}
             if b"x-content-type-options" not in names:

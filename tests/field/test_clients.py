@@ -116,10 +116,15 @@ REFUSED = {
     "damaged": (post(b"RIFF\x00\x00\x00\x00WAVE" + bytes(99)), 422),
     "no such method": (post(b"", path="/health"), 405),
     "no such path": (post(b"", path="/nowhere"), 404),
+    "packed": (post(b"RIFF", more="Content-Encoding: gzip\r\n"), 415),
+    "no such path, and a small body": (post(b"RIFF", path="/nowhere"), 404),
+    "no such option, and a small body": (post(bytes(60_000), path="/vad?nonsense=1"), 422),
 }
 BEFORE_THE_BODY = {
-    "packed": (post(b"RIFF", more="Content-Encoding: gzip\r\n"), 415),
-    "no such path": (post(b"RIFF", path="/nowhere"), 404),
+    "packed": (post(bytes(70_000), more="Content-Encoding: gzip\r\n"), 415),
+    "no such path": (post(bytes(70_000), path="/nowhere"), 404),
+    "asked before": (post(b"RIFF", path="/nowhere", more="Expect: 100-continue\r\n"), 404),
+    "slow": (post(b"RIFF", path="/nowhere")[:-1], 404),
 }
 
 
