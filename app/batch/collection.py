@@ -104,7 +104,7 @@ class Collection:
         self.url = url
         self._fs, self._path = open_url(url)
         self._is_glob = bool(_MAGIC & set(self._path)) and not self._fs.exists(self._path)
-        # What paths are told below: the folder, a file's folder, or what stands before a glob's first magic.
+        # What paths are relative to: the folder, a file's folder, or what stands before a glob's first magic.
         if self._is_glob:
             parts = self._path.split("/")
             plain = next(index for index, part in enumerate(parts) if _MAGIC & set(part))

@@ -155,7 +155,7 @@ def work(plan: BatchPlan, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever holds the pipe decides
     try:
         worker = ShardWorker(plan)
-    except Exception as error:  # noqa: BLE001 - told in words at the other end
+    except Exception as error:  # noqa: BLE001 - the other end gets its words
         _send(pipe, GivenUp(reason_of(error)))
         return
     _send(pipe, Ready())

@@ -56,7 +56,7 @@ def run_on_ray(plan: BatchPlan, shards: Iterable[Shard], *, address: str) -> Gen
 
 
 def _on_actors(plan: BatchPlan, shards: Iterable[Shard], address: str) -> Generator[Outcome, None, None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     _join(address, plan.workers)
     # Ray's way to bound retries is on its way out, with nothing in its place yet.
     warnings.simplefilter("ignore", RayDeprecationWarning)

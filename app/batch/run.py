@@ -30,7 +30,7 @@ _CLUSTER_WORKERS = 16
 
 
 class BatchProgress(Protocol):
-    """Is told how far a run is."""
+    """What a run reports to while it goes on."""
 
     def skipped(self, names: Sequence[str]) -> None:
         """These lie there too, and are no audio by their names."""

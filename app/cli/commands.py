@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from app import __version__
-from app.cli.flags import CONTEXT, ModelFlag, PresetFlag, SectionedCommand, with_file_flags, with_live_options
+from app.cli.flags import CONTEXT, SectionedCommand, with_file_flags, with_stream_flags
 from app.extras import missing
 
 cli = typer.Typer(
@@ -104,7 +104,7 @@ def detect(
 
 
 @cli.command(cls=SectionedCommand)
-@with_live_options
+@with_stream_flags
 def stream(
     source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file, or - for raw PCM on stdin.")] = None,
     *,
@@ -125,8 +125,6 @@ def stream(
     chunk_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Sound sent at a time.")] = 100,
     json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
-    model: ModelFlag = None,
-    preset: PresetFlag = None,
     options: dict[str, Any],
 ) -> None:
     """Tell where speech begins and ends while it is heard, on this machine or a server. Exit status as of detect."""
@@ -134,7 +132,7 @@ def stream(
 
     asked = {
         **options, "encoding": encoding, "sample_rate": sample_rate, "channels": channels, "channel": channel,
-        "probabilities": probabilities, "model": model, "preset": preset,
+        "probabilities": probabilities,
     }  # fmt: skip
     command = StreamCommand(
         asked=asked, source=source, mic=mic, chunk_ms=chunk_ms, speed=speed, json=json_, url=url, service=service,

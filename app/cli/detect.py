@@ -101,7 +101,7 @@ async def _detect_all(
             try:
                 done = await asyncio.gather(*tasks)
             finally:
-                # What is wrong for every file is told once.
+                # What is wrong for every file is said once.
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

@@ -22,15 +22,23 @@ from app.vad.options import Options
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import MODE, USES, SegmenterKind, Segmenters, Use, variant
 
-_MODEL = (
-    "A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
-    "with --url the server's name for it. Default: VAD_MODEL, or the server's."
-)
-_PRESET = (
-    "Model, mode and options for a purpose, under those that are set here. "
-    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET."
-)
 _OWN_SECTION = "Options"
+
+
+Command = Callable[..., None]
+_ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
+_EXCERPTS = "Audio (--format wav and zip)"
+_INPUT = "How files are read"
+_IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
+_OWN_WORDS: Mapping[str, str] = {
+    "format": "table (for people), json, ndjson, csv, srt … Default: table on a terminal, else json.",
+    "model": "A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
+    "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
+    "preset": "Model, mode and options for a purpose, under those that are set here. "
+    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET.",
+    "keep": "With --url: the server keeps the posteriors for a while, and the JSON answer has an analysis_id.",
+}
+"""Where a command line says it otherwise than HTTP."""
 
 
 def either_spelling(name: str) -> str:
@@ -63,22 +71,6 @@ class SectionedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-ModelFlag = Annotated[str | None, typer.Option("--model", metavar="NAME", help=_MODEL)]
-PresetFlag = Annotated[str | None, typer.Option("--preset", metavar="NAME", help=_PRESET)]
-Command = Callable[..., None]
-_ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
-_EXCERPTS = "Audio (--format wav and zip)"
-_INPUT = "How files are read"
-_IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
-_OWN_WORDS: Mapping[str, str] = {
-    "format": "table (for people), json, ndjson, csv, srt … Default: table on a terminal, else json.",
-    "model": _MODEL,
-    "preset": _PRESET,
-    "keep": "With --url: the server keeps the posteriors for a while, and the JSON answer has an analysis_id.",
-}
-"""Where a command line says it otherwise than HTTP."""
-
-
 def with_file_flags(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """`command(..., options=…)` with a flag for everything that can be asked of a file; it is given those that a person
     set, as raw values. `without`: options that the command does not have."""
@@ -96,10 +88,15 @@ def with_file_flags(*, without: Collection[str] = ()) -> Callable[[Command], Com
     return lambda command: _with_flags(command, flags)
 
 
-def with_live_options(command: Command) -> Command:
-    """`command(..., options=…)` with the segmenters' options of live streams as flags. Those that only files have are
-    taken, to be refused with the reason, but not shown."""
-    flags = [*_flags(installed().segmenters, ("live",)), *_class_flags(ChunkOptions, _CHUNKS, hidden=True)]
+def with_stream_flags(command: Command) -> Command:
+    """`command(..., options=…)` with flags for the model, the preset and the segmenters' options of live streams. Those
+    that only files have are taken, to be refused with the reason, but not shown."""
+    flags = [
+        _own_flag("model"),
+        _own_flag("preset"),
+        *_flags(installed().segmenters, ("live",)),
+        *_class_flags(ChunkOptions, _CHUNKS, hidden=True),
+    ]
     return _with_flags(command, flags)
 
 

@@ -1,6 +1,6 @@
 """The models of this machine, for commands: by the rules of the service, and loaded as they are asked for.
 
-Nothing here imports torch before a model is wanted: what is wrong with a command line is told at once.
+Nothing here imports torch before a model is wanted: what is wrong with a command line is said at once.
 """
 
 import asyncio
