@@ -35,7 +35,7 @@ class UploadStore:
     def __init__(self, directory: Path, budget_bytes: int) -> None:
         """`budget_bytes`: disk for all uploads together; 0: no limit."""
         self.place = directory
-        """As it is set."""
+        """As the setting has it."""
         self.disk_bytes = 0
         """What uploads take right now."""
         self.memory_bytes = 0

@@ -314,6 +314,11 @@ class _FieldPart:
 _PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;]*))")
 _ESCAPED = re.compile(r"\\([\"\\])")
 _EXTENDED = re.compile(r"([A-Za-z0-9_-]*)'[^']*'(.*)")
+_CHARSETS = frozenset({
+    "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1251", "windows-1252", "gb2312", "gbk", "gb18030", "big5",
+    "shift_jis", "euc-jp", "euc-kr",
+})  # fmt: skip
+"""That a client may name; of the others that Python knows, some are no charsets, and some fail in ways of their own."""
 _FORM_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
 """What browsers and many clients write for these three, and for nothing else (WHATWG HTML, multipart/form-data)."""
 
@@ -343,7 +348,7 @@ def file_name_of(disposition: bytes) -> str | None:
     parameters = parse_header(disposition)[1]
     extended = _EXTENDED.fullmatch(parameters.get("filename*", ""))
     if extended is not None:
-        return _decoded(unquote_to_bytes(extended[2]), extended[1])
+        return _decoded(unquote_to_bytes(extended[2]), extended[1].lower())
     name = parameters.get("filename")
     if name is not None:
         for escape, meant in _FORM_ESCAPES:
@@ -351,8 +356,8 @@ def file_name_of(disposition: bytes) -> str | None:
     return name
 
 
-def _decoded(name: bytes, charset: str = "") -> str:
-    for encoding in (charset or "utf-8", "utf-8", "gb18030"):
-        with suppress(UnicodeDecodeError, LookupError):
+def _decoded(name: bytes, charset: str = "utf-8") -> str:
+    for encoding in (charset if charset in _CHARSETS else "utf-8", "utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError):
             return name.decode(encoding)
     return name.decode(errors="replace")

@@ -80,6 +80,18 @@ def test_a_quoted_value_ends_where_it_ends(name: str, field: str) -> None:
     assert parse_header(header) == ("form-data", {"name": field, "filename": name})
 
 
+@given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda name: b"x; filename*=idna''" + name))
+def test_no_header_breaks_the_parser(header: bytes) -> None:
+    kind, parameters = parse_header(header)
+    assert all(name == name.lower() for name in (kind, *parameters))
+    file_name_of(header)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "undefined", "zlib", "UTF-7"])
+def test_a_name_in_a_charset_that_is_none_is_read_as_utf_8(charset: str) -> None:
+    assert file_name_of(f"x; filename*={charset}''a%E4%B8%80{'9' * 60_000}.wav".encode()) == f"a一{'9' * 60_000}.wav"
+
+
 # ---- blank inputs
 
 
