@@ -8,14 +8,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-import structlog
-
 from app.api.service import Service
 from app.audio.piped import PipedDecoder
-from app.live.batcher import Slot
-from app.vad.errors import AudioError, InvalidOption, Overloaded, UnsupportedAudio, VadError
-
-log = structlog.get_logger(__name__)
+from app.live.batcher import Slot, fail_stream
+from app.vad.errors import InvalidOption, Overloaded, UnsupportedAudio
 
 MOST_DECODERS = 32
 """At a time, in one service. Each is a process of some 30 MB, where a stream of samples takes 10 kB."""
@@ -97,11 +93,9 @@ class ContainerFeed:
                 session.receive_audio(data, self._clock())
                 await self._fed(slot)
             session.receive_last_sample()
-        except (AudioError, InvalidOption) as error:
+        except InvalidOption as error:
             # Opening the stream found no fault in its options: it is the file that does not fit them.
-            code = UnsupportedAudio.code if isinstance(error, InvalidOption) else error.code
-            session.fail(code, str(error))
-        except Exception as error:  # it ends this stream, and must not keep it from being closed
-            log.error("a live stream's decoder failed", session=slot.name[:8], exc_info=error)
-            session.fail(VadError.code, "Something went wrong here. The log has the details.")
+            session.fail(UnsupportedAudio.code, str(error))
+        except Exception as error:  # noqa: BLE001 - it ends this stream, and must not keep it from being closed
+            fail_stream(slot, error)
         await self._fed(slot)

@@ -171,7 +171,7 @@ class Batcher:
                     pending = slot.session.next_block()
                 except Exception as error:  # noqa: BLE001 - it ends this stream, not the others; logged there
                     pending = None
-                    _fail(slot, error)
+                    fail_stream(slot, error)
                 if pending is None:
                     self.release(slot)
                 else:
@@ -216,7 +216,7 @@ class Batcher:
                 raise work.error
             slot.session.commit(work.pending, work.scored)
         except Exception as error:  # noqa: BLE001 - it ends this stream, not the others; logged there
-            _fail(slot, error)
+            fail_stream(slot, error)
         now = self._clock()
         for received in work.pending.received:
             self._observer.live_chunk(now - received)
@@ -269,7 +269,7 @@ def _batches(items: list[_Item]) -> list[list[_Item]]:
     return batches
 
 
-def _fail(slot: Slot, error: Exception) -> None:
+def fail_stream(slot: Slot, error: Exception) -> None:
     """End a stream, and tell its client as much of the error as concerns it."""
     if isinstance(error, VadError) and error.code != VadError.code:
         slot.session.fail(error.code, str(error))
