@@ -394,12 +394,19 @@ class Models:
 
     async def _load_any(self, spec: ModelSpec, *, live: bool) -> Model:
         """For a command: a model that the settings name, as they have it; else any other."""
-        named = (*self.settings.default, *self.settings.others)
-        same = (
-            each for each in named if spec.source in (each.source, name_of(each)) and spec.name in (None, each.name)
-        )
+        spec = self._of_settings(spec)
         companion = self._live_spec(spec.known) if live else None
-        return await self._load(companion or next(same, spec))
+        return await self._load(spec if companion is None else self._of_settings(companion))
+
+    def _of_settings(self, spec: ModelSpec) -> ModelSpec:
+        """What the settings mean by a model's name, or by its source; else the specification itself. `NAME=…` is what
+        it says."""
+        if spec.name is not None and (spec.known is None or spec.name != spec.known.name):
+            return spec
+        for each in (*self.settings.default, *self.settings.others):
+            if name_of(each) == name_of(spec) or (spec.known is None and each.source == spec.source):
+                return each
+        return spec
 
     async def _load_known(self, spec: ModelSpec) -> Model:
         """Load a known model at its first use. Raises `InvalidOption` where that is not to be done or cannot be."""

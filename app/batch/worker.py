@@ -5,8 +5,9 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
-from app.answer import write
+from app.answer import stream, write
 from app.audio.source import SourcePasses
 from app.batch import reason_of
 from app.batch.collection import Collection, Entry, Shard
@@ -14,9 +15,9 @@ from app.batch.job import BatchPlan
 from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
 from app.batch.rows import FAILED, ROW_FORMATS, UNREADABLE, Row, failed_row, found_row, row_of_error
 from app.batch.store import Store
-from app.detection import FileJob
+from app.detection import FileJob, Run
 from app.formats.report import Report, safe_name
-from app.vad.errors import InvalidModel
+from app.vad.errors import InvalidModel, VadError
 
 FILES_AT_ONCE = 4
 """While one is scored, the others are fetched and decoded."""
@@ -70,6 +71,8 @@ class ShardWorker:
         chosen = replace(self._plan.chosen, warnings=plan.warnings)
         self._plan = replace(self._plan, chosen=chosen)
         self._per_file = [job.request.changed(format=name).plan(chosen, formats) for name in job.per_file]
+        # Its order is that in which things are found, so it is written while a file is detected.
+        self._streamed = next((plan for plan in self._per_file if plan.form.streams), None)
 
     def run(
         self, shard_job: ShardJob, notify: Callable[[FileStarted | FileFinished], None] = lambda step: None
@@ -121,20 +124,30 @@ class ShardWorker:
                 return failed_row(entry, UNREADABLE, reason_of(error))
             try:
                 job = FileJob(self._job.request.input(path), safe_name(entry.path), "batch")
-                report = (await detector.run(self._plan, job)).report()
+                lines: list[bytes] = []
+                if self._streamed is None:
+                    run = await detector.run(self._plan, job)
+                else:
+                    run = Run(detector, self._streamed, job)
+                    lines = [line async for line in stream(run, run.steps(), lambda run: run.report(), _raise)]
+                report = run.report()
                 if self._per_file:
-                    await detector.engine.readers.run(self._write_answers, entry, job, report)
+                    await detector.engine.readers.run(self._write_answers, entry, job, report, lines)
                 return found_row(entry, report)
             except Exception as error:  # noqa: BLE001 - one file never ends the run
                 return row_of_error(entry, error)
 
-    def _write_answers(self, entry: Entry, job: FileJob, report: Report) -> None:
+    def _write_answers(self, entry: Entry, job: FileJob, report: Report, lines: list[bytes]) -> None:
         """Write the file's answer in each format, under the file's own whole name: two files that differ in their
-        suffix alone keep apart, whichever shards they are in."""
+        suffix alone keep apart, whichever shards they are in. `lines`: the answer that was written while detecting."""
         with SourcePasses(job.source, self._runtime.detector.audio, self._job.request.excerpt_rate) as passes:
             for plan in self._per_file:
                 answer, name = write(plan, [report], passes.blocks), f"{PER_FILE}/{entry.path}.{plan.form.extension}"
-                self._store.write(name, answer.pieces)
+                self._store.write(name, lines if plan is self._streamed else answer.pieces)
                 if answer.time_map is not None:
                     # The service has a header for it.
                     self._store.write(f"{name}.map.json", [json.dumps(answer.time_map).encode()])
+
+
+def _raise(error: VadError) -> Mapping[str, Any]:
+    raise error

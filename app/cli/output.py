@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rich.console import Console
 from rich.markup import escape
@@ -142,7 +143,8 @@ async def _replace(path: Path, pieces: AsyncIterator[bytes]) -> None:
     """Write a file beside its place and move it there: what is broken off leaves what was there before."""
     first = await anext(pieces, b"")  # what cannot be written is refused here, before there is a file
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
+    # A short name: with a longer one than the file's own there might be no room for it.
+    unfinished = path.with_name(f".{uuid4().hex[:12]}.part")
     try:
         with unfinished.open("wb") as file:
             file.write(first)

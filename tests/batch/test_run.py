@@ -23,6 +23,7 @@ from tests.batch.conftest import need
 from tests.batch.crashing import new_plan
 from tests.cli.calling import call, command, environment
 from tests.signals import bursts
+from tests.small_firered import write_small_firered
 
 Few = tuple[Path, list[str]]
 
@@ -197,6 +198,26 @@ def test_what_is_written_for_each_file_is_what_detect_writes(
         assert written.keys() == expected.keys()
         for name, content in written.items():
             assert without_times(content) == without_times(expected[name]), name
+
+
+def test_lines_for_each_file_are_in_the_order_in_which_things_are_found(
+    small_model: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    aed = write_small_firered(tmp_path / "aed", labels=3, seed=4)
+    sound, rate = soundfile.read(speech_like)
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "two.wav", np.stack([sound, sound[::-1]], axis=1), rate)
+    options = ["--model", f"aed=firered:{aed}", "--channel", "split"]
+    forms = ["--per-file", "csv", "--per-file", "ndjson"]
+    assert run(small_model, tmp_path / "in", tmp_path / "out", *options, *forms, "--workers", "1").returncode == 0
+    written = (tmp_path / "out" / "files" / "two.wav.ndjson").read_text()
+    shown = call(small_model, "detect", tmp_path / "in", *options, "--format", "ndjson").stdout
+    found, expected = (
+        [line for line in text.splitlines() if json.loads(line)["type"] == "segment"] for text in (written, shown)
+    )
+    assert found == expected
+    assert json.loads(written.splitlines()[-1])["type"] == "summary"
+    assert (tmp_path / "out" / "files" / "two.wav.csv").read_text().count("\n") == len(found) + 1
 
 
 def without_times(content: bytes) -> object:

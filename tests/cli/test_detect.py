@@ -101,6 +101,34 @@ def test_labels_come_through_a_server(
         assert "singing" in shown.stdout
 
 
+def test_names_of_the_settings_are_theirs_in_sums_and_presets(
+    small_model: Path, speech_like: Path, tmp_path: Path
+) -> None:
+    """Also those of known models, as in the service."""
+    firered = write_small_firered(tmp_path / "firered")
+    stream = write_small_firered(tmp_path / "stream", ahead=0, seed=2)
+    silero = write_small_firered(tmp_path / "silero", seed=3)
+    settings = {"VAD_MODELS": f"firered=firered:{firered},firered-stream=firered:{stream},silero=firered:{silero}"}
+    asked = (("--model", "firered"), ("--model", "firered+fsmn"), ("--preset", "asr"))
+    with local_server(f"fsmn={small_model}", tmp_path / "server", settings) as server:
+        for arguments in asked:
+            here, there = (
+                call(f"fsmn={small_model}", "detect", speech_like, *arguments, *door, **settings)
+                for door in ((), ("--url", server.url))
+            )
+            assert (here.returncode, here.stderr) == (there.returncode, there.stderr) == (0, "")
+            assert without_times(here.stdout) == without_times(there.stdout)
+    twice = call(f"fsmn={small_model}", "detect", speech_like, "--model", "fsmn+fsmn", **settings)
+    assert (twice.returncode, "model: fsmn is named twice" in twice.stderr) == (2, True)
+
+
+def test_an_answer_without_a_line_is_one(server: RunningServer, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.wav"
+    soundfile.write(silent, np.zeros(32_000), 16_000)
+    ended = call(tmp_path, "detect", silent, "--url", server.url, "--format", "lhotse")
+    assert (ended.returncode, ended.stdout) == (0, "\n")
+
+
 def test_presets_take_no_model_that_the_settings_leave_out(
     small_model: Path, reference: Path, speech_like: Path
 ) -> None:
@@ -241,6 +269,11 @@ def test_results_mirror_the_tree_and_keep_what_tells_them_apart(
         ended = call(small_model, "detect", source, "--format", "csv", "--jobs", "3", "--out", out)
         assert ended.returncode == 0
         assert names_in(out) == expected
+    # As long as a name may be.
+    long = tree / f"{'x' * 251}.wav"
+    long.write_bytes(speech_like.read_bytes())
+    assert call(small_model, "detect", long, "--format", "csv", "--out", tmp_path / "long").returncode == 0
+    assert names_in(tmp_path / "long") == [f"{'x' * 251}.csv"]
     # Named alone, from two folders: the second of them has a number, whichever is done first.
     named = (tree / "x.wav", tree / "deep/x.wav", tree / "x.wav")
     assert call(small_model, "detect", *named, "--format", "csv", "--out", tmp_path / "two").returncode == 0
