@@ -1,17 +1,20 @@
 """Engines around a scorer that a test has made, as the runtime builds them around models from files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.engine.backend import Backend
 from app.engine.device import Ladder
 from app.engine.engine import Engine
-from app.models import Model
+from app.models import Model, ModelLoader, Models, ModelSettings
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.grid import Grid
-from app.vad.models.family import ModelInfo, OptionDefaults, Scorer
+from app.vad.models.family import ModelInfo, ModelSpec, OptionDefaults, Scorer
+from app.vad.models.hub import ModelHub
+from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 
 OPTIONS = {"tight": {"threshold": 0.7, "neg_threshold": 0.5}}
@@ -80,3 +83,25 @@ def model_on(engine: Engine, model: Loaded, observer: Observer | None = None) ->
         server_options={},
         live=model.live,
     )
+
+
+class _GivenModels(Models):
+    """Models that a test has made."""
+
+    given: Mapping[str, Model]
+
+    async def _load(self, spec: ModelSpec) -> Model:
+        model = self.given[spec.source]
+        await model.backend.warm_up()
+        self._loaded[model.info.name] = model
+        return model
+
+
+def new_models(engine: Engine, *models: Loaded, observer: Observer | None = None) -> Models:
+    """The models of a service that has these; the first is the default one. To be started."""
+    first, *others = [ModelSpec("fsmn", model.name, model.name) for model in models]
+    loader = ModelLoader(Catalogue(FAMILIES), ModelHub(Path("nowhere"), allow_download=False))
+    settings = ModelSettings((first,), tuple(others), auto=False)
+    found = _GivenModels(engine, loader, Segmenters(SEGMENTERS), settings, observer)
+    found.given = {model.name: model_on(engine, model, observer) for model in models}
+    return found
