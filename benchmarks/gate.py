@@ -38,11 +38,12 @@ from tools.reference_data import reference_folder
 LIMIT = 1.05
 """The ratio above which a case fails: below it, chance and the layout of memory decide."""
 _ROUNDS, _QUICK_ROUNDS = 15, 5
+"""Pairs of measurements: with fifteen, a median's bounds lie within some percent on a quiet machine."""
 _STREAMS = 8
 """Live streams that send at a time: enough that turns gather several, as they do under load."""
-_RATE = 16_000
-_CONFIDENCE, _DRAWS = 0.95, 2_000
-_START_LIMIT_S = 120.0
+_RATE = 16_000  # Hz, of what is sent
+_CONFIDENCE, _DRAWS = 0.95, 2_000  # of the bootstrap: usual values
+_START_LIMIT_S = 120.0  # many times what a start takes, for machines that do other work
 
 
 @dataclass
