@@ -10,7 +10,7 @@ import json
 import time
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -83,7 +83,9 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     if failures:
         headers[PROBLEMS_HEADER] = ", ".join(f"{quote(each.name)}={each.problem['code']}" for each in failures)
     if form.together is not None:
-        text = form.together(reports)
+        # Lines of one text are told apart by their file's name alone.
+        names = unique_names([report.name for report in reports])
+        text = form.together([replace(report, name=name) for report, name in zip(reports, names, strict=True)])
         return Answer(form.media_type, iter([text.encode()]), headers=headers)
     return Answer("application/zip", _zip(form, context, reports, failures), headers=headers)
 

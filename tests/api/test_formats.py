@@ -228,6 +228,14 @@ def test_files_of_one_name_are_each_in_the_zip(client: httpx.Client, two_voices:
         assert [archive.read(name) for name in archive.namelist()] == expected
 
 
+def test_lines_of_one_text_tell_files_of_one_name_apart(client: httpx.Client, speech_like: Path) -> None:
+    files = [("file", ("a.wav", speech_like.read_bytes())) for _ in range(2)]
+    rows = client.post("/vad?format=csv", files=files).text.splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["a", "a", "a-2", "a-2"]
+    rttm = client.post("/vad?format=rttm", files=files).text
+    assert [line.split()[1] for line in rttm.splitlines()] == ["a", "a", "a-2", "a-2"]
+
+
 def test_a_channel_that_is_not_there_is_refused(client: httpx.Client, two_voices: bytes) -> None:
     detail = refusal(client.post("/vad?channel=2", content=two_voices), "channel")
     assert "2 channels" in detail
