@@ -65,6 +65,15 @@ def products(plan: Plan, cores: int) -> Callable[[], Measured]:
     return partial(measure, [plan.ours_python, _RUNNERS / "products.py", "--cores", str(cores)])
 
 
+def bare_clips(plan: Plan) -> Measured:
+    """Clips decoded, scored and segmented in one thread of this project, without a service."""
+    command = [
+        plan.ours_python, _RUNNERS / "bare_clips.py", "--audio", plan.speech, "--warm-up", plan.speech,
+        "--cores", "1", "--model", plan.model,
+    ]  # fmt: skip
+    return measure(command, plan.model_cache)
+
+
 def parts_of(plan: Plan, audio: Path, warm_up: Path) -> Measured:
     """The parts of a detection of `audio` by this project, on one core."""
     command = [

@@ -8,7 +8,6 @@ rounds, is above 1.05.
 """
 
 import base64
-import io
 import json
 import os
 import random
@@ -26,9 +25,9 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import soundfile
 from rich.console import Console
 
+from benchmarks.clips import RATE, form, speech, wav
 from benchmarks.plan import ROOT, Plan
 from benchmarks.process import Missing, environment
 from benchmarks.results import Neighbours, machine
@@ -41,7 +40,6 @@ _ROUNDS, _QUICK_ROUNDS = 15, 5
 """Pairs of measurements: with fifteen, a median's bounds lie within some percent on a quiet machine."""
 _STREAMS = 8
 """Live streams that send at a time: enough that turns gather several, as they do under load."""
-_RATE = 16_000  # Hz, of what is sent
 _CONFIDENCE, _DRAWS = 0.95, 2_000  # of the bootstrap: usual values
 _START_LIMIT_S = 120.0  # many times what a start takes, for machines that do other work
 
@@ -93,7 +91,7 @@ def gate(plan: Plan, against: str | None, console: Console) -> int:
     costs: dict[tuple[str, str], list[float]] = {}
     with ExitStack() as held:
         tree = held.enter_context(checked_out(commit))
-        sides = [held.enter_context(_serving("before", tree)), held.enter_context(_serving("now", ROOT))]
+        sides = [held.enter_context(serving("before", tree)), held.enter_context(serving("now", ROOT))]
         cases = _cases(plan.quick)
         for case in cases:
             for side in sides:
@@ -155,7 +153,8 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _serving(name: str, tree: Path) -> Iterator[Side]:
+def serving(name: str, tree: Path, script: str | None = None) -> Iterator[Side]:
+    """A tree's service, or another server that takes its port as an argument, ready to be asked. Raises `Missing`."""
     port = free_port()
     reference = reference_folder() / "modelscope"
     settings = {
@@ -168,7 +167,7 @@ def _serving(name: str, tree: Path) -> Iterator[Side]:
         settings["MODELSCOPE_CACHE"] = str(reference)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [Plan(False, 1).ours_python, "-m", "app.cli", "serve"],
+            [Plan(False, 1).ours_python, *(["-m", "app.cli", "serve"] if script is None else [script, str(port)])],
             cwd=tree, env=environment(settings), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         try:
@@ -198,36 +197,24 @@ def _wait_until_ready(side: Side) -> None:
 
 def _cases(quick: bool) -> list[Case]:
     minutes = 2 if quick else 10
-    speech = reference_folder() / "audio" / "vad_example.wav"
-    if speech.is_file():
-        samples, _ = soundfile.read(speech, dtype="float32")
-    else:
-        samples = np.random.default_rng(0).standard_normal(60 * _RATE).astype(np.float32) / 10
-    tiny, clip = samples[: _RATE // 10], samples[: int(5.5 * _RATE)]
-    minute = np.resize(samples, minutes * 60 * _RATE)
+    samples = speech()
+    tiny, clip = samples[: RATE // 10], samples[: int(5.5 * RATE)]
+    minute = np.resize(samples, minutes * 60 * RATE)
     return [
         Case("GET /health/live", "request", 200, 1e3, "ms", _gets),
-        Case("0.1 s clip", "clip", 60, 1e3, "ms", _posts(_wav(tiny))),
-        Case("0.1 s clip, form", "clip", 60, 1e3, "ms", _posts(*_form(_wav(tiny)))),
-        Case("5.5 s clip", "clip", 20, 1e3, "ms", _posts(_wav(clip))),
+        Case("0.1 s clip", "clip", 60, 1e3, "ms", posts(wav(tiny))),
+        Case("0.1 s clip, form", "clip", 60, 1e3, "ms", posts(*form(wav(tiny)))),
+        Case("5.5 s clip", "clip", 20, 1e3, "ms", posts(wav(clip))),
         Case("live chunk of 100 ms", "chunk", 20, 1e3, "ms", _live(samples)),
-        Case("hour of a file", "hour", 1, 1.0, "s", _posts(_wav(minute), per=minutes / 60)),
+        Case("hour of a file", "hour", 1, 1.0, "s", posts(wav(minute), per=minutes / 60)),
     ]
 
 
-def _wav(samples: "np.ndarray") -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, _RATE, format="WAV", subtype="PCM_16")
-    return file.getvalue()
-
-
-def _form(content: bytes) -> tuple[bytes, str]:
-    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
-    return head + content + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
-
-
-def _posts(content: bytes, content_type: str = "audio/wav", per: float = 1.0) -> Callable[[Side, int], float]:
-    head = f"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n"
+def posts(
+    content: bytes, content_type: str = "audio/wav", *, path: str = "/vad", per: float = 1.0
+) -> Callable[[Side, int], float]:
+    """Make what sends so many uploads, one after the other, and returns for how many units."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {len(content)}\r\n\r\n"
     request = head.encode() + content
 
     def run(side: Side, count: int) -> float:
@@ -265,7 +252,7 @@ def _exchange(connection: socket.socket, request: bytes) -> bytes:
 def _live(samples: "np.ndarray") -> Callable[[Side, int], float]:
     """Chunks on several streams at a time; each is answered by its mean probability, so that none is still waiting."""
     pcm = np.round(samples * 32_767).astype("<i2").tobytes()
-    size = _RATE // 10 * 2
+    size = RATE // 10 * 2
 
     def run(side: Side, count: int) -> float:
         sockets = [_open_stream(side) for _ in range(_STREAMS)]

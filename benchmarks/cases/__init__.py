@@ -15,6 +15,7 @@ from benchmarks.cases.overload import overload
 from benchmarks.cases.parts import parts
 from benchmarks.cases.realtime import realtime
 from benchmarks.cases.replicas import replicas
+from benchmarks.cases.request import request
 from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
 from benchmarks.plan import Plan
@@ -27,6 +28,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "mp3": mp3,
     "floor": floor,
     "parts": parts,
+    "request": request,
     "growth": growth,
     "growth_models": growth_models,
     "growth_files": growth_files,
