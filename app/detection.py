@@ -303,7 +303,7 @@ class Run:
         if plan.request.probabilities:
             self._allowance.spend(len(found.posteriors) * frame_ms / 1000)
         self._count_kept(found.posteriors)
-        segments, chunks = row.push(found.events, found.posteriors, found.settled_ms)
+        segments, chunks = row.push(found.events, found.posteriors, found.final_ms)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
         return Progress(row.channel, segments, row.frames * frame_ms, expected_ms, chunks)

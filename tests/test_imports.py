@@ -49,8 +49,7 @@ KNOWN_BY_THE_LIST_ALONE = {
     "app.vad.segmenters.endpoint": ("app/vad/segmenters/registry.py",),
     # The compatible alias is tight, whatever the model: its options are named there.
     "app.vad.segmenters.hysteresis": ("app/vad/segmenters/registry.py", "app/api/detect.py"),
-    "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py", "app/vad/segmenters/streaming.py"),
-    "app.vad.segmenters.streaming": ("app/vad/segmenters/registry.py",),
+    "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py",),
     # Beside the formats: whoever answers adds its time map to any form, and CORS exposes its headers.
     "app.formats.excerpts": ("app/formats/*", "app/answer.py", "app/api/*", "app/main.py"),
     "app.formats.ndjson": ("app/formats/*",),

@@ -37,7 +37,7 @@ class RowEvents:
     events: list[Event]
     posteriors: Posteriors
     """Those behind these events."""
-    settled_ms: int
+    final_ms: int
     """No later event is about a segment that begins before this."""
 
 
@@ -82,7 +82,7 @@ async def walk(
                     stream = streams[oldest.row]
                     scored = [None if future is None else await future for future in oldest.scoring]
                     events = stream.commit_scores(scored, final=oldest.final)
-                    yield RowEvents(oldest.row, events, stream.heard, stream.settled_ms)
+                    yield RowEvents(oldest.row, events, stream.posteriors, stream.final_ms)
     finally:
         for item in pending:
             for future in item.scoring:
@@ -106,9 +106,9 @@ def score_whole(source: SampleSource, stream: Stream, score: Score) -> RowEvents
     for rows, final in _mark_last(source):
         [block] = stream.cut_blocks(rows[0], final=final)
         events += stream.commit_scores([None] if block is None else score([block]), final=final)
-        parts.append(stream.heard)
+        parts.append(stream.posteriors)
     posteriors = parts[0] if len(parts) == 1 else join_posteriors(parts)
-    return RowEvents(0, events, posteriors, stream.settled_ms)
+    return RowEvents(0, events, posteriors, stream.final_ms)
 
 
 async def _read_ahead(source: SampleSource, readers: Threads) -> AsyncGenerator[tuple[FloatArray, bool], None]:

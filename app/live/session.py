@@ -290,7 +290,7 @@ class LiveSession:
         """Let the segmenter decide by what scoring the blocks gave, and queue the messages."""
         final = pending.final is not None
         decided = self.stream.commit_scores(scored, final=final)
-        posteriors = self.stream.heard
+        posteriors = self.stream.posteriors
         if self._curve is not None:
             start_ms, values = self._curve.accept(posteriors.speech, final=final)
             if values:

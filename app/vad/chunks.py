@@ -18,7 +18,7 @@ Padding (`chunk_pad_ms`) is taken from the pauses around a chunk, half of each a
 overlap, and counts within the longest duration, as it does for being half full.
 
 A chunk is given out as soon as nothing that follows can change it. That needs, beside the segments, how far back the
-segmenter may still reach (`settled_ms`): a pause that is still growing may be cut before it ends.
+segmenter may still reach (`final_ms`): a pause that is still growing may be cut before it ends.
 Invariants: every moment of every segment is in exactly one chunk; chunks are in order; none is longer than
 `max_chunk_s`; and they do not depend on how frames and segments were grouped into calls.
 """
@@ -129,20 +129,20 @@ class Chunker:
         """Probabilities from frame `_speech_from` on."""
         self._speech_from = 0
 
-    def accept(self, segments: Iterable[Segment], speech: DoubleArray, settled_ms: int) -> list[Chunk]:
+    def accept(self, segments: Iterable[Segment], speech: DoubleArray, final_ms: int) -> list[Chunk]:
         """Chunks that this decides.
 
         `segments`: the next ones, complete; `speech`: speech probabilities of the next frames, [frames], at least up to
-        the segments' ends; `settled_ms`: no later segment begins before this.
+        the segments' ends; `final_ms`: no later segment begins before this.
         """
         self._speech = np.concatenate((self._speech, speech.astype(np.float32)))
         for segment in segments:
             self._pieces.append(_Piece(segment.start_ms, segment.end_ms, self._count))
             self._count += 1
         chunks = []
-        while (chunk := self._next(settled_ms)) is not None:
+        while (chunk := self._next(final_ms)) is not None:
             chunks.append(chunk)
-        self._forget(settled_ms)
+        self._forget(final_ms)
         return chunks
 
     def finish(self, duration_ms: int) -> list[Chunk]:
@@ -159,7 +159,7 @@ class Chunker:
             chunks.append(self._close(start_ms, len(self._pieces) - 1, max(0, room)))
         return chunks
 
-    def _next(self, settled_ms: int) -> Chunk | None:
+    def _next(self, final_ms: int) -> Chunk | None:
         if not self._pieces:
             return None
         start_ms = self._start_ms()
@@ -168,11 +168,11 @@ class Chunker:
             return self._cut(start_ms, beyond)
         # All that there is fits. Whatever is to come does not, once it cannot begin before the chunk would be full.
         last = len(self._pieces) - 1
-        pause_ms = settled_ms - self._pieces[last].end_ms
-        if settled_ms < start_ms + self._limit_ms or pause_ms < 2 * self._pad_ms:
+        pause_ms = final_ms - self._pieces[last].end_ms
+        if final_ms < start_ms + self._limit_ms or pause_ms < 2 * self._pad_ms:
             return None
         pad_ms = self._right_pad(start_ms, last, pause_ms)
-        longer_than = self._rank(self._pieces[last].end_ms, settled_ms)
+        longer_than = self._rank(self._pieces[last].end_ms, final_ms)
         if self._half_full(start_ms, last, pad_ms) and self._longest_pause(start_ms, last, longer_than) is not None:
             return None  # a pause before it is longer, so far
         return self._close(start_ms, last, pad_ms)
@@ -261,9 +261,9 @@ class Chunker:
         lowest = len(near) - 1 - int(np.argmin(near[::-1]))
         return (max(first, self._speech_from) + lowest) * frame_ms + middle
 
-    def _forget(self, settled_ms: int) -> None:
+    def _forget(self, final_ms: int) -> None:
         """Probabilities before anything that may still be cut."""
-        oldest_ms = self._pieces[0].start_ms if self._pieces else max(settled_ms, self._before_ms or 0)
+        oldest_ms = self._pieces[0].start_ms if self._pieces else max(final_ms, self._before_ms or 0)
         drop = min(oldest_ms // self._frame_ms - self._speech_from, len(self._speech))
         if drop > 0:
             self._speech = self._speech[drop:].copy()

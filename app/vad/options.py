@@ -1,7 +1,7 @@
-"""What options of every kind have in common: read from raw text, checked, named in every complaint.
+"""What options of every kind have in common: they are read from raw text, checked, and named in every refusal.
 
 An options class is the single place that knows its options' names, defaults, units, ranges and meanings: HTTP
-parameters, the command line, the page and the documents are drawn from it. An instance is frozen.
+parameters, the command line, the page and the documents are made from it. An instance is frozen.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ class Options(BaseModel):
 
     @classmethod
     def parse(cls, *layers: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> Self:
-        """Options from layers of raw values (strings allowed), the later ones winning, and `given` over them all: what
-        somebody set on purpose.
+        """Merge layers of raw values (strings allowed), the later ones winning, and check them. `given` wins over all
+        layers: what somebody set on purpose.
 
         Raises `InvalidOption` naming the first option that is unknown, of the wrong type, out of range, or in
         contradiction with another.
@@ -29,12 +29,18 @@ class Options(BaseModel):
         given = given or {}
         merged = {name: value for layer in (*layers, given) for name, value in layer.items()}
         try:
-            return cls.model_validate(cls.settle(merged, given))
+            return cls.model_validate(cls.adapt_defaults(merged, given))
         except ValidationError as error:
-            raise _first_problem(error, cls) from None
+            problem = error.errors(include_url=False)[0]
+            name = str(problem["loc"][0]) if problem["loc"] else "options"
+            if problem["type"] == "extra_forbidden":
+                known = ", ".join(cls.names())
+                raise InvalidOption(name[:64], f"there is no such option; there are: {known}") from None
+            reason = problem["msg"]
+            raise InvalidOption(name, reason[:1].lower() + reason[1:]) from None
 
     @classmethod
-    def settle(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def adapt_defaults(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """Let defaults follow what was set on purpose, where they would contradict it."""
         return merged
 
@@ -45,14 +51,5 @@ class Options(BaseModel):
 
     @classmethod
     def those_of(cls, layer: Mapping[str, Any]) -> dict[str, Any]:
-        """What of a layer is about these options."""
+        """The values of a layer that are for options of this class."""
         return {name: value for name, value in layer.items() if name in cls.model_fields}
-
-
-def _first_problem(error: ValidationError, options: type[Options]) -> InvalidOption:
-    problem = error.errors(include_url=False)[0]
-    name = str(problem["loc"][0]) if problem["loc"] else "options"
-    if problem["type"] == "extra_forbidden":
-        return InvalidOption(name[:64], f"there is no such option; there are: {', '.join(options.names())}")
-    reason = problem["msg"]
-    return InvalidOption(name, reason[:1].lower() + reason[1:])

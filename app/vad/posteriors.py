@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class Posteriors:
     """[frames]. Energy of the frame's samples, 10 log10(sum of squares + 1e-6), in dB."""
     of: Literal["speech", "silence"] = "speech"
     short_ms: float = 0.0
-    """At a stream's end: how much of the last frame's step lies after it. Below 0: how much of the stream lies after
-    that step, which is the rest of a frame that is longer than its step."""
+    """At a stream's end: how many ms of the last frame's step lie after it. Below 0: how many ms of the stream lie
+    after that step, the rest of a frame that is longer than its step."""
     members: FloatArray | None = None
     """Of a model made of models: each one's speech probability, [frames, members]."""
 
@@ -46,13 +46,13 @@ class Posteriors:
 
     @property
     def silence(self) -> DoubleArray:
-        """Probability of silence, frame by frame."""
+        """Probability of silence, [frames]."""
         doubles = self.values.astype(np.float64)
         return doubles if self.of == "silence" else 1.0 - doubles
 
     @property
     def nbytes(self) -> int:
-        """Memory that they take."""
+        """Memory that they take, bytes."""
         return self.values.nbytes + self.decibel.nbytes + (0 if self.members is None else self.members.nbytes)
 
     def column(self, label: int) -> "Posteriors":
@@ -61,7 +61,7 @@ class Posteriors:
         return Posteriors(values, self.decibel, self.of, self.short_ms)
 
     def take(self, frames: "slice | NDArray[np.intp]") -> "Posteriors":
-        """Some of the frames; none of them is short any more."""
+        """Some of the frames, without `short_ms`."""
         members = None if self.members is None else self.members[frames]
         return Posteriors(self.values[frames], self.decibel[frames], self.of, members=members)
 
@@ -77,13 +77,21 @@ def join_posteriors(parts: Sequence[Posteriors]) -> Posteriors:
         return replace(NO_POSTERIORS, short_ms=short_ms)
     values = np.concatenate([part.values for part in parts])
     decibel = np.concatenate([part.decibel for part in parts])
-    apart = [part.members for part in parts if part.members is not None]
-    members = np.concatenate(apart) if len(apart) == len(parts) else None
+    of_members = [part.members for part in parts if part.members is not None]
+    members = np.concatenate(of_members) if len(of_members) == len(parts) else None
     return Posteriors(values, decibel, parts[0].of, short_ms, members)
 
 
 class Segmenter(Protocol):
-    """Turns posteriors into events, one frame after the other. Pure: no audio, no clock, no torch."""
+    """Turns posteriors into events, one frame after the other. Pure: no audio, no clock, no torch.
+
+    Two more members are optional; all of the project's segmenters have them, a plug-in's may:
+
+    - `final_ms`, a property: no segment that has not been given out whole begins before this. Without it, whoever packs
+      segments into chunks waits for the next segment, or the end.
+    - `use_options(options)`: decide the next frame, and all after it, by these options of its own class. What has been
+      decided stays: an open segment stays open, and none begins before the end of the last one that was given out.
+    """
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
@@ -94,33 +102,14 @@ class Segmenter(Protocol):
         ...
 
 
-@runtime_checkable
-class Settles(Protocol):
-    """A `Segmenter` that also says how far back it may still reach."""
-
-    @property
-    def settled_ms(self) -> int:
-        """No segment that has not been given out whole begins before this."""
-        ...
-
-
-def settled_ms(segmenter: Segmenter) -> int:
-    """Of a segmenter; 0 of one that does not say: whoever packs its segments then waits for the next, or the end."""
-    return segmenter.settled_ms if isinstance(segmenter, Settles) else 0
-
-
-@runtime_checkable
-class Adjustable(Protocol):
-    """A `Segmenter` whose options may change while its stream goes on. All of the project's are; a plug-in's may be."""
-
-    def use_options(self, options: Any) -> None:
-        """Decide the next frame, and all after it, by these options of its own class. What has been decided stays: an
-        open segment stays open, and none begins before the end of the last one that was given out."""
-        ...
+def final_ms(segmenter: Segmenter) -> int:
+    """The segmenter's `final_ms`, or 0 if it has none."""
+    return int(getattr(segmenter, "final_ms", 0))
 
 
 def adjust(segmenter: Segmenter, options: Any) -> None:
     """Let a segmenter go on by these options. Raises `InvalidOption` for one that cannot."""
-    if not isinstance(segmenter, Adjustable):
-        raise InvalidOption("mode", f"the options of mode={options.mode} are settled when a stream is opened")
-    segmenter.use_options(options)
+    use_options = getattr(segmenter, "use_options", None)
+    if use_options is None:
+        raise InvalidOption("mode", f"the options of mode={options.mode} cannot change once a stream is open")
+    use_options(options)

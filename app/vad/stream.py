@@ -6,8 +6,11 @@ A stream walks three steps: *cut* the samples into a block, *score* the block, *
 pure, so `accept_waveform` and `flush` may take all three at once, and whoever scores many streams together, or many
 blocks of one stream side by side, takes them one by one. Cutting and committing must then be in order; scoring need not
 be when the blocks are isolated, and of a chained stream at most one block may be under way.
+
+A model made of models has a block for each member (`cut_blocks`, `commit_scores`); a single model is its own only one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -17,7 +20,7 @@ import numpy as np
 from app.vad.blocks import Block, BlockCutter, Scored
 from app.vad.grid import Grid
 from app.vad.models.fusion import Mixer, common_grid
-from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, adjust, settled_ms
+from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, adjust, final_ms
 from app.vad.segment import Event
 from app.vad.segmenters.options import SegmenterOptions
 
@@ -37,90 +40,118 @@ class ScoresBlocks(Protocol):
         ...
 
 
-class VadStream:
-    """All that changes while one stream is detected; weights are the scorer's."""
+class Stream(ABC):
+    """All that changes while one stream is detected; weights are the scorers'."""
+
+    isolated: bool
+    """Whether its blocks may be scored out of order."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._samples = 0
+        self.posteriors: Posteriors = NO_POSTERIORS
+        """What the last commit handed to the segmenter."""
+
+    @property
+    @abstractmethod
+    def members(self) -> "Sequence[VadStream]":
+        """The streams of single models that this consists of."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything: the next sample is the first of a new stream."""
+
+    @abstractmethod
+    def cut_blocks(self, samples: FloatArray, *, final: bool = False) -> list[Block[Any] | None]:
+        """Step 1: each member's block that `samples` complete, or None where they complete none."""
+
+    @abstractmethod
+    def commit_scores(self, scored: Sequence[Scored[Any] | None], *, final: bool) -> list[Event]:
+        """Step 3: take over what scoring each member's block gave, and return the events that it decides.
+
+        `scored`: None where `cut_blocks` gave no block. `final`: as given to `cut_blocks`.
+        """
+
+    def accept_waveform(self, samples: FloatArray) -> list[Event]:
+        """Events that `samples` decide: float32 [n] at the model's rate, in [-1, 1]; any n, 0 included."""
+        return self._run(samples, final=False)
+
+    def flush(self) -> list[Event]:
+        """The last events: the stream has ended. Call `reset` before feeding it again."""
+        return self._run(NO_SAMPLES, final=True)
+
+    def use_options(self, options: SegmenterOptions) -> None:
+        """Decide the frames of the next commit, and all after them, by these options of the same mode. Raises
+        `InvalidOption` for a segmenter that cannot change."""
+        adjust(self._segmenter, options)
+
+    @property
+    def final_ms(self) -> int:
+        """No segment that has not been given out whole begins before this."""
+        return final_ms(self._segmenter)
+
+    def _run(self, samples: FloatArray, *, final: bool) -> list[Event]:
+        blocks = self.cut_blocks(samples, final=final)
+        scored = [
+            None if block is None else member.score(block) for member, block in zip(self.members, blocks, strict=True)
+        ]
+        return self.commit_scores(scored, final=final)
+
+
+class VadStream(Stream):
+    """A stream of a single model."""
 
     def __init__(
         self, scorer: ScoresBlocks, new_segmenter: Callable[[Grid], Segmenter], *, isolated: bool = False
     ) -> None:
         """`new_segmenter`: makes the segmenter for posteriors on a grid. `isolated`: blocks may be scored out of order
         (see `app.vad.blocks`), if the scorer's memory allows it."""
+        super().__init__(new_segmenter(scorer.grid))
         self.isolated = isolated and scorer.grid.warm_up_frames is not None
-        self._scorer = scorer
-        self._samples = 0
-        self._segmenter = new_segmenter(scorer.grid)
         self.state: Any = None
         """What the next block starts from; a pool may move it elsewhere, and says so here."""
-        self.heard: Posteriors = NO_POSTERIORS
-        """What the last commit handed to the segmenter."""
+        self._scorer = scorer
         self._cutter = BlockCutter(scorer.grid, isolated=self.isolated)
 
-    def accept_waveform(self, samples: FloatArray) -> list[Event]:
-        """Events that `samples` decide: float32 [n] at the scorer's rate, in [-1, 1]; any n, 0 included."""
-        return self._run(self.cut(samples))
-
-    def flush(self) -> list[Event]:
-        """The last events: the stream has ended. Call `reset` before feeding it again."""
-        return self._run(self.cut(NO_SAMPLES, final=True))
+    @property
+    def members(self) -> "Sequence[VadStream]":
+        """Itself."""
+        return (self,)
 
     def reset(self) -> None:
-        """Forget everything: the next sample is the first of a new stream."""
+        """As `Stream`."""
         self._segmenter.reset()
         self.state = None
         self._samples = 0
         self._cutter = BlockCutter(self._scorer.grid, isolated=self.isolated)
 
     def cut(self, samples: FloatArray, *, final: bool = False) -> Block[Any] | None:
-        """Step 1: the block that `samples` complete, or None while they complete none."""
+        """Step 1, for a single model."""
         self._samples += len(samples)
         return self._cutter.cut(samples, final=final, state=self.state)
-
-    def commit(self, scored: Scored[Any] | None, *, final: bool) -> list[Event]:
-        """Step 3: take over what scoring a block gave, and tell the events that it decides.
-
-        `scored`: None where `cut` gave no block. `final`: as given to `cut`.
-        """
-        posteriors: Posteriors = NO_POSTERIORS
-        if scored is not None:
-            posteriors = scored.posteriors
-            self.state = scored.state
-        self.heard = replace(posteriors, short_ms=self._short_ms()) if final else posteriors
-        return self._segmenter.accept(self.heard, final=final)
-
-    def use_options(self, options: SegmenterOptions) -> None:
-        """Decide the frames of the next `commit`, and all after them, by these options of the same mode. Raises
-        `InvalidOption` for a segmenter that cannot change."""
-        adjust(self._segmenter, options)
-
-    @property
-    def settled_ms(self) -> int:
-        """No segment that has not been given out whole begins before this."""
-        return settled_ms(self._segmenter)
-
-    # The same for one member of many: what walks files and live streams need not know which of both it has.
-
-    @property
-    def members(self) -> "list[VadStream]":
-        """The streams of single models, of which this consists."""
-        return [self]
-
-    def cut_blocks(self, samples: FloatArray, *, final: bool = False) -> list[Block[Any] | None]:
-        """Step 1 for every member."""
-        return [self.cut(samples, final=final)]
-
-    def commit_scores(self, found: Sequence[Scored[Any] | None], *, final: bool) -> list[Event]:
-        """Step 3 with what every member's block gave."""
-        return self.commit(found[0], final=final)
-
-    def _short_ms(self) -> float:
-        return short_of_frames(self._scorer.grid, self._samples)
 
     def score(self, block: Block[Any]) -> Scored[Any]:
         """Step 2, for a block alone."""
         return self._scorer.score([block])[0]
 
-    def _run(self, block: Block[Any] | None) -> list[Event]:
-        return [] if block is None else self.commit(self.score(block), final=block.final)
+    def commit(self, scored: Scored[Any] | None, *, final: bool) -> list[Event]:
+        """Step 3, for a single model."""
+        posteriors = NO_POSTERIORS
+        if scored is not None:
+            posteriors = scored.posteriors
+            self.state = scored.state
+        if final:
+            posteriors = replace(posteriors, short_ms=short_of_frames(self._scorer.grid, self._samples))
+        self.posteriors = posteriors
+        return self._segmenter.accept(posteriors, final=final)
+
+    def cut_blocks(self, samples: FloatArray, *, final: bool = False) -> list[Block[Any] | None]:
+        """As `Stream`."""
+        return [self.cut(samples, final=final)]
+
+    def commit_scores(self, scored: Sequence[Scored[Any] | None], *, final: bool) -> list[Event]:
+        """As `Stream`."""
+        return self.commit(scored[0], final=final)
 
 
 class Resampler(Protocol):
@@ -130,9 +161,9 @@ class Resampler(Protocol):
     def flush(self) -> FloatArray: ...
 
 
-class FusedStream:
-    """A stream of a model made of models: its members hear the same samples, are scored apart, and meet before the
-    segmenter. Otherwise as `VadStream`."""
+class FusedStream(Stream):
+    """A stream of a model made of models: its members get the same samples, are scored apart, and meet before the
+    segmenter. Samples come at the rate of the common grid."""
 
     def __init__(
         self,
@@ -141,77 +172,55 @@ class FusedStream:
         new_resampler: Callable[[int, int], Resampler],
     ) -> None:
         """`new_resampler`: from and to Hz. The members' blocks are chained: they have to keep in step."""
+        self._grids = [scorer.grid for scorer in scorers]
+        self._grid = common_grid(self._grids)
+        super().__init__(new_segmenter(self._grid))
         self.isolated = False
-        self.members = [VadStream(scorer, lambda grid: _NoSegmenter()) for scorer in scorers]
-        grids = [scorer.grid for scorer in scorers]
-        self._grids, self._grid = grids, common_grid(grids)
-        self._mixer = Mixer(grids)
-        self._segmenter = new_segmenter(self._grid)
+        self._members = [VadStream(scorer, lambda grid: _NoSegmenter()) for scorer in scorers]
+        self._mixer = Mixer(self._grids)
         self._new_resampler = new_resampler
-        self.heard: Posteriors = NO_POSTERIORS
-        self._begin()
-
-    def reset(self) -> None:
-        """Forget everything: the next sample is the first of a new stream."""
-        self._segmenter.reset()
-        self._mixer.reset()
-        for member in self.members:
-            member.reset()
-        self._begin()
-
-    def use_options(self, options: SegmenterOptions) -> None:
-        """Go on with other options from the next frame on, as `VadStream.use_options`."""
-        adjust(self._segmenter, options)
+        self._resamplers = self._new_resamplers()
 
     @property
-    def settled_ms(self) -> int:
-        """How far no later sample can change what was said, ms (`VadStream.settled_ms`)."""
-        return settled_ms(self._segmenter)
+    def members(self) -> Sequence[VadStream]:
+        """As `Stream`."""
+        return self._members
 
-    def accept_waveform(self, samples: FloatArray) -> list[Event]:
-        """As `VadStream.accept_waveform`, at the rate of the common grid."""
-        return self._run(samples, final=False)
-
-    def flush(self) -> list[Event]:
-        """Events that the end of the utterance decides, as `VadStream.flush`."""
-        return self._run(NO_SAMPLES, final=True)
+    def reset(self) -> None:
+        """As `Stream`."""
+        self._segmenter.reset()
+        self._mixer.reset()
+        for member in self._members:
+            member.reset()
+        self._samples = 0
+        self._resamplers = self._new_resamplers()
 
     def cut_blocks(self, samples: FloatArray, *, final: bool = False) -> list[Block[Any] | None]:
-        """Step 1 for every member."""
+        """As `Stream`."""
         self._samples += len(samples)
-        return [
-            member.cut(self._at_rate(resampler, samples, final=final), final=final)
-            for member, resampler in zip(self.members, self._resamplers, strict=True)
-        ]
+        blocks = []
+        for member, resampler in zip(self._members, self._resamplers, strict=True):
+            at_rate = samples
+            if resampler is not None:
+                pieces = [resampler.process(samples[:, None]), *([resampler.flush()] if final else [])]
+                at_rate = np.concatenate(pieces)[:, 0]
+            blocks.append(member.cut(at_rate, final=final))
+        return blocks
 
-    def commit_scores(self, found: Sequence[Scored[Any] | None], *, final: bool) -> list[Event]:
-        """Step 3 with what every member's block gave."""
-        for member, scored in zip(self.members, found, strict=True):
-            member.commit(scored, final=final)
+    def commit_scores(self, scored: Sequence[Scored[Any] | None], *, final: bool) -> list[Event]:
+        """As `Stream`."""
+        for member, each in zip(self._members, scored, strict=True):
+            member.commit(each, final=final)
         total = self._grid.frames(self._samples, final=True) if final else None
-        mean = self._mixer.accept([member.heard for member in self.members], total=total)
-        self.heard = replace(mean, short_ms=short_of_frames(self._grid, self._samples)) if final else mean
-        return self._segmenter.accept(self.heard, final=final)
+        mean = self._mixer.accept([member.posteriors for member in self._members], total=total)
+        self.posteriors = replace(mean, short_ms=short_of_frames(self._grid, self._samples)) if final else mean
+        return self._segmenter.accept(self.posteriors, final=final)
 
-    def _begin(self) -> None:
-        self._samples = 0
+    def _new_resamplers(self) -> list[Resampler | None]:
         rate = self._grid.sample_rate
-        self._resamplers = [
+        return [
             None if grid.sample_rate == rate else self._new_resampler(rate, grid.sample_rate) for grid in self._grids
         ]
-
-    def _at_rate(self, resampler: Resampler | None, samples: FloatArray, *, final: bool) -> FloatArray:
-        if resampler is None:
-            return samples
-        found = resampler.process(samples[:, None])
-        return (np.concatenate((found, resampler.flush())) if final else found)[:, 0]
-
-    def _run(self, samples: FloatArray, *, final: bool) -> list[Event]:
-        blocks = self.cut_blocks(samples, final=final)
-        found = [
-            None if block is None else member.score(block) for member, block in zip(self.members, blocks, strict=True)
-        ]
-        return self.commit_scores(found, final=final)
 
 
 class _NoSegmenter:
@@ -221,9 +230,6 @@ class _NoSegmenter:
         return []
 
     def reset(self) -> None: ...
-
-
-Stream = VadStream | FusedStream
 
 
 def short_of_frames(grid: Grid, samples: int) -> float:

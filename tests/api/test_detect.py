@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from app.vad.segmenters.endpoint_options import EndpointOptions
+from app.vad.segmenters.endpoint import EndpointOptions
 from app.vad.segmenters.hysteresis import TightOptions
 from app.vad.segmenters.options import SegmenterOptions
 from tests.server import RunningServer, local_server

@@ -13,7 +13,7 @@ from app.vad.chunks import Chunk, Chunker, ChunkOptions
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.models.fsmn.network import FsmnScorer
-from app.vad.posteriors import Posteriors, join_posteriors, settled_ms
+from app.vad.posteriors import Posteriors, final_ms, join_posteriors
 from app.vad.segment import Segment, segments_of
 from app.vad.segmenters.registry import Segmentation
 from app.vad.stream import VadStream
@@ -28,7 +28,7 @@ def chunks_of(
 ) -> list[Chunk]:
     """All at once."""
     chunker = Chunker(limit_ms, pad_ms, frame_ms)
-    return [*chunker.accept(segments, speech, settled_ms=0), *chunker.finish(duration_ms)]
+    return [*chunker.accept(segments, speech, final_ms=0), *chunker.finish(duration_ms)]
 
 
 def streamed(
@@ -164,14 +164,14 @@ def test_a_segment_that_just_fits_goes_without_padding() -> None:
 def test_a_chunk_comes_as_soon_as_nothing_can_change_it() -> None:
     chunker = Chunker(10_000, 200, FRAME_MS)
     segments = [Segment(1_000, 4_000, False, 0.9), Segment(5_000, 8_000, False, 0.9)]
-    assert chunker.accept(segments, np.zeros(900), settled_ms=9_000) == []
-    assert chunker.accept([], np.zeros(180), settled_ms=10_790) == []  # may still fit
-    assert chunker.accept([], np.zeros(1), settled_ms=10_800) == [Chunk(800, 8_200, (0, 1))]
+    assert chunker.accept(segments, np.zeros(900), final_ms=9_000) == []
+    assert chunker.accept([], np.zeros(180), final_ms=10_790) == []  # may still fit
+    assert chunker.accept([], np.zeros(1), final_ms=10_800) == [Chunk(800, 8_200, (0, 1))]
     # Its own pause is shorter, so far, than the one before it.
     late = [Segment(11_000, 17_000, False, 0.9), Segment(17_900, 20_600, False, 0.9)]
-    assert chunker.accept(late, np.zeros(1_000), settled_ms=20_700) == []
-    assert chunker.accept([], np.zeros(100), settled_ms=21_100) == []
-    assert chunker.accept([], np.zeros(100), settled_ms=21_400) == [Chunk(10_800, 20_800, (2, 3))]
+    assert chunker.accept(late, np.zeros(1_000), final_ms=20_700) == []
+    assert chunker.accept([], np.zeros(100), final_ms=21_100) == []
+    assert chunker.accept([], np.zeros(100), final_ms=21_400) == [Chunk(10_800, 20_800, (2, 3))]
     assert chunker.finish(25_000) == []
 
 
@@ -226,9 +226,9 @@ def heard(request: pytest.FixtureRequest, reference: Path, published_scorer: Fsm
     parts = []
     for block in np.array_split(samples, 8):
         stream.accept_waveform(block)
-        parts.append(stream.heard)
+        parts.append(stream.posteriors)
     stream.flush()
-    return join_posteriors([*parts, stream.heard]), len(samples) * 1000 // rate
+    return join_posteriors([*parts, stream.posteriors]), len(samples) * 1000 // rate
 
 
 def fewest(segments: list[Segment], limit_ms: int) -> int:
@@ -252,7 +252,7 @@ def test_on_recordings(heard: tuple[Posteriors, int], chosen: Segmentation, limi
         part = posteriors.take(slice(start, start + 333))
         ended = segments_of(segmenter.accept(part, final=start + 333 >= len(posteriors)))
         segments += ended
-        found += chunker.accept(ended, part.speech, settled_ms(segmenter))
+        found += chunker.accept(ended, part.speech, final_ms(segmenter))
     assert chunker._pieces  # the last chunk waits for the end; all others have come before
     found += chunker.finish(duration)
     assert found == chunks_of(segments, speech, limit, 0, duration)

@@ -192,7 +192,7 @@ def test_the_common_grid_says_how_far_it_is_behind(small_scorer: FsmnScorer) -> 
     known = 0
     for first in range(0, 48_000, 160):
         stream.accept_waveform(SAMPLES[first : first + 160])
-        known += len(stream.heard)
+        known += len(stream.posteriors)
         assert known >= (first + 160) // 160 - grid.look_ahead_frames - 1
 
 

@@ -13,8 +13,7 @@ from app.vad.models.fsmn.checkpoint import Checkpoint
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.posteriors import Posteriors
 from app.vad.segment import Event, SpeechEnd, SpeechStart, segments_of
-from app.vad.segmenters.endpoint import new_end_pointer
-from app.vad.segmenters.endpoint_options import EndpointOptions
+from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.stream import VadStream
 from tests.segmentations import endpoint
 

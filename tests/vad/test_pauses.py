@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
-from app.vad.posteriors import Posteriors, Segmenter, settled_ms
+from app.vad.posteriors import Posteriors, Segmenter, final_ms
 from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart, segments_of
 from app.vad.segmenters.registry import Segmentation
 from tests.segmentations import endpoint, segmentation, tight
@@ -149,8 +149,8 @@ def test_nothing_that_comes_later_begins_before_what_is_settled(
     for frame in range(0, len(speech), 7):
         for segment in segments_of(segmenter.accept(posteriors(speech[frame : frame + 7]), final=False)):
             assert segment.start_ms >= settled
-        assert settled_ms(segmenter) >= settled
-        settled = settled_ms(segmenter)
+        assert final_ms(segmenter) >= settled
+        settled = final_ms(segmenter)
     for segment in segments_of(segmenter.accept(posteriors([]), final=True)):
         assert segment.start_ms >= settled
 

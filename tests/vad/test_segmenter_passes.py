@@ -8,8 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from app.vad.posteriors import Posteriors
 from app.vad.segment import Event
-from app.vad.segmenters.endpoint import EndPointer
-from app.vad.segmenters.endpoint_options import EndpointOptions
+from app.vad.segmenters.endpoint import EndPointer, EndpointOptions
 from app.vad.segmenters.hysteresis import Hysteresis, TightOptions
 
 

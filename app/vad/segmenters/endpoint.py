@@ -30,72 +30,174 @@ import itertools
 import math
 import operator
 from collections import deque
+from typing import ClassVar, Literal
 
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from app.vad.errors import InvalidOption
 from app.vad.grid import FRAME_MS, Grid
 from app.vad.posteriors import Posteriors, Segmenter
-from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.segmenters.endpoint_options import EndpointOptions
-from app.vad.segmenters.regrid import OnTenMs
-from app.vad.segmenters.speech_mean import SpeechMean
+from app.vad.segment import Event, Segment, SpeechEnd, SpeechMean, SpeechStart
+from app.vad.segmenters.options import UNIT_MS, SegmenterOptions
+from app.vad.segmenters.wrappers import on_ten_ms
 
 _NOISE_UNSET_DB = -100.0
 """The running noise level before the first frame sets it."""
 
 
+class EndpointOptions(SegmenterOptions):
+    """Options of `mode=endpoint`, under FunASR's names."""
+
+    mode: ClassVar[str] = "endpoint"
+
+    max_end_silence_time: int = Field(
+        800, ge=200, le=10_000, description="Silence that ends a segment. Lower cuts earlier and more often.", **UNIT_MS
+    )
+    speech_noise_thres: float = Field(
+        0.6,
+        ge=-1,
+        le=1,
+        description="How far the speech posterior must exceed the silence posterior for a frame to count as speech. "
+        "Higher is stricter.",
+    )
+    max_single_segment_time: int = Field(
+        60_000, ge=1_000, le=3_600_000, description="Longer segments are cut (`forced_end` is true).", **UNIT_MS
+    )
+    split: Literal["hard", "pause"] = Field(
+        "hard",
+        description="Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its "
+        "least speech-like frame of the last `split_window_ms`.",
+    )
+    split_window_ms: int = Field(
+        2_000,
+        ge=10,
+        le=60_000,
+        description="How far before the limit `split=pause` looks for a place to cut; at most half the limit is used.",
+        **UNIT_MS,
+    )
+    window_size_ms: int = Field(
+        200, ge=50, le=1_000, description="Smoothing window over the frame decisions.", **UNIT_MS
+    )
+    sil_to_speech_time_thres: int = Field(
+        150,
+        ge=0,
+        le=1_000,
+        description="Speech in the window that opens a segment; at most `window_size_ms`.",
+        **UNIT_MS,
+    )
+    speech_to_sil_time_thres: int = Field(
+        150,
+        ge=0,
+        le=1_000,
+        description="Speech in the window at or below which the window counts as silence; at most `window_size_ms`, "
+        "and below `max_end_silence_time`.",
+        **UNIT_MS,
+    )
+    lookback_time_start_point: int = Field(
+        200, ge=0, le=2_000, description="A segment's start is moved back by this (with `do_extend`).", **UNIT_MS
+    )
+    lookahead_time_end_point: int = Field(
+        100, ge=0, le=2_000, description="Kept after a segment's end (with `do_extend`).", **UNIT_MS
+    )
+    do_extend: bool = Field(
+        True, description="Whether `lookback_time_start_point` and `lookahead_time_end_point` apply."
+    )
+    detect_mode: int = Field(1, ge=0, le=1, description="1: every utterance. 0: stop after the first one.")
+    max_start_silence_time: int = Field(
+        3_000,
+        ge=0,
+        le=3_600_000,
+        description="With `detect_mode=0`: give up after this much leading silence.",
+        **UNIT_MS,
+    )
+    decibel_thres: float = Field(
+        -100.0,
+        ge=-200,
+        le=200,
+        description="Energy of a frame. Quieter ones are always silence.",
+        json_schema_extra={"unit": "dB"},
+    )
+    snr_thres: float = Field(
+        -100.0,
+        ge=-200,
+        le=200,
+        description="How far a frame must stand above the running noise level to be speech.",
+        json_schema_extra={"unit": "dB"},
+    )
+    noise_frame_num_used_for_snr: int = Field(
+        100, ge=1, le=100_000, description="Memory of the running noise level.", json_schema_extra={"unit": "frames"}
+    )
+    speech_2_noise_ratio: float = Field(
+        1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."
+    )
+
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_single_segment_time
+
+    def frame_speaks(self, probability: float) -> bool | None:
+        """As `SegmenterOptions`, whatever the frame's level."""
+        return bool(probability >= (1 - probability) ** self.speech_2_noise_ratio + self.speech_noise_thres)
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        for name in ("sil_to_speech_time_thres", "speech_to_sil_time_thres"):
+            if getattr(self, name) > self.window_size_ms:
+                raise InvalidOption(name, f"must be at most window_size_ms ({self.window_size_ms})")
+        if self.speech_to_sil_time_thres >= self.max_end_silence_time:
+            raise InvalidOption(
+                "speech_to_sil_time_thres", f"must be below max_end_silence_time ({self.max_end_silence_time})"
+            )
+        return self
+
+
 def new_end_pointer(options: EndpointOptions, grid: Grid) -> Segmenter:
-    """The machine for posteriors on a grid; on longer frames than its own it counts in pieces of them."""
-    machine = EndPointer(options)
-    return machine if grid.frame_ms == FRAME_MS else OnTenMs(machine, grid.frame_ms)
+    """The machine, for posteriors on a grid."""
+    return on_ten_ms(EndPointer(options), grid)
 
 
 class FrameDecider:
     """Step 1: whether each frame is speech. Keeps the running noise level."""
 
     def __init__(self, options: EndpointOptions) -> None:
-        self._options = options
+        self.options = options
+        """They may change; what has been learnt of the noise stays."""
         self._noise_db = _NOISE_UNSET_DB
         self._loudest_db = _NOISE_UNSET_DB
 
-    def use_options(self, options: EndpointOptions) -> None:
-        """Decide the next frames by these; what has been learnt of the noise stays."""
-        self._options = options
-
     def decide(self, speech: list[float], silence: list[float], levels: list[float]) -> list[bool]:
         """One decision per frame, from its probabilities of speech and of silence and its level in dB."""
-        options = self._options
+        options = self.options
         ratio, margin, least_db = options.speech_2_noise_ratio, options.speech_noise_thres, options.decibel_thres
         likely = [p >= s**ratio + margin for p, s in zip(speech, silence, strict=True)]
-        if not self._noise_cannot_matter(levels):
-            return self._decide_against_noise(levels, likely)
-        self._follow_noise(
-            [level for level, is_likely in zip(levels, likely, strict=True) if not is_likely and level >= least_db]
-        )
-        return [is_likely and level >= least_db for level, is_likely in zip(levels, likely, strict=True)]
-
-    def _noise_cannot_matter(self, levels: list[float]) -> bool:
-        # The noise level is a mean of frame levels, so it is never above the loudest frame so far.
+        # The noise level is a mean of frame levels, so it is never above the loudest frame so far: where all frames
+        # stand above that, it cannot matter.
         self._loudest_db = max(self._loudest_db, max(levels, default=_NOISE_UNSET_DB))
-        return min(levels, default=math.inf) - self._loudest_db >= self._options.snr_thres
-
-    def _follow_noise(self, levels: list[float]) -> None:
-        memory = self._options.noise_frame_num_used_for_snr
-        noise = self._noise_db
-        for level in levels:
-            noise = level if noise < _NOISE_UNSET_DB + 0.1 else (level + noise * (memory - 1)) / memory
-        self._noise_db = noise
-
-    def _decide_against_noise(self, levels: list[float], likely: list[bool]) -> list[bool]:
-        options, decisions = self._options, []
+        if min(levels, default=math.inf) - self._loudest_db >= options.snr_thres:
+            self._follow_noise(
+                [level for level, is_likely in zip(levels, likely, strict=True) if not is_likely and level >= least_db]
+            )
+            return [is_likely and level >= least_db for level, is_likely in zip(levels, likely, strict=True)]
+        decisions = []
         for level, is_likely in zip(levels, likely, strict=True):
-            is_loud = level >= options.decibel_thres
+            is_loud = level >= least_db
             decisions.append(is_loud and is_likely and level - self._noise_db >= options.snr_thres)
             if is_loud and not is_likely:
                 self._follow_noise([level])
         return decisions
 
+    def _follow_noise(self, levels: list[float]) -> None:
+        memory = self.options.noise_frame_num_used_for_snr
+        noise = self._noise_db
+        for level in levels:
+            noise = level if noise < _NOISE_UNSET_DB + 0.1 else (level + noise * (memory - 1)) / memory
+        self._noise_db = noise
+
 
 class _Window:
-    """Step 2: how many of the last `frames` decisions were speech, told for all frames at hand at once."""
+    """Step 2: how many of the last `frames` decisions were speech, for all frames at hand at once."""
 
     def __init__(self, frames: int) -> None:
         self._frames = frames
@@ -104,7 +206,7 @@ class _Window:
         """After each of the frames at hand."""
 
     def use_frames(self, frames: int) -> None:
-        """Count over so many from now on; what was before the oldest that is known counts as no speech."""
+        """Count over so many from now on; what lies before the oldest known decision counts as no speech."""
         known = self._last[-frames:]
         self._frames, self._last = frames, [False] * (frames - len(known)) + known
 
@@ -117,7 +219,7 @@ class _Window:
         del self.sums[0]
 
     def forget(self, index: int) -> None:
-        """Nothing up to this one of the frames at hand was speech."""
+        """Count the frames at hand up to this one, and all before them, as no speech."""
         size, after = self._frames, index + 1
         self._last[: size + after] = [False] * (size + after)
         self.sums[after : after + size] = itertools.accumulate(self._last[size + after : size + after + size])
@@ -131,10 +233,10 @@ class EndPointer:
     """
 
     def __init__(self, options: EndpointOptions) -> None:
-        self._take(options)
+        self._set_options(options)
         self.reset()
 
-    def _take(self, options: EndpointOptions) -> None:
+    def _set_options(self, options: EndpointOptions) -> None:
         self._options = options
         self._window_frames = options.window_size_ms // FRAME_MS
         self._on_frames = options.sil_to_speech_time_thres // FRAME_MS
@@ -169,14 +271,14 @@ class EndPointer:
         self._wait()
 
     @property
-    def settled_ms(self) -> int:
-        """How far no later frame can change what was said, ms (`Segmenter`)."""
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
         if self._start >= 0:
             return self._start * FRAME_MS
         return max(self._floor, self._frame - self._latency) * FRAME_MS
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
-        """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
+        """As `Segmenter`."""
         speech = posteriors.speech.tolist()
         self._mean.extend(speech)
         decisions = self._decider.decide(speech, posteriors.silence.tolist(), posteriors.decibel.tolist())
@@ -204,22 +306,22 @@ class EndPointer:
         self._last_used = -1
 
     def use_options(self, options: EndpointOptions) -> None:
-        """As `Adjustable`. With `detect_mode=0` a stream whose utterance is over stays over."""
-        self._take(options)
-        self._decider.use_options(options)
+        """As `Segmenter`. With `detect_mode=0` a stream whose utterance is over stays over."""
+        self._set_options(options)
+        self._decider.options = options
         self._mean.use_reach(self._mean_reach)
         self._recent = deque(self._recent, maxlen=self._split_reach)
         self._window.use_frames(self._window_frames)
 
     def _pass(self, stop: int) -> int:
-        """Take the frames from the present one on, up to `stop`, that turn nothing and lead to no event; how many."""
+        """Take the frames from the present one on, up to `stop`, that turn nothing and lead to no event. Return how
+        many there are."""
         if self._start >= 0:
             stop = min(stop, self._start + self._most_frames)
-        if self._window_speaks:
-            return self._pass_speech(stop) if self._start >= 0 else 0
-        return self._pass_silence(stop)
-
-    def _pass_speech(self, stop: int) -> int:
+        if not self._window_speaks:
+            return self._pass_silence(stop)
+        if self._start < 0:
+            return 0
         sums = self._sums_up_to(stop)
         count = next((index for index, spoken in enumerate(sums) if spoken <= self._off_frames), len(sums))
         self._use_several(count)
@@ -243,7 +345,7 @@ class EndPointer:
         return count
 
     def _sums_up_to(self, stop: int) -> list[int]:
-        """The window's, from the present frame on."""
+        """The window's sums from the present frame on."""
         return self._window.sums[self._frame - self._first : max(self._frame, stop) - self._first]
 
     def _step(self, last: int, events: list[Event]) -> None:
@@ -258,19 +360,19 @@ class EndPointer:
             if self._start >= 0:
                 self._continue_speech(last, events)
             elif self._window_speaks:
-                self._open(events)
+                self._start = max(self._floor, self._frame - self._latency)
+                self._use(self._frame)
+                self._mean.open(self._start)
+                events.append(SpeechStart(self._start * FRAME_MS, (self._frame + 1) * FRAME_MS))
         else:
             self._silent_frames += 1
             if self._start >= 0:
                 self._continue_silence(last, events)
-            else:
-                self._continue_waiting()
-
-    def _open(self, events: list[Event]) -> None:
-        self._start = max(self._floor, self._frame - self._latency)
-        self._use(self._frame)
-        self._mean.open(self._start)
-        events.append(SpeechStart(self._start * FRAME_MS, (self._frame + 1) * FRAME_MS))
+                return
+            self._floor = max(self._floor, self._frame - self._latency)
+            options = self._options
+            if options.detect_mode == 0 and self._silent_frames * FRAME_MS > options.max_start_silence_time:
+                self._over = True
 
     def _continue_speech(self, last: int, events: list[Event]) -> None:
         t = self._frame
@@ -292,17 +394,11 @@ class EndPointer:
         elif self._silent_frames <= self._trailing_frames:
             self._use(t)
 
-    def _continue_waiting(self) -> None:
-        options = self._options
-        if options.detect_mode == 0 and self._silent_frames * FRAME_MS > options.max_start_silence_time:
-            self._over = True
-        self._floor = max(self._floor, self._frame - self._latency)
-
     def _too_long(self) -> bool:
         return (self._frame - self._start + 1) * FRAME_MS > self._options.max_single_segment_time
 
     def _goes_on_after_cut(self, events: list[Event]) -> bool:
-        """End the segment by force; whether another one is open now, which the present frame belongs to."""
+        """End the segment by force. Return whether another one is open now, which the present frame belongs to."""
         if not self._in_pause:
             self._end(self._frame, self._frame, events, forced=True)
             return False
@@ -337,7 +433,7 @@ class EndPointer:
         self._floor = max(self._floor, frame) + 1
 
     def _use_several(self, count: int) -> None:
-        """`_use` for the present frame and those after it."""
+        """As `_use`, for the present frame and those after it."""
         if count > 0:
             self._last_used = self._frame + count - 1
             self._floor = max(self._floor, self._frame) + count

@@ -31,9 +31,8 @@ from typing_extensions import Self
 from app.vad.errors import InvalidOption
 from app.vad.grid import FRAME_MS, Grid
 from app.vad.posteriors import Posteriors
-from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
-from app.vad.segmenters.options import SegmenterOptions
-from app.vad.segmenters.speech_mean import SpeechMean
+from app.vad.segment import Event, Segment, SpeechEnd, SpeechMean, SpeechStart
+from app.vad.segmenters.options import UNIT_MS, SegmenterOptions
 
 _CUT_SEARCH_MS = 2_000
 """How far before the limit the least speech-like frame is looked for, at most half the limit."""
@@ -53,26 +52,12 @@ class TightOptions(SegmenterOptions):
     neg_threshold: float = Field(
         0.35, ge=0, le=1, description="Speech goes on until below this probability; at most `threshold`."
     )
-    min_speech_duration_ms: int = Field(
-        100,
-        ge=0,
-        le=60_000,
-        description="Shorter speech is dropped.",
-        json_schema_extra={"unit": "ms"},
-    )
+    min_speech_duration_ms: int = Field(100, ge=0, le=60_000, description="Shorter speech is dropped.", **UNIT_MS)
     min_silence_duration_ms: int = Field(
-        100,
-        ge=0,
-        le=60_000,
-        description="Shorter silence does not end a segment.",
-        json_schema_extra={"unit": "ms"},
+        100, ge=0, le=60_000, description="Shorter silence does not end a segment.", **UNIT_MS
     )
     speech_pad_ms: int = Field(
-        20,
-        ge=0,
-        le=2_000,
-        description="Added at both sides, never into a neighbour.",
-        json_schema_extra={"unit": "ms"},
+        20, ge=0, le=2_000, description="Added at both sides, never into a neighbour.", **UNIT_MS
     )
     max_speech_duration_s: float = Field(
         math.inf,
@@ -83,11 +68,11 @@ class TightOptions(SegmenterOptions):
 
     @property
     def limit_ms(self) -> float:
-        """As `SegmenterOptions`; padding included."""
+        """As `SegmenterOptions`, padding included."""
         return self.max_speech_duration_s * 1000
 
     def frame_speaks(self, probability: float) -> bool | None:
-        """Whether a frame by itself is speech under these options (`SegmenterOptions`)."""
+        """As `SegmenterOptions`."""
         if probability >= self.threshold:
             return True
         return None if probability >= self.neg_threshold else False
@@ -103,7 +88,7 @@ class TightOptions(SegmenterOptions):
         return self
 
     @classmethod
-    def settle(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def adapt_defaults(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         """A `neg_threshold` that nobody set on purpose is at most `threshold`."""
         try:
             if "neg_threshold" not in given:
@@ -129,10 +114,10 @@ class Hysteresis:
         """`frame_ms`: distance of the frames that will come. The flag picks the way of step 3."""
         self._frame_ms = frame_ms
         self._in_longest_silence = cut_in_longest_silence
-        self._take(options)
+        self._set_options(options)
         self.reset()
 
-    def _take(self, options: TightOptions) -> None:
+    def _set_options(self, options: TightOptions) -> None:
         frame_ms = self._frame_ms
         self._cuts_in_silence = self._in_longest_silence and math.isfinite(options.max_speech_duration_s)
         self._on, self._off = options.threshold, options.neg_threshold
@@ -158,26 +143,27 @@ class Hysteresis:
         self._segment_start = 0
         """Beginning, padding included, of the last announced segment."""
         self._closed: float = _NONE
-        """End of an announced segment whose padding is not settled."""
+        """End of an announced segment whose padding is not decided yet."""
         self._closed_by_force = False
         self._given_out = 0
         """End of the last segment that was given out: with other options, padding could reach into it."""
 
     def use_options(self, options: TightOptions) -> None:
-        """Go on with other options from the next frame on (`Adjustable`)."""
-        self._take(options)
-        self._mean.use_reach(self._search_frames + 2)
+        """As `Segmenter`."""
+        oldest = self._oldest_frame()
+        self._set_options(options)
+        self._mean.use_reach(self._search_frames + 2, oldest)
         self._recent = deque(self._recent, maxlen=self._search_frames)
 
     @property
-    def settled_ms(self) -> int:
-        """How far no later frame can change what was said, ms (`Segmenter`)."""
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
         if self._closed >= 0 or (self._start >= 0 and self._announced):
             return self._segment_start
         return max(0, (self._now if self._start < 0 else self._start) - self._pad)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
-        """Events that the next frames decide. `final`: no frame follows, and an open segment is given out."""
+        """As `Segmenter`."""
         speech = posteriors.speech.tolist()
         self._mean.extend(speech, self._oldest_frame())
         end = self._now + len(speech) * self._frame_ms - posteriors.short_ms
@@ -191,7 +177,7 @@ class Hysteresis:
             if index < len(speech):
                 self._known = min(self._now + self._frame_ms, end)
                 self._step(speech[index], events)
-                self._settle(events)
+                self._give_waiting_end(events)
                 index += 1
                 self._now += self._frame_ms
         # Frames that were passed are known as well.
@@ -201,8 +187,8 @@ class Hysteresis:
         return events
 
     def _pass(self, speech: list[float], first: int) -> int:
-        """How many frames, from the `first` of these on, leave everything as it is: they go on with silence, or with
-        speech that is told and has no silence in it."""
+        """How many frames, from the `first` of these on, change nothing: they go on with silence, or with speech that
+        is announced and has no silence in it."""
         stop = len(speech)
         if self._closed >= 0:
             return 0
@@ -243,7 +229,7 @@ class Hysteresis:
             self._silence = _NONE
 
     def _cut(self, probability: float, events: list[Event]) -> bool:
-        """End the segment by force; whether its speech goes on in the present frame."""
+        """End the segment by force. Return whether its speech goes on in the present frame."""
         self._announce(events)
         silence, length = self._longest
         if not self._in_longest_silence:
@@ -282,8 +268,8 @@ class Hysteresis:
         self._mean.open(self._segment_start // self._frame_ms)
         events.append(SpeechStart(self._segment_start, int(self._known)))
 
-    def _settle(self, events: list[Event]) -> None:
-        """Give out the end that waits, when no segment can begin within two pads of it any more."""
+    def _give_waiting_end(self, events: list[Event]) -> None:
+        """Give out the end that waits, if no segment can begin within two pads of it any more."""
         if self._closed >= 0:
             next_start = self._known if self._start < 0 else self._start
             if next_start - self._closed >= 2 * self._pad:

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from app.vad.options import Options
 
+UNIT_MS: dict[str, Any] = {"json_schema_extra": {"unit": "ms"}}
+"""Of a field in milliseconds."""
+
 
 class SegmenterOptions(Options):
     """Base of every mode's options; a field is an option on the wire."""
@@ -18,9 +21,9 @@ class SegmenterOptions(Options):
         0,
         ge=0,
         le=60_000,
-        description="Segments this close to each other, or closer, become one: never over a forced cut, never past the "
-        "longest duration. 0: none do.",
-        json_schema_extra={"unit": "ms"},
+        description="Joins segments at most this far apart, but not across a forced cut nor past the longest duration. "
+        "0 turns it off.",
+        **UNIT_MS,
     )
 
     @property
@@ -29,8 +32,8 @@ class SegmenterOptions(Options):
         return math.inf
 
     def frame_speaks(self, probability: float) -> bool | None:
-        """Whether a frame of this speech probability, 0-1, is speech by itself, before any smoothing; None: it leaves
-        things as they are. For what is told beside segments; a segmenter decides for itself."""
+        """Whether a frame of this speech probability, 0-1, is speech by itself, before any smoothing; None: it changes
+        nothing. For what is told beside segments; a segmenter decides for itself."""
         return probability >= 0.5
 
     @classmethod

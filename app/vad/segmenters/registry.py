@@ -1,9 +1,9 @@
 """THE list of segmenters, and how the options in force are found.
 
 A request's options come in layers, the later ones winning: the segmenter's own defaults, the model's, the server's, the
-request's. Only the request is held to the mode in force: an option of another mode is refused there, and says which
-mode has it; a server's default for it lies in wait until that mode is asked for. Options of chunks stand beside those
-of the segmenter, on the wire as here: files of any mode have them, live streams have none.
+request's. Only the request is held to the mode in force: an option of another mode is refused there, and the refusal
+names the mode that has it; a server's default for it has no effect until that mode is asked for. Options of chunks
+stand beside those of the segmenter, on the wire as here: files of any mode have them, live streams have none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +15,18 @@ from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
 from app.vad.segment import SPEECH
-from app.vad.segmenters.endpoint import new_end_pointer
-from app.vad.segmenters.endpoint_options import EndpointOptions
+from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
-from app.vad.segmenters.labelled import Labelled
-from app.vad.segmenters.merging import Merging
 from app.vad.segmenters.options import SegmenterOptions
-from app.vad.segmenters.smoothed import EventOptions, SmoothedOptions, new_event_machine, new_smoothed
-from app.vad.segmenters.streaming import StreamingOptions, new_streaming
+from app.vad.segmenters.smoothed import (
+    EventOptions,
+    SmoothedOptions,
+    StreamingOptions,
+    new_event_machine,
+    new_smoothed,
+    new_streaming,
+)
+from app.vad.segmenters.wrappers import Labelled, Merging
 
 OptionsT = TypeVar("OptionsT", bound=SegmenterOptions)
 MODE = "mode"
@@ -53,7 +57,7 @@ class SegmenterKind(Generic[OptionsT]):
 Use = Literal["file", "live", "labelled"]
 """What posteriors come from: a file, a live stream (or a model made for those), a model with labels."""
 USES: tuple[Use, ...] = get_args(Use)
-_TOLD: Mapping[Use, str] = {
+_USE_TEXTS: Mapping[Use, str] = {
     "file": "for whole files",
     "live": "for live streams and the models made for them",
     "labelled": "for models that tell more than speech",
@@ -233,8 +237,8 @@ class Segmenters:
             modes = " or ".join(f"mode={each}" for each in elsewhere)
             return InvalidOption(name, f"is an option of {modes}, and the mode in force is {mode}")
         if places:
-            uses = " and ".join(_TOLD[each] for _, each in places)
-            return InvalidOption(name, f"is an option of mode={mode} {uses}, and not {_TOLD[use]}")
+            uses = " and ".join(_USE_TEXTS[each] for _, each in places)
+            return InvalidOption(name, f"is an option of mode={mode} {uses}, and not {_USE_TEXTS[use]}")
         known = dict.fromkeys(option for _, kind in self.variants() for option in kind.options.names())
         names = [MODE, *known, *ChunkOptions.names()]
         return InvalidOption(name[:64], f"there is no such option; there are: {', '.join(names)}")

@@ -1,34 +1,50 @@
-"""FireRedVAD's post-processing of whole audio, under its own option names; for speech, and for other labels too.
+"""FireRedVAD's post-processing, under its own option names: of whole audio, for speech and for other labels too; and of
+streams, its Stream-VAD's and any model's live.
 
 Theory of operation (fireredvad 0.0.2, Apache-2.0; report arXiv 2603.10420), on frames of 10 ms. A frame's probability
 is the mean over the last `smooth_window_size` frames; at least the threshold is speech. A machine of four states takes
 `min_speech_frame` frames of speech to begin a run and `min_silence_frame` of silence to end it; the silence stays in
-it. Runs begin a smoothing window earlier, gaps below `merge_silence_frame` are filled, runs grow by
-`extend_speech_frame`, and what is longer than `max_speech_frame` is cut at its least speech-like frame (of the raw
-probabilities, in the second half of the allowed length), which is left out.
+it.
 
-The package does this step after step over all frames. Here it runs frame by frame, in memory that does not grow: a
-segment is given out when nothing that follows could change it.
+*Whole audio* (`SmoothedMachine`). Runs begin a smoothing window earlier, gaps below `merge_silence_frame` are filled,
+runs grow by `extend_speech_frame`, and what is longer than `max_speech_frame` is cut at its least speech-like frame (of
+the raw probabilities, in the second half of the allowed length), which is left out. The package does this step after
+step over all frames. Here it runs frame by frame, in memory that does not grow: a segment is given out when nothing
+that follows could change it.
+
+*Streams* (`StreamingMachine`). A run is a segment and starts `pad_start_frame` earlier. Nothing needs the future: a
+start is told as soon as it is known, an end at its own frame, and a segment over `max_speech_frame` is cut where it is,
+at a frame of speech.
 
 Invariant: events do not depend on how the frames were grouped into calls.
 """
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from app.vad.grid import FRAME_MS, Grid
 from app.vad.posteriors import Posteriors, Segmenter
-from app.vad.segment import Event, Segment, SpeechEnd, SpeechStart
+from app.vad.segment import Event, Segment, SpeechEnd, SpeechMean, SpeechStart
 from app.vad.segmenters.options import SegmenterOptions
-from app.vad.segmenters.regrid import OnTenMs
+from app.vad.segmenters.wrappers import on_ten_ms
 
 State = Literal["silence", "maybe speech", "speech", "maybe silence"]
 
-MOST_FRAMES = 360_000
+_MOST_FRAMES = 360_000
 """An hour: what is kept of a segment that may have to be cut grows with the limit."""
-FRAMES: dict[str, Any] = {"json_schema_extra": {"unit": "frames"}}
+_FRAMES: dict[str, Any] = {"json_schema_extra": {"unit": "frames"}}
+
+# Options that several of the machines have; their defaults differ.
+_Window = Annotated[int, Field(ge=0, le=1_000, description="Smoothing of the probabilities; below 2: none.", **_FRAMES)]
+_Threshold = Annotated[float, Field(ge=0, le=1, description="Smoothed probability from which on it is speech.")]
+_MinSpeech = Annotated[int, Field(ge=0, le=10_000, description="Shorter speech is dropped.", **_FRAMES)]
+_MinSilence = Annotated[
+    int, Field(ge=0, le=10_000, description="Silence that ends a segment, and stays in it.", **_FRAMES)
+]
+_Merge = Annotated[int, Field(ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **_FRAMES)]
+_Extend = Annotated[int, Field(ge=0, le=1_000, description="Added to a segment at both sides.", **_FRAMES)]
 
 
 class SmoothedOptions(SegmenterOptions):
@@ -36,27 +52,23 @@ class SmoothedOptions(SegmenterOptions):
 
     mode: ClassVar[str] = "smoothed"
 
-    smooth_window_size: int = Field(
-        5, ge=0, le=1_000, description="Smoothing of the probabilities; below 2: none.", **FRAMES
-    )
-    speech_threshold: float = Field(0.4, ge=0, le=1, description="Smoothed probability from which on it is speech.")
-    min_speech_frame: int = Field(20, ge=0, le=10_000, description="Shorter speech is dropped.", **FRAMES)
+    smooth_window_size: _Window = 5
+    speech_threshold: _Threshold = 0.4
+    min_speech_frame: _MinSpeech = 20
     max_speech_frame: int = Field(
         2_000,
         ge=2,
-        le=MOST_FRAMES,
+        le=_MOST_FRAMES,
         description="Longer segments are cut at their least speech-like frame (`forced_end` is true).",
-        **FRAMES,
+        **_FRAMES,
     )
-    min_silence_frame: int = Field(
-        20, ge=0, le=10_000, description="Silence that ends a segment, and stays in it.", **FRAMES
-    )
-    merge_silence_frame: int = Field(0, ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **FRAMES)
-    extend_speech_frame: int = Field(0, ge=0, le=1_000, description="Added to a segment at both sides.", **FRAMES)
+    min_silence_frame: _MinSilence = 20
+    merge_silence_frame: _Merge = 0
+    extend_speech_frame: _Extend = 0
 
     @property
     def limit_ms(self) -> float:
-        """Longest segment, ms: `max_speech_frame` frames."""
+        """As `SegmenterOptions`."""
         return self.max_speech_frame * FRAME_MS
 
 
@@ -65,34 +77,58 @@ class EventOptions(SegmenterOptions):
 
     mode: ClassVar[str] = "smoothed"
 
-    smooth_window_size: int = Field(
-        5, ge=0, le=1_000, description="Smoothing of the probabilities; below 2: none.", **FRAMES
-    )
-    speech_threshold: float = Field(0.4, ge=0, le=1, description="Smoothed probability from which on it is speech.")
+    smooth_window_size: _Window = 5
+    speech_threshold: _Threshold = 0.4
     singing_threshold: float = Field(0.5, ge=0, le=1, description="The same for singing.")
     music_threshold: float = Field(0.5, ge=0, le=1, description="The same for music.")
-    min_event_frame: int = Field(20, ge=0, le=10_000, description="Shorter events are dropped.", **FRAMES)
+    min_event_frame: int = Field(20, ge=0, le=10_000, description="Shorter events are dropped.", **_FRAMES)
     max_event_frame: int = Field(
         2_000,
         ge=2,
-        le=MOST_FRAMES,
+        le=_MOST_FRAMES,
         description="Longer segments are cut at their least likely frame (`forced_end` is true).",
-        **FRAMES,
+        **_FRAMES,
     )
     min_silence_frame: int = Field(
-        20, ge=0, le=10_000, description="Absence that ends a segment, and stays in it.", **FRAMES
+        20, ge=0, le=10_000, description="Absence that ends a segment, and stays in it.", **_FRAMES
     )
-    merge_silence_frame: int = Field(0, ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **FRAMES)
-    extend_speech_frame: int = Field(0, ge=0, le=1_000, description="Added to a segment at both sides.", **FRAMES)
+    merge_silence_frame: _Merge = 0
+    extend_speech_frame: _Extend = 0
 
     @property
     def limit_ms(self) -> float:
-        """Longest segment, ms: `max_event_frame` frames."""
+        """As `SegmenterOptions`."""
         return self.max_event_frame * FRAME_MS
 
     def threshold(self, label: str) -> float:
         """Of one label; half where there is no option for it."""
         return float(getattr(self, f"{label}_threshold", 0.5))
+
+
+class StreamingOptions(SegmenterOptions):
+    """Of the machine for streams; frames are 10 ms."""
+
+    mode: ClassVar[str] = "smoothed"
+
+    smooth_window_size: _Window = 5
+    speech_threshold: _Threshold = 0.5
+    pad_start_frame: int = Field(
+        5, ge=0, le=1_000, description="A start is moved back by this, by the smoothing window at least.", **_FRAMES
+    )
+    min_speech_frame: _MinSpeech = 8
+    max_speech_frame: int = Field(
+        2_000, ge=2, le=_MOST_FRAMES, description="Longer segments are cut (`forced_end` is true).", **_FRAMES
+    )
+    min_silence_frame: _MinSilence = 20
+
+    @property
+    def limit_ms(self) -> float:
+        """As `SegmenterOptions`."""
+        return self.max_speech_frame * FRAME_MS
+
+    def frame_speaks(self, probability: float) -> bool | None:
+        """As `SegmenterOptions`."""
+        return probability >= self.speech_threshold
 
 
 def new_smoothed(options: SmoothedOptions, grid: Grid) -> Segmenter:
@@ -113,9 +149,9 @@ def new_event_machine(options: EventOptions, grid: Grid, label: str) -> Segmente
     return on_ten_ms(SmoothedMachine(same, threshold=options.threshold(label)), grid)
 
 
-def on_ten_ms(machine: Segmenter, grid: Grid) -> Segmenter:
-    """A machine that counts in 10 ms, for posteriors on any grid."""
-    return machine if grid.frame_ms == FRAME_MS else OnTenMs(machine, grid.frame_ms)
+def new_streaming(options: StreamingOptions, grid: Grid) -> Segmenter:
+    """The machine for streams, for posteriors on a grid."""
+    return on_ten_ms(StreamingMachine(options), grid)
 
 
 class Smoother:
@@ -133,7 +169,7 @@ class Smoother:
             self._sum = math.fsum(self._recent)
 
     def means(self, probabilities: list[float]) -> list[float]:
-        """The mean with each of the next frames."""
+        """The mean at each of the next frames."""
         total, known = self._sum, [*self._recent, *probabilities]
         have, means = len(self._recent), []
         for number, probability in enumerate(probabilities, have):
@@ -152,7 +188,7 @@ def whole_frame(frame: int) -> int:
 
 
 class SmoothedMachine:
-    """A `Segmenter`: the machine for whole audio. Frames are counted from 0; a run is [first, end)."""
+    """A `Segmenter`. Frames are counted from 0; a run is [first, end)."""
 
     def __init__(self, options: SmoothedOptions, *, threshold: float) -> None:
         self._threshold = threshold
@@ -188,15 +224,15 @@ class SmoothedMachine:
         self._kept_from = 0
 
     @property
-    def settled_ms(self) -> int:
-        """How far no later frame can change what was said, ms (`Segmenter`)."""
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
         if self._start >= 0:
             return self._start * FRAME_MS
         first = self._maybe_at if self._state == "maybe speech" else self._frame
         return max(0, first - self._lead) * FRAME_MS
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
-        """Events that the next frames decide. `final`: no frame follows."""
+        """As `Segmenter`."""
         events: list[Event] = []
         speech, threshold = posteriors.speech.tolist(), self._threshold
         for probability, mean in zip(speech, self._smoother.means(speech), strict=True):
@@ -214,7 +250,7 @@ class SmoothedMachine:
         else:
             self._step_inside(speech)
         if self._start >= 0:
-            self._settle(events)
+            self._give_what_is_sure(events)
 
     def _step_outside(self, speech: bool, events: list[Event]) -> None:
         if not speech:
@@ -239,7 +275,7 @@ class SmoothedMachine:
             self._state, self._end = "silence", self._frame
 
     def _begin(self, first: int, events: list[Event]) -> None:
-        """A run is sure: it goes on with the segment under way, or begins one."""
+        """Go on with the segment under way, or begin one: a run of speech is sure."""
         if self._start >= 0:
             if first <= self._end + self._reach:
                 self._end = -1
@@ -248,7 +284,7 @@ class SmoothedMachine:
         self._start = max(0, first - self._lead)
         self._origin, self._cut = whole_frame(self._start), 0
 
-    def _settle(self, events: list[Event]) -> None:
+    def _give_what_is_sure(self, events: list[Event]) -> None:
         """Cut as far as the segment is sure to go, and give it out when no run can join it any more."""
         t = self._frame
         sure = t + 1 if self._end < 0 else min(t + 1, self._end + self._extend)
@@ -308,7 +344,7 @@ class SmoothedMachine:
         self._close(end, total if must_be_cut else counted, events, audio_ms)
 
     def _forget(self) -> None:
-        """Raw probabilities that nothing asks for any more."""
+        """Drop raw probabilities that nothing asks for any more."""
         oldest = self._maybe_at if self._state == "maybe speech" else self._frame
         needed = max(0, oldest - self._lead - 2)
         if self._start >= 0:
@@ -317,3 +353,102 @@ class SmoothedMachine:
         if drop > 0:
             del self._kept[:drop]
             self._kept_from = needed
+
+
+class StreamingMachine:
+    """A `Segmenter`. Frames are counted from 1 here, as the package does."""
+
+    def __init__(self, options: StreamingOptions) -> None:
+        self._set_options(options)
+        self.reset()
+
+    def use_options(self, options: StreamingOptions) -> None:
+        """As `Segmenter`."""
+        self._set_options(options)
+        self._smoother.use_window(max(1, options.smooth_window_size))
+        self._mean.use_reach(self._mean_reach)
+
+    def _set_options(self, options: StreamingOptions) -> None:
+        self._options = options
+        self._pad = max(1, options.smooth_window_size, options.pad_start_frame)
+        self._mean_reach = options.min_speech_frame + self._pad + 3
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of a new stream."""
+        self._smoother = Smoother(max(1, self._options.smooth_window_size))
+        self._mean = SpeechMean(reach=self._mean_reach)
+        self._state: State = "silence"
+        self._n = 0
+        self._speech = self._silence = 0
+        """Frames of the speech under way, those of silence in it included, and of the silence under way."""
+        self._last_end = -1
+        self._goes_on = False
+        """Whether the next frame begins a segment: the one before it was cut."""
+        self._start = 0
+        """First frame of the segment under way; 0 when there is none."""
+
+    @property
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start:
+            return (self._start - 1) * FRAME_MS
+        if self._goes_on:
+            return self._n * FRAME_MS
+        first = self._n + 1 - (self._speech if self._state == "maybe speech" else 0)
+        return max(0, first - self._pad - 1) * FRAME_MS
+
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
+        """As `Segmenter`."""
+        speech, threshold = posteriors.speech.tolist(), self._options.speech_threshold
+        self._mean.extend(speech)
+        events: list[Event] = []
+        for mean in self._smoother.means(speech):
+            self._n += 1
+            self._step(mean >= threshold, events)
+        if final and self._start:
+            self._give_end(events, forced=False)
+        return events
+
+    def _step(self, speech: bool, events: list[Event]) -> None:
+        if self._goes_on:
+            self._goes_on = False
+            self._give_start(self._n, events)
+        if self._state == "silence":
+            self._speech = 1 if speech else 0
+            self._state = "maybe speech" if speech else "silence"
+        elif self._state != "maybe speech":
+            self._step_in_speech(speech, events)
+        elif not speech:
+            self._state, self._speech = "silence", 0
+        else:
+            self._speech += 1
+            if self._speech >= self._options.min_speech_frame:
+                self._state, self._silence = "speech", 0
+                self._give_start(max(1, self._n - self._speech + 1 - self._pad, self._last_end + 1), events)
+
+    def _step_in_speech(self, speech: bool, events: list[Event]) -> None:
+        self._speech += 1
+        if speech:
+            self._state, self._silence = "speech", 0
+            if self._speech >= self._options.max_speech_frame:
+                self._speech, self._goes_on, self._last_end = 0, True, self._n
+                self._give_end(events, forced=True)
+            return
+        was_silent = self._state == "maybe silence"
+        self._state = "maybe silence"
+        self._silence += 1
+        if was_silent and self._silence >= self._options.min_silence_frame:
+            self._state, self._speech, self._last_end = "silence", 0, self._n
+            self._give_end(events, forced=False)
+
+    def _give_start(self, frame: int, events: list[Event]) -> None:
+        self._start = frame
+        self._mean.open(frame - 1)
+        events.append(SpeechStart((frame - 1) * FRAME_MS, self._n * FRAME_MS))
+
+    def _give_end(self, events: list[Event], *, forced: bool) -> None:
+        # The end frame's own beginning, as the package has it: a cut leaves 10 ms out.
+        start_ms, end_ms = (self._start - 1) * FRAME_MS, (self._n - 1) * FRAME_MS
+        segment = Segment(start_ms, end_ms, forced, self._mean.close(self._n - 1))
+        events.append(SpeechEnd(segment, self._n * FRAME_MS))
+        self._start = 0

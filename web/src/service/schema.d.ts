@@ -1093,7 +1093,7 @@ export interface operations {
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. */
                 speech_2_noise_ratio?: number;
-                /** @description Segments this close to each other, or closer, become one: never over a forced cut, never past the longest duration. 0: none do. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
                 merge_gap_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. */
                 threshold?: number;
@@ -1415,7 +1415,7 @@ export interface operations {
             query?: {
                 /** @description Which model detects; `GET /models` lists them. Without it the service's default one. */
                 model?: string;
-                /** @description Segments this close to each other, or closer, become one: never over a forced cut, never past the longest duration. 0: none do. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
                 merge_gap_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. */
                 threshold?: number;
@@ -1646,7 +1646,7 @@ export interface operations {
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. */
                 speech_2_noise_ratio?: number;
-                /** @description Segments this close to each other, or closer, become one: never over a forced cut, never past the longest duration. 0: none do. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
                 merge_gap_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. */
                 threshold?: number;
