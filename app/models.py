@@ -403,8 +403,10 @@ class Models:
         it says."""
         if spec.name is not None and (spec.known is None or spec.name != spec.known.name):
             return spec
+        # Of a directory and of an id `name_of` is the last part, which says nothing of the rest.
+        asked = spec.source if spec.known is None else name_of(spec)
         for each in (*self.settings.default, *self.settings.others):
-            if name_of(each) == name_of(spec) or (spec.known is None and each.source == spec.source):
+            if asked in (name_of(each), each.source):
                 return each
         return spec
 

@@ -118,6 +118,8 @@ def test_names_of_the_settings_are_theirs_in_sums_and_presets(
             )
             assert (here.returncode, here.stderr) == (there.returncode, there.stderr) == (0, "")
             assert without_times(here.stdout) == without_times(there.stdout)
+    elsewhere = call(f"fsmn={small_model}", "detect", speech_like, "--model", "/nowhere/firered", **settings)
+    assert (elsewhere.returncode, "a directory /nowhere/firered: there is none" in elsewhere.stderr) == (3, True)
     twice = call(f"fsmn={small_model}", "detect", speech_like, "--model", "fsmn+fsmn", **settings)
     assert (twice.returncode, "model: fsmn is named twice" in twice.stderr) == (2, True)
 
