@@ -50,8 +50,6 @@ def run(
         request = DetectionRequest.parse(asked)
         if url is None:
             check(request, registry, settings)
-        else:
-            registry.segmenters.check_defaults(request.segmenter_options)
         form = _form(request, registry)
         if form is not None and form.needs_audio and folder is None:
             raise UsageError(f"--format {name} needs --out DIR")

@@ -124,6 +124,27 @@ def test_names_of_the_settings_are_theirs_in_sums_and_presets(
     assert (twice.returncode, "model: fsmn is named twice" in twice.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("--threshold", "3", "--mode", "tight"), 2),
+        (("--threshold", "0.4"), 2),
+        (("--mode", "loose"), 2),
+        (("--format", "doc"), 2),
+        (("--preset", "none-such"), 2),
+        (("--channel", "5"), 1),
+    ],
+)
+def test_a_servers_refusals_are_in_its_words(
+    small_model: Path, server: RunningServer, speech_like: Path, arguments: tuple[str, ...], status: int
+) -> None:
+    """And are those of this machine; what is wrong for every file is said once, and ends with another status."""
+    files = (speech_like, speech_like.parent)
+    here, there = (call(small_model, "detect", *files, *arguments, *door) for door in ((), ("--url", server.url)))
+    assert (here.returncode, here.stdout) == (there.returncode, there.stdout) == (status, "")
+    assert here.stderr.strip() == there.stderr.strip().replace(" (422 invalid_option)", "")
+
+
 def test_an_answer_without_a_line_is_one(server: RunningServer, tmp_path: Path) -> None:
     silent = tmp_path / "silent.wav"
     soundfile.write(silent, np.zeros(32_000), 16_000)
@@ -363,7 +384,8 @@ def test_one_bad_file_spoils_nothing(small_model: Path, speech_like: Path, tmp_p
         (("-", "--keep"), "--url"),
         (("-", "--model", "a b=c"), "cannot be a name"),
         (("-", "--no-such-option"), "no-such-option"),
-        (("-", "--url", "http://127.0.0.1:9", "--threshold", "3"), "threshold"),
+        (("-", "--url", "http://127.0.0.1:9", "--channel", "left"), "channel"),
+        (("-", "--url", "nowhere"), "nowhere: this is not a URL"),
     ],
 )
 def test_wrong_usage(small_model: Path, arguments: tuple[str, ...], told: str) -> None:
