@@ -155,7 +155,7 @@ def _lifespan(
         async def start() -> None:
             try:
                 await _start(settings, shared)
-            except Exception as error:  # noqa: BLE001 - told to whoever can act on it, and kept for `/health`
+            except Exception as error:  # noqa: BLE001 - reported, and kept for `/health`
                 shared.failure = str(error)
                 (on_failed_start or log_failed_start)(error)
 

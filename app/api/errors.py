@@ -123,8 +123,8 @@ def problem(kind: Kind, code: str, detail: str, request_id: str, **members: Any)
 
 
 def problem_of(error: BaseException, request_id: str) -> dict[str, Any]:
-    """The document for any error. One that the table does not name is logged with its traceback, and told in a fixed
-    text."""
+    """The document for any error. One that the table does not name is logged with its traceback, and has
+    a fixed text."""
     kind = kind_of(error)
     if kind is None or not isinstance(error, domain.VadError):
         log.error("unexpected error", request_id=request_id, exc_info=error)
@@ -180,7 +180,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)  # for the log and the metrics: nobody is there to read it
+    return Response(status_code=CLIENT_GONE)  # for the log and the metrics: the client is gone
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

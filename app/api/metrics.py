@@ -18,7 +18,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5)
 """One block or one live chunk: finer where the promise of 300 ms lies."""
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-"""Powers of two: what tells is the order of magnitude."""
+"""Powers of two: only the order of magnitude matters."""
 
 
 class Metrics(Observer):

@@ -97,7 +97,7 @@ class AccessRules:
 
 @dataclass(frozen=True, slots=True)
 class LingerLimits:
-    """How much is read of a body that nobody wants."""
+    """How much of a refused body is read and thrown away."""
 
     seconds: float
     bytes: int
@@ -206,7 +206,7 @@ class Middleware:
     def _check_access(self, scope: Scope, context: RequestContext) -> None:
         if self._digests:
             given = [_digest(key) for key in _given_keys(scope)]
-            # All are compared with all, so that time does not tell which one matched.
+            # All are compared with all, so that the time taken does not show which one matched.
             right = [each for each in given if sum(hmac.compare_digest(each, digest) for digest in self._digests)]
             if not right:
                 self._metrics.rejected("unauthorized")
@@ -248,7 +248,7 @@ class _Exchange:
             not chunked and length.isdigit() and int(length) <= _SMALL_BODY_BYTES and b"expect" not in headers
         )
         self.receive = receive if self.body_ended else self._receive_body
-        # RFC 9112, 6.1: with both, somebody on the way may have seen another request begin within this body.
+        # RFC 9112, 6.1: with both, a proxy on the way may have seen another request begin within this body.
         self._ambiguous = chunked and b"content-length" in headers
         self._added = [(b"x-request-id", context_of(scope).request_id.encode())]
         self._may_be_cached = route_path(scope).startswith(_MAY_BE_CACHED)
@@ -285,7 +285,7 @@ class _Exchange:
             if b"x-content-type-options" not in names:
                 added.append((b"x-content-type-options", b"nosniff"))
             if b"cache-control" not in names and not self._may_be_cached:
-                added.append((b"cache-control", b"no-store"))  # nobody keeps what somebody's audio holds
+                added.append((b"cache-control", b"no-store"))  # no cache may keep what a client's audio holds
             if self._ambiguous or not self.body_ended:
                 headers = [header for header in headers if header[0] != b"connection"]
                 added.append((b"connection", b"close"))

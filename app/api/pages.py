@@ -52,9 +52,9 @@ _NO_REFERENCE = """<!doctype html>
 _MICROPHONE = Path(__file__).parent / "client" / "microphone.js"
 
 SPOKEN = [(1.0, 3.0), (4.0, 7.5), (9.0, 11.0)]
-"""Where the sample's voice is heard, s: pauses of a second and more, which every model here takes for ends."""
+"""Where the sample's voice speaks, s. The pauses take a second and more, which every model here takes for ends."""
 SECONDS = 12.0
-"""Long enough for three utterances, short enough to be made while somebody waits."""
+"""Long enough for three utterances, short enough to be made while a client waits."""
 _SAMPLE_RATE = 16_000
 """Hz, at which every model here but the telephone's listens: nothing is resampled."""
 _WAV: dict[str, Any] = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}

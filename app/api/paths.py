@@ -1,6 +1,6 @@
 """What a request has to show and to take before a route sees it, by its path. A path that is not listed is closed: it
 needs a key where keys are set, counts against the rate limit, and passes admission. So a route that is added, here or
-by somebody's own application, costs nobody anything until somebody lists it on purpose.
+by another application, opens nothing until it is listed on purpose.
 """
 
 from collections.abc import Collection

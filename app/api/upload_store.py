@@ -48,8 +48,7 @@ class UploadStore:
         self._directory.open()
 
     def is_usable(self) -> bool:
-        """Whether files can be written; a directory that somebody has removed is made again. Blocking, for some
-        microseconds."""
+        """Whether files can be written; a directory that was removed is made again. Blocking, for some microseconds."""
         try:
             self._directory.restore()
         except OSError:
@@ -75,7 +74,7 @@ class UploadStore:
         return self._directory.path / f"{secrets.token_hex(16)}.upload"
 
     def create(self, path: Path) -> BinaryIO:
-        """A new file, to be written. The directory is made again when somebody has removed it, as cleaners of /tmp do.
+        """A new file, to be written. The directory is made again if it was removed, as cleaners of /tmp do.
         Raises OSError, and `NotReady` where it cannot be."""
         try:
             return path.open("xb")
@@ -136,7 +135,7 @@ class UploadedFile:
         Blocking. Raises OSError, `Overloaded` and `NotReady`."""
         with self._spooling:
             if self._discarded:
-                raise FileNotFoundError(self.path)  # its request has ended, and nobody would remove it any more
+                raise FileNotFoundError(self.path)  # its request has ended: nothing would remove the file
             if self.data is not None and not self._on_disk:
                 self._write_to_disk(self.data)
                 self._close()
@@ -158,7 +157,7 @@ class UploadedFile:
             with suppress(Overloaded):
                 self._close()
             if self._on_disk:
-                with suppress(OSError):  # somebody may have removed the directory
+                with suppress(OSError):  # the directory itself may have been removed
                     self.path.unlink()
             self._store.give_disk_back(self._disk_bytes)
             self._disk_bytes = 0
@@ -206,7 +205,7 @@ class PrivateDirectory:
         self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = self._base.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise PermissionError(f"{self._base} belongs to somebody else")
+            raise PermissionError(f"{self._base} belongs to another user")
         self._base.chmod(0o700)
         for left in self._base.iterdir():
             _remove_unless_locked(left)
@@ -215,7 +214,7 @@ class PrivateDirectory:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def restore(self) -> None:
-        """Make it again when somebody has removed it while it was in use; nothing otherwise. Raises OSError."""
+        """Make it again if it was removed while in use. Raises OSError."""
         with self._restoring:
             if not self.path.is_dir():
                 self._release()

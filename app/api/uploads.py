@@ -118,7 +118,7 @@ class UploadReceiver:
             raise
 
     async def _chunks(self, request: Request, announced: int) -> AsyncIterator[bytes]:
-        """The body as it comes, within its limits of size and time. `announced`: its length; 0: not told."""
+        """The body as it comes, within its limits of size and time. `announced`: its length; 0: unknown."""
         limits, started = self._limits, time.monotonic()
         limit_s = limits.timeout_s
         if announced and limits.min_bytes_per_s:
