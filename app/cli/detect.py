@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from app.cli.inputs import Input, find_inputs
 from app.cli.local import check, planned
 from app.cli.output import TABLE, FileAnswer, Output, Progress
-from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, run_command
+from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, note, run_command
 from app.config import Settings
 from app.formats.rendering import Format
 from app.formats.report import safe_name
@@ -209,7 +209,7 @@ async def remote_answers(
                     if "json" in reply.media_type:
                         members = ("audio", "segments") if name == "json" else ()
                         answer.pieces = _judged(reply.pieces, answer, members)
-                    answer.time_map = _time_map(reply.headers, answer)
+                    answer.time_map = _time_map(reply.headers)
                     yield answer
             except Refused as error:
                 if error.option in _DECIDED_BY_THE_FILE:
@@ -243,11 +243,11 @@ async def _judged(pieces: AsyncIterator[bytes], answer: FileAnswer, members: Seq
         raise VadError(f"{document.get('detail')} ({document.get('code')})")
 
 
-def _time_map(headers: Mapping[str, str], answer: FileAnswer) -> list[list[float]] | None:
+def _time_map(headers: Mapping[str, str]) -> list[list[float]] | None:
     """A WAV's time map, from the header; none where it was not asked for, or does not fit into one."""
     if _TIME_MAP in headers:
         return [[float(ms) for ms in stretch.split(",")] for stretch in headers[_TIME_MAP].split(";") if stretch]
     if _TIME_MAP_COUNT in headers:
         reason = f"{headers[_TIME_MAP_COUNT]} stretches are too many for a header; --format json has all of them"
-        answer.warnings = [*answer.warnings, AnswerWarning("no_time_map", reason)]
+        note(f"no time map: {reason}")
     return None
