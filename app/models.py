@@ -305,7 +305,8 @@ class Models:
     async def _get_one(self, asked: str, *, live: bool) -> Model:
         """The model of this name, by the rules of a service."""
         spec = self._catalogue.find_known(asked)
-        model = self._loaded.get(self._aliases.get(asked, asked))
+        # A name wins over the id or the directory of another model.
+        model = self._loaded.get(asked) or self._loaded.get(self._aliases.get(asked, ""))
         if model is None and spec is not None:
             model = self._loaded.get(name_of(spec))
         if model is not None:
@@ -405,10 +406,9 @@ class Models:
             return spec
         # Of a directory and of an id `name_of` is the last part, which says nothing of the rest.
         asked = spec.source if spec.known is None else name_of(spec)
-        for each in (*self.settings.default, *self.settings.others):
-            if asked in (name_of(each), each.source):
-                return each
-        return spec
+        named = (*self.settings.default, *self.settings.others)
+        by_source = next((each for each in named if each.source == asked), spec)
+        return next((each for each in named if name_of(each) == asked), by_source)
 
     async def _load_known(self, spec: ModelSpec) -> Model:
         """Load a known model at its first use. Raises `InvalidOption` where that is not to be done or cannot be."""

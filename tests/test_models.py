@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -239,3 +240,19 @@ async def test_what_is_pinned_holds_for_a_command_that_names_it(small_model: Pat
         async with started(Registry(), on_demand=True, **settings) as runtime:
             with pytest.raises(InvalidModel, match="fingerprint"):
                 await runtime.models.choose(asked)
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("on_demand", [False, True], ids=["service", "command"])
+async def test_a_name_wins_over_the_directory_of_another_model(
+    small_model: Path, tmp_path: Path, on_demand: bool
+) -> None:
+    """A model answers to its directory's name, too, where no other has that name."""
+    first, second = (Path(shutil.copytree(small_model, tmp_path / name)) for name in ("b", "c"))
+    models = f"a={first},b={second}"
+    async with started(Registry(), on_demand=on_demand, VAD_MODEL=f"mine={small_model}", VAD_MODELS=models) as runtime:
+        for name in ("a", "b"):
+            assert await name_of_chosen(runtime, name) == name
+        assert await name_of_chosen(runtime, "a+b") == "a+b"
