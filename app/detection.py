@@ -76,7 +76,7 @@ class Row:
             self._chunks.extend(chunks)
         self.frames += len(posteriors)
         for column, label in enumerate(self._grid.labels):
-            over = posteriors.column(column).speech >= self._plan.segmentation.threshold(label)
+            over = posteriors.column(column).speech >= self._plan.segmentation.options.frame_threshold(label)
             self._frames_over[label] += int(np.count_nonzero(over))
         if self._keeps:
             self.posteriors.append(posteriors)

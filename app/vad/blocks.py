@@ -1,15 +1,15 @@
-"""Cutting a stream of samples into blocks to be scored. In order, cheap, numpy only.
+"""Cutting a stream of samples into blocks to be scored.
 
 A `Block` holds all that its scoring needs, so scoring is a pure function of model and block: it reads the block's state
-and gives back the next one, and nothing has moved until the stream's owner takes that. There are two kinds:
+and gives back the next one, and the stream has not moved until its owner commits that. There are two kinds:
 
 - *Chained* blocks carry their stream's state from one to the next. Nothing is computed twice, but they must be scored
   one after the other: right for live streams and their small chunks.
 - *Isolated* blocks start from nothing, a warm-up earlier than needed, and their first `discard` posteriors are thrown
   away. They can be scored in any order, side by side: right for files, where a block is long against its warm-up.
 
-Either way the posteriors kept are those of scoring the stream in one piece. No block is cut before it gives at least
-one: so a state, once there is one, always has the same shape.
+Either way the posteriors that are kept are those of scoring the stream in one piece. No block is cut before it gives at
+least one, so a state, once there is one, always has the same shape.
 """
 
 from collections.abc import Sequence

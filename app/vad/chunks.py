@@ -1,6 +1,6 @@
 """Segments to chunks for a recogniser: pieces of the audio of at most so many seconds, cut where nobody speaks.
 
-Theory of operation. In come the segments of one track, complete and in order, and the speech probability of every
+Theory of operation. In come the segments of one channel, complete and in order, and the speech probability of every
 frame; out come chunks, stretches [start, end) of the audio that hold the segments and the pauses between them.
 
 1. A chunk begins with the first segment that is in no chunk yet. As long as what follows fits (`max_chunk_s`), nothing
@@ -40,14 +40,14 @@ _PAUSE_STEP_MS, _LONG_PAUSE_MS = 200, 1_000
 """How pauses are compared. On an hour of read and spontaneous speech exact lengths give 1.22 times as many chunks of
 30 s as filling each up does, these 1.13, and no cut that is any louder."""
 _QUIET = 0.3
-"""Speech probability below which a frame is quiet. Between segments that is nearly always so; where it is not, somebody
+"""Speech probability below which a frame is quiet. Between segments nearly all frames are; where none is, somebody
 whispers or breathes there, and another pause is the better place."""
 _LEAST_ROOM = 4
 """Both pads together may take half of a chunk: each a quarter."""
 
 
 class ChunkOptions(Options):
-    """Of a request, beside its segmenter's: they change no segment."""
+    """How segments are packed into chunks; they change no segment."""
 
     max_chunk_s: float | None = Field(
         None,
@@ -75,12 +75,12 @@ class ChunkOptions(Options):
 
     @property
     def limit_ms(self) -> int | None:
-        """Longest chunk; None: no chunks are made."""
+        """Longest chunk, ms; None: no chunks are made."""
         # Rounded first: 1.1 s are 1,100.0000000000002 ms.
         return None if self.max_chunk_s is None else int(round(self.max_chunk_s * 1000, 6))
 
     def document(self) -> dict[str, Any]:
-        """For answers: what is in force, if anything is."""
+        """For answers: the options in force; empty where no chunks are made."""
         return {} if self.max_chunk_s is None else self.model_dump(mode="json")
 
 
@@ -94,7 +94,7 @@ class Chunk:
     start_ms: int
     end_ms: int
     segments: tuple[int, ...]
-    """Places of the segments in it, or in part in it, among those of the track: from 0."""
+    """Indices of the segments that are in it, wholly or in part, among those of the channel, from 0."""
 
     @property
     def duration_ms(self) -> int:
@@ -112,13 +112,13 @@ class _Piece:
 
 
 class Chunker:
-    """Packs the segments of one track into chunks, as they are found."""
+    """Packs the segments of one channel into chunks, as they are found."""
 
     def __init__(self, limit_ms: int, pad_ms: int, frame_ms: int) -> None:
         """`frame_ms`: distance of the frames whose probabilities will come."""
         self._limit_ms, self._pad_ms, self._frame_ms = limit_ms, pad_ms, frame_ms
         self._pieces: list[_Piece] = []
-        """What is in no chunk yet."""
+        """Those that are in no chunk yet."""
         self._count = 0
         """Segments so far."""
         self._before_ms: int | None = None
@@ -130,10 +130,10 @@ class Chunker:
         self._speech_from = 0
 
     def accept(self, segments: Iterable[Segment], speech: DoubleArray, final_ms: int) -> list[Chunk]:
-        """Chunks that this decides.
+        """Chunks that the next segments and frames decide.
 
-        `segments`: the next ones, complete; `speech`: speech probabilities of the next frames, [frames], at least up to
-        the segments' ends; `final_ms`: no later segment begins before this.
+        `segments`: complete; `speech`: speech probabilities of the frames, [frames], at least up to the segments' ends;
+        `final_ms`: no later segment begins before this.
         """
         self._speech = np.concatenate((self._speech, speech.astype(np.float32)))
         for segment in segments:
@@ -146,7 +146,7 @@ class Chunker:
         return chunks
 
     def finish(self, duration_ms: int) -> list[Chunk]:
-        """The last chunks: nothing follows. `duration_ms`: of the audio."""
+        """The last chunks, once nothing follows. `duration_ms`: of the audio."""
         chunks = []
         while self._pieces:
             start_ms = self._start_ms()
@@ -166,7 +166,7 @@ class Chunker:
         beyond = self._first_beyond(start_ms)
         if beyond is not None:
             return self._cut(start_ms, beyond)
-        # All that there is fits. Whatever is to come does not, once it cannot begin before the chunk would be full.
+        # All pieces fit. Whatever is to come does not, once it cannot begin before the chunk would be full.
         last = len(self._pieces) - 1
         pause_ms = final_ms - self._pieces[last].end_ms
         if final_ms < start_ms + self._limit_ms or pause_ms < 2 * self._pad_ms:
@@ -182,7 +182,7 @@ class Chunker:
         first = self._pieces[0]
         if self._at_cut:
             return first.start_ms
-        # Before the first speech nobody else wants the pause.
+        # Before the first speech no previous chunk shares the pause.
         most = first.start_ms if self._before_ms is None else (first.start_ms - self._before_ms) // 2
         length = first.end_ms - first.start_ms
         # A segment that just fits without padding goes without.
@@ -190,12 +190,12 @@ class Chunker:
         return first.start_ms - max(0, min(self._pad_ms, most, room))
 
     def _first_beyond(self, start_ms: int) -> int | None:
-        """Place among the pieces of the first one that does not fit."""
+        """Index of the first piece that does not fit."""
         full_ms = start_ms + self._limit_ms
         return next((place for place, piece in enumerate(self._pieces) if piece.end_ms > full_ms), None)
 
     def _cut(self, start_ms: int, beyond: int) -> Chunk:
-        """The chunk that has to end before, or in, a piece that does not fit."""
+        """End the chunk before, or in, a piece that does not fit."""
         place = self._longest_pause(start_ms, beyond)
         piece = self._pieces[beyond]
         too_long = piece.end_ms - piece.start_ms > self._limit_ms
@@ -206,8 +206,8 @@ class Chunker:
         return self._close(start_ms, place, self._right_pad(start_ms, place, self._pause_ms(place)))
 
     def _longest_pause(self, start_ms: int, stop: int, longer_than: int = -1) -> int | None:
-        """The piece before `stop` that the longest pause follows, of those that leave the chunk half full; None when
-        none is longer than that rank."""
+        """Index of the piece before `stop` that the longest pause follows, of those that leave the chunk half full;
+        None when no pause ranks above `longer_than`."""
         pauses = [
             (self._rank(self._pieces[place].end_ms, self._pieces[place + 1].start_ms), place)
             for place in range(stop)
@@ -217,8 +217,8 @@ class Chunker:
         return place if longest > longer_than else None
 
     def _rank(self, from_ms: int, to_ms: int) -> int:
-        """Of a pause among others: the higher, the better a place to cut. Of one that goes on, what it comes to at
-        least."""
+        """Rank of a pause: the higher, the better a place to cut. Of a pause that still goes on, the least that it will
+        have."""
         first = from_ms // self._frame_ms - self._speech_from
         within = self._speech[max(0, first) : max(first + 1, to_ms // self._frame_ms - self._speech_from)]
         if len(within) == 0 or within.min() >= _QUIET:
@@ -243,13 +243,13 @@ class Chunker:
     def _cut_inside(self, start_ms: int, beyond: int) -> Chunk:
         """End the chunk at the least speech-like frame of a piece that is longer than any chunk may be."""
         piece, full_ms = self._pieces[beyond], start_ms + self._limit_ms
-        cut_ms = self._least_speech(max(full_ms - self._limit_ms // 2, piece.start_ms + 1), full_ms)
+        cut_ms = self._least_speech_ms(max(full_ms - self._limit_ms // 2, piece.start_ms + 1), full_ms)
         places = tuple(each.place for each in self._pieces[: beyond + 1])
         self._pieces = [_Piece(cut_ms, piece.end_ms, piece.place), *self._pieces[beyond + 1 :]]
         self._before_ms, self._at_cut = cut_ms, True
         return Chunk(start_ms, cut_ms, places)
 
-    def _least_speech(self, from_ms: int, to_ms: int) -> int:
+    def _least_speech_ms(self, from_ms: int, to_ms: int) -> int:
         """Middle of the frame in [from_ms, to_ms] with the lowest probability, the last one of several; `to_ms` where
         no frame has its middle there."""
         frame_ms = self._frame_ms
@@ -262,7 +262,7 @@ class Chunker:
         return (max(first, self._speech_from) + lowest) * frame_ms + middle
 
     def _forget(self, final_ms: int) -> None:
-        """Probabilities before anything that may still be cut."""
+        """Drop probabilities before anything that may still be cut."""
         oldest_ms = self._pieces[0].start_ms if self._pieces else max(final_ms, self._before_ms or 0)
         drop = min(oldest_ms // self._frame_ms - self._speech_from, len(self._speech))
         if drop > 0:
@@ -271,5 +271,5 @@ class Chunker:
 
 
 def new_chunker(options: ChunkOptions, frame_ms: int) -> Chunker | None:
-    """For one track; None where no chunks are asked for."""
+    """For one channel; None where no chunks are asked for."""
     return None if options.limit_ms is None else Chunker(options.limit_ms, options.chunk_pad_ms, frame_ms)

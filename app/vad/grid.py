@@ -1,4 +1,4 @@
-"""How a model lays its frames over samples: numbers alone, on which cutting, scoring and segmenting agree."""
+"""How a model's frames lie over samples: the numbers on which cutting, scoring and segmenting agree."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Grid:
     frame_samples: int
     shift_samples: int
     look_ahead_frames: int = 0
-    """Frames after a frame that its posterior waits for."""
+    """How many frames after a frame have to be known for its posterior."""
     warm_up_frames: int | None = None
     """Posteriors to discard at the head of a block that starts from nothing in mid-stream; None where the model's
     memory has no end, so that a stream's blocks must be chained."""
@@ -27,7 +27,7 @@ class Grid:
 
     @property
     def frame_ms(self) -> int:
-        """Distance of two frames."""
+        """Distance of two frames, ms."""
         return self.shift_samples * 1000 // self.sample_rate
 
     def frames(self, samples: int, *, final: bool) -> int:

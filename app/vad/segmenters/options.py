@@ -36,6 +36,10 @@ class SegmenterOptions(Options):
         nothing. For what is told beside segments; a segmenter decides for itself."""
         return probability >= 0.5
 
+    def frame_threshold(self, label: str) -> float:
+        """Probability from which on a frame counts as a label's, before any smoothing."""
+        return float(getattr(self, "threshold", 0.5))
+
     @classmethod
     def names(cls) -> list[str]:
         """Every option's name: the mode's own by weight, then what all modes have."""

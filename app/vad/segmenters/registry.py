@@ -55,7 +55,7 @@ class SegmenterKind(Generic[OptionsT]):
 
 
 Use = Literal["file", "live", "labelled"]
-"""What posteriors come from: a file, a live stream (or a model made for those), a model with labels."""
+"""Where posteriors come from: a file, a live stream (or a model made for those), a model with labels."""
 USES: tuple[Use, ...] = get_args(Use)
 _USE_TEXTS: Mapping[Use, str] = {
     "file": "for whole files",
@@ -101,7 +101,7 @@ class Segmentation:
     """How its segments are packed."""
 
     def new_segmenter(self, grid: Grid) -> Segmenter:
-        """A fresh one, for one stream of posteriors."""
+        """A fresh segmenter, for one stream of posteriors."""
         if not grid.labels:
             return self._merging(self.kind.new(self.options, grid), grid)
         make = self.kind.new_for or (lambda options, grid, label: self.kind.new(options, grid))
@@ -110,12 +110,6 @@ class Segmentation:
     def _merging(self, segmenter: Segmenter, grid: Grid) -> Segmenter:
         gap_ms = self.options.merge_gap_ms
         return Merging(segmenter, gap_ms, self.options.limit_ms, grid.frame_ms) if gap_ms else segmenter
-
-    def threshold(self, label: str) -> float:
-        """From which probability on a frame counts as a label's, before any smoothing."""
-        if isinstance(self.options, EventOptions):
-            return self.options.threshold(label)
-        return float(getattr(self.options, "threshold", 0.5))
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
@@ -133,11 +127,11 @@ class Segmenters:
 
     @property
     def modes(self) -> list[str]:
-        """Names of all modes, in the order they are told."""
+        """Names of all modes, in the order in which they are listed."""
         return list(self._kinds)
 
     def kind(self, mode: str) -> SegmenterKind[Any]:
-        """One of them. Raises `InvalidOption`."""
+        """The segmenter of a mode. Raises `InvalidOption`."""
         if mode not in self._kinds:
             raise InvalidOption(MODE, f"there is no such mode; there are: {', '.join(self._kinds)}")
         return self._kinds[mode]

@@ -100,8 +100,8 @@ class EventOptions(SegmenterOptions):
         """As `SegmenterOptions`."""
         return self.max_event_frame * FRAME_MS
 
-    def threshold(self, label: str) -> float:
-        """Of one label; half where there is no option for it."""
+    def frame_threshold(self, label: str) -> float:
+        """As `SegmenterOptions`; half where there is no option for the label."""
         return float(getattr(self, f"{label}_threshold", 0.5))
 
 
@@ -146,7 +146,7 @@ def new_event_machine(options: EventOptions, grid: Grid, label: str) -> Segmente
         merge_silence_frame=options.merge_silence_frame,
         extend_speech_frame=options.extend_speech_frame,
     )
-    return on_ten_ms(SmoothedMachine(same, threshold=options.threshold(label)), grid)
+    return on_ten_ms(SmoothedMachine(same, threshold=options.frame_threshold(label)), grid)
 
 
 def new_streaming(options: StreamingOptions, grid: Grid) -> Segmenter:
