@@ -1,7 +1,7 @@
 """Who may have how much of what is scarce: places, room, bytes.
 
-`Gate` is a protocol object: no I/O, no clock, no callbacks. It is told who arrives, who leaves and what time it is, and
-decides. Clients are names; a ticket stands for what one of them asked for, and goes through these states:
+`Gate` is a protocol object: no I/O, no clock, no callbacks. Its caller reports who arrives, who leaves and what time it
+is, and it decides. Clients are names; a ticket stands for what one of them asked for, and goes through these states:
 
     arrive ──> ADMITTED ──────────────── leave ──> LEFT
        │          ▲

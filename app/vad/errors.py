@@ -8,7 +8,7 @@ from typing import ClassVar
 
 
 class VadError(Exception):
-    """Base of every error that a caller can cause or should be told about."""
+    """Base of every error that a caller can cause or should know of."""
 
     code: ClassVar[str] = "internal"
 

@@ -85,12 +85,13 @@ def join_posteriors(parts: Sequence[Posteriors]) -> Posteriors:
 class Segmenter(Protocol):
     """Turns posteriors into events, one frame after the other. Pure: no audio, no clock, no torch.
 
-    Two more members are optional; all of the project's segmenters have them, a plug-in's may:
+    Two more members are optional:
 
-    - `final_ms`, a property: no segment that has not been given out whole begins before this. Without it, whoever packs
-      segments into chunks waits for the next segment, or the end.
-    - `use_options(options)`: decide the next frame, and all after it, by these options of its own class. What has been
-      decided stays: an open segment stays open, and none begins before the end of the last one that was given out.
+    - `final_ms`, a property: no segment that has not been given out whole begins before this. Without it, chunks
+      wait for the next segment, or the end.
+    - `use_options(options)`, for live streams: decide the next frame, and all after it, by these options of its own
+      class. What has been decided stays: an open segment stays open, and none begins before the end of the last one
+      that was given out.
     """
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:

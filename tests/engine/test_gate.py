@@ -24,7 +24,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.gate = Gate(room, line=line, patience_s=PATIENCE_S)
         self.tickets: list[Ticket] = []
         self.now = 0.0
-        self.told: list[Ticket] = []
+        self.decided: list[Ticket] = []
         self.waited: set[Ticket] = set()
 
     @rule(client=CLIENTS, amount=st.integers(1, 12))
@@ -55,7 +55,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def hear(self) -> None:
-        self.told += self.gate.decided()
+        self.decided += self.gate.decided()
 
     @invariant()
     def nothing_is_lost_or_counted_twice(self) -> None:
@@ -83,8 +83,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def whoever_waited_is_told_once(self) -> None:
-        assert len(set(self.told)) == len(self.told)
-        assert set(self.told) <= self.waited
+        assert len(set(self.decided)) == len(self.decided)
+        assert set(self.decided) <= self.waited
 
     def teardown(self) -> None:
         """When all have gone, everything is there again."""
@@ -92,7 +92,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         self.hear()
         decided = {ticket for ticket in self.waited if ticket.state in (State.ADMITTED, State.REFUSED)}
-        assert decided <= set(self.told)
+        assert decided <= set(self.decided)
         for ticket in self.tickets:
             self.gate.leave(ticket)
         assert (self.gate.shares.taken, self.gate.waiting) == (0, 0)

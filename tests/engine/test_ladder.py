@@ -55,7 +55,7 @@ class Rungs(Observer):
 
 
 class Device(ScorerAround):
-    """Scores like the real one until told to run out of memory; a part of the batch has been scored by then."""
+    """Scores like the real one until asked to run out of memory; a part of the batch has been scored by then."""
 
     def __init__(self, inner: Scorer[Any], fails: Rule, *, halfway: bool = False) -> None:
         super().__init__(inner, self._score_or_fail)
@@ -127,15 +127,15 @@ def test_chained_streams_give_the_same_whatever_rung_helps(
     scorer, cpu = pair
     fails, rungs, degrades = RULES[rule]
     sounds, right = undisturbed(scorer)
-    told = Rungs()
+    rungs_taken = Rungs()
     device = Device(scorer, fails, halfway=halfway)
-    ladder = Ladder(device, lambda: cpu, "cpu", told)
+    ladder = Ladder(device, lambda: cpu, "cpu", rungs_taken)
     found = run_turns(sounds, scorer, ladder.score, device)
     # bfloat16 keeps three digits; where the CPU stood in, it was more exact than the device.
     exactness = 0.05 if "bfloat16" in request.node.name else 1e-5
     for mine, theirs in zip(found[0], right, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=exactness)
-    assert set(told.taken) == rungs
+    assert set(rungs_taken.taken) == rungs
     assert found[1] == degrades
 
 
@@ -155,7 +155,7 @@ def run_turns(
 ) -> tuple[list[np.ndarray], bool]:
     """Every stream's speech probabilities, and whether the CPU ever stood in."""
     streams = [VadStream(scorer, endpoint().new_segmenter) for _ in sounds]
-    heard: list[list[np.ndarray]] = [[] for _ in sounds]
+    values_of: list[list[np.ndarray]] = [[] for _ in sounds]
     degraded = False
     step = scorer.grid.sample_rate // 5
     pool = scorer.new_pool(len(sounds))
@@ -173,18 +173,18 @@ def run_turns(
         states = [scored.state for scored in found]
         if pool is not None and not final:
             states = list(pool.store(rows, states))
-        for stream, scored, state, values in zip(streams, found, states, heard, strict=True):
+        for stream, scored, state, values in zip(streams, found, states, values_of, strict=True):
             stream.commit(Scored(scored.posteriors, state), final=final)
             values.append(scored.posteriors.speech)
-    return [np.concatenate(values) for values in heard], degraded
+    return [np.concatenate(values) for values in values_of], degraded
 
 
 def test_rungs_are_taken_in_order(small_scorer: FsmnScorer) -> None:
-    told = Rungs()
-    ladder = Ladder(Device(small_scorer, lambda call, batch: True), lambda: small_scorer, "cpu", told)
+    rungs_taken = Rungs()
+    ladder = Ladder(Device(small_scorer, lambda call, batch: True), lambda: small_scorer, "cpu", rungs_taken)
     blocks = [Block(SAMPLES[i * 9_000 : i * 9_000 + 40_000], 0, False, None) for i in range(4)]
     found, degraded = ladder.score(blocks)
-    assert told.taken == ["free", "halve", "halve", "cpu", "cpu", "halve", "cpu", "cpu"]
+    assert rungs_taken.taken == ["free", "halve", "halve", "cpu", "cpu", "halve", "cpu", "cpu"]
     assert degraded
     for mine, right in zip(found, small_scorer.score(blocks), strict=True):
         np.testing.assert_allclose(mine.posteriors.values, right.posteriors.values, atol=1e-6)
@@ -232,12 +232,12 @@ def test_another_error_than_memory_is_nobody_elses_business(small_scorer: FsmnSc
     def broken(blocks: Sequence[Block[Any]]) -> Sequence[Scored[Any]]:
         raise ValueError("broken")
 
-    told = Rungs()
+    rungs_taken = Rungs()
     with pytest.raises(ValueError, match="broken"):
-        Ladder(ScorerAround(small_scorer, broken), lambda: small_scorer, "cpu", told).score(
+        Ladder(ScorerAround(small_scorer, broken), lambda: small_scorer, "cpu", rungs_taken).score(
             [Block(SAMPLES[:20_000], 0, True, None)]
         )
-    assert told.taken == []
+    assert rungs_taken.taken == []
 
 
 _KEPT: dict[str, FsmnScorer] = {}

@@ -25,7 +25,7 @@ class PermitsMachine(RuleBasedStateMachine):
         """Of each permit whether it is one that is kept."""
         self.turns = [Turn() for _ in range(4)]
 
-    def settle(self) -> None:
+    def let_run(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(asyncio.sleep(0))
         for task, first in list(self.waiting.items()):
@@ -38,7 +38,7 @@ class PermitsMachine(RuleBasedStateMachine):
     @rule(turn=st.none() | st.integers(0, 3))
     def ask(self, turn: int | None) -> None:
         self.begin(turn)
-        self.settle()
+        self.let_run()
 
     def begin(self, number: int | None) -> "asyncio.Task[bool]":
         turn = Turn() if number is None else self.turns[number]
@@ -52,19 +52,19 @@ class PermitsMachine(RuleBasedStateMachine):
         task = self.begin(turn)
         self.loop.run_until_complete(asyncio.sleep(0))
         task.cancel()
-        self.settle()
+        self.let_run()
 
     @precondition(lambda self: self.holding)
     @rule()
     def finish(self) -> None:
         self.slots.release(kept=self.holding.pop())
-        self.settle()
+        self.let_run()
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(list(self.waiting))).cancel()
-        self.settle()
+        self.let_run()
 
     @precondition(lambda self: self.waiting and self.holding)
     @rule(data=st.data())
@@ -72,7 +72,7 @@ class PermitsMachine(RuleBasedStateMachine):
         task = data.draw(st.sampled_from(list(self.waiting)))
         self.slots.release(kept=self.holding.pop(0))
         task.cancel()
-        self.settle()
+        self.let_run()
 
     @invariant()
     def permits_balance(self) -> None:
@@ -85,7 +85,7 @@ class PermitsMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for task in self.waiting:
             task.cancel()
-        self.settle()
+        self.let_run()
         while self.holding:
             self.finish()
         assert (self.slots.free, self.slots.kept_free, self.slots.waiting) == (self.COUNT, self.KEPT, 0)

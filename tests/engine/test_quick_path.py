@@ -1,4 +1,4 @@
-"""What scoring owes its speed to is still there: a torch release that takes it away is told of here, not by users."""
+"""What scoring owes its speed to is still there: a torch release that takes it away fails here, before users notice."""
 
 import json
 import subprocess
@@ -40,9 +40,9 @@ print(json.dumps(faults() / 40))
 def test_a_model_is_loaded_without_a_word_about_slower_ways(small_model: Path) -> None:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         pytest.skip("this torch is built without oneDNN")
-    with capture_logs() as told:
+    with capture_logs() as logs:
         FsmnScorer(read_checkpoint(small_model), torch.device("cpu"))
-    assert told == []
+    assert logs == []
 
 
 def test_what_cannot_be_compiled_runs_as_python_and_says_so() -> None:
@@ -50,19 +50,19 @@ def test_what_cannot_be_compiled_runs_as_python_and_says_so() -> None:
         def forward(self, samples: torch.Tensor) -> object:
             return {str(value): value for value in samples.tolist()}
 
-    with capture_logs() as told:
+    with capture_logs() as logs:
         assert compiled(Odd())(torch.ones(1)) == {"1.0": 1.0}
-    assert [entry["log_level"] for entry in told] == ["warning"]
+    assert [entry["log_level"] for entry in logs] == ["warning"]
 
 
 def test_a_linear_layer_without_its_fused_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, bias, rows = torch.randn(5, 7), torch.randn(5), torch.randn(3, 7)
     quick = Linear(weight, bias, relu=True)(rows)
     monkeypatch.setattr(Linear, "_fused", lambda *_: torch.zeros(3, 5))
-    with capture_logs() as told:
+    with capture_logs() as logs:
         slow = Linear(weight, bias, relu=True)(rows)
     torch.testing.assert_close(slow, quick)
-    assert [entry["log_level"] for entry in told] == ["warning"]
+    assert [entry["log_level"] for entry in logs] == ["warning"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux does")

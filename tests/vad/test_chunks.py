@@ -34,7 +34,7 @@ def chunks_of(
 def streamed(
     segments: list[Segment], speech: np.ndarray, limit_ms: int, pad_ms: int, duration_ms: int, steps: list[int]
 ) -> list[Chunk]:
-    """As a segmenter gives them: each once its last frame has been heard, in pieces of so many frames."""
+    """As a segmenter gives them: each once its last frame has been scored, in pieces of so many frames."""
     chunker = Chunker(limit_ms, pad_ms, FRAME_MS)
     found: list[Chunk] = []
     waiting, at = list(segments), 0
@@ -218,7 +218,7 @@ CHOSEN = [
 
 
 @pytest.fixture(scope="module", params=["vad_example.wav", "silero_test.wav"])
-def heard(request: pytest.FixtureRequest, reference: Path, published_scorer: FsmnScorer) -> tuple[Posteriors, int]:
+def recording(request: pytest.FixtureRequest, reference: Path, published_scorer: FsmnScorer) -> tuple[Posteriors, int]:
     """A recording's posteriors, and how long it is."""
     samples, rate = soundfile.read(reference / "audio" / request.param, dtype="float32")
     assert rate == 16_000
@@ -243,8 +243,8 @@ def fewest(segments: list[Segment], limit_ms: int) -> int:
 @pytest.mark.reference
 @pytest.mark.parametrize("chosen", CHOSEN, ids=range(len(CHOSEN)))
 @pytest.mark.parametrize("limit", [15_000, 30_000])
-def test_on_recordings(heard: tuple[Posteriors, int], chosen: Segmentation, limit: int) -> None:
-    posteriors, duration = heard
+def test_on_recordings(recording: tuple[Posteriors, int], chosen: Segmentation, limit: int) -> None:
+    posteriors, duration = recording
     speech = posteriors.speech
     segmenter = chosen.new_segmenter(Grid(16_000, 400, 160))
     chunker, found, segments = Chunker(limit, 0, FRAME_MS), list[Chunk](), list[Segment]()

@@ -47,7 +47,7 @@ def resampler(source: int, target: int) -> Resampler:
     return Resampler(source, target, 1)
 
 
-def heard(scorers: list[Any], chunks: list[np.ndarray]) -> Posteriors:
+def posteriors_of(scorers: list[Any], chunks: list[np.ndarray]) -> Posteriors:
     recorder = Recorder()
     stream = FusedStream(scorers, lambda grid: recorder, resampler)
     for chunk in chunks:
@@ -87,7 +87,7 @@ SUMS = [("fsmn", "silero"), ("silero", "fsmn"), ("fsmn", "silero", "silero-8k"),
 def test_the_mean_of_its_members(members: dict[str, Any], names: tuple[str, ...]) -> None:
     scorers = [members[name] for name in names]
     for count in (len(SAMPLES), 40_000, 16_321, 8_000, 720, 401, 400, 399, 161, 160, 159, 1, 0):
-        found = heard(scorers, [SAMPLES[:count]])
+        found = posteriors_of(scorers, [SAMPLES[:count]])
         assert len(found) == count // 160
         np.testing.assert_allclose(found.values, mean_of(scorers, SAMPLES[:count]), atol=1e-6)
         assert found.values.dtype == np.float64 or count < 160
@@ -119,7 +119,7 @@ def spans(events: list[Event]) -> list[tuple[int, int, bool]]:
 
 def test_members_are_kept_beside_the_mean(members: dict[str, Any]) -> None:
     scorers = [members["fsmn"], members["silero"]]
-    found = heard(scorers, np.array_split(SAMPLES, 13))
+    found = posteriors_of(scorers, np.array_split(SAMPLES, 13))
     assert found.members is not None
     assert found.members.shape == (len(SAMPLES) // 160, 2)
     np.testing.assert_allclose(found.members.mean(axis=1), found.values, atol=1e-6)
@@ -204,5 +204,5 @@ def test_the_pair_that_is_recommended(reference: Path) -> None:
     scorers = [new_scorer("silero"), scorer_of(reference, "firered")]
     expected = mean_of(scorers, samples)
     for step in (len(samples), 16_000, 1_600, 9_999):
-        found = heard(scorers, [samples[first : first + step] for first in range(0, len(samples), step)])
+        found = posteriors_of(scorers, [samples[first : first + step] for first in range(0, len(samples), step)])
         np.testing.assert_allclose(found.values, expected, atol=2e-5)

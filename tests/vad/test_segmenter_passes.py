@@ -52,11 +52,11 @@ def posteriors_of(runs: list[tuple[int, float]], stray: np.ndarray) -> Posterior
     return Posteriors(1 - speech, decibel, "silence")
 
 
-def events_of(machine: EndPointer | Hysteresis, heard: Posteriors, chunk: int) -> list[Event]:
+def events_of(machine: EndPointer | Hysteresis, posteriors: Posteriors, chunk: int) -> list[Event]:
     events: list[Event] = []
-    for at in range(0, len(heard), chunk):
-        piece = heard.take(slice(at, at + chunk))
-        events += machine.accept(piece, final=at + chunk >= len(heard))
+    for at in range(0, len(posteriors), chunk):
+        piece = posteriors.take(slice(at, at + chunk))
+        events += machine.accept(piece, final=at + chunk >= len(posteriors))
     return events
 
 
@@ -68,8 +68,8 @@ def events_of(machine: EndPointer | Hysteresis, heard: Posteriors, chunk: int) -
 def test_the_end_point_machine(
     options: EndpointOptions, runs: list[tuple[int, float]], stray: np.ndarray, chunk: int
 ) -> None:
-    heard = posteriors_of(runs, stray)
-    assert events_of(EndPointer(options), heard, chunk) == events_of(SteppingEndPointer(options), heard, 1)
+    posteriors = posteriors_of(runs, stray)
+    assert events_of(EndPointer(options), posteriors, chunk) == events_of(SteppingEndPointer(options), posteriors, 1)
 
 
 @pytest.mark.parametrize("frame_ms", [10, 32])
@@ -81,7 +81,7 @@ def test_the_end_point_machine(
 def test_hysteresis(
     options: TightOptions, frame_ms: int, runs: list[tuple[int, float]], stray: np.ndarray, chunk: int
 ) -> None:
-    heard = posteriors_of(runs, stray)
+    posteriors = posteriors_of(runs, stray)
     passing = Hysteresis(options, frame_ms=frame_ms, cut_in_longest_silence=frame_ms > 10)
     stepping = SteppingHysteresis(options, frame_ms=frame_ms, cut_in_longest_silence=frame_ms > 10)
-    assert events_of(passing, heard, chunk) == events_of(stepping, heard, 1)
+    assert events_of(passing, posteriors, chunk) == events_of(stepping, posteriors, 1)

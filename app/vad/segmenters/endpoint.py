@@ -22,8 +22,8 @@ frames were grouped into calls.
 
 Too long, the reference ends a segment right there, in mid-word, one frame past the limit (`split=hard`). With
 `split=pause` it ends before its least speech-like frame of the last `split_window_ms` (at most half the limit), never
-past the limit, and the next segment begins at that frame: what was heard since the cut is lost to neither. Only where
-nothing since the cut was speech, and the window has turned silent, does none begin before speech comes back.
+past the limit, and the next segment begins at that frame, so nothing between them is lost. Only where nothing since the
+cut was speech, and the window has turned silent, does none begin before speech comes back.
 """
 
 import itertools

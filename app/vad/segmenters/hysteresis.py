@@ -89,14 +89,14 @@ class TightOptions(SegmenterOptions):
 
     @classmethod
     def adapt_defaults(cls, merged: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """A `neg_threshold` that nobody set on purpose is at most `threshold`."""
+        """Lower a `neg_threshold` that was not set on purpose to `threshold` at most."""
         try:
             if "neg_threshold" not in given:
                 default = cls.model_fields["neg_threshold"].default
                 most = float(merged.get("threshold", math.inf))
                 merged["neg_threshold"] = min(float(merged.get("neg_threshold", default)), most)
         except (TypeError, ValueError):
-            pass  # told below, with the option's name
+            pass  # refused below, with the option's name
         return merged
 
 

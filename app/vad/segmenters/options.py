@@ -33,7 +33,7 @@ class SegmenterOptions(Options):
 
     def frame_speaks(self, probability: float) -> bool | None:
         """Whether a frame of this speech probability, 0-1, is speech by itself, before any smoothing; None: it changes
-        nothing. For what is told beside segments; a segmenter decides for itself."""
+        nothing. For hints beside segments; a segmenter decides for itself."""
         return probability >= 0.5
 
     def frame_threshold(self, label: str) -> float:

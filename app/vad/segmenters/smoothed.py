@@ -13,8 +13,8 @@ step over all frames. Here it runs frame by frame, in memory that does not grow:
 that follows could change it.
 
 *Streams* (`StreamingMachine`). A run is a segment and starts `pad_start_frame` earlier. Nothing needs the future: a
-start is told as soon as it is known, an end at its own frame, and a segment over `max_speech_frame` is cut where it is,
-at a frame of speech.
+start is given out as soon as it is known, an end at its own frame, and a segment over `max_speech_frame` is cut where
+it is, at a frame of speech.
 
 Invariant: events do not depend on how the frames were grouped into calls.
 """

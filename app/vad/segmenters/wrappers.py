@@ -82,7 +82,7 @@ class Merging:
     first one was not cut by force, and both together are no longer than `limit_ms`. What results may be joined by the
     next in turn. The probability of a joined segment is the mean over its frames, those of the gap included.
 
-    So an end that the inner segmenter tells is held back until no segment can begin within the gap any more, and a
+    So an end that the inner segmenter gives is held back until no segment can begin within the gap any more, and a
     start within the gap until that segment is complete: only then is its length known. All else passes through as it
     comes. Whether a held end can go is looked at after fixed numbers of frames since the stream's start, wherever calls
     begin and end.
