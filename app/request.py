@@ -216,6 +216,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             self.stream_form()
         else:
             registry.formats.choose(self.format, None)
+            self.input(Path())
         defaults = default_layer(self.preset, preset_of(server_preset), server_options)
         modes = {_default_mode(registry, name) for name in ([self.model] if self.model else default_models)}
         if len(modes) > 1 and MODE not in {*self.segmenter_options, *defaults}:
