@@ -34,6 +34,10 @@ from app.warnings import AnswerWarning
 
 log = structlog.get_logger(__name__)
 
+_SEGMENTATIONS, _KEY_LETTERS = 256, 1_000
+"""Of one model, kept for requests that ask for the same: more than there are clients with settings of their own. What
+takes more letters than all options do is not worth keeping."""
+
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Model:
@@ -58,6 +62,7 @@ class Model:
     """Whether files too are segmented by a mode's machine for streams."""
     members: "tuple[Model, ...]" = ()
     """The models that it is the mean of; of a single one itself."""
+    _segmentations: dict[str, Segmentation] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Raises `InvalidOption` for defaults that contradict each other."""
@@ -96,14 +101,24 @@ class Model:
     ) -> Segmentation:
         """The segmenter and its options in force for a request, or a live stream, that sets `options`. `defaults`: the
         layer between those and the model's own; the server's options where it is None. Raises `InvalidOption`."""
-        return self.segmenters.resolve(
-            options,
-            default_mode=self.default_mode,
-            model_defaults=self.option_defaults,
-            server_defaults=self.server_options if defaults is None else defaults,
-            use=self.use(live=live),
-            live=live,
-        )
+        defaults = self.server_options if defaults is None else defaults
+        # Most requests ask for what others have asked for. Types are in the key because 1, 1.0 and True are equal.
+        key = repr((live, options, defaults))
+        found = self._segmentations.get(key)
+        if found is None:
+            found = self.segmenters.resolve(
+                options,
+                default_mode=self.default_mode,
+                model_defaults=self.option_defaults,
+                server_defaults=defaults,
+                use=self.use(live=live),
+                live=live,
+            )
+            if len(self._segmentations) >= _SEGMENTATIONS:
+                self._segmentations.clear()
+            if len(key) <= _KEY_LETTERS:
+                self._segmentations[key] = found
+        return found
 
     def use(self, *, live: bool = False) -> Use:
         """Which of a mode's machines segments its posteriors."""

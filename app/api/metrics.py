@@ -34,6 +34,7 @@ class Metrics(Observer):
         self.duration = Histogram(
             "http_request_duration_seconds", "Request time.", ["method", "path"], buckets=_SECONDS, registry=registry
         )
+        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.uploads = Gauge("vad_uploads", "Requests whose body is being received.", registry=registry)
         self.inflight = Gauge("vad_inflight", "Requests that have a place for computing.", registry=registry)
         self.queue_depth = Gauge("vad_queue_depth", "Requests waiting for a place.", registry=registry)
@@ -104,8 +105,13 @@ class Metrics(Observer):
 
     def observe_request(self, method: str, path: str, status: int, started: float) -> None:
         """Count an answered request; `started` by time.perf_counter()."""
-        self.requests.labels(method, path, str(status)).inc()
-        self.duration.labels(method, path).observe(time.perf_counter() - started)
+        key = (method, path, status)
+        if key not in self._requests:
+            # To look a labelled metric up costs more than to count with it. Both labels are of bounded number.
+            self._requests[key] = self.requests.labels(method, path, str(status)), self.duration.labels(method, path)
+        count, duration = self._requests[key]
+        count.inc()
+        duration.observe(time.perf_counter() - started)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's exposition format."""

@@ -52,4 +52,5 @@ class Options(BaseModel):
     @classmethod
     def those_of(cls, layer: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a layer that are for options of this class."""
-        return {name: value for name, value in layer.items() if name in cls.model_fields}
+        fields = cls.model_fields
+        return {name: value for name, value in layer.items() if name in fields}

@@ -8,6 +8,7 @@ stand beside those of the segmenter, on the wire as here: files of any mode have
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from app.vad.chunks import NO_CHUNKS, ChunkOptions
@@ -91,7 +92,7 @@ SEGMENTERS: tuple[SegmenterKind[Any], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Segmentation:
     """A segmenter with its options in force."""
 
@@ -113,6 +114,10 @@ class Segmentation:
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
+        return dict(self._document)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
         return self.options.document() | self.chunks.document()
 
 
