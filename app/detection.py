@@ -3,7 +3,7 @@
     audio (blocks at the model's rate) -> model (posteriors, events) -> rows (one a channel) -> report
 
 A `Run` walks a file so. An `Analysis` is what a run leaves behind when it is asked to: the posteriors, from which
-another plan's segmenter makes another report without the audio. Both gather what they find in the same `Row`s.
+another plan's segmenter makes another report without the audio. Both gather what they find channel by channel.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Progress:
     """Where chunks are asked for. The last ones are known at the end, and are in the report."""
 
 
-class Row:
+class ChannelGatherer:
     """What is found in one channel, or in the mix of all."""
 
     def __init__(self, plan: Plan, channel: int | None, *, keeps: bool) -> None:
@@ -181,7 +181,7 @@ class Run:
         self._detector = detector
         self._model = plan.chosen.model
         self._cost = Cost()
-        self._rows: list[Row] = []
+        self._rows: list[ChannelGatherer] = []
         self._report: Report | None = None
         self._stop = Stop()
         self._allowance = job.allowance or detector.new_allowance()
@@ -298,7 +298,9 @@ class Run:
         keeps = plan.request.probabilities or self._kept_bytes is not None
         while found.row >= len(self._rows):
             number = plan.channel if isinstance(plan.channel, int) else len(self._rows)
-            self._rows.append(Row(plan, None if plan.channel in ("mix", "loudest") else number, keeps=keeps))
+            self._rows.append(
+                ChannelGatherer(plan, None if plan.channel in ("mix", "loudest") else number, keeps=keeps)
+            )
         row = self._rows[found.row]
         if plan.request.probabilities:
             self._allowance.spend(len(found.posteriors) * frame_ms / 1000)
@@ -433,7 +435,7 @@ class Analysis:
         started, grid = time.perf_counter(), self.model.grid
         channels = []
         for channel, posteriors in self.rows:
-            row = Row(plan, channel, keeps=plan.request.probabilities)
+            row = ChannelGatherer(plan, channel, keeps=plan.request.probabilities)
             if plan.request.probabilities and allowance is not None:
                 allowance.spend(len(posteriors) * grid.frame_ms / 1000)
             row.push(plan.segmentation.new_segmenter(grid).accept(posteriors, final=True), posteriors, final_ms=0)
