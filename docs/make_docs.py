@@ -176,7 +176,7 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | ---: | --- | --- |
 | 400 | `no_audio` | no file, or an empty one |
 | 400 | `bad_request` | a malformed form |
-| 401 | `unauthorized` | keys are set (`VAD_API_KEYS`) and none, or a wrong one, was sent |
+| 401 | `unauthorized` | keys are set (`VAD_API_KEYS`), and none or a wrong one was sent; also for unknown paths |
 | 403 | `foreign_origin` | a page of another origin opens a live stream (`VAD_CORS_ORIGINS`) |
 | 404 | `no_such_analysis`, `no_such_session` | a kept analysis, or a live session, is gone, or somebody else's |
 | 406 | `not_acceptable` | no form of answer is of a type in `Accept` |

@@ -29,8 +29,9 @@ class Document(BaseModel):
         write.
         """
         document = cls.__new__(cls)
-        object.__setattr__(document, "__dict__", values)
-        object.__setattr__(document, "__pydantic_fields_set__", set(values))
+        in_order = {name: values[name] for name in cls.__pydantic_fields__ if name in values}
+        object.__setattr__(document, "__dict__", in_order)
+        object.__setattr__(document, "__pydantic_fields_set__", set(in_order))
         object.__setattr__(document, "__pydantic_extra__", None)
         object.__setattr__(document, "__pydantic_private__", None)
         return document
