@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import structlog
 
-from app.audio.channel import Resampler
+from app.audio.signal import Resampler
 from app.engine.backend import Backend
 from app.engine.device import Ladder, choose_device, quickest
 from app.engine.engine import Engine

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 from typing_extensions import Self
 
-from app.audio.channel import CHANNEL_PATTERN, Channel, parse_channel
-from app.audio.options import HEADERLESS, AudioInput, InputOptions
-from app.audio.pcm import ENCODINGS, RawForm, find_encoding, raw_form
+from app.audio.options import ENCODINGS, HEADERLESS, AudioInput, InputOptions, RawForm, find_encoding, raw_form
+from app.audio.signal import CHANNEL_PATTERN, Channel, parse_channel
 from app.formats.registry import Formats
 from app.formats.rendering import ExcerptOptions, Format, Lang
 from app.presets import default_layer, preset_of

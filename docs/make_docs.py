@@ -32,7 +32,7 @@ from toy_diffs import architecture_page  # noqa: E402
 from words import CHINESE, ENGLISH, Words  # noqa: E402
 
 from app.audio.containers import CODINGS, CONTAINERS  # noqa: E402
-from app.audio.pcm import ENCODINGS  # noqa: E402
+from app.audio.options import ENCODINGS  # noqa: E402
 from app.vad.models.accuracy import MEASURED  # noqa: E402
 from app.warnings import MEANINGS  # noqa: E402
 from benchmarks.accuracy import report  # noqa: E402

@@ -5,12 +5,14 @@ and written files.
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,7 +20,10 @@ from pathlib import Path
 from typing import IO
 from weakref import WeakSet
 
-from app.audio.decode import AudioLimits
+from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
+from app.audio.facts import FileFacts
+from app.audio.options import ENCODINGS
+from app.vad.errors import InvalidAudio, UnsupportedAudio
 
 _SHELL = "/bin/sh"
 # The limits are set by the shell that becomes the program: setting them from outside would leave a moment without, and
@@ -37,6 +42,14 @@ _PATIENCE_S = 5
 """For the thread that reads its stderr, which ends when the pipe does."""
 _RUNNING: "WeakSet[ConfinedChild]" = WeakSet()
 _RUNNING_LOCK = threading.Lock()
+_SILK_RATE = 24_000
+"""Hz. The decoder gives any rate up to this one, the highest that SILK codes."""
+_SILK_PROGRAM = f"import sys, pysilk; pysilk.decode(open(sys.argv[1], 'rb'), sys.stdout.buffer, {_SILK_RATE})"
+_PCM = ENCODINGS["pcm_s16le"]
+_SILK_MISSING = (
+    "this is SILK, as WeChat has it, which needs the package silk-python here (the extra `silk`): install it, or "
+    "send the file as WAV"
+)
 
 
 def stop_children() -> None:
@@ -174,6 +187,38 @@ class ConfinedChild:
             for line in lines if data else [*lines, rest]:
                 self._listen(line[:_LINE_BYTES].decode(errors="replace").rstrip())
         return bool(data)
+
+
+class SilkDecoder(Decoder):
+    """A child that decodes one file."""
+
+    name = "silk"
+
+    def __init__(self, path: Path, limits: AudioLimits, facts: FileFacts, stop: Stop | None = None) -> None:
+        """Raises `UnsupportedAudio` where the package is not installed."""
+        if importlib.util.find_spec("pysilk") is None:
+            raise UnsupportedAudio(_SILK_MISSING)
+        super().__init__(AudioInfo(_SILK_RATE, 1, "SILK", ""), limits, None, facts)
+        path = path.resolve()
+        # Isolated: neither its environment nor the folder that it starts in has a say in what it imports.
+        command = [sys.executable, "-I", "-B", "-c", _SILK_PROGRAM, str(path)]
+        self._child = ConfinedChild(command, limits, directory_beside=path)
+        if stop is not None:
+            stop.when_stopped(self._child.kill)
+
+    def _read(self, frames: int) -> Block:
+        data = self._child.read(frames * _PCM.sample_bytes)
+        self._child.drop_directory()
+        if not data and not self.closed and self._child.finish():
+            if self.decoded_frames == 0:
+                raise InvalidAudio("the SILK file is damaged: nothing in it can be decoded")
+            self.cut = self.cut or "it is damaged, and could not be decoded to its end"
+        return _PCM.decode(bytes(data[: len(data) // 2 * 2])).reshape(-1, 1)
+
+    def close(self) -> None:
+        """Kill the child, if it runs."""
+        self.closed = True
+        self._child.close()
 
 
 def _readable(pipe: io.FileIO, *, wait: bool) -> bool:

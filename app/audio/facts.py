@@ -4,22 +4,34 @@
 `LAYOUTS` is the one table: for each container what it is made of, and where its structure says that the file ends.
 There are four ways to say so: one length in front for the whole file; parts that each have a length and lead from one
 to the next; frames without a container, of which the last one's length is compared; and a mark at the end. What says
-nothing, such as GSM or bare samples, cannot be found to be cut. WAV is a story of its own (`wave`).
+nothing, such as GSM or bare samples, cannot be found to be cut.
+
+WAV comes first, and is read by what it really holds, whatever its lengths say. A RIFF file is a list of chunks, each
+with its length in front; `data` holds the samples. Programs that stream or crash leave lengths of 0 or placeholders, 32
+bits wrap at 4 GiB, and recorders and `cat` put more samples, or whole files, behind what the header counts. So every
+length is compared with the file:
+
+- a placeholder (0, exactly 2^31, or within 64 KiB below 2^31 or 2^32) means: up to the end of the file;
+- a larger length than there are bytes means that the file is cut;
+- what follows a smaller one is more chunks when they lead, one after the other, to the file's end; the next file when
+  it is a further `RIFF`; a tag when it begins like one; and samples otherwise.
+
+Whatever is read otherwise than the header says is reported; 0xFFFFFFFF means "unknown", and contradicts nothing.
 
 A look takes a few reads. No length is trusted further than to compare it with the file.
 """
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, NamedTuple
 
 from app.audio.containers import CHAIN, LengthOf, adts_length, chain, loas_length, mpeg_length
-from app.audio.wave import Wave, read_wave
+from app.audio.options import ENCODINGS, RawForm
 
 _MAX_PARTS = 100_000
 """Boxes, elements or chunks at the outermost level: more than an hour's fragments. Beyond them nothing is looked at."""
-_UNKNOWN = (0, 0xFFFFFFFF)
+_NO_LENGTH = (0, 0xFFFFFFFF)
 """Lengths of 32 bits that programs write when they do not know the length."""
 _OGG_PAGE = 27 + 255 + 255 * 255
 """Bytes of the largest Ogg page: its head, 255 lengths, and as many pieces of 255 bytes (RFC 3533)."""
@@ -40,6 +52,78 @@ _MOST_AMR_BYTES = 32 << 20
 End = int | str | None
 """Where a file's structure says that it ends, in bytes from its beginning; what its end lacks, where that is no number
 of bytes; None where nothing is said, or where the end is as it should be."""
+Range = tuple[int, int]
+"""First byte, number of bytes."""
+_UNKNOWN = 0xFFFFFFFF
+"""A length that stands elsewhere, in RF64's `ds64`, or that was not known yet."""
+_NEAR = 64 << 10
+"""Placeholders lie so near below 2^31 or 2^32: 0x7FFFF000 (sox), 0x7FFFFFFF, 0xFFFFFFD0 (0xFFFFFFFF less a header)."""
+_MAX_CHUNKS = 1_000
+"""Before or behind the samples; broadcasters' files have a dozen."""
+_MAX_FILES = 1_000
+"""Files in one; more is not worth a repair."""
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+_PADDING = 64 << 10
+"""Zeros at the end up to a block of a disk or tape are padding."""
+_PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+"""Tags of codings, as Microsoft's mmreg.h has them."""
+_SUBFORMAT = bytes.fromhex("000000001000800000aa00389b71")
+"""The rest of a subformat's name, where its first two bytes are such a tag."""
+_BARE: Mapping[tuple[int, int], str] = {
+    (_PCM, 8): "pcm_u8", (_PCM, 16): "pcm_s16", (_PCM, 24): "pcm_s24", (_PCM, 32): "pcm_s32",
+    (_FLOAT, 32): "pcm_f32", (_FLOAT, 64): "pcm_f64", (_ALAW, 8): "alaw", (_MULAW, 8): "mulaw",
+}  # fmt: skip
+"""Codings of bare samples by tag and bits; those of several bytes go by `le` or `be` as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaveFormat:
+    """What a `fmt ` chunk says of the samples."""
+
+    tag: int
+    """The coding; for the extensible format that of its subformat."""
+    channels: int
+    sample_rate: int
+    bits: int
+    """Of a sample as it lies in the file."""
+    plain: bool
+    """Whether all that the chunk says of a sample agrees, and nothing in it is out of the ordinary."""
+    big_endian: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What a WAV file holds, and how its header differs from that."""
+
+    format: WaveFormat | None
+    ranges: tuple[Range, ...]
+    """Where its samples lie, in order."""
+    as_declared: bool = True
+    """Whether a reader that goes by the header finds exactly them."""
+    repaired: str | None = None
+    """How the header was wrong."""
+    cut: str | None = None
+    """How the file ends before its header says."""
+
+    @property
+    def tag(self) -> int | None:
+        """Which coding the samples have; None: nothing says."""
+        return None if self.format is None else self.format.tag
+
+    @property
+    def bare(self) -> RawForm | None:
+        """The form of its samples, where they are bare ones that need no more than numpy.
+
+        That is so where the header is wrong, so that no other reader finds them, and where it is plain: libsndfile
+        takes three times as long over the same samples. It has the last word on what is out of the ordinary.
+        """
+        form = self.format
+        if form is None or not form.channels or not form.sample_rate or (self.as_declared and not form.plain):
+            return None
+        name = _BARE.get((form.tag, form.bits))
+        if name is not None and name not in ENCODINGS:
+            name += "be" if form.big_endian else "le"
+        return None if name is None else RawForm(ENCODINGS[name], form.sample_rate, form.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +162,14 @@ def _iff(order: str) -> Callable[[BinaryIO, int], End]:
 
     def end(file: BinaryIO, size: int) -> End:
         length: int = struct.unpack(f"{order}I", file.read(8)[4:].ljust(4, b"\0"))[0]
-        return None if length in _UNKNOWN else 8 + length
+        return None if length in _NO_LENGTH else 8 + length
 
     return end
 
 
 def _au(file: BinaryIO, size: int) -> End:
     offset, length = struct.unpack(">II", file.read(12)[4:].ljust(8, b"\0"))
-    return None if length in _UNKNOWN else offset + length
+    return None if length in _NO_LENGTH else offset + length
 
 
 def _w64(file: BinaryIO, size: int) -> End:
@@ -300,3 +384,129 @@ LAYOUTS: Mapping[str, Layout] = {
     "MPEG-TS": Layout("packet", _mpegts),
 }
 """By a container's name. FLAC is not here: it counts its samples, so that its decoder knows what is missing."""
+
+# --- RIFF -------------------------------------------------------------------------------------------------------------
+
+
+def read_wave(file: BinaryIO, size: int) -> Wave | None:
+    """Find what a RIFF, RIFX or RF64 file of `size` bytes holds; None when it has no `data` chunk.
+
+    Of several files in one, the samples of those are read that have the first one's form.
+    """
+    found = _read_one(file, 0, size)
+    if found is None or found[1] is None:
+        return None if found is None else found[0]
+    first, next_at = found
+    ranges, last, count = list(first.ranges), first, 1
+    while next_at is not None and count < _MAX_FILES:
+        found = _read_one(file, next_at, size)
+        if found is None or found[0].format != first.format:
+            text = f"another WAV file of another form follows at byte {next_at}, and was not read"
+            return Wave(first.format, tuple(ranges), False, text)
+        last, next_at = found
+        ranges += last.ranges
+        count += 1
+    return Wave(first.format, tuple(ranges), False, f"{count} WAV files follow one another; all were read", last.cut)
+
+
+def _read_one(file: BinaryIO, start: int, size: int) -> tuple[Wave, int | None] | None:
+    """The file that begins at `start`, and where the next one in it begins; None without a `data` chunk."""
+    file.seek(start)
+    magic = file.read(12)[:4]
+    order = ">" if magic == b"RIFX" else "<"
+    form, long_length = None, None
+    at = start + 12
+    for _ in range(_MAX_CHUNKS):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            return None
+        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+        if name == b"data":
+            declared = long_length if long_length is not None and length == _UNKNOWN else length
+            return _measure(file, form, at + 8, declared, size)
+        if name == b"fmt ":
+            form = _format(file.read(min(length, 40)), order)
+        elif name == b"ds64" and magic in (b"RF64", b"BW64"):
+            long_length = struct.unpack("<Q", file.read(16)[8:16].ljust(8, b"\0"))[0]
+        at += 8 + length + length % 2
+    return None
+
+
+def _format(chunk: bytes, order: str) -> WaveFormat | None:
+    if len(chunk) < 16:
+        return None
+    tag, channels, rate, _, align, bits = struct.unpack(f"{order}HHIIHH", chunk[:16])
+    plain = tag != _EXTENSIBLE or chunk[26:40] == _SUBFORMAT
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        tag = struct.unpack(f"{order}H", chunk[24:26])[0]
+    # 20 bits in containers of 24, 24 in 32: the container's width is what lies in the file.
+    width = align // channels * 8 if channels and align % channels == 0 and tag in (_PCM, _FLOAT) else bits
+    width = width if width >= bits else -(-bits // 8) * 8
+    plain = plain and 8 * align == bits * channels and width == bits
+    return WaveFormat(tag, channels, rate, width, plain, order == ">")
+
+
+def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int, size: int) -> tuple[Wave, int | None]:
+    """Compare the `declared` bytes of samples from `start` on with the file."""
+    there = size - start
+    plain = Wave(form, ((start, min(declared, there)),))
+    if declared == _UNKNOWN:
+        return replace(plain, ranges=((start, there),)), None
+    follows, next_at = _what_follows(file, start + declared, size) if declared < there else ("nothing", size)
+    if _is_placeholder(declared) and (declared > there or follows == "samples"):
+        text = f"the length of its samples is a placeholder, {declared:#x}; all {there} bytes were read"
+        return Wave(form, ((start, there),), declared > there, text), None
+    if declared > there:
+        return replace(plain, cut=f"{declared - there} of {declared} bytes of samples are missing"), None
+    if follows != "samples":
+        return plain, next_at if follows == "file" else None
+    # Where 32 bits have wrapped the samples go on to the chunks that follow; else to the end.
+    length = there
+    if wraps := (there - declared) >> 32:
+        unwrapped = declared + (wraps << 32)
+        if _what_follows(file, start + unwrapped, size)[0] != "samples":
+            length = unwrapped
+    text = f"the header counts {declared} bytes of samples; {length - declared} more follow, and were read"
+    return Wave(form, ((start, length),), False, text), None
+
+
+def _is_placeholder(length: int) -> bool:
+    return length == 0 or (1 << 31) - _NEAR <= length <= 1 << 31 or (1 << 32) - _NEAR <= length < 1 << 32
+
+
+def _what_follows(file: BinaryIO, at: int, size: int) -> tuple[str, int]:
+    """`nothing`, `file` and where it begins, `chunks`, `tag`, `padding` or `samples`."""
+    if size - at <= 1:
+        return "nothing", size
+    for place in dict.fromkeys((_even(at), at)):
+        end = _end_of_chunks(file, place, size)
+        if end is not None:
+            return ("file", end) if end < size - 1 else ("chunks", end)
+    file.seek(at)
+    head = file.read(16)
+    if any(head.startswith(tag) or head[1:].startswith(tag) for tag in _TAGS):
+        return "tag", at
+    if size - at <= _PADDING and not any(head) and not any(file.read(_PADDING)):
+        return "padding", at
+    return "samples", at
+
+
+def _end_of_chunks(file: BinaryIO, at: int, size: int) -> int | None:
+    """Where chunks with printable names, none or more, lead: to the file's end or to another file; None when they lead
+    nowhere."""
+    for _ in range(_MAX_CHUNKS):
+        file.seek(at)
+        head = file.read(12)
+        if size - at <= 1 or (head[:4] in (b"RIFF", b"RIFX") and head[8:] == b"WAVE"):
+            return at
+        if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in head[:4]):
+            return None
+        at += 8 + _even(int.from_bytes(head[4:8], "little"))
+        if at > size + 1:
+            return None
+    return None
+
+
+def _even(number: int) -> int:
+    return number + number % 2

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from app.audio.channel import Channel, ChannelChooser, Resampler
+from app.audio.child import SilkDecoder
 from app.audio.clock import ClockFacts
 from app.audio.containers import (
     BY_NAME,
@@ -26,13 +26,11 @@ from app.audio.containers import (
     has_mpeg_audio_after_junk,
     sniff,
 )
-from app.audio.decode import AudioLimits, Block, Decoder, Stop
+from app.audio.decode import AudioLimits, Block, CannotRead, Decoder, RawDecoder, SoundfileDecoder, Stop
 from app.audio.facts import FileFacts, examine
 from app.audio.ffmpeg import open_with_ffmpeg
-from app.audio.in_process import CannotRead, RawDecoder, SoundfileDecoder
 from app.audio.options import AudioInput
-from app.audio.signal import Bandwidth
-from app.audio.silk import SilkDecoder
+from app.audio.signal import Bandwidth, Channel, ChannelChooser, Resampler
 from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 

@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 from typing_extensions import Self
 
-from app.audio.channel import parse_channel
+from app.audio.signal import parse_channel
 from app.cli.local import check
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
 from app.cli.stream_sources import ChunkSource, Feed, at_real_time, open_file, open_microphone, open_stdin

@@ -18,10 +18,10 @@ from typing import Any
 
 from typing_extensions import Self
 
-from app.audio.channel import Channel
 from app.audio.decode import AudioLimits
 from app.audio.ffmpeg import find_ffmpeg
 from app.audio.options import AudioInput
+from app.audio.signal import Channel
 from app.audio.source import AudioSource, open_audio
 from app.cli.terminal import UsageError
 from app.config import Settings

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from app.audio.channel import Channel, ChannelChooser, Resampler
 from app.audio.decode import MAX_MAGNITUDE
-from app.audio.pcm import RawForm
+from app.audio.options import RawForm
+from app.audio.signal import Channel, ChannelChooser, Resampler
 from app.vad.errors import InvalidAudio
 from app.vad.posteriors import FloatArray
 

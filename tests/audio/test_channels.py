@@ -8,9 +8,9 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.audio.channel import Channel
 from app.audio.decode import AudioLimits
 from app.audio.options import AudioInput
+from app.audio.signal import Channel
 from app.audio.source import open_audio
 from tests.audio.recordings import Samples, voice
 from tests.signals import bursts

@@ -14,9 +14,8 @@ import soundfile
 
 from app.audio.child import ConfinedChild
 from app.audio.containers import DECODERS, DEMUXERS
-from app.audio.decode import AudioLimits
+from app.audio.decode import AudioLimits, SoundfileDecoder
 from app.audio.ffmpeg import arguments, find_ffmpeg, open_with_ffmpeg
-from app.audio.in_process import SoundfileDecoder
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 from tests.audio.ffmpegs import run
 from tests.audio.recordings import decoded

@@ -7,8 +7,7 @@ import pytest
 import soundfile
 
 from app.audio.decode import AudioLimits
-from app.audio.options import AudioInput, InputOptions
-from app.audio.pcm import ENCODINGS, form_of_content_type
+from app.audio.options import ENCODINGS, AudioInput, InputOptions, form_of_content_type
 from app.audio.source import open_decoder
 from app.vad.errors import InvalidOption
 from tests.audio.ffmpegs import encode

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from app.audio.channel import parse_channel
+from app.audio.signal import parse_channel
 from app.engine.engine import Engine
 from app.formats.registry import Formats
 from app.live.batcher import Slot

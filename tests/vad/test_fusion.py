@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.audio.channel import Resampler
+from app.audio.signal import Resampler
 from app.vad.blocks import Block
 from app.vad.grid import Grid
 from app.vad.models.accuracy import measured
