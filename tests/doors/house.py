@@ -71,6 +71,7 @@ def write_sounds(folder: Path) -> None:
     """Write every set of sounds, each in a folder of its name."""
     _write_speech(folder / "speech")
     _write_one(folder / "one")
+    _write_long(folder / "long")
     _write_names(folder / "names")
     _write_odd(folder / "odd")
     (folder / "empty").mkdir()
@@ -93,6 +94,13 @@ def _write_one(folder: Path) -> None:
     """One short file."""
     folder.mkdir(parents=True)
     soundfile.write(folder / "short.wav", bursts(1.5, [(0.3, 1.0)]), _RATE, subtype="PCM_16")
+
+
+def _write_long(folder: Path) -> None:
+    """More than a block of the engine's, and than what an upload may have in memory."""
+    folder.mkdir(parents=True)
+    sides = [bursts(12.5, [(1.0, 2.5), (6.0, 11.0)]), bursts(12.5, [(2.0, 4.5), (9.0, 10.4)], seed=8)]
+    soundfile.write(folder / "long.wav", np.stack(sides, axis=1), _RATE, subtype="PCM_16")
 
 
 def _write_names(folder: Path) -> None:

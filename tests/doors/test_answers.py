@@ -95,6 +95,12 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
     "what holds little": ({}, ["json", "ndjson", "csv", "textgrid", "wav", "zip", "md"], "odd"),
     "what holds little, by channels": ({"channel": "split"}, ["json", "funasr", "wav", "zip"], "odd"),
     "what holds little, with labels": ({"model": "firered-aed", "max_chunk_s": "2"}, ["json", "eaf", "zip"], "odd"),
+    "more than a block": ({"model": "fsmn+firered"}, ["json", "ndjson", "rttm", "wav"], "long"),
+    "more than a block, by channels": (
+        {"model": "firered-aed", "channel": "split", "max_chunk_s": "3", "probabilities": "true"},
+        ["json", "ndjson", "zip"],
+        "long",
+    ),
     "bare samples": (
         {"encoding": "pcm_s16le", "sample_rate": "8000", "channels": "2"}, ["json", "wav", "zip"], "bare",
     ),

@@ -252,3 +252,14 @@ def test_a_refusal_knows_the_settings_at_every_door(set_house: House) -> None:
             set_house, "batch", set_house.sounds / "one", fresh_folder(set_house), *flags("batch", options)
         )
         assert answer.json()["detail"] in ended.stderr
+
+
+def test_only_a_service_keeps_an_analysis(house: House) -> None:
+    path = house.files("one")[0]
+    through = run_command(house, "detect", path, "--keep", "--url", house.server.url, alone=False)
+    identifier = json.loads(through.stdout)["analysis_id"]
+    again = house.server.get(f"/analyses/{identifier}/segments")
+    assert comparable("json", again.content, {}) == comparable("json", through.stdout.encode(), {})
+    alone = run_command(house, "detect", path, "--keep")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert alone.stderr.startswith("keep: ")
