@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from app.detection import Progress, Run
-from app.formats.excerpts import with_time_map
-from app.formats.rendering import Format, RenderContext, SourceBlocks, json_bytes
+from app.formats.excerpts import SourceBlocks, with_time_map
+from app.formats.registry import Format, RenderContext, json_bytes
 from app.formats.report import Report, unique_names
 from app.request import Plan
 from app.vad.errors import VadError
@@ -65,7 +65,8 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     """Write the answer to the files of one request, in order. `blocks`: begins a pass over the audio of a single file,
     for forms that hold audio. Raises `InvalidOption` where the form cannot hold what was found."""
     form, context = plan.form, RenderContext(plan.request.lang, blocks, plan.request)
-    found = [with_time_map(each, plan.request) if isinstance(each, Report) else each for each in found]
+    if plan.request.time_map:
+        found = [with_time_map(each, plan.request) if isinstance(each, Report) else each for each in found]
     reports = [each for each in found if isinstance(each, Report)]
     failures = [each for each in found if isinstance(each, Failure)]
     headers = warning_headers(warning for report in reports for warning in report.warnings)
@@ -130,7 +131,8 @@ async def stream(
             if now - reported_at >= _PROGRESS_EVERY_S or 0 < share <= step.done_ms - reported_ms:
                 reported_at, reported_ms = now, step.done_ms
                 yield renderer.progress(step.done_ms, step.expected_ms)
-        for piece in renderer.finish(with_time_map(complete(run), plan.request)):
+        report = complete(run)
+        for piece in renderer.finish(with_time_map(report, plan.request) if plan.request.time_map else report):
             yield piece
     except VadError as error:
         yield renderer.failed(describe(error))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
-from app.formats.registry import FORMATS, Formats
-from app.formats.rendering import Format
+from app.formats.registry import FORMATS, Format, Formats
 from app.vad.models.family import ModelFamily
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.segmenters.registry import SEGMENTERS, SegmenterKind, Segmenters

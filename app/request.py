@@ -22,8 +22,8 @@ from typing_extensions import Self
 
 from app.audio.options import ENCODINGS, HEADERLESS, AudioInput, InputOptions, RawForm, find_encoding, raw_form
 from app.audio.signal import CHANNEL_PATTERN, Channel, parse_channel
-from app.formats.registry import Formats
-from app.formats.rendering import ExcerptOptions, Format, Lang
+from app.formats.excerpts import ExcerptOptions
+from app.formats.registry import Format, Formats, Lang
 from app.presets import default_layer, preset_of
 from app.registry import Registry
 from app.vad.chunks import ChunkOptions

@@ -50,9 +50,16 @@ KNOWN_BY_THE_LIST_ALONE = {
     # The compatible alias is tight, whatever the model: its options are named there.
     "app.vad.segmenters.hysteresis": ("app/vad/segmenters/registry.py", "app/api/detect.py"),
     "app.vad.segmenters.smoothed": ("app/vad/segmenters/registry.py",),
-    # Beside the formats: whoever answers adds its time map to any form, and CORS exposes its headers.
-    "app.formats.excerpts": ("app/formats/*", "app/answer.py", "app/api/*", "app/main.py"),
-    "app.formats.ndjson": ("app/formats/*",),
+    # Beside the formats: requests have its options, whoever answers adds its time map to any form, and CORS exposes its
+    # headers.
+    "app.formats.excerpts": (
+        "app/formats/*",
+        "app/request.py",
+        "app/answer.py",
+        "app/api/*",
+        "app/main.py",
+        "app/cli/flags.py",
+    ),
     "app.formats.texts": ("app/formats/*",),
 }
 """Members of a collection, and who may name one: whoever adds a family, a segmenter or a format touches its own files

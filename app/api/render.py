@@ -15,7 +15,7 @@ from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
-from app.formats.rendering import Lang, RenderContext
+from app.formats.registry import Lang, RenderContext
 from app.formats.report import ChannelSegments, Report, Timing, safe_name
 from app.registry import Registry
 from app.vad.errors import InvalidOption

@@ -187,7 +187,7 @@ def form_of_content_type(content_type: str) -> RawForm | None:
 
 @dataclass(frozen=True, slots=True)
 class Headerless:
-    """A coding whose files have no header and that is more than bare samples (`pcm`): each sample depends on those
+    """A coding whose files have no header and that is more than bare samples: each sample depends on those
     before it. ffmpeg decodes it when it is told which one it is. Its sound is mono."""
 
     container: str

@@ -18,7 +18,7 @@ from app.cli.local import check, planned
 from app.cli.output import TABLE, FileAnswer, Output, Progress
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, note, run_command
 from app.config import Settings
-from app.formats.rendering import Format
+from app.formats.registry import Format
 from app.formats.report import safe_name
 from app.registry import Registry, installed
 from app.request import DetectionRequest

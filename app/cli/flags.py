@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
 from app.audio.options import InputOptions
-from app.formats.rendering import ExcerptOptions
+from app.formats.excerpts import ExcerptOptions
 from app.presets import PRESETS
 from app.registry import installed
 from app.request import STREAM_ONLY, DetectionRequest

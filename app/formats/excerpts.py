@@ -13,19 +13,25 @@ are.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 from zipstream import ZIP_STORED, ZipStream
 
-from app.formats.rendering import ExcerptOptions, RenderContext, Renderer, SourceBlocks
 from app.formats.report import Piece, Report
 from app.formats.texts import csv_text, segment_columns, segment_rows
-from app.formats.wav import Block, WavForm
 from app.vad.errors import InvalidOption
+from app.vad.options import Options
 
+Block = NDArray[np.float32]
+"""[n, channels], in [-1, 1]."""
+SourceBlocks = Callable[[], Iterable[NDArray[np.float32]]]
+"""Begins a fresh pass over the decoded source: float32 [n, channels], at `excerpt_rate` if set."""
 TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 """Response headers: the time map, if it fits into one, and how many stretches it has."""
 CLOCK_MAP = "X-VAD-Clock-Map"
@@ -34,7 +40,94 @@ _HEADER_BYTES = 3_000
 """Some proxies take 4 KiB for all headers together."""
 _ZEROS_FRAMES = 1 << 16
 """Frames of silence in one piece."""
+_MAX_RIFF_BYTES = 0xFFFFFFFF - 64
+"""RIFF counts in 32 bits; the header takes its share."""
+_PCM, _FLOAT = 1, 3
+"""WAVE_FORMAT_PCM and WAVE_FORMAT_IEEE_FLOAT, the codings that a header names."""
+
+
+class ExcerptOptions(Options):
+    """How `format=wav` and `format=zip` cut the audio."""
+
+    silence: Literal["cut", "zero"] = Field(
+        "cut",
+        description="`format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros "
+        "where nobody speaks.",
+    )
+    time_map: bool = Field(
+        False,
+        description="Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with "
+        "`format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`.",
+    )
+    excerpt_rate: int | None = Field(
+        None,
+        ge=8_000,
+        le=48_000,
+        description="Sample rate of `format=wav` and `format=zip`; without it the source's.",
+        json_schema_extra={"unit": "Hz"},
+    )
+    excerpt_channels: int | None = Field(
+        None, ge=1, le=1, description="1: the mean of the source's channels; without it all of them."
+    )
+    min_excerpt_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Shorter pieces are left out of `format=wav` and `format=zip`.",
+        json_schema_extra={"unit": "s"},
+    )
+
+
 _DEFAULTS = ExcerptOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class WavForm:
+    """How samples are written."""
+
+    sample_rate: int
+    channels: int
+    bits: int
+
+    @classmethod
+    def like(cls, sample_rate: int, channels: int, subtype: str) -> "WavForm":
+        """The form that loses nothing of a source subtype; 16 bits where the source has no more."""
+        bits = {"PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 32}.get(subtype, 16)
+        return cls(sample_rate, channels, bits)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * self.bits // 8
+
+    def header(self, frames: int) -> bytes:
+        """Header for so many frames: RIFF, or RF64 (EBU Tech 3306) past what RIFF's 32 bits count."""
+        size = frames * self.frame_bytes
+        code = _FLOAT if self.bits == 32 else _PCM
+        rate, width = self.sample_rate, self.frame_bytes
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, code, self.channels, rate, rate * width, width, self.bits)
+        if size <= _MAX_RIFF_BYTES:
+            return (
+                b"RIFF" + struct.pack("<I", 36 + size + size % 2) + b"WAVE" + form + b"data" + struct.pack("<I", size)
+            )
+        # The true lengths stand in `ds64`; 0xFFFFFFFF in both usual places says so.
+        lengths = struct.pack("<4sIQQQI", b"ds64", 28, 72 + size + size % 2, size, frames, 0)
+        return b"RF64\xff\xff\xff\xffWAVE" + lengths + form + b"data\xff\xff\xff\xff"
+
+    def padding(self, frames: int) -> bytes:
+        """What follows the samples: RIFF chunks have an even length."""
+        return bytes(frames * self.frame_bytes % 2)
+
+    def encode(self, block: Block) -> bytes:
+        """Samples in [-1, 1], [n, channels], as the data chunk has them; 32 bits are floats."""
+        if self.bits == 32:
+            return block.astype("<f4").tobytes()
+        full = 1 << (self.bits - 1)
+        whole = np.clip(np.rint(block.astype(np.float64) * full), -full, full - 1).astype("<i4")
+        if self.bits == 16:
+            return whole.astype("<i2").tobytes()
+        return whole.reshape(-1, 1).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 class Stretch(Protocol):
@@ -75,8 +168,8 @@ def time_map(report: Report, options: ExcerptOptions = _DEFAULTS) -> list[Mapped
 
 
 def with_time_map(report: Report, options: ExcerptOptions) -> Report:
-    """Add the time map to the members of the JSON document, if it was asked for and there is one WAV to map."""
-    if not options.time_map or len(report.channels) > 1:
+    """Add the time map to the members of the JSON document, if there is one WAV to map."""
+    if len(report.channels) > 1:
         return report
     return replace(report, extras={**report.extras, "time_map": _triples(report, options)})
 
@@ -154,48 +247,20 @@ def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOption
     yield from archive.finalize()
 
 
-class WavRenderer(Renderer):
-    """`format=wav`."""
-
-    def __init__(self, context: RenderContext) -> None:
-        self._blocks, self._options = context.blocks, context.excerpts
-
-    def finish(self, report: Report) -> Iterator[bytes]:
-        return stream_wav(report, self._blocks(), self._options)
-
-    def headers(self, report: Report) -> dict[str, str]:
-        if not self._options.time_map:
-            return {}
-        mapped = time_map(report, self._options)
-        text = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
-        headers = {TIME_MAP_COUNT: str(len(mapped)), **_clock_headers(report)}
-        return headers | {TIME_MAP: text} if len(text) <= _HEADER_BYTES else headers
+def wav_headers(report: Report, options: ExcerptOptions) -> dict[str, str]:
+    """Return those of one WAV: its time map, if it was asked for, as far as it fits."""
+    if not options.time_map:
+        return {}
+    mapped = time_map(report, options)
+    text = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
+    headers = {TIME_MAP_COUNT: str(len(mapped)), **clock_headers(report, options)}
+    return headers | {TIME_MAP: text} if len(text) <= _HEADER_BYTES else headers
 
 
-class ChannelWavsRenderer(Renderer):
-    """`format=wav` with `channel=split`."""
-
-    def __init__(self, context: RenderContext) -> None:
-        self._blocks, self._options = context.blocks, context.excerpts
-
-    def finish(self, report: Report) -> Iterator[bytes]:
-        return stream_channel_wavs(report, self._blocks, self._options)
-
-    def headers(self, report: Report) -> dict[str, str]:
-        return _clock_headers(report) if self._options.time_map else {}
-
-
-class ZipRenderer(Renderer):
-    """`format=zip`."""
-
-    def __init__(self, context: RenderContext) -> None:
-        self._blocks, self._options = context.blocks, context.excerpts
-
-    def finish(self, report: Report) -> Iterator[bytes]:
-        return stream_zip(report, self._blocks, self._options)
-
-    def headers(self, report: Report) -> dict[str, str]:
-        return _clock_headers(report) if self._options.time_map else {}
+def clock_headers(report: Report, options: ExcerptOptions) -> dict[str, str]:
+    """Return those of every answer that is audio: with `time_map`, how the file's clock differs from the samples."""
+    text = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map) if options.time_map else ""
+    return {CLOCK_MAP: text} if 0 < len(text) <= _HEADER_BYTES else {}
 
 
 def _kept(report: Report, options: ExcerptOptions) -> list[Piece]:
@@ -216,11 +281,6 @@ def _ms(frames: int, rate: int) -> float:
 
 def _triples(report: Report, options: ExcerptOptions) -> list[tuple[float, float, float]]:
     return [(each.start_ms, each.source_ms, each.duration_ms) for each in time_map(report, options)]
-
-
-def _clock_headers(report: Report) -> dict[str, str]:
-    text = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map)
-    return {CLOCK_MAP: text} if 0 < len(text) <= _HEADER_BYTES else {}
 
 
 def _wav_form(report: Report, channel: int | None, options: ExcerptOptions) -> WavForm:

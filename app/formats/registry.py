@@ -1,53 +1,255 @@
-"""All formats, and which one an answer takes: by name, or by the `Accept` header.
+"""What a format is, which there are, and which one an answer takes: by name, or by the `Accept` header.
 
-A new format is a renderer in a file of its own, or a function among its like, and one line in `FORMATS`.
+A format has a name, a media type, and a renderer that turns one detection into bytes. A renderer is made for each
+answer. One that streams is given segments, chunks and progress while the detection runs; every renderer is given the
+report in the end and writes the rest. Doors go by a format's flags, never by its name.
+
+A new format is a renderer, or a function among its like, and one line in `FORMATS`.
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from app.formats import pipeline, texts
-from app.formats.documents import funasr_documents, json_document
-from app.formats.excerpts import ChannelWavsRenderer, WavRenderer, ZipRenderer
-from app.formats.ndjson import NdjsonRenderer
-from app.formats.rendering import Format, document, joined, sorted_lines, text, text_in
+from app.formats.documents import ChunkDocument, SegmentDocument, funasr_documents, json_document
+from app.formats.excerpts import (
+    ExcerptOptions,
+    SourceBlocks,
+    clock_headers,
+    stream_channel_wavs,
+    stream_wav,
+    stream_zip,
+    wav_headers,
+)
+from app.formats.report import Piece, Report
+from app.vad.chunks import Chunk
 from app.vad.errors import InvalidOption, NothingAcceptable
+from app.vad.segment import Segment
 
+Lang = Literal["zh", "en"]
+_WriteExcerpts = Callable[[Report, SourceBlocks, ExcerptOptions], Iterator[bytes]]
+_ExcerptHeaders = Callable[[Report, ExcerptOptions], dict[str, str]]
 _MAX_RANGES = 32
 """No client sends more media ranges; the rest of a longer header is ignored."""
 _WEIGHT = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 _UNWANTED = (0.0, -3)
 """Below every (weight, exactness) that a media range can have."""
 
+
+@dataclass(frozen=True, slots=True)
+class RenderContext:
+    """What renderers may use beside the report."""
+
+    lang: Lang = "zh"
+    blocks: SourceBlocks = lambda: ()
+    """For formats that need the audio."""
+    excerpts: ExcerptOptions = field(default_factory=ExcerptOptions)
+    """For the same formats."""
+    indent: int | None = None
+    """Spaces that JSON is indented by, for people who read it at a terminal; None: compact."""
+
+
+class Renderer:
+    """Base of the renderers: writes nothing before the report."""
+
+    def segment(self, segment: Segment, channel: int | None) -> bytes:
+        """Write a segment, the moment it is complete."""
+        return b""
+
+    def chunk(self, chunk: Chunk, channel: int | None) -> bytes:
+        """Write a chunk, the moment nothing can change it; the segments in it have been written."""
+        return b""
+
+    def progress(self, done_ms: int, expected_ms: int | None) -> bytes:
+        """Write how much audio is done; `expected_ms` is the length by the file's header, if it has one."""
+        return b""
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        """Write the answer, or what is left of it, in pieces that are not empty.
+
+        Raises `InvalidOption` before the first piece if the format cannot hold the report.
+        """
+        raise NotImplementedError
+
+    def headers(self, report: Report) -> dict[str, str]:
+        """Return headers that say what the format has no room for."""
+        return {}
+
+    def failed(self, problem: Mapping[str, Any]) -> bytes:
+        """Write what went wrong after pieces had been given; the last piece."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One form of answer."""
+
+    name: str
+    media_type: str
+    extension: str
+    new: Callable[[RenderContext], Renderer]
+    accepted: tuple[str, ...] = ()
+    """Media types in `Accept` that choose it."""
+    streams: bool = False
+    """Whether pieces are given out while the detection runs."""
+    needs_audio: bool = False
+    """Whether the source is decoded again for it."""
+    split: "Format | None" = None
+    """What takes its place with `channel=split`, if it can hold only one channel."""
+    entries: Callable[[Report], Sequence[Any]] | None = None
+    """A report's entries in the one JSON array that answers several files. Formats whose own answer is an array of
+    independent entries give all of them; others give one. None for formats that are not JSON."""
+    together: Callable[[Sequence[Report]], str] | None = None
+    """Several reports as one text. A format with neither `entries` nor `together` that needs no audio and does not
+    stream answers several files with a zip of one file each."""
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether it answers several files in one call."""
+        return not self.streams and not self.needs_audio
+
+
+class _Text(Renderer):
+    def __init__(self, write: Callable[[Report], str]) -> None:
+        self._write = write
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        # An empty piece would end an answer that is sent in pieces.
+        if text := self._write(report):
+            yield text.encode()
+
+
+class _Json(Renderer):
+    def __init__(self, document: Callable[[Report], Any], indent: int | None) -> None:
+        self._document, self._indent = document, indent
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        yield json_bytes(self._document(report), self._indent)
+
+
+class _Excerpts(Renderer):
+    def __init__(self, context: RenderContext, write: _WriteExcerpts, headers: _ExcerptHeaders) -> None:
+        self._blocks, self._options = context.blocks, context.excerpts
+        self._write, self._headers = write, headers
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        return self._write(report, self._blocks, self._options)
+
+    def headers(self, report: Report) -> dict[str, str]:
+        return self._headers(report, self._options)
+
+
+class NdjsonRenderer(Renderer):
+    """Newline-delimited JSON, written while the detection runs: a line the moment something is known.
+
+    Lines have a `type`: `segment`, `chunk`, `progress`, then one `summary`; or an `error` in its place. A chunk comes
+    after the last segment in it. Segments and chunks are numbered in the order they are found: with several channels,
+    not quite by start.
+    """
+
+    def __init__(self, context: RenderContext) -> None:
+        self._count = 0
+        self._spoken: dict[int | None, list[int]] = {}  # by channel, the numbers of segments that chunks may hold
+        self._chunks: dict[int | None, int] = {}  # by channel, how many chunks have been written
+
+    def segment(self, segment: Segment, channel: int | None) -> bytes:
+        self._count += 1
+        if segment.is_speech:
+            self._spoken.setdefault(channel, []).append(self._count)
+        return _line("segment", SegmentDocument.numbered(self._count, segment, channel).dump())
+
+    def chunk(self, chunk: Chunk, channel: int | None) -> bytes:
+        index = sum(self._chunks.values()) + 1
+        self._chunks[channel] = self._chunks.get(channel, 0) + 1
+        numbers = tuple(self._spoken[channel][place] for place in chunk.segments)
+        piece = Piece(index, channel, chunk.start_ms, chunk.end_ms, numbers)
+        return _line("chunk", ChunkDocument.of(piece).dump())
+
+    def progress(self, done_ms: int, expected_ms: int | None) -> bytes:
+        return _line("progress", {"done_ms": done_ms, "expected_ms": expected_ms})
+
+    def finish(self, report: Report) -> Iterator[bytes]:
+        """Write segments and chunks that have not been written yet, then the JSON document without them."""
+        if self._count == 0:
+            yield from (self.segment(segment, channel) for channel, segment in report.in_order())
+        for entry in report.channels:
+            for chunk in (entry.chunks or ())[self._chunks.get(entry.channel, 0) :]:
+                yield self.chunk(chunk, entry.channel)
+        document = json_document(report)
+        document["segment_count"] = len(document.pop("segments"))
+        if "chunks" in document:
+            document["chunk_count"] = len(document.pop("chunks"))
+        yield _line("summary", document)
+
+    def failed(self, problem: Mapping[str, Any]) -> bytes:
+        """Write the problem document as the last line; its own `type` makes room for the line's."""
+        return _line("error", {name: value for name, value in problem.items() if name != "type"})
+
+
+def _line(kind: str, members: Mapping[str, Any]) -> bytes:
+    return json_bytes({"type": kind, **members}) + b"\n"
+
+
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
+
+
+def _text(write: Callable[[Report], str]) -> Callable[[RenderContext], Renderer]:
+    return lambda context: _Text(write)
+
+
+def _document(make: Callable[[Report], Any]) -> Callable[[RenderContext], Renderer]:
+    return lambda context: _Json(make, context.indent)
+
+
+def _excerpts(write: _WriteExcerpts, headers: _ExcerptHeaders) -> Callable[[RenderContext], Renderer]:
+    return lambda context: _Excerpts(context, write, headers)
+
+
+def _joined(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
+    """Write several reports one after the other, for formats whose every line names its file."""
+    return lambda reports: "".join(map(write, reports))
+
+
 FORMATS: tuple[Format, ...] = (
-    Format("json", "application/json", "json", document(json_document), ("application/json",),
+    Format("json", "application/json", "json", _document(json_document), ("application/json",),
            entries=lambda report: [json_document(report)]),
     Format("ndjson", "application/x-ndjson", "ndjson", NdjsonRenderer, ("application/x-ndjson", "application/ndjson"),
            streams=True),
-    Format("funasr", "application/json", "funasr.json", document(funasr_documents), entries=funasr_documents),
-    Format("csv", "text/csv; charset=utf-8", "csv", text(texts.csv_text), ("text/csv",),
+    Format("funasr", "application/json", "funasr.json", _document(funasr_documents), entries=funasr_documents),
+    Format("csv", "text/csv; charset=utf-8", "csv", _text(texts.csv_text), ("text/csv",),
            together=texts.csv_of_several),
-    Format("audacity", "text/plain; charset=utf-8", "labels.txt", text(texts.audacity_text), ("text/plain",)),
-    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", text(texts.rttm_text), ("text/x-rttm",),
-           together=joined(texts.rttm_text)),
-    Format("srt", "application/x-subrip; charset=utf-8", "srt", text(texts.srt_text), ("application/x-subrip",)),
-    Format("vtt", "text/vtt; charset=utf-8", "vtt", text(texts.vtt_text), ("text/vtt",)),
-    Format("textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", text(texts.textgrid_text), ("text/x-textgrid",)),
-    Format("clips", "application/json", "clips.json", document(pipeline.clip_timestamps),
+    Format("audacity", "text/plain; charset=utf-8", "labels.txt", _text(texts.audacity_text), ("text/plain",)),
+    Format("rttm", "text/x-rttm; charset=utf-8", "rttm", _text(texts.rttm_text), ("text/x-rttm",),
+           together=_joined(texts.rttm_text)),
+    Format("srt", "application/x-subrip; charset=utf-8", "srt", _text(texts.srt_text), ("application/x-subrip",)),
+    Format("vtt", "text/vtt; charset=utf-8", "vtt", _text(texts.vtt_text), ("text/vtt",)),
+    Format("textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", _text(texts.textgrid_text), ("text/x-textgrid",)),
+    Format("clips", "application/json", "clips.json", _document(pipeline.clip_timestamps),
            entries=lambda report: [pipeline.clip_timestamps(report)]),
-    Format("whisperx", "application/json", "whisperx.json", document(pipeline.whisperx_chunks),
+    Format("whisperx", "application/json", "whisperx.json", _document(pipeline.whisperx_chunks),
            entries=lambda report: [pipeline.whisperx_chunks(report)]),
-    Format("kaldi", "text/plain; charset=utf-8", "segments", text(pipeline.kaldi_text),
-           together=sorted_lines(pipeline.kaldi_text)),
-    Format("lhotse", "application/x-ndjson", "supervisions.jsonl", text(pipeline.lhotse_lines),
-           together=joined(pipeline.lhotse_lines)),
-    Format("labelstudio", "application/json", "labelstudio.json", document(pipeline.labelstudio_tasks),
+    Format("kaldi", "text/plain; charset=utf-8", "segments", _text(pipeline.kaldi_text),
+           together=lambda reports: "".join(sorted(
+               line for each in reports for line in pipeline.kaldi_text(each).splitlines(keepends=True)))),
+    Format("lhotse", "application/x-ndjson", "supervisions.jsonl", _text(pipeline.lhotse_lines),
+           together=_joined(pipeline.lhotse_lines)),
+    Format("labelstudio", "application/json", "labelstudio.json", _document(pipeline.labelstudio_tasks),
            entries=pipeline.labelstudio_tasks),
-    Format("eaf", "application/xml; charset=utf-8", "eaf", text(pipeline.eaf_text)),
-    Format("md", "text/markdown; charset=utf-8", "md", text_in(texts.markdown_text), ("text/markdown",)),
-    Format("wav", "audio/wav", "speech.wav", WavRenderer, ("audio/wav", "audio/x-wav"), needs_audio=True,
-           split=Format("wav", "application/zip", "speech.zip", ChannelWavsRenderer, needs_audio=True)),
-    Format("zip", "application/zip", "zip", ZipRenderer, ("application/zip",), needs_audio=True),
+    Format("eaf", "application/xml; charset=utf-8", "eaf", _text(pipeline.eaf_text)),
+    Format("md", "text/markdown; charset=utf-8", "md",
+           lambda context: _Text(lambda report: texts.markdown_text(report, context.lang)), ("text/markdown",)),
+    Format("wav", "audio/wav", "speech.wav",
+           _excerpts(lambda report, blocks, options: stream_wav(report, blocks(), options), wav_headers),
+           ("audio/wav", "audio/x-wav"), needs_audio=True,
+           split=Format("wav", "application/zip", "speech.zip", _excerpts(stream_channel_wavs, clock_headers),
+                        needs_audio=True)),
+    Format("zip", "application/zip", "zip", _excerpts(stream_zip, clock_headers), ("application/zip",),
+           needs_audio=True),
 )  # fmt: skip
 """In the order in which they are listed; the first one answers requests that ask for none."""
 

@@ -10,7 +10,7 @@ from itertools import product
 
 import pytest
 
-from app.formats.rendering import ExcerptOptions
+from app.formats.excerpts import ExcerptOptions
 from app.registry import installed
 from app.vad.chunks import ChunkOptions
 from app.vad.segmenters.registry import MODE

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from app.formats.registry import Formats
-from app.formats.rendering import Lang, RenderContext
+from app.formats.registry import Formats, Lang, RenderContext
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment

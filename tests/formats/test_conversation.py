@@ -5,7 +5,7 @@ import json
 import numpy as np
 from hypothesis import given, settings
 
-from app.formats.rendering import RenderContext
+from app.formats.registry import RenderContext
 from app.formats.report import conversation
 from tests.formats.reports import FORMATS, Times, report_of, tracks
 

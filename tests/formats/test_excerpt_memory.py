@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from app.formats.excerpts import Block, stream_channel_wavs, stream_wav, stream_zip
-from app.formats.rendering import ExcerptOptions, SourceBlocks
+from app.formats.excerpts import Block, ExcerptOptions, SourceBlocks, stream_channel_wavs, stream_wav, stream_zip
 from app.formats.report import Report
 from tests.formats.reports import Times, report_of
 

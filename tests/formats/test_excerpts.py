@@ -17,9 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.audio.facts import examine
-from app.formats.excerpts import stream_channel_wavs, stream_wav, stream_zip
-from app.formats.rendering import ExcerptOptions
-from app.formats.wav import Block, WavForm
+from app.formats.excerpts import Block, ExcerptOptions, WavForm, stream_channel_wavs, stream_wav, stream_zip
 from app.vad.errors import InvalidOption
 from tests.formats.reports import Times, report_of, tracks
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.formats.rendering import RenderContext
+from app.formats.registry import RenderContext
 from app.formats.report import Report
 from tests.formats.reports import FORMATS
 from tests.formats.test_golden_texts import GOLDEN, REPORTS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.formats.rendering import Lang
+from app.formats.registry import Lang
 from tests.formats.readers import READERS
 from tests.formats.reports import EXAMPLE, FORMATS, rendered, report_of
 

@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import given
 
 from app.formats.documents import AudioDocument, DetectionDocument, funasr_documents, json_document
-from app.formats.ndjson import NdjsonRenderer
-from app.formats.rendering import RenderContext
+from app.formats.registry import NdjsonRenderer, RenderContext
 from app.formats.report import AudioSummary, Report
 from tests.formats.reports import EXAMPLE, Times, rendered, report_of, tracks
 

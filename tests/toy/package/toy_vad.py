@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from app.formats.rendering import Format, RenderContext, Renderer
+from app.formats.registry import Format, RenderContext, Renderer
 from app.formats.report import Report
 from app.registry import Plugin
 from app.vad.blocks import Block, Scored
