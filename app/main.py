@@ -21,8 +21,7 @@ from app.api.admission import Admission, AdmissionLimits
 from app.api.metrics import Metrics
 from app.api.middleware import AccessRules, LingerLimits, Middleware, with_traces
 from app.api.service import Service, connect_gauges
-from app.api.upload_store import UploadStore
-from app.api.uploads import UploadLimits, UploadReceiver
+from app.api.uploads import UploadLimits, UploadReceiver, UploadStore
 from app.config import Settings
 from app.detection import AnalysisStore
 from app.engine.engine import Threads

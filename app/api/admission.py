@@ -1,4 +1,5 @@
-"""Admission: whether there is room for a request is decided before a byte of its body is read.
+"""What a request is, what its path may do without, and whether there is room for it, decided before a byte of its body
+is read.
 
 Two gates, because the two things that a request needs are so different. Room for uploads is cheap, and there is much of
 it: a slow body costs a descriptor and a little disk. Places for computing are few. So a request has room for its upload
@@ -12,13 +13,13 @@ need the place (`take_place`).
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
-from app.api.context import context_of
 from app.engine.gate import AsyncGate, Gate, State, Ticket
 from app.observe import Observer
 from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
@@ -26,7 +27,116 @@ from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
 _FULL = "the service is full; please try again in a moment"
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
+_CONTEXT = "vad.context"
 _T = TypeVar("_T")
+
+
+# ---- paths
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """What the requests to a path may do without."""
+
+    open: bool = False
+    """Needs no key, and has no rate limit."""
+    admitted: Collection[str] | None = None
+    """Methods that pass admission; None: all. Others bring no body and take no time: they are answered when the service
+    is full, as are all WebSockets, of which live streams have a limit of their own."""
+    quiet: bool = False
+    """A probe, which comes all the time and by address: left out of the log (but for debugging) and of traces, and
+    answered under any host name."""
+
+
+CLOSED: Final = PathPolicy()
+"""Of a path that is not listed: it needs a key where keys are set, counts against the rate limit, and passes admission.
+So a route that is added, here or by another application, opens nothing until it is listed on purpose."""
+_PUBLIC: Final = PathPolicy(open=True, admitted=())
+_PROBE: Final = PathPolicy(open=True, admitted=(), quiet=True)
+_UPLOADS: Final = PathPolicy(admitted=("POST", "PUT"))
+
+PATHS: Final = {
+    "/": _PUBLIC,
+    "/ui": _PUBLIC,
+    "/docs": _PUBLIC,
+    "/redoc": _PUBLIC,
+    "/openapi.json": _PUBLIC,
+    "/client/microphone.js": _PUBLIC,
+    "/models": _PUBLIC,
+    "/options": _PUBLIC,
+    "/health": _PROBE,
+    "/health/live": _PROBE,
+    "/health/ready": _PROBE,
+    "/metrics": _PROBE,
+    "/vad": _UPLOADS,
+    "/v1/realtime": PathPolicy(admitted=()),
+}
+FOLDERS: Final = {
+    "/ui/": _PUBLIC,
+    "/docs/": _PUBLIC,
+    # With a file's name behind it, as `curl -T` sends it, even if the file is called `stream`.
+    "/vad/": _UPLOADS,
+}
+"""Of everything below. The open ones hold built files, and nothing else."""
+METRICS: Final = "/metrics"
+"""`VAD_GUARD_METRICS` closes it."""
+QUIET_PATHS: Final = tuple(path for path, policy in PATHS.items() if policy.quiet)
+
+
+def policy_of(path: str) -> PathPolicy:
+    """The policy of a path, which begins behind the application's own prefix (`route_path`)."""
+    policy = PATHS.get(path)
+    if policy is None:
+        policy = next((policy for folder, policy in FOLDERS.items() if path.startswith(folder)), CLOSED)
+    return policy
+
+
+def route_path(scope: Scope) -> str:
+    """The path without the prefix under which the application is mounted, as routes have it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and (len(path) == len(root) or path[len(root)] == "/"):
+        return path[len(root) :]
+    return path
+
+
+# ---- requests
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """Of one request or WebSocket, from its arrival to the end of its answer."""
+
+    request_id: str
+    policy: PathPolicy
+    client: str
+    """Who asks: the digest of its key, else its address."""
+    lease: "RequestLease | None" = None
+    """What the request holds; None where it passes no admission."""
+
+    def attach(self, scope: Scope) -> None:
+        """Make it the context of the request that `scope` belongs to."""
+        scope[_CONTEXT] = self
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """Raises LookupError for a request that did not come through the middleware."""
+    context: RequestContext = scope[_CONTEXT]
+    return context
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of the request that `scope` belongs to; `-` where it has none."""
+    context: RequestContext | None = scope.get(_CONTEXT)
+    return "-" if context is None else context.request_id
+
+
+def client_of(scope: Scope) -> str:
+    """Who asks, for fair shares, limits and ownership: the digest of the key, else the address."""
+    return context_of(scope).client
+
+
+# ---- admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +250,7 @@ async def take_place(request: Request) -> None:
     """
     lease = context_of(request.scope).lease
     if lease is None:
-        raise RuntimeError("what computes has to pass admission: see app.api.paths")
+        raise RuntimeError("what computes has to pass admission: see PATHS in app.api.admission")
     await lease.take_place(request)
 
 

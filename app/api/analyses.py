@@ -6,8 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.answer import Answer, write
-from app.api.admission import take_place
-from app.api.context import client_of, request_id_of
+from app.api.admission import client_of, request_id_of, take_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters
 from app.api.service import service_of

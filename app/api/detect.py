@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
-from app.api.admission import take_place, while_connected
-from app.api.context import client_of, request_id_of
+from app.api.admission import client_of, request_id_of, take_place, while_connected
 from app.api.errors import problem_of
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
 from app.api.service import Service, service_of

@@ -2,7 +2,11 @@
 
 One task reads from the socket and hands the session what has come; another writes what the session has to say. All
 that a protocol means is in the session (`app.live.session`). A client that sends faster than its chunks are scored is
-not read from for a while, and TCP slows it down. A container's bytes go through a decoder (`app.api.container_feed`).
+not read from for a while, and TCP slows it down.
+
+A file's bytes go through a decoder (`ContainerFeed`): in as they come, and out as samples as they are decoded. Where in
+the file a client was when it sent `flush` is not known, so commands apply to what has been decoded by then. Only `end`
+waits until everything has been.
 """
 
 import asyncio
@@ -16,18 +20,21 @@ from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.container_feed import ContainerFeed
-from app.api.context import client_of, request_id_of
+from app.api.admission import client_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
 from app.api.service import Service, service_of
+from app.audio.piped import PipedDecoder
 from app.formats.documents import ModelDocument
-from app.live.batcher import Slot
+from app.live.batcher import Slot, fail_stream
 from app.live.protocols import error_message
 from app.live.queues import Json, encode
 from app.live.realtime import RealtimeProtocol, refusal_event, request_options
 from app.live.sessions import NoSuchSession, SessionManager
 from app.request import DetectionRequest
-from app.vad.errors import InvalidOption, NotReady, Overloaded, VadError
+from app.vad.errors import InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
+
+MOST_DECODERS = 32
+"""At a time, in one service. Each is a process of some 30 MB, where a stream of samples takes 10 kB."""
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
@@ -240,3 +247,87 @@ class LiveSocket:
 
     async def _close(self, reason: str) -> None:
         await self._websocket.close(_CLOSE_CODES.get(reason, WS_1008_POLICY_VIOLATION), reason)
+
+
+class ContainerFeed:
+    """The decoder of one connection. It holds a place among `MOST_DECODERS` from `start` to `close`."""
+
+    def __init__(
+        self,
+        service: Service,
+        decoder: PipedDecoder,
+        fed: Callable[[Slot], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._service, self._decoder, self._fed, self._clock = service, decoder, fed, clock
+        self._pumping: asyncio.Task[None] | None = None
+        self._ended = False
+
+    @classmethod
+    async def start(cls, container: str, service: Service, fed: Callable[[Slot], Awaitable[None]]) -> "ContainerFeed":
+        """Start a child process. `fed`: called when the session has been given samples; it waits for room.
+
+        Raises `Overloaded`, and `InvalidOption` where there is no ffmpeg.
+        """
+        audio = service.ready().detector.audio
+        if audio.ffmpeg is None:
+            raise InvalidOption("encoding", "needs ffmpeg, which is not here: send samples")
+        if service.stream_decoders >= MOST_DECODERS:
+            raise Overloaded(
+                f"{MOST_DECODERS} live streams are being decoded already: send samples, or come again later"
+            )
+        clock = service.ready_sessions().clock
+        service.stream_decoders += 1
+        try:
+            decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.store.place)
+        except BaseException:
+            service.stream_decoders -= 1
+            raise
+        return cls(service, decoder, fed, clock)
+
+    async def write(self, slot: Slot, data: bytes) -> None:
+        """Pass on the next bytes of the file, and wait until there is room for more."""
+        if self._ended:
+            return
+        if self._pumping is None:
+            self._pumping = asyncio.create_task(self._pump(slot))
+        await self._decoder.write(data)
+
+    def end(self, slot: Slot) -> None:
+        """Record that the whole file has come: the stream ends when it has been decoded."""
+        if not self._ended:
+            self._ended = True
+            self._decoder.end()
+            if self._pumping is None:
+                slot.session.receive_last_sample()
+
+    async def close(self) -> None:
+        """End the child and give its place back, whatever has become of either."""
+        try:
+            if self._pumping is not None:
+                self._pumping.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._pumping
+            await self._decoder.close()
+        finally:
+            self._service.stream_decoders -= 1
+
+    async def _pump(self, slot: Slot) -> None:
+        """Hand the session what is decoded, to the end."""
+        session = slot.session
+        try:
+            info = await self._decoder.read_info()
+            session.use_form(sample_rate=info.sample_rate, channels=info.channels)
+            channel = session.plan.channel
+            if isinstance(channel, int) and channel >= info.channels:
+                raise InvalidOption("channel", f"the stream has {info.channels} channels, counted from 0")
+            while data := await self._decoder.read():
+                session.receive_audio(data, self._clock())
+                await self._fed(slot)
+            session.receive_last_sample()
+        except InvalidOption as error:
+            # Opening the stream found no fault in its options: it is the file that does not fit them.
+            session.fail(UnsupportedAudio.code, str(error))
+        except Exception as error:  # noqa: BLE001 - it ends this stream, and must not keep it from being closed
+            fail_stream(slot, error)
+        await self._fed(slot)

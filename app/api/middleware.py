@@ -1,7 +1,7 @@
 """Everything between the server and the routes, as one pure ASGI application. What happens to a request, in order:
 
 1. A span begins, where traces are asked for (`with_traces`, outermost).
-2. The request gets an id, from `X-Request-ID` where that is sane, and a context (`app.api.context`).
+2. The request gets an id, from `X-Request-ID` where that is sane, and a context (`app.api.admission`).
 3. `Host` and `Origin` are checked: 421 for a name that is not ours, 403 for a stream opened by a foreign page.
 4. CORS, where origins are allowed: preflights are answered, and those pages can read every refusal from here on.
 5. The key and the rate are checked: 401, 429.
@@ -17,7 +17,7 @@ such clients see a broken connection in the place of a 503. So the rest of the b
 bounds: of a small one before the answer, and the connection goes on; of a large one after it, and the connection ends.
 Clients that look sooner have their answer at once: it says how long it is, and that the connection closes.
 
-`app.api.paths` says which paths need no key, no admission and no line.
+`app.api.admission` says which paths need no key, no admission and no line.
 """
 
 import asyncio
@@ -41,8 +41,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app import __version__
-from app.api.admission import Admission
-from app.api.context import RequestContext, context_of
+from app.api.admission import METRICS, QUIET_PATHS, Admission, RequestContext, context_of, policy_of, route_path
 from app.api.errors import (
     CLIENT_GONE,
     ForeignOrigin,
@@ -54,7 +53,6 @@ from app.api.errors import (
     refuse,
 )
 from app.api.metrics import Metrics
-from app.api.paths import METRICS, QUIET_PATHS, policy_of, route_path
 from app.extras import how_to_install
 from app.vad.errors import VadError
 

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from app.api.admission import take_place
-from app.api.context import request_id_of
+from app.api.admission import request_id_of, take_place
 from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import service_of

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.paths import policy_of
+from app.api.admission import policy_of
 from app.main import create_app
 from app.vad.errors import Overloaded
 from tests.api.raw import answer_of, connect, status_of

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from websockets.sync.client import ClientConnection
 
-from app.api import container_feed
+from app.api import live
 from app.audio.ffmpeg import find_ffmpeg
 from app.live.batcher import Slot
 from app.vad.errors import InvalidAudio, NotReady
@@ -223,7 +223,7 @@ async def test_a_decoders_place_is_given_back_whatever_became_of_it(
     async def fed(slot: Slot) -> None: ...
 
     async with running_manager(small_scorer) as running:
-        feed = container_feed.ContainerFeed(service, decoder, fed, running.manager.clock)
+        feed = live.ContainerFeed(service, decoder, fed, running.manager.clock)
         slot = running.open(endpoint(), Connected(), encoding="webm")
         await feed.write(slot, b"bytes")
         await asyncio.sleep(0)
@@ -249,7 +249,7 @@ def test_funasrs_last_message_waits_for_the_decoder(
 def test_decoders_are_counted(
     server: RunningServer, recordings: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(container_feed, "MOST_DECODERS", 1)
+    monkeypatch.setattr(live, "MOST_DECODERS", 1)
 
     def free() -> bool:
         with stream(server, encoding="webm") as third:
