@@ -72,25 +72,46 @@ class UploadStore:
         self.disk_bytes = 0
         """What uploads take right now."""
         self.memory_bytes = 0
-        self._directory = PrivateDirectory(directory)
+        self._base = directory / f"fsmn-vad-{os.getuid()}"
+        self._directory = self._base / secrets.token_hex(8)
+        self._lock: int | None = None
         self._budget_bytes = budget_bytes
-        self._counting = threading.Lock()
+        self._counting, self._restoring = threading.Lock(), threading.Lock()
 
     def prepare(self) -> None:
-        """Make this process's private directory, and remove those that killed processes left. Raises OSError."""
-        self._directory.open()
+        """Make this process's private directory, and remove those that killed processes left. Raises OSError, also when
+        the place is not ours."""
+        self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = self._base.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise PermissionError(f"{self._base} belongs to another user")
+        self._base.chmod(0o700)
+        for left in self._base.iterdir():
+            _remove_unless_locked(left)
+        self._directory.mkdir(mode=0o700)
+        self._lock = os.open(self._directory / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def is_usable(self) -> bool:
         """Whether files can be written; a directory that was removed is made again. Blocking, for some microseconds."""
         try:
-            self._directory.restore()
+            with self._restoring:
+                if not self._directory.is_dir():
+                    self._unlock()
+                    self.prepare()
         except OSError:
             return False
         return True
 
     def close(self) -> None:
-        """Remove the directory of uploads with all files in it."""
-        self._directory.close()
+        """Remove the directory with everything in it, and give up its lock."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def take_memory(self, size: int) -> bool:
         """Count a body that stays in memory, if there is room; `give_memory_back` is then to be called."""
@@ -104,7 +125,7 @@ class UploadStore:
 
     def new_path(self) -> Path:
         """A random name in the private directory; there is no such file yet."""
-        return self._directory.path / f"{secrets.token_hex(16)}.upload"
+        return self._directory / f"{secrets.token_hex(16)}.upload"
 
     def create(self, path: Path) -> BinaryIO:
         """A new file, to be written. The directory is made again if it was removed, as cleaners of /tmp do.
@@ -158,7 +179,6 @@ class UploadedFile:
             self._write_to_disk(data)
 
     def finish(self) -> None:
-        """Nothing more comes."""
         self._close()
         if self._pieces is not None or not self.size:
             self.data, self._pieces = b"".join(self._pieces or ()), None
@@ -184,7 +204,6 @@ class UploadedFile:
         return self.path.read_bytes() if self.data is None else self.data
 
     def discard(self) -> None:
-        """Remove it, whole or not."""
         with self._spooling:
             self._discarded = True
             with suppress(Overloaded):
@@ -224,46 +243,6 @@ def _full_disk_is_overload() -> Iterator[None]:
         raise _no_space() from None
 
 
-class PrivateDirectory:
-    """To be opened once, before use."""
-
-    def __init__(self, parent: Path) -> None:
-        self._base = parent / f"fsmn-vad-{os.getuid()}"
-        self.path = self._base / secrets.token_hex(8)
-        self._lock: int | None = None
-        self._restoring = threading.Lock()
-
-    def open(self) -> None:
-        """Make it, and sweep what killed processes left. Raises OSError when the place is not ours."""
-        self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = self._base.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-            raise PermissionError(f"{self._base} belongs to another user")
-        self._base.chmod(0o700)
-        for left in self._base.iterdir():
-            _remove_unless_locked(left)
-        self.path.mkdir(mode=0o700)
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def restore(self) -> None:
-        """Make it again if it was removed while in use. Raises OSError."""
-        with self._restoring:
-            if not self.path.is_dir():
-                self._release()
-                self.open()
-
-    def close(self) -> None:
-        """Remove the directory with everything in it, and give up its lock."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
 def _remove_unless_locked(directory: Path) -> None:
     try:
         lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
@@ -299,8 +278,6 @@ class UploadLimits:
 
 @dataclass(slots=True)
 class Upload:
-    """A body, taken apart."""
-
     files: list[UploadedFile] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -448,7 +425,6 @@ class _Body:
             raise BadRequest("the multipart body is malformed") from None
 
     def complete(self, rest: bytes) -> None:
-        """Take the rest of the body."""
         self.feed(rest)
         if self._parser is None:
             self._on_part_end()
@@ -546,8 +522,6 @@ class _FilePart:
 
 @dataclass(slots=True)
 class _FieldPart:
-    """A part of a form that holds text."""
-
     name: str
     value: bytearray = field(default_factory=bytearray)
 

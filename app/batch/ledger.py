@@ -1,21 +1,142 @@
-"""What a destination says of itself: whose results it holds (the manifest), and which shards are done.
+"""The destination of a run, in a folder or an object storage: its files are there whole or not at all, and it says of
+itself whose results it holds (the manifest), and which shards are done.
 
 Everything that a row depends on is in the manifest, so results of two kinds never come to lie in one place. A done file
 is written after the shard's output is in place.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from app.batch import OtherRun, WrongPlace
-from app.batch.collection import ShardLimits
-from app.batch.store import Store
+from fsspec.implementations.local import LocalFileSystem
 
+from app.batch import OtherRun, WrongPlace
+from app.batch.collection import ShardLimits, open_url
+
+_IN_ONE_CALL = 8 << 20
+"""Bytes that are put with one call; storages take parts of a file from 5 MiB on."""
 MANIFEST, DONE = "manifest.json", "_done"
 PER_FILE = "files"
 """Where the formats that are written for each file go, below the destination."""
 _ADVICE = "Choose another destination, or --overwrite to throw away what is there."
+
+
+class Store:
+    """An opened destination; names are relative, with `/`. Each process opens its own."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `WrongPlace` for a protocol that cannot be had."""
+        self.url = url
+        self._fs, self._root = open_url(url)
+
+    def write(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Put a file in place, over what is there. A reader, and a run after a crash, sees the old one or the new one.
+
+        Pieces are written as they come, so no more than some MiB are in memory. On a disk the file has another name
+        until it is all there; in an object storage it appears when its last part has come. Raises `WrongPlace`, and
+        what `pieces` raises, which leaves the old file.
+        """
+        whole, failures = f"{self._root}/{name}", list[OSError]()
+
+        def read() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except OSError as error:
+                failures.append(error)
+                raise
+
+        try:
+            if isinstance(self._fs, LocalFileSystem):
+                _replace(Path(whole), read())
+            else:
+                self._upload(whole, read())
+        except OSError as error:
+            if error in failures:
+                raise  # of whatever the pieces are read from, and no fault of this place
+            raise WrongPlace(f"{self.url} cannot be written: {error}") from None
+
+    def _upload(self, path: str, pieces: Iterator[bytes]) -> None:
+        first = bytearray()
+        for piece in pieces:
+            first += piece
+            if len(first) >= _IN_ONE_CALL:
+                break
+        else:
+            self._fs.pipe_file(path, bytes(first))
+            return
+        # `open` would also note the file for a transaction, of which a file system has one for all threads.
+        file = self._fs._open(path, "wb", block_size=_IN_ONE_CALL, autocommit=False)
+        try:
+            with file:  # leaving it sends the last part; what was sent becomes a file by `commit` alone
+                file.write(bytes(first))
+                first.clear()
+                for piece in pieces:
+                    file.write(piece)
+        except BaseException:
+            file.discard()
+            raise
+        file.commit()
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """As `write`, for a document that is to be JSON."""
+        self.write(name, [json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"])
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Read a document; None where there is none. Raises `WrongPlace` for one that is broken."""
+        try:
+            content = self._fs.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        return self._document(name, content)
+
+    def read_all_json(self, folder: str) -> list[dict[str, Any]]:
+        """Read every document of a folder; many at a time where the storage is slow."""
+        self._fs.invalidate_cache()
+        if not self._fs.isdir(f"{self._root}/{folder}"):
+            return []
+        paths = [path for path in self._fs.ls(f"{self._root}/{folder}", detail=False) if path.endswith(".json")]
+        return [self._document(path, content) for path, content in self._fs.cat(paths).items()] if paths else []
+
+    def _document(self, name: str, content: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise WrongPlace(f"{self.url}: {name} is not what this command writes")
+        return document
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder and all in it, where there is one."""
+        self._fs.invalidate_cache()
+        if self._fs.isdir(f"{self._root}/{name}"):
+            self._fs.rm(f"{self._root}/{name}", recursive=True)
+
+    def remove(self, pattern: str) -> None:
+        """Remove the files of these names; `*` stands for anything but `/`."""
+        for path in self._fs.glob(f"{self._root}/{pattern}"):
+            self._fs.rm_file(path)
+
+
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A short name: with a longer one than the file's own there might be no room for it.
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from multiprocessing.process import BaseProcess
 
 from app.batch import WorkerLost, reason_of
 from app.batch.collection import Shard
-from app.batch.job import BatchPlan
 from app.batch.ledger import Outcome
+from app.batch.run import BatchPlan
 from app.batch.worker import FileFinished, FileStarted, ShardJob, ShardWorker
 
 _MAX_LOSSES = 2

@@ -15,9 +15,9 @@ from ray.util.annotations import RayDeprecationWarning
 
 from app.batch import WorkerLost
 from app.batch.collection import Entry, Shard
-from app.batch.job import BatchPlan
 from app.batch.ledger import Outcome
 from app.batch.local import LocalRun
+from app.batch.run import BatchPlan
 from app.batch.worker import ShardJob, ShardWorker
 
 LOCAL = "local"

@@ -1,24 +1,30 @@
-"""One run over a collection, from its listing to the last shard.
+"""One run over a collection: what it is asked to do, and what happens from the listing to the last shard.
 
     list the source -> cut shards -> open the destination -> do the shards that are not done, on workers
 
 Everything that a row depends on is in the destination's manifest. A run that finds the same manifest there goes on
 where the last one stopped; one that finds another ends before it has touched anything. The model is asked for
-(`prepare`) between the listing, which may find nothing to do, and the manifest, which names it.
+(`prepare`) between the listing, which may find nothing to do, and the manifest, which names it. Job and plan go to
+other processes and machines, so everything in them can be pickled.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.audio.options import InputOptions
 from app.batch import MissingPackage
 from app.batch.collection import Collection, Entry, Shard, ShardLimits, cut_shards, listing_hash
-from app.batch.job import BatchJob, BatchPlan
-from app.batch.ledger import Outcome, Totals, begun_limits, finished, open_destination
-from app.batch.store import Store
+from app.batch.ledger import Outcome, Store, Totals, begun_limits, finished, open_destination
 from app.extras import missing
+from app.request import DetectionRequest
+from app.vad.models.family import ModelInfo
+from app.warnings import AnswerWarning
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
 
 _NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "parquet": ("batch", ("pyarrow",)),
@@ -27,6 +33,52 @@ _NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Which extra a format or Ray needs, and the packages that it brings."""
 _CLUSTER_WORKERS = 16
 """Assumed of a Ray cluster, whose number is known only later: of more workers a small collection leaves some idle."""
+
+
+Build = Callable[[], Coroutine[Any, Any, "Runtime"]]
+"""Makes a worker's runtime, inside its event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchJob:
+    """A collection, what is asked of each of its files, and where the answers go."""
+
+    request: DetectionRequest
+    source: str
+    destination: str
+    format: str
+    """Of the rows: one of `ROW_FORMATS`."""
+    per_file: tuple[str, ...]
+    """Formats in which each file's answer is written beside the rows."""
+    suffixes: frozenset[str]
+    """Of the files that are taken, lower case."""
+    limits: ShardLimits
+    """The widest; a small collection gets tighter ones."""
+    overwrite: bool
+    max_audio_hours: float
+    scratch: Path | None
+    """Where copies of remote files are kept while they are used; None: the system's place."""
+    ray: str | None
+    """A cluster's address, or `local`; None: processes on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """A job with the model that does it, and the workers that have it."""
+
+    job: BatchJob
+    info: ModelInfo
+    dtype: str
+    options: Mapping[str, Any]
+    """All that are in force."""
+    warnings: tuple[AnswerWarning, ...]
+    """About the choice of the model, for every row."""
+    build: Build
+    """Makes one worker's runtime, which has this model, or the worker is of no use."""
+    workers: int | None
+    """How many; None: as many as the Ray cluster has CPUs."""
+    gpus: int
+    """Of each worker on Ray."""
 
 
 class BatchProgress(Protocol):

@@ -11,10 +11,9 @@ from app.answer import stream, write
 from app.audio.source import SourcePasses
 from app.batch import reason_of
 from app.batch.collection import Collection, Entry, Shard
-from app.batch.job import BatchPlan
-from app.batch.ledger import PER_FILE, Outcome, mark_done, output_name
+from app.batch.ledger import PER_FILE, Outcome, Store, mark_done, output_name
 from app.batch.rows import FAILED, ROW_FORMATS, UNREADABLE, Row, failed_row, found_row, row_of_error
-from app.batch.store import Store
+from app.batch.run import BatchPlan
 from app.detection import FileJob, Run
 from app.formats.report import Report, safe_name
 from app.vad.errors import InvalidModel, VadError

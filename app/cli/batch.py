@@ -16,9 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from app.audio.containers import SUFFIXES
 from app.batch import BatchError, WorkerLost
 from app.batch.collection import ShardLimits
-from app.batch.job import BatchJob, BatchPlan
 from app.batch.ledger import Totals
-from app.batch.run import RunSummary, check_packages
+from app.batch.run import BatchJob, BatchPlan, RunSummary, check_packages
 from app.batch.run import run as run_batch
 from app.cli.local import check, planned, quiet_logs
 from app.cli.terminal import (

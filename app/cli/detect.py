@@ -13,9 +13,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.inputs import Input, find_inputs
+from app.cli.files import TABLE, FileAnswer, Input, Output, Progress, find_inputs
 from app.cli.local import check, planned
-from app.cli.output import TABLE, FileAnswer, Output, Progress
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, note, run_command
 from app.config import Settings
 from app.formats.registry import Format

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.batch.collection import ShardLimits
-from app.batch.job import BatchJob, BatchPlan, Build
+from app.batch.run import BatchJob, BatchPlan, Build
 from app.config import Settings
 from app.detection import Detector, FileJob, Run
 from app.request import DetectionRequest, Plan

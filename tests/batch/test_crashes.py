@@ -11,10 +11,9 @@ import pytest
 
 from app.batch import WorkerLost
 from app.batch.collection import Collection, Shard, ShardLimits, cut_shards
-from app.batch.job import BatchPlan, Build
-from app.batch.ledger import Totals, finished
+from app.batch.ledger import Store, Totals, finished
 from app.batch.local import LocalRun
-from app.batch.store import Store
+from app.batch.run import BatchPlan, Build
 from tests.batch.collection import read_jsonl, write_clips
 from tests.batch.crashing import build_nothing, new_plan
 from tests.batch.processes import wait_until_gone

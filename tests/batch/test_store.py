@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.batch import WrongPlace
-from app.batch.ledger import Outcome, finished, mark_done
-from app.batch.store import Store
+from app.batch.ledger import Outcome, Store, finished, mark_done
 from app.vad.errors import InvalidAudio
 from tests.batch.storage import ObjectStorage
 

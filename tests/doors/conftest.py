@@ -9,8 +9,8 @@ import pytest
 import typer.main
 
 from app.batch.collection import Shard
-from app.batch.job import BatchPlan
 from app.batch.ledger import Outcome
+from app.batch.run import BatchPlan
 from app.batch.worker import ShardJob, ShardWorker
 from app.models import ModelLoader
 from app.vad.models.family import ModelSpec
