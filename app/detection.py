@@ -205,7 +205,7 @@ class Run:
         finally:
             self._give_back_kept()
         self._report = self._finish(source)
-        observer.file_done(self._model.info.name, source.decoder_name, source.decode_seconds, source.duration_ms)
+        observer.file_done(self._model.info.name, source.decoder.name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
 
     def report(self) -> Report:
@@ -356,16 +356,16 @@ class Run:
 
 
 def _summary(source: AudioSource) -> AudioSummary:
-    info, clock, (track, tracks) = source.info, source.clock_facts, source.track
+    info, decoder, clock = source.info, source.decoder, source.decoder.clock_facts
     return AudioSummary(
         duration_ms=source.duration_ms,
         sample_rate=info.sample_rate,
         channels=info.channels,
         format=info.format,
         subtype=info.subtype,
-        truncated=source.truncated,
-        track=track,
-        tracks=tracks,
+        truncated=decoder.truncated,
+        track=decoder.track,
+        tracks=decoder.track_count,
         late_start_ms=clock.late_start_ms,
         time_gap_ms=clock.gap_ms,
         time_gaps=tuple((gap.at_ms, gap.duration_ms) for gap in clock.gaps),

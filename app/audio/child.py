@@ -216,7 +216,6 @@ class SilkDecoder(Decoder):
         return _PCM.decode(bytes(data[: len(data) // 2 * 2])).reshape(-1, 1)
 
     def close(self) -> None:
-        """Kill the child, if it runs."""
         self.closed = True
         self._child.close()
 

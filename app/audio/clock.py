@@ -67,7 +67,6 @@ class ClockFacts:
     gaps are listed. None where they never part."""
 
     def warnings(self, clock: Clock) -> Iterator[AnswerWarning]:
-        """Late start and gaps."""
         kept = (
             "silence was put there" if clock == "container" else "times count samples, so they are early by that much"
         )

@@ -96,11 +96,6 @@ def _ebml(kind: bytes) -> Matches:
     return lambda head: head.startswith(b"\x1a\x45\xdf\xa3") and kind in head[:64]
 
 
-def _never(head: bytes) -> bool:
-    """For what only its frames (`sniff`) or the request tell."""
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Container:
     """One kind of file that is read, and how it is recognised."""
@@ -112,8 +107,8 @@ class Container:
     demuxers: tuple[str, ...]
     """All of ffmpeg's names for it; empty where another decoder reads it."""
     suffixes: tuple[str, ...]
-    matches: Matches = _never
-    """Whether these first bytes are of this kind."""
+    matches: Matches = lambda head: False
+    """Whether these first bytes are of this kind; never where only frames (`sniff`) or the request tell."""
     telling: bool = True
     """Whether bytes that match cannot well be samples by chance."""
     forced: bool = False

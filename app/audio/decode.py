@@ -238,7 +238,6 @@ class RawDecoder(Decoder):
         return b""
 
     def close(self) -> None:
-        """Close the file; a read under way in another thread has its block first."""
         self.closed = True
         with self._lock:
             self._file.close()
@@ -298,7 +297,6 @@ class SoundfileDecoder(Decoder):
         return block
 
     def close(self) -> None:
-        """Close the file; a read under way in another thread has its block first."""
         self.closed = True
         with self._lock:
             self._sound.close()

@@ -454,7 +454,10 @@ def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int,
     if declared == _UNKNOWN:
         return replace(plain, ranges=((start, there),)), None
     follows, next_at = _what_follows(file, start + declared, size) if declared < there else ("nothing", size)
-    if _is_placeholder(declared) and (declared > there or follows == "samples"):
+    is_placeholder = (
+        declared == 0 or (1 << 31) - _NEAR <= declared <= 1 << 31 or (1 << 32) - _NEAR <= declared < 1 << 32
+    )
+    if is_placeholder and (declared > there or follows == "samples"):
         text = f"the length of its samples is a placeholder, {declared:#x}; all {there} bytes were read"
         return Wave(form, ((start, there),), declared > there, text), None
     if declared > there:
@@ -469,10 +472,6 @@ def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int,
             length = unwrapped
     text = f"the header counts {declared} bytes of samples; {length - declared} more follow, and were read"
     return Wave(form, ((start, length),), False, text), None
-
-
-def _is_placeholder(length: int) -> bool:
-    return length == 0 or (1 << 31) - _NEAR <= length <= 1 << 31 or (1 << 32) - _NEAR <= length < 1 << 32
 
 
 def _what_follows(file: BinaryIO, at: int, size: int) -> tuple[str, int]:

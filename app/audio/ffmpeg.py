@@ -330,7 +330,6 @@ class FfmpegDecoder(Decoder):
 
     @property
     def clock_facts(self) -> ClockFacts:
-        """How the container's clock differs from the count of samples read so far."""
         return self._keeper.facts()
 
     def _read(self, frames: int) -> Block:
@@ -376,7 +375,6 @@ class FfmpegDecoder(Decoder):
         return InvalidAudio(f"the {self._container} file is damaged: nothing in it can be decoded")
 
     def warnings(self) -> Iterator[AnswerWarning]:
-        """As `Decoder`; of tracks and of the clock too."""
         yield from super().warnings()
         if len(self.tracks) > 1:
             others = ", ".join(
@@ -384,12 +382,11 @@ class FfmpegDecoder(Decoder):
                 for number, track in enumerate(self.tracks)
                 if number != self.track
             )
-            heard = f"track {self.track} of {len(self.tracks)} was heard"
-            yield AnswerWarning("other_tracks", f"{heard}; there are: {others}")
+            read = f"track {self.track} of {len(self.tracks)} was heard"
+            yield AnswerWarning("other_tracks", f"{read}; there are: {others}")
         yield from self.clock_facts.warnings(self._clock)
 
     def close(self) -> None:
-        """Kill the child, if it runs."""
         self.closed = True
         self._child.close()
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from app.audio.child import SilkDecoder
-from app.audio.clock import ClockFacts
 from app.audio.containers import (
     BY_NAME,
     HEAD_BYTES,
@@ -219,17 +218,12 @@ class AudioSource:
 
     def __init__(self, decoder: Decoder, sample_rate: int, channel: Channel, block_samples: int) -> None:
         info = decoder.info
-        self.info = info
-        """What the file says of its sound."""
-        self.decoder_name = decoder.name
+        self.decoder, self.info = decoder, info
         self.sample_rate = sample_rate
         self.expected_seconds = decoder.frames / info.sample_rate if decoder.frames else None
         """Length as the header has it, for progress: a hint."""
-        self.track = decoder.track, decoder.track_count
-        """Which sound of the file is read, from 0, and how many it has."""
         self.decode_seconds = 0.0
         """Spent reading, decoding and resampling so far."""
-        self._decoder = decoder
         self._chooser = ChannelChooser(channel, info.channels, info.sample_rate)
         self._bandwidth = Bandwidth(sample_rate)
         self._block_samples = block_samples
@@ -241,21 +235,11 @@ class AudioSource:
     @property
     def duration_ms(self) -> int:
         """Audio decoded so far; all of it when the iteration has ended."""
-        return self._decoder.decoded_frames * 1000 // self.info.sample_rate
-
-    @property
-    def truncated(self) -> bool:
-        """After the last block: whether the file ends before its header says, or in damage."""
-        return self._decoder.truncated
-
-    @property
-    def clock_facts(self) -> ClockFacts:
-        """After the last block: how the container's clock differs from the count of samples."""
-        return self._decoder.clock_facts
+        return self.decoder.decoded_frames * 1000 // self.info.sample_rate
 
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """After the last block: what is odd about the file, and what its samples have shown."""
-        return (*self._decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
+        return (*self.decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
 
     def bytes_held(self, blocks: int) -> int:
         """Memory that samples take while they are read and so many blocks of each row are in use."""
@@ -264,7 +248,7 @@ class AudioSource:
 
     def is_short(self, most_bytes: int) -> bool:
         """Whether it has one row, is at most one block long, and takes at most so much memory when read in one go."""
-        frames, info = self._decoder.frames or 0, self.info
+        frames, info = self.decoder.frames or 0, self.info
         samples = -(-frames * self.sample_rate // info.sample_rate)
         held = 4 * (2 * min(frames, self._piece_frames) * info.channels + 3 * samples)
         return 0 < samples <= self._block_samples and self._chooser.rows == 1 and held <= most_bytes
@@ -296,14 +280,14 @@ class AudioSource:
     def _pieces(self) -> Iterator[Block]:
         """Decoded pieces of the chosen channels, at the target rate."""
         resampler = Resampler(self.info.sample_rate, self.sample_rate, self._chooser.rows)
-        while len(block := self._decoder.read(self._piece_frames)):
+        while len(block := self.decoder.read(self._piece_frames)):
             yield resampler.process(self._chooser.process(block))
         yield resampler.process(self._chooser.flush())
         yield resampler.flush()
 
     def close(self) -> None:
         """Stop reading; a read under way in another thread ends soon."""
-        self._decoder.close()
+        self.decoder.close()
 
     def __enter__(self) -> Self:
         return self

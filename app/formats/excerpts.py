@@ -30,7 +30,7 @@ from app.vad.options import Options
 
 Block = NDArray[np.float32]
 """[n, channels], in [-1, 1]."""
-SourceBlocks = Callable[[], Iterable[NDArray[np.float32]]]
+SourceBlocks = Callable[[], Iterable[Block]]
 """Begins a fresh pass over the decoded source: float32 [n, channels], at `excerpt_rate` if set."""
 TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 """Response headers: the time map, if it fits into one, and how many stretches it has."""

@@ -127,7 +127,7 @@ def test_durations_are_exact(frames: int, rate: int, subtype: str, tmp_path: Pat
     assert source.expected_seconds == frames / rate
     assert abs(whole(source).shape[1] - frames * RATE / rate) <= 1
     assert source.duration_ms == frames * 1000 // rate
-    assert not source.truncated
+    assert not source.decoder.truncated
     assert source.decode_seconds > 0
 
 
@@ -153,7 +153,7 @@ def test_without_ffmpeg_wav_and_flac_go_on(files: dict[tuple[int, int], Path], f
     aiff = encode(wav, tmp_path / "a.aiff", "-c:a", "pcm_s16be")
     np.testing.assert_array_equal(whole(opened(flac)), whole(opened(wav)))
     with opened(aiff, ffmpeg=ffmpeg) as source:
-        assert source.decoder_name == "ffmpeg"
+        assert source.decoder.name == "ffmpeg"
     with pytest.raises(UnsupportedAudio, match="AIFF needs ffmpeg, which is not installed"):
         opened(aiff)
 
@@ -167,7 +167,7 @@ def test_a_flac_without_its_length_needs_ffmpeg(tmp_path: Path, ffmpeg: Path) ->
     data[22:26] = bytes(4)
     path.write_bytes(data)
     source = opened(path, ffmpeg=ffmpeg)
-    assert source.decoder_name == "ffmpeg"
+    assert source.decoder.name == "ffmpeg"
     assert source.info.format == "FLAC"
     np.testing.assert_allclose(whole(source)[0], samples[:, 0], atol=1e-4)
     with pytest.raises((InvalidAudio, UnsupportedAudio)):

@@ -277,7 +277,7 @@ async def test_a_long_file_that_is_cancelled_while_it_is_opened_is_closed(
             await task
         release.set()
         await asyncio.to_thread(eventually, service.at_rest)
-        assert opened[0]._decoder.closed
+        assert opened[0].decoder.closed
 
 
 async def test_a_call_waits_for_memory_like_any_run(small_scorer: FsmnScorer, tmp_path: Path) -> None:
