@@ -76,9 +76,9 @@ def create_app(
     )
     app.state.service = shared
     errors.install(app)
-    made = (detect.new_router(registry), analyses.new_router(registry), render.new_router(registry))
-    kept = (live.router, catalogue.router, service.router, metrics.router)
-    for router in (*made, *kept):
+    for module in (detect, analyses, render):
+        app.include_router(module.new_router(registry))
+    for router in (live.router, catalogue.router, service.router, metrics.router):
         app.include_router(router)
     pages.install(app, ui=settings.ui)
     app.add_middleware(
@@ -100,7 +100,7 @@ def create_app(
 
 
 def _service(settings: Settings, registry: Registry) -> Service:
-    counted = Metrics()
+    observer = Metrics()
     # Uploads are written, answers rendered: short work, and as many at a time as requests that get anywhere.
     threads = Threads("io", max(4, 2 * settings.workers))
     try:
@@ -117,10 +117,10 @@ def _service(settings: Settings, registry: Registry) -> Service:
                 queue=settings.requests_queued,
                 queue_timeout_s=settings.queue_timeout_s,
             ),
-            counted,
+            observer,
         ),
         analyses=AnalysisStore(settings.max_analyses, settings.analyses_mb * _MIB, settings.analysis_ttl_s),
-        metrics=counted,
+        metrics=observer,
         request_timeout_s=settings.request_timeout_s,
         started_at=time.monotonic(),
         threads=threads,

@@ -11,11 +11,11 @@
 One wrapper around `send` adds the id and what browsers and caches have to know, and notes status and size. When the
 answer has gone out, a line is logged and metrics are counted: never audio, never keys.
 
-An answer may come before its request's body has. Many clients send their whole body before they look for an answer,
+An answer may come before its request's body has. Many clients send their whole body before they read an answer,
 and closing a connection with bytes unread makes the system reset it, which throws away the answer that was on its way:
 such clients see a broken connection in the place of a 503. So the rest of the body is read and thrown away, within
 bounds: of a small one before the answer, and the connection goes on; of a large one after it, and the connection ends.
-Clients that look sooner have their answer at once: it says how long it is, and that the connection closes.
+Clients that read sooner have their answer at once: it says how long it is, and that the connection closes.
 
 `app.api.admission` says which paths need no key, no admission and no line.
 """
@@ -63,7 +63,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _ANSWER_BEGINS = frozenset({"http.response.start", "websocket.http.response.start"})
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _MOST_KEYS = 8
-"""Of one request that are looked at."""
+"""Of one request that are compared."""
 _MOST_LINGERING = 256
 """Connections whose bodies are thrown away at a time: a quarter of the descriptors that a process usually may have. One
 more is just closed."""

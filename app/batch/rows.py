@@ -71,13 +71,17 @@ def found_row(entry: Entry, report: Report) -> Row:
         truncated=audio.truncated,
         speech_ms=report.speech_ms,
         warnings=tuple(warning.dump() for warning in WarningDocument.all_of(report.warnings)),
-        # Unlike in an answer, members that were not set are there too: a table has the same columns in every row.
         segments=tuple(
-            SegmentDocument.numbered(index, segment, channel).model_dump(mode="json")
+            _all_members(SegmentDocument.numbered(index, segment, channel))
             for index, (channel, segment) in enumerate(report.in_order(), 1)
         ),
-        chunks=tuple(ChunkDocument.of(piece).model_dump(mode="json") for piece in report.chunks()),
+        chunks=tuple(_all_members(ChunkDocument.of(piece)) for piece in report.chunks()),
     )
+
+
+def _all_members(document: Document) -> dict[str, Any]:
+    # Unlike in an answer, members that were not set are there too: a table has the same columns in every row.
+    return {**dict.fromkeys(type(document).model_fields), **document.dump()}
 
 
 def failed_row(entry: Entry, code: str, reason: str) -> Row:

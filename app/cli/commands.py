@@ -1,13 +1,16 @@
-"""The commands and their options; what they do is in the modules beside this one."""
+"""The commands and their options. What they do is in the modules beside this one; `serve` itself is `app.server`'s."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app import __version__
 from app.cli.flags import CONTEXT, SectionedCommand, with_file_flags, with_stream_flags
 from app.extras import missing
+
+if TYPE_CHECKING:
+    from app.config import Settings
 
 cli = typer.Typer(
     name="fsmn-vad",
@@ -62,13 +65,45 @@ def serve(
     settings: Annotated[bool, typer.Option("--settings", help="List every setting (VAD_*) and exit.")] = False,
 ) -> None:
     """Serve HTTP until stopped. Every setting is an environment variable VAD_*, or a line of a .env file."""
-    from app.cli import serve as command
+    from app.cli.terminal import run_command
 
     if settings:
-        command.print_settings()
+        _print_settings()
         return
     given = {"host": host, "port": port, "model": model, "models": models, "device": device, "workers": workers}
-    raise typer.Exit(command.run({name: value for name, value in given.items() if value is not None}))
+    raise typer.Exit(run_command(_serve, {name: value for name, value in given.items() if value is not None}))
+
+
+def _serve(settings: "Settings") -> int:
+    from app.cli.terminal import ALL_WELL, NO_ADDRESS, NO_MODEL, failed
+    from app.server.serve import CannotListen, FailedStart, serve
+
+    try:
+        serve(settings)
+    except CannotListen as error:
+        return failed(error, NO_ADDRESS)  # not the status of a missing model: trying again may help
+    except FailedStart as error:
+        from app.main import FORESEEN, log_failed_start
+
+        reason = error.__cause__ or error
+        if isinstance(reason, Exception) and not isinstance(reason, FORESEEN):
+            log_failed_start(reason)  # with a traceback: the fault is ours
+        # Not in a log line: what it says to do takes several lines.
+        return failed(f"\nfsmn-vad could not start.\n{reason}", NO_MODEL)
+    return ALL_WELL
+
+
+def _print_settings() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from app.config import Settings, variable_name
+
+    table = Table("variable", "default", "meaning", title="Settings: environment variables, or lines of a .env file")
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        table.add_row(variable_name(name), "" if default in (None, "", [], {}) else str(default), field.description)
+    Console().print(table)
 
 
 @cli.command(cls=SectionedCommand)

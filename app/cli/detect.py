@@ -154,7 +154,7 @@ async def local_answers(request: DetectionRequest, settings: Settings, registry:
 
 
 async def _while_detecting(run: "Run", steps: "AsyncIterator[Step]", answer: FileAnswer) -> AsyncIterator[bytes]:
-    """Write an answer while the file is detected. Raises what went wrong on the way, after the piece that tells it."""
+    """Write an answer while the file is detected. Raises what went wrong on the way, after the piece that says so."""
     from app.answer import stream
     from app.api.errors import problem_of
 
@@ -221,7 +221,7 @@ async def remote_answers(
 
 
 async def _judged(pieces: AsyncIterator[bytes], answer: FileAnswer, members: Sequence[str]) -> AsyncIterator[bytes]:
-    """Pass on a JSON answer, and read what its last line tells: warnings with their figures, or what went wrong on the
+    """Pass on a JSON answer, and read what its last line says: warnings with their figures, or what went wrong on the
     way, which is raised; so is an answer without these `members`."""
     last_line = bytearray()
     async for piece in pieces:

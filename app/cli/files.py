@@ -1,6 +1,7 @@
 """What goes into `detect` and what comes out: from what a person names on the command line to files, and answers on
 stdout or in files, as a table for people, the rest on stderr."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -30,7 +31,7 @@ TABLE = "table"
 _JSON = "application/json"
 
 Progress = Callable[[int, int | None], None]
-"""Told how many ms have been looked at, and of how many, if that is known."""
+"""Called with how many ms are done, and of how many, if that is known."""
 
 
 # ---- inputs
@@ -91,7 +92,11 @@ def result_places(inputs: Sequence[Input], extension: str) -> dict[Input, PurePa
 def _find(source: str, scratch: Path) -> Iterator[Input]:
     path = Path(source)
     if source == "-":
-        yield _stdin(scratch)
+        # A seekable file: some containers keep their index at the end.
+        path = scratch / "stdin"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield Input(path, "-", PurePath("stdin"))
     elif path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         if not files:
@@ -103,25 +108,12 @@ def _find(source: str, scratch: Path) -> Iterator[Input]:
         matches = sorted(glob(source, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise UsageError(f"{source}: nothing matches")
-        root = _before_magic(path)
+        # The folder that all matches are below.
+        root = Path(*itertools.takewhile(lambda part: not has_magic(part), path.parts))
         found = (Path(match) for match in matches)
         yield from (Input(each, str(each), each.relative_to(root)) for each in found if each.is_file())
     else:
         raise UsageError(f"{source}: there is no such file")
-
-
-def _before_magic(pattern: Path) -> Path:
-    """The folder that a glob's matches are all below."""
-    plain = next(number for number, part in enumerate(pattern.parts) if has_magic(part))
-    return Path(*pattern.parts[:plain])
-
-
-def _stdin(scratch: Path) -> Input:
-    # A seekable file: some containers keep their index at the end.
-    path = scratch / "stdin"
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return Input(path, "-", PurePath("stdin"))
 
 
 # ---- outputs
@@ -278,17 +270,17 @@ def _table(shown: str, document: Mapping[str, Any]) -> Table | str:
         for chunk in chunks:
             for index in chunk["segments"]:
                 chunks_of.setdefault(index, []).append(str(chunk["index"]))
-    made = Table(*titles, title=escape(shown), caption=f"{caption}; {took}")
-    for column in made.columns:
+    rows = Table(*titles, title=escape(shown), caption=f"{caption}; {took}")
+    for column in rows.columns:
         column.justify = "right"
     for segment in segments:
         channel = segment.get("channel")
         times = (segment[name] / 1000 for name in ("start_ms", "end_ms", "duration_ms"))
-        made.add_row(
+        rows.add_row(
             str(segment["index"]) if channel is None else f"{segment['index']} (ch {channel})",
             *(f"{time:.3f}s" for time in times),
             f"{segment['speech_probability']:.2f}",
             *([segment.get("label", "")] if has_labels else []),
             *([", ".join(chunks_of.get(segment["index"], []))] if chunks is not None else []),
         )
-    return made
+    return rows

@@ -171,19 +171,16 @@ class RemoteLink:
     async def run(self, feed: Feed, on_message: OnMessage) -> None:
         """As `Link.run`. A connection that breaks is taken up again, unless the one before brought nothing."""
         sound = ResendBuffer(feed, self._frame_bytes, _UNACKNOWLEDGED_S * self._rate)
-        await self._first(sound, on_message)
-        while not self._done:
-            if not self._progress:
-                raise StreamFailed("connection_lost", f"the connection to {self._url} keeps breaking")
-            await self._again(sound, on_message)
-
-    async def _first(self, sound: ResendBuffer, on_message: OnMessage) -> None:
         try:
             await self._converse(sound, on_message)
         except (OSError, InvalidHandshake) as error:
             raise _refused(self._url, error) from None
         except _Broken:
             self._note("the connection broke")
+        while not self._done:
+            if not self._progress:
+                raise StreamFailed("connection_lost", f"the connection to {self._url} keeps breaking")
+            await self._again(sound, on_message)
 
     async def _again(self, sound: ResendBuffer, on_message: OnMessage) -> None:
         last: Exception = OSError()
@@ -213,7 +210,11 @@ class RemoteLink:
                 sound.acknowledge(position)
                 await self._both_ways(socket, sound, position, on_message)
             except ConnectionClosed as closed:
-                raise _ended(closed) from None
+                frame = closed.rcvd
+                if frame is not None and frame.code in _CLOSED_FOR_GOOD:
+                    reason = f"the server closed the stream: {frame.code} {frame.reason}"
+                    raise StreamFailed("closed", reason) from None
+                raise _Broken from None
 
     async def _both_ways(
         self, socket: ClientConnection, sound: ResendBuffer, position: int, on_message: OnMessage
@@ -222,7 +223,7 @@ class RemoteLink:
         sending = asyncio.create_task(self._send(socket, sound, position))
         try:
             await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_EXCEPTION)
-            # When both have failed, what was received tells why.
+            # When both have failed, what was received says why.
             if sending.done() and not isinstance(sending.exception(), ConnectionClosed):
                 sending.result()
             await receiving
@@ -266,15 +267,8 @@ class RemoteLink:
                 self._done = message["type"] == "done"
 
 
-def _ended(closed: ConnectionClosed) -> Exception:
-    frame = closed.rcvd
-    if frame is not None and frame.code in _CLOSED_FOR_GOOD:
-        return StreamFailed("closed", f"the server closed the stream: {frame.code} {frame.reason}")
-    return _Broken()
-
-
 def _refused(url: str, error: Exception) -> StreamFailed:
-    """What a failed handshake tells a person."""
+    """Describe a failed handshake."""
     if isinstance(error, InvalidStatus):
         try:
             problem = json.loads(error.response.body or b"")

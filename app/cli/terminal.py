@@ -35,8 +35,11 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**dict(overrides or {}))
     except ValidationError as error:
-        lines = [f"{_variable(problem)}: {problem['msg']}" for problem in error.errors(include_url=False)]
-        raise BadSettings("\n".join(["Wrong setting.", *lines])) from None
+        lines = ["Wrong setting."]
+        for problem in error.errors(include_url=False):
+            name = variable_name(str(problem["loc"][0])) if problem["loc"] else "settings"
+            lines.append(f"{name}: {problem['msg']}")
+        raise BadSettings("\n".join(lines)) from None
     except SettingsError as error:
         # Text that is not JSON where JSON is needed; the message names the field alone.
         field = str(error).split('"')[1]
@@ -44,8 +47,8 @@ def read_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
 
 
 def run_command(command: Callable[[Settings], int], overrides: Mapping[str, Any] | None = None) -> int:
-    """Read the settings and run a command with them; its exit status, or the one that fits what it raised, which the
-    person at the terminal is told."""
+    """Read the settings and run a command with them; its exit status, or the one that fits what it raised, which is
+    printed."""
     try:
         return command(read_settings(overrides))
     except (UsageError, InvalidOption) as error:
@@ -100,7 +103,3 @@ def _health(url: str) -> int:
     except (OSError, HTTPException, ValueError) as error:
         return failed(f"no answer from {url}: {error or type(error).__name__}", SOME_FAILED)
     return ALL_WELL
-
-
-def _variable(problem: Mapping[str, Any]) -> str:
-    return variable_name(str(problem["loc"][0])) if problem["loc"] else "settings"
