@@ -225,9 +225,11 @@ class Segmenters:
                 return error
             return None
 
-        refusals = [error for error in map(refusal, uses) if error is not None]
+        refusals = [(use, error) for use in uses if (error := refusal(use)) is not None]
         if len(refusals) == len(uses):
-            raise refusals[0]
+            # That a value is wrong for the machine that has the option says more than that another machine has none.
+            owned = (error for use, error in refusals if use in [place for _, place in self.places_of(error.option)])
+            raise next(owned, refusals[0][1])
 
     def _misplaced(self, name: str, mode: str, use: Use) -> InvalidOption:
         places = self.places_of(name)
