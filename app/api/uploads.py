@@ -104,7 +104,7 @@ class UploadStore:
         return True
 
     def close(self) -> None:
-        """Remove the directory with everything in it, and give up its lock."""
+        """Remove the private directory with everything in it, and give up its lock."""
         shutil.rmtree(self._directory, ignore_errors=True)
         self._unlock()
 

@@ -97,7 +97,10 @@ async def _stream(command: StreamCommand, settings: Settings) -> int:
         # What is streamed is the decoded file, and its channel is picked here.
         channel = None if asked.channel.isdigit() else asked.channel
         request = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
-    url = _url(command, settings)
+    address = command.url
+    if address is None and command.service:
+        address = f"ws://{service_address(settings)}"
+    url = None if address is None else stream_url(address)  # None: in this process
     if url is None:
         check(request, registry, settings, live=True)
     else:
@@ -125,13 +128,6 @@ async def _stream(command: StreamCommand, settings: Settings) -> int:
         await feed.close()
     # An interrupt is the only way to end a microphone.
     return INTERRUPTED if interrupted and not command.mic else ALL_WELL
-
-
-def _url(command: StreamCommand, settings: Settings) -> str | None:
-    """The server's address; None for this process."""
-    if command.url is not None:
-        return stream_url(command.url)
-    return stream_url(f"ws://{service_address(settings)}") if command.service else None
 
 
 def _open_source(command: StreamCommand, settings: Settings, asked: DetectionRequest, form: StreamForm) -> ChunkSource:
@@ -235,7 +231,9 @@ class TerminalView:
             self._print(f"{_time(message['start_ms'])}  speech …", message)
         elif kind == "speech_end":
             self._speaks = False
-            self._print(_segment_line(message), message)
+            times = f"{_time(message['start_ms'])} – {_time(message['end_ms'])}"
+            facts = f"{message['duration_ms'] / 1000:.2f} s  p={message['speech_probability']:.2f}"
+            self._print(f"{times}  {facts}{'  (cut)' if message['forced_end'] else ''}", message)
         elif kind == "done":
             self._console.print(summary(message), style="bold")
         self._live.update(self._line())
@@ -262,12 +260,6 @@ def summary(done: Message) -> str:
     if not done["segments"]:
         return f"no speech in {duration_ms / 1000:.3f} s"
     return f"{counted(len(done['segments']), 'segment')}, {seconds} is speech ({share:.0%})"
-
-
-def _segment_line(end: Message) -> str:
-    times = f"{_time(end['start_ms'])} – {_time(end['end_ms'])}"
-    cut = "  (cut)" if end["forced_end"] else ""
-    return f"{times}  {end['duration_ms'] / 1000:.2f} s  p={end['speech_probability']:.2f}{cut}"
 
 
 def _time(ms: int) -> str:
