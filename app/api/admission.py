@@ -28,6 +28,10 @@ _FULL = "the service is full; please try again in a moment"
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
 _CONTEXT = "vad.context"
+DIRECT = "vad.direct"
+"""The ASGI extension of a server that offers a WebSocket's messages as they come: its connection, whose attribute
+`take` an application may set to a function that takes a message, `bytes` or `str`, or returns False. Then it is
+received as without the extension."""
 _T = TypeVar("_T")
 
 

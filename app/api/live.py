@@ -7,6 +7,9 @@ not read from for a while, and TCP slows it down.
 A file's bytes go through a decoder (`ContainerFeed`): in as they come, and out as samples as they are decoded. Where in
 the file a client was when it sent `flush` is not known, so commands apply to what has been decoded by then. Only `end`
 waits until everything has been.
+
+Usually there is nothing to wait for. Where the server offers messages as they come (`app.api.admission.DIRECT`) the session is
+then given them at once, and the reading task sleeps.
 """
 
 import asyncio
@@ -20,7 +23,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.admission import client_of, request_id_of
+from app.api.admission import DIRECT, client_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
 from app.api.service import Service, service_of
 from app.audio.piped import PipedDecoder
@@ -156,12 +159,15 @@ class LiveSocket:
         """The decoder, where a container's bytes come."""
         self._websocket = websocket
         self._task: asyncio.Task[Any] | None = asyncio.current_task()
+        self._slot: Slot | None = None
         self._output, self._room = asyncio.Event(), asyncio.Event()
         self._dismissed = False
 
     def wake(self) -> None:
-        """Let both tasks check the session again."""
-        self._output.set()
+        """Let the tasks go on that have something to do."""
+        slot = self._slot
+        if slot is not None and (slot.session.next_message() is not None or slot.session.ended is not None):
+            self._output.set()
         self._room.set()
 
     def dismiss(self) -> None:
@@ -172,7 +178,10 @@ class LiveSocket:
 
     async def run(self, slot: Slot) -> None:
         """Read and write until the session or the connection ends."""
-        session = slot.session
+        session, self._slot = slot.session, slot
+        direct = self._websocket.scope.get("extensions", {}).get(DIRECT)
+        if direct is not None and self.feed is None:
+            direct.take = self._take
         # When the writer has closed the socket, the reader gets no more events from some servers.
         sides = [asyncio.create_task(side(slot)) for side in (self._read, self._write)]
         try:
@@ -181,6 +190,8 @@ class LiveSocket:
             if not self._dismissed:
                 raise
         finally:
+            if direct is not None:
+                direct.take = None
             for side in sides:
                 side.cancel()
             self.manager.leave(slot, self)
@@ -204,8 +215,27 @@ class LiveSocket:
             self._room.clear()
             await self._room.wait()
 
+    def _take(self, message: bytes | str) -> bool:
+        """Give the session a message as it comes. False: the reader has to, because the session has ended or has to be
+        emptied first, of audio or of answers."""
+        session = self._slot.session
+        if session.ended is not None or session.is_full or session.next_message() is not None:
+            return False
+        self._receive(self._slot, message)
+        self.manager.received(self._slot)
+        return True
+
+    def _receive(self, slot: Slot, message: bytes | str) -> None:
+        session = slot.session
+        if isinstance(message, str):
+            session.protocol.receive_text(session, message, self.manager.clock())
+        elif message:
+            session.protocol.receive_bytes(session, message, self.manager.clock())
+        if session.next_message() is not None or session.ended is not None:
+            self._output.set()
+
     async def _read(self, slot: Slot) -> None:
-        receive, session, clock = self._websocket.receive, slot.session, self.manager.clock
+        receive, session = self._websocket.receive, slot.session
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
@@ -213,16 +243,13 @@ class LiveSocket:
             if session.ended is not None:
                 continue  # until the peer has closed, too
             data = message.get("bytes")
-            if data is None:
-                session.protocol.receive_text(session, message.get("text") or "", clock())
+            if data is not None and self.feed is not None:
+                await self.feed.write(slot, data)
+            else:
+                self._receive(slot, data if data is not None else message.get("text") or "")
                 if self.feed is not None and session.input_ended:
                     self.feed.end(slot)
-            elif self.feed is not None:
-                await self.feed.write(slot, data)
-            elif data:
-                session.protocol.receive_bytes(session, data, clock())
             if session.next_message() is not None:
-                self._output.set()
                 await asyncio.sleep(0)  # so that answers to a burst are not all waiting before the first is written
             await self.fed(slot)
 
