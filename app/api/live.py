@@ -218,11 +218,13 @@ class LiveSocket:
     def _take(self, message: bytes | str) -> bool:
         """Give the session a message as it comes. False: the reader has to, because the session has ended or has to be
         emptied first, of audio or of answers."""
-        session = self._slot.session
-        if session.ended is not None or session.is_full or session.next_message() is not None:
+        slot = self._slot
+        if slot is None or slot.session.ended is not None:
             return False
-        self._receive(self._slot, message)
-        self.manager.received(self._slot)
+        if slot.session.is_full or slot.session.next_message() is not None:
+            return False
+        self._receive(slot, message)
+        self.manager.received(slot)
         return True
 
     def _receive(self, slot: Slot, message: bytes | str) -> None:

@@ -49,6 +49,8 @@ _LOW_BAND, _HIGH_BAND = (200, 3_600), (4_400, 7_400)
 _EMPTY_RATIO = 1e-6
 """-60 dB. Recordings at 16 kHz that were tried had -50 at least, most of them -15 to -30; the same, resampled from
 8 kHz, had -63 to -93 with 16 bits."""
+_AT_ONCE = 4
+"""Windows of a live stream that wait for a common transform: 2 s of its first half minute, in 16 KiB."""
 _AUDIBLE_POWER = 1e-8
 """Mean power in the low band, -80 dBFS, below which bandwidth is not judged."""
 _TAPER = np.hanning(_WINDOW)
@@ -200,6 +202,8 @@ class Bandwidth:
         self._power = np.zeros(_WINDOW // 2 + 1)
         self._windows = 0
         self._window = np.zeros(_WINDOW, dtype=np.float32)
+        self._whole: list[Samples] = []
+        """Windows whose spectrum is not in `_power` yet."""
         self._at, self._stride = 0, _STRIDE
         """The next sample, and where the next window begins, both counted from the beginning of the present one."""
 
@@ -207,14 +211,17 @@ class Bandwidth:
         """Add the next samples, float32 [n]."""
         if not self._judged:
             return
-        done, whole = 0, list[Samples]()
+        if self._at >= _WINDOW and self._at + len(samples) < self._stride:  # most chunks of a live stream
+            self._at += len(samples)
+            return
+        done = 0
         while done < len(samples):
             if self._at < _WINDOW:
                 piece = samples[done : done + _WINDOW - self._at]
                 self._window[self._at : self._at + len(piece)] = piece
                 self._at += len(piece)
                 if self._at == _WINDOW:
-                    whole.append(self._window.copy())
+                    self._whole.append(self._window.copy())
                     self._windows += 1
             else:
                 piece = samples[done : done + self._stride - self._at]
@@ -222,9 +229,14 @@ class Bandwidth:
             done += len(piece)
             if self._at == self._stride:
                 self._at, self._stride = 0, _STRIDE if self._windows < _OFTEN else _LATER_STRIDE
+        if len(self._whole) >= _AT_ONCE:
+            self._transform()
+
+    def _transform(self) -> None:
+        # All in one transform takes half the time of one for each. They are added one by one, so that the sum does not
+        # depend on how blocks are cut.
+        whole, self._whole = self._whole, []
         if whole:
-            # All in one transform takes half the time of one for each. They are added one by one, so that the sum does
-            # not depend on how blocks are cut.
             spectra = np.fft.rfft(np.stack(whole) * _TAPER)
             for power in spectra.real**2 + spectra.imag**2:
                 self._power += power
@@ -232,6 +244,7 @@ class Bandwidth:
     def warnings(self) -> Iterator[AnswerWarning]:
         if not self._windows:
             return
+        self._transform()
         low, high = self._mean(*_LOW_BAND), self._mean(*_HIGH_BAND)
         if low > _AUDIBLE_POWER * _WINDOW and high < _EMPTY_RATIO * low:
             detail = (

@@ -16,7 +16,7 @@ and nothing of it is under way.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -94,7 +94,7 @@ class _Work:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Item:
     """One member's block of a piece of work."""
 
@@ -102,6 +102,8 @@ class _Item:
     member: int
     block: Block[Any]
     backend: Backend
+    frames: int
+    """About as many as it has."""
 
     @property
     def place(self) -> PoolRow:
@@ -181,7 +183,8 @@ class Batcher:
                     for member, (block, backend) in enumerate(zip(pending.blocks, backends, strict=True)):
                         if block is not None:
                             work.missing += 1
-                            items.append(_Item(work, member, block, backend))
+                            frames = max(1, len(block.samples) // backend.grid.shift_samples)
+                            items.append(_Item(work, member, block, backend, frames))
                 slot.connection.wake()
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
@@ -238,7 +241,7 @@ async def _score_together(items: list[_Item]) -> list[Scored[Any]]:
             return found
         states = pool.store([items[at].place.row for at in going_on], [found[at].state for at in going_on])
         kept = dict(zip(going_on, states, strict=True))
-        return [replace(scored, state=kept.get(at)) for at, scored in enumerate(found)]
+        return [Scored(scored.posteriors, kept.get(at)) for at, scored in enumerate(found)]
 
     cost = Cost()
     found = await items[0].backend.score([item.block for item in items], Turn(), cost, keep)
@@ -259,13 +262,12 @@ def _batches(items: list[_Item]) -> list[list[_Item]]:
     """Form batches of about a tile's frames, each of one backend and of blocks of similar length."""
     batches: list[list[_Item]] = []
     frames, present = 0, None
-    for item in sorted(items, key=lambda item: (item.backend.name, len(item.block.samples))):
-        length = max(1, len(item.block.samples) // item.backend.grid.shift_samples)
-        if item.backend is not present or frames + length > item.backend.scorer.tile_frames:
+    for item in sorted(items, key=lambda item: (item.backend.name, item.frames)):
+        if item.backend is not present or frames + item.frames > item.backend.scorer.tile_frames:
             batches.append([])
             frames, present = 0, item.backend
         batches[-1].append(item)
-        frames += length
+        frames += item.frames
     return batches
 
 

@@ -27,6 +27,8 @@ the 1 MiB that WebSocket clients accept by default (Python's websockets, among o
 _RECENT_S = 10
 """A block of a stream that is behind has 5 s, and a start may be found at its head. With usual options starts and cuts
 lie at most 5 s further back; with unusual ones the utterance says that it is truncated."""
+_MANY_CHUNKS = 16
+"""Chunks that are remembered at least: to look for those that nothing needs any more costs more than to keep a few."""
 _FULL_SCALE = 32_768
 """1.0 in signed 16-bit samples."""
 
@@ -59,11 +61,15 @@ class Arrivals:
 
     def known_at_ms(self, at_ms: int) -> int:
         """Return what `received_ms` was when the frames up to `at_ms` could first be scored."""
-        self.scored(at_ms)
+        self._forget(at_ms)
         return self._chunks[0][1] if self._chunks else self.received_ms
 
     def scored(self, until_ms: int) -> None:
-        """Forget the chunks that only frames up to `until_ms` need."""
+        """Frames up to `until_ms` have been scored: forget, now and then, the chunks that only they need."""
+        if len(self._chunks) > _MANY_CHUNKS:
+            self._forget(until_ms)
+
+    def _forget(self, until_ms: int) -> None:
         frames = -(-until_ms // self._grid.frame_ms)
         needed = self._grid.span(frames + self._grid.look_ahead_frames)
         while self._chunks and self._chunks[0][0] < needed:

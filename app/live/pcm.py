@@ -20,6 +20,8 @@ class PcmReader:
         self._rates = (form.sample_rate, target_rate)
         self._resamples = form.sample_rate != target_rate
         self._resampler = Resampler(*self._rates, 1)
+        self._is_plain = form.channels == 1 and not self._resamples and not form.encoding.floats
+        """Whether what is decoded is what is listened to."""
         self._rest = b""
 
     def align(self, data: bytes) -> bytes:
@@ -39,6 +41,8 @@ class PcmReader:
         """Return the samples that `data`, whole ones, makes known, float32 [n]. Raises `InvalidAudio` for samples that
         are no numbers."""
         samples = self._form.encoding.decode(data)
+        if self._is_plain:
+            return samples
         if self._form.encoding.floats and len(samples):
             # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
             is_sane = max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE

@@ -323,10 +323,10 @@ class LiveSession:
     def _read_chunks(self) -> FloatArray:
         """Read the chunks at the head of the inbox. Return their samples at the model's rate."""
         parts: list[FloatArray] = []
-        for chunk in self._inbox.take_chunks():
-            samples = self._pcm.read(chunk.data)
-            self._arrivals.add(len(chunk.data) // self._frame_bytes, len(samples))
-            self._received.append(chunk.received)
+        for data, received in self._inbox.take_chunks():
+            samples = self._pcm.read(data)
+            self._arrivals.add(len(data) // self._frame_bytes, len(samples))
+            self._received.append(received)
             parts.append(samples)
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self._recording is not None:

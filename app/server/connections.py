@@ -213,33 +213,30 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
                 self._begun += data[start:]
                 self._wanted = end - start
                 return
-            self._receive_frame(data[start:end], payload - start)
+            frame = data[start:end]
+            if not payload or not self._unpacked(frame, payload - start):
+                super().data_received(frame)
             start = end
 
-    def _receive_frame(self, frame: bytes, payload: int) -> None:
-        """Take a whole frame, whose payload begins at byte `payload`."""
+    def _unpacked(self, frame: bytes, payload: int) -> bool:
+        """Take a frame that is a whole message, whose payload begins at byte `payload`. False: it is the library's."""
         kind, conn = frame[0], self.conn
-        if (
-            (kind == _BINARY or kind == _TEXT)  # noqa: PLR1714 - quicker than a set
-            and frame[1] & _MASKED
-            and conn.state is OPEN
-            and conn.current_size is None  # no other message has begun
-            and not self.close_sent
-        ):
-            mask, data = frame[payload - 4 : payload], frame[payload:]
-            if mask != _NO_MASK:
-                data = apply_mask(data, mask)
-            try:
-                message = data if kind == _BINARY else data.decode()
-            except UnicodeDecodeError:
-                pass  # the library knows what to answer
-            else:
-                if self.take is None or not self.queue.empty() or not self.take(message):
-                    self.curr_msg_data_type = "bytes" if kind == _BINARY else "text"
-                    self.frames = [data]
-                    self.send_receive_event_to_app()
-                return
-        super().data_received(frame)
+        # While the handshake is answered, within a message of several frames, and after a close frame the library knows
+        # what a frame means.
+        if kind not in (_BINARY, _TEXT) or conn.state is not OPEN or conn.current_size is not None or self.close_sent:
+            return False
+        mask, data = frame[payload - 4 : payload], frame[payload:]
+        if mask != _NO_MASK:
+            data = apply_mask(data, mask)
+        try:
+            message = data if kind == _BINARY else data.decode()
+        except UnicodeDecodeError:
+            return False
+        if self.take is None or not self.queue.empty() or not self.take(message):
+            self.curr_msg_data_type = "bytes" if kind == _BINARY else "text"
+            self.frames = [data]
+            self.send_receive_event_to_app()
+        return True
 
     def keepalive_timeout(self) -> None:
         """Close because no pong came in time, unless the pong may stand behind audio that has not been read.
@@ -276,23 +273,23 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
 
 def _frame_at(data: bytes, start: int) -> tuple[int, int]:
-    """Where the payload of the client's frame at `start` begins and ends. Of a frame whose head is not whole, or is
-    refused (for its length, or because it is not masked), the end of what is known of the head stands for the
-    frame's."""
+    """Where the payload of the client's frame at `start` begins and ends. Of a frame whose head is not whole the end is
+    that of what has to come first. One that the library refuses by its head (not masked, too long) begins at 0, and
+    ends with that head."""
     known = len(data) - start
     if known < 2 or not data[start + 1] & _MASKED:
-        return start, start + 2
+        return 0, start + 2
     length = data[start + 1] & ~_MASKED
     payload = start + 6
     if length == 126:
         if known < 4:
-            return start, start + 4
+            return 0, start + 4
         payload, length = start + 8, data[start + 2] << 8 | data[start + 3]
     elif length == 127:
         if known < 10:
-            return start, start + 10
+            return 0, start + 10
         payload, length = start + 14, int.from_bytes(data[start + 2 : start + 10], "big")
-    return payload, payload + (length if length <= _MESSAGE_BYTES else 0)
+    return (payload, payload + length) if length <= _MESSAGE_BYTES else (0, payload)
 
 
 def refusal(status: HTTPStatus, code: str, detail: str) -> bytes:

@@ -8,7 +8,7 @@ from benchmarks.cases.growth import growth, growth_files, growth_models
 from benchmarks.cases.http import http
 from benchmarks.cases.install import install
 from benchmarks.cases.latency import latency
-from benchmarks.cases.live import live
+from benchmarks.cases.live import live, live_models
 from benchmarks.cases.memory import memory
 from benchmarks.cases.offline import flac, models, mp3, wav
 from benchmarks.cases.overload import overload
@@ -39,6 +39,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "overload": overload,
     "siege": siege,
     "live": live,
+    "live_models": live_models,
     "latency": latency,
     "realtime": realtime,
     "startup": startup,

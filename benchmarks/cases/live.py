@@ -8,6 +8,7 @@ import time
 import urllib.request
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.audio import minutes_of
@@ -19,14 +20,23 @@ from benchmarks.turns import take_turns
 
 CONNECTIONS = (50, 100, 200, 400, 600, 800)
 """From an idle service to past what two cores carry."""
+MODELS = ("fsmn", "silero", "silero-8k", "firered-stream", "silero+firered-stream")
+"""Those that follow live streams, and the recommended pair that does."""
+_BUSY = 0.8
+"""Of a core's time: above, chunks that happen to come together wait long for each other."""
 CHUNK_MS = 100
 """What clients usually send: short enough for a conversation, long enough to be worth a message."""
+_MODEL_CONNECTIONS = 64
 _RAMP_S = 4.0
 """Over which streams begin, or their chunks would all come at once for ever."""
 _COLUMNS = {
     "name": "", "connections": "connections", "p50_ms": "lag p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms",
     "in_time": "within 300 ms", "batch": "mean batch", "server_cpu": "server CPU cores", "rss_mb": "RSS MB",
     "load_late_ms": "load late ms",
+}  # fmt: skip
+_MODEL_COLUMNS = {
+    "name": "", "chunk_us": "server CPU µs a chunk", "batch": "mean batch", "streams": "streams a core, at 80% of it",
+    "p50_ms": "lag p50 ms", "p99_ms": "p99 ms", "connections": "connections",
 }  # fmt: skip
 _BUCKET = re.compile(r'vad_stream_lag_seconds_bucket\{le="([^"]+)"\} (\S+)')
 
@@ -44,6 +54,24 @@ def live(plan: Plan) -> Result:
             result.rows.append(row)
             if row["p99_ms"] > 1000:
                 break
+    return result
+
+
+def live_models(plan: Plan) -> Result:
+    """What a chunk costs with each model that follows live streams, and so how many streams a core carries."""
+    title = f"Live: chunks of {CHUNK_MS} ms, {cores()} cores for server and clients together"
+    result = Result("live_models", title, _MODEL_COLUMNS)
+    result.notes.append("processor time depends little on what else a machine does; the lag does.")
+    result.notes.append("clients send 16 kHz: with silero-8k that is converted, too.")
+    for model in MODELS:
+        progress(f"live: {model}")
+        settings = {"VAD_SESSION_TTL_S": "0", **plan.model_cache, "VAD_MODEL": model}
+        rows: list[dict[str, Any]] = []
+        with running(start_ours(plan, settings)) as server:
+            rows = [_phase(plan, server, _MODEL_CONNECTIONS) for _ in range(plan.repeat)]
+        row = {key: median(each[key] for each in rows) for key in ("chunk_us", "batch", "p50_ms", "p99_ms")}
+        streams = round(_BUSY * 1e6 / (row["chunk_us"] * 1000 / CHUNK_MS))
+        result.rows.append({"name": model, "streams": streams, "connections": _MODEL_CONNECTIONS, **row})
     return result
 
 
@@ -80,6 +108,7 @@ def _phase(plan: Plan, server: Server, connections: int) -> dict[str, Any]:
         "name": OURS, "connections": connections,
         "server_cpu": ((server.cpu_s() or 0.0) - cpu) / wall, "rss_mb": server.memory_mb("VmRSS"),
     }  # fmt: skip
+    row["chunk_us"] = row["server_cpu"] * wall / row["chunks"] * 1e6
     said, _ = load.communicate()
     if load.returncode:
         raise RunnerFailed(f"the load ended with {load.returncode}")

@@ -79,13 +79,15 @@ class StatePool:
     def store(self, rows: Sequence[int], states: Sequence[StateRow]) -> list[StateRow]:
         """Copy states into the rows of their streams, and return them as they lie there."""
         tables = {id(state.table): state.table for state in states}
-        for key, table in tables.items():
-            here = [(row, state.row) for row, state in zip(rows, states, strict=True) if id(state.table) == key]
-            targets = torch.tensor([row for row, _ in here], device=self._table.device)
-            sources = [source for _, source in here]
+        for table in tables.values():
+            targets, sources = list(rows), [state.row for state in states]
+            if len(tables) > 1:
+                here = [at for at, state in enumerate(states) if state.table is table]
+                targets, sources = [targets[at] for at in here], [sources[at] for at in here]
             # Usually a batch's fresh table, whole and in order: nothing has to be picked out of it.
             picked = table if sources == list(range(len(table))) else _pick(table, sources)
-            self._table.index_copy_(0, targets, picked.to(self._table.device))
+            to = torch.tensor(targets, device=self._table.device)
+            self._table.index_copy_(0, to, picked.to(self._table.device))
         return [StateRow(self._table, row) for row in rows]
 
 
