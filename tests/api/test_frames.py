@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from app.api.context import DIRECT
+from app.api.admission import DIRECT
 from app.server.connections import WebSocketConnection
 
 HEAD = (
