@@ -8,8 +8,8 @@ A file's bytes go through a decoder (`ContainerFeed`): in as they come, and out 
 the file a client was when it sent `flush` is not known, so commands apply to what has been decoded by then. Only `end`
 waits until everything has been.
 
-Usually there is nothing to wait for. Where the server offers messages as they come (`app.api.admission.DIRECT`) the session is
-then given them at once, and the reading task sleeps.
+Usually there is nothing to wait for. Where the server offers messages as they come (`app.api.admission.DIRECT`) the
+session is then given them at once, and the reading task sleeps.
 """
 
 import asyncio

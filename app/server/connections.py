@@ -24,7 +24,7 @@ import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
-from websockets.frames import apply_mask
+from websockets.frames import apply_mask  # type: ignore[attr-defined]
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -168,7 +168,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     problem document, and ignores ping timeouts while reading is paused.
 
     What comes is handed to the library frame by frame. But a message in one frame, as a chunk of audio is, is unpacked
-    here, which takes a fifth of the time, and offered to the application at once (`app.api.admission.DIRECT`): neither a
+    here, which takes half the time, and offered to the application at once (`app.api.admission.DIRECT`): neither a
     queue nor a task's turn of the event loop stands between a socket and its session. What the application does not
     take it receives as ASGI has it, in order.
     """
@@ -190,7 +190,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["extensions"][DIRECT] = self  # type: ignore[index]
+            self.scope["extensions"][DIRECT] = self  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._given_up:

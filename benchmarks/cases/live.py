@@ -61,7 +61,9 @@ def live_models(plan: Plan) -> Result:
     """What a chunk costs with each model that follows live streams, and so how many streams a core carries."""
     title = f"Live: chunks of {CHUNK_MS} ms, {cores()} cores for server and clients together"
     result = Result("live_models", title, _MODEL_COLUMNS)
-    result.notes.append("processor time depends little on what else a machine does; the lag does.")
+    result.notes.append(
+        "a row counts when its p99 is below 300 ms: chunks that wait longer are scored together, for less."
+    )
     result.notes.append("clients send 16 kHz: with silero-8k that is converted, too.")
     for model in MODELS:
         progress(f"live: {model}")
