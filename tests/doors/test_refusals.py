@@ -12,7 +12,7 @@ from app.vad.chunks import ChunkOptions
 from app.vad.segmenters.registry import MODE
 from tests.doors.doors import flags, fresh_folder, parameters, run_command
 from tests.doors.house import House
-from tests.doors.options import MODEL_OF_USE, file_options, machine_of, stream_options
+from tests.doors.options import file_options, machine_of, stream_options
 from tests.live.client import hear_all, stream
 
 Options = dict[str, str]
@@ -251,13 +251,8 @@ def test_nonsense_is_refused_alike_in_query_and_form(house: House, name: str) ->
     assert (problem["code"], problem["option"]) == ("invalid_option", name)
 
 
-# Not of options that only models for streams or with labels have: the command line alone does not know yet which model
-# it is, and says instead that whole files have no such option.
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "name",
-    [name for name in CHECKED if name in FLAGS and machine_of(name).get("model", "fsmn") == MODEL_OF_USE["file"]],
-)
+@pytest.mark.parametrize("name", [name for name in CHECKED if name in FLAGS])
 def test_nonsense_is_refused_alike_on_the_command_line_and_in_batches(house: House, name: str) -> None:
     options = nonsense(name)
     detail = over_http(house, options)["detail"]

@@ -55,7 +55,7 @@ class Catalogue:
     def resolve_all(self, text: str) -> tuple[ModelSpec, ...]:
         """The model that a setting names, or those of the sum that it names. Raises `InvalidOption`."""
         names = fusion.split_names(text)
-        if len(names) == 1 or "=" in text or as_directory(text) is not None:
+        if "=" in text or as_directory(text) is not None:
             return (self.resolve(text),)
         return tuple(map(self.resolve, names))
 
