@@ -94,7 +94,7 @@ LABEL = st.from_regex(r"[\w.+-]{1,32}", fullmatch=True)
 """What `POST /render` takes; a model's own labels are words."""
 
 
-@pytest.mark.parametrize("name", [*READERS, *READ_BY_TOOLS])
+@pytest.mark.parametrize("name", [*READERS, *sorted(READ_BY_TOOLS)])
 @given(filename=NAMES, label=LABEL)
 def test_no_name_or_label_breaks_out_of_its_field(name: str, filename: str, label: str) -> None:
     """The text has as many lines and fields, and XML as many elements, as with plain words in their places."""
