@@ -72,8 +72,9 @@ run: $(RUNNABLE) page ## serve on 127.0.0.1:8000; gets the model at first start,
 # ---- work on it
 
 # At most four processes, because each holds torch; a file's tests stay together, because they share servers; the long
-# files go first (tests/conftest.py).
-PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# files go first (tests/conftest.py). Python keeps what it compiles, whatever the environment says: pytest makes each module
+# of tests anew otherwise, in every process and each time, which takes as long as all imports do.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")

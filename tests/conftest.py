@@ -1,23 +1,32 @@
-"""Shared fixtures: reference data, a model, a real server over a real socket."""
+"""Shared fixtures: reference data, a model, a real server over a real socket.
+
+Whatever takes long to import is imported by the fixtures that use it: the process that only hands tests out to others
+reads this file, too.
+"""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from app.vad.models.fsmn.checkpoint import Checkpoint, read_checkpoint
-from app.vad.models.fsmn.network import FsmnScorer
 from tests.audio.ffmpegs import AVAILABLE, EACH
-from tests.server import RunningServer, local_server
 from tests.signals import bursts
-from tests.small_checkpoint import write_small_checkpoint
 from tools import reference_data
+
+if TYPE_CHECKING:
+    from app.vad.models.fsmn.checkpoint import Checkpoint
+    from app.vad.models.fsmn.network import FsmnScorer
+    from tests.server import RunningServer
+
+# torch's threads wait without turning round, here and in what is started from here: where others want the cores, too,
+# waiting takes ten times the processor time of the work. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
@@ -93,6 +102,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -120,15 +131,17 @@ def published_model(reference: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def published_checkpoint(published_model: Path) -> Checkpoint:
+def published_checkpoint(published_model: Path) -> "Checkpoint":
     """The published model, read."""
+    from app.vad.models.fsmn.checkpoint import read_checkpoint
+
     return read_checkpoint(published_model)
 
 
 @pytest.fixture(scope="session")
-def published_scorer(published_checkpoint: Checkpoint) -> FsmnScorer:
+def published_scorer(published_checkpoint: "Checkpoint") -> "FsmnScorer":
     """The published model, ready to score."""
-    return FsmnScorer(published_checkpoint, torch.device("cpu"))
+    return _scorer(published_checkpoint)
 
 
 @pytest.fixture(scope="session")
@@ -141,13 +154,25 @@ def golden_cases(reference: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model directory that hears loud sound as speech."""
+    from tests.small_checkpoint import write_small_checkpoint
+
     return write_small_checkpoint(tmp_path_factory.mktemp("small-model"), sample_rate=16_000)
 
 
 @pytest.fixture(scope="session")
-def small_scorer(small_model: Path) -> FsmnScorer:
+def small_scorer(small_model: Path) -> "FsmnScorer":
     """The tiny model, ready to score."""
-    return FsmnScorer(read_checkpoint(small_model), torch.device("cpu"))
+    from app.vad.models.fsmn.checkpoint import read_checkpoint
+
+    return _scorer(read_checkpoint(small_model))
+
+
+def _scorer(checkpoint: "Checkpoint") -> "FsmnScorer":
+    import torch
+
+    from app.vad.models.fsmn.network import FsmnScorer
+
+    return FsmnScorer(checkpoint, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -159,15 +184,19 @@ def speech_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RunningServer]":
     """A real server with the tiny model; a module's tests share it, so they must not change its state."""
+    from tests.server import local_server
+
     with local_server(small_model, tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def published_server(published_model: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RunningServer]":
     """A real server with the published model."""
+    from tests.server import local_server
+
     with local_server(published_model, tmp_path_factory.mktemp("published-server")) as running:
         yield running
 

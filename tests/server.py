@@ -141,8 +141,10 @@ def local_server(
     settings: Mapping[str, str] | None = None,
     *,
     registry: Registry | None = None,
+    send_buffer: int | None = None,
 ) -> Iterator[RunningServer]:
-    """A server in a thread, ready; stopped in the end as a signal stops it. `registry`: as `create_app`."""
+    """A server in a thread, ready; stopped in the end as a signal stops it. `registry`: as `create_app`. `send_buffer`:
+    most bytes that the kernel takes for a client that does not read; by itself it takes megabytes."""
     registry = registry or installed()
     families = [_ReadOnce(family) for family in registry.catalogue.families.values()]
     registry = replace(registry, catalogue=Catalogue(families))
@@ -151,6 +153,8 @@ def local_server(
     app = create_app(given, failures.append, registry=registry)
     server = _ThreadServer(server_config(given, app), on_stop=app.state.service.drain)
     with socket.create_server(("127.0.0.1", 0)) as listening, _log_to(folder / "server.log") as log:
+        if send_buffer is not None:  # connections have that of the socket on which they come
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         running = RunningServer(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)
         thread = server.begin(listening, log)
         try:

@@ -161,7 +161,7 @@ def test_intervals_hold_the_value_and_narrow_with_more_files() -> None:
 
 def test_intervals_of_curves_are_those_of_the_library_on_the_same_drawings() -> None:
     heard, clips = random_run(7)
-    drawings = Drawings(5, 60)
+    drawings = Drawings(5, 20)
     row = judge_scores("m", "clean", heard, clips, drawings)
     areas, best = [], []
     for times in drawings.times:

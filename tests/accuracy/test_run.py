@@ -1,8 +1,10 @@
 """The whole harness, as it is called, over a set whose right answers are known: the small model hears loud sound as
 speech, and the labels say where it is, or say something else by a known amount."""
 
+import contextlib
+import io
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.accuracy.made import shifted, write_clip
+from tests.cli.calling import kept_process
 
 for package in ("sklearn", "scipy", "matplotlib", "praatio"):
     pytest.importorskip(package, reason="the extra `accuracy` is not installed")
@@ -41,14 +44,16 @@ def told(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
         write_clip(data, f"right-{number}")
     write_clip(data, "wrong", labels=shifted(-0.2))
     setting = _TIGHT.replace("=fsmn", f"={small_model.name}")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.accuracy",
-         *command(data, out, "--setting", setting, "--condition", "clean", "--condition", "music:10")],
-        cwd=ROOT, env={**settings(small_model), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=300,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads((out / "accuracy.json").read_text()), done.stdout, out
+    arguments = command(data, out, "--setting", setting, "--condition", "clean", "--condition", "music:10")
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), kept_process():
+        patch.setattr(sys, "argv", ["accuracy", *arguments])
+        for name, value in settings(small_model).items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "benchmarks/accuracy/__main__.py"), run_name="__main__")
+    assert ended.value.code == 0
+    return json.loads((out / "accuracy.json").read_text()), said.getvalue(), out
 
 
 def test_the_figures_are_those_that_the_set_was_made_for(told: tuple[dict[str, Any], str, Path]) -> None:

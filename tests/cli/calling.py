@@ -35,7 +35,7 @@ def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settin
     """Call it in this process. Raises what nothing has caught, where a process would show a traceback."""
     others: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_FOREIGN)}
     environment = {**others, **_usual(model), **settings}
-    with _kept_process(), _standard_input(stdin):
+    with kept_process(), _standard_input(stdin):
         result = CliRunner().invoke(cli, list(map(str, arguments)), input=stdin, env=environment)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -69,7 +69,7 @@ def _usual(model: Path | str) -> dict[str, str]:
 
 
 @contextmanager
-def _kept_process() -> Iterator[None]:
+def kept_process() -> Iterator[None]:
     """Commands say where the whole process's logs go, and `serve` what its signals do; afterwards it is as before."""
     root, server = logging.getLogger(), logging.getLogger("uvicorn.error")
     handlers, level, filters = root.handlers[:], root.level, server.filters[:]

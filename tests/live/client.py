@@ -1,5 +1,6 @@
 """A client of live streams, over a real socket."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -225,3 +226,20 @@ async def unread(server: RunningServer, **query: object) -> AsyncIterator[AsyncC
         lazy.transport.abort()
         with contextlib.suppress(ConnectionClosed):
             await lazy.wait_closed()
+
+
+async def pour(lazy: AsyncConnection, *messages: bytes | str) -> None:
+    """Send these over and over until the service has closed the connection: at first as fast as it takes them, until
+    what it answers has filled every buffer on the way, then now and then."""
+    # The kernel holds some megabytes, and an answer has some hundred bytes.
+    fast = 10_000
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            for message in messages:
+                await lazy.send(message)
+            fast -= 1
+            await asyncio.sleep(0 if fast > 0 else 0.02)
+
+
+ASKS_FOR_MUCH = '{"type": "options", "nonsense": 1}'
+"""A message whose answer is long: it names all options."""

@@ -45,7 +45,7 @@ def pinging(small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_busy_machine_takes_nobody_for_dead(pinging: RunningServer) -> None:
     """Pongs stand behind audio that is not read, because a stream that has enough waiting is not read from."""
-    signal = bursts(60.0, [(start, start + 1.0) for start in range(1, 59, 3)])
+    signal = bursts(40.0, [(start, start + 1.0) for start in range(1, 39, 3)])
     chunks, expected = cut(s16(signal), 3_200), file_pairs(pinging, wav(s16(signal)))
 
     async def one() -> list[list[int]]:

@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.live.client import (
+    ASKS_FOR_MUCH,
     PATIENCE_S,
     converse,
     cut,
@@ -19,6 +20,7 @@ from tests.live.client import (
     hear,
     hear_all,
     metric,
+    pour,
     s16,
     say,
     stream,
@@ -26,7 +28,7 @@ from tests.live.client import (
     url_of,
     wav,
 )
-from tests.server import RunningServer, running_server
+from tests.server import RunningServer, local_server, running_server
 from tests.signals import bursts
 
 SECOND = s16(bursts(1.0, [(0.2, 0.8)]))
@@ -39,17 +41,27 @@ def guarded(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "VAD_MAX_STREAMS": "2", "VAD_API_KEYS": "a-secret-key", "VAD_MAX_AUDIO_HOURS": "0.01",
         "VAD_SESSION_TTL_S": "5",
     }  # fmt: skip
-    with running_server(small_model, tmp_path_factory.mktemp("guarded"), settings) as server:
+    with local_server(small_model, tmp_path_factory.mktemp("guarded"), settings) as server:
         yield server
+
+
+IMPATIENT = {
+    "VAD_STREAM_IDLE_S": "2", "VAD_SESSION_TTL_S": "1", "VAD_STREAM_BUFFER_S": "2", "VAD_LIVE_BATCH_MS": "0",
+}  # fmt: skip
+"""Two seconds in which nothing comes are too much; scoring begins at once; nobody is waited for."""
 
 
 @pytest.fixture(scope="module")
 def impatient(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Two seconds in which nothing comes are too much; scoring begins at once; nobody is waited for."""
-    settings = {
-        "VAD_STREAM_IDLE_S": "2", "VAD_SESSION_TTL_S": "1", "VAD_STREAM_BUFFER_S": "2", "VAD_LIVE_BATCH_MS": "0",
-    }  # fmt: skip
-    with running_server(small_model, tmp_path_factory.mktemp("impatient"), settings) as server:
+    folder = tmp_path_factory.mktemp("impatient")
+    with local_server(small_model, folder, IMPATIENT, send_buffer=4_096) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def alone(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """As impatient, in a process whose memory and descriptors are its own."""
+    with running_server(small_model, tmp_path_factory.mktemp("alone"), IMPATIENT) as server:
         yield server
 
 
@@ -128,7 +140,7 @@ def test_a_key_may_come_in_a_header_or_in_the_query_and_is_never_logged(guarded:
 
 
 def test_no_streams_at_all(small_model: Path, tmp_path: Path) -> None:
-    with running_server(small_model, tmp_path, {"VAD_MAX_STREAMS": "0"}) as server:
+    with local_server(small_model, tmp_path, {"VAD_MAX_STREAMS": "0"}) as server:
         with pytest.raises(InvalidStatus) as refused, stream(server):
             pass
         assert refused.value.response.status_code == 503
@@ -156,21 +168,21 @@ def test_a_session_lasts_so_long(guarded: RunningServer) -> None:
     assert (heard.error["code"], heard.code, heard.reason) == ("audio_too_long", 1008, "audio_too_long")
 
 
-def test_a_client_that_is_far_faster_than_real_time(impatient: RunningServer) -> None:
+def test_a_client_that_is_far_faster_than_real_time(alone: RunningServer) -> None:
     """Ten minutes at once: TCP slows it down, nothing is heaped up, nothing is lost."""
     loud = [(start + 1.0, start + 3.5) for start in range(0, 600, 6)]
     data = s16(bursts(600, loud))
-    expected = file_pairs(impatient, wav(data))
-    converse(impatient, cut(data[:2_000_000], 32_000))
-    before = memory_mb(impatient)
+    expected = file_pairs(alone, wav(data))
+    converse(alone, cut(data[:2_000_000], 32_000))
+    before = memory_mb(alone)
     most = before
-    with stream(impatient) as socket:
+    with stream(alone) as socket:
         for number, chunk in enumerate(cut(data, 32_000)):
             socket.send(chunk)
-            most = max(most, memory_mb(impatient)) if number % 20 == 0 else most
+            most = max(most, memory_mb(alone)) if number % 20 == 0 else most
         say(socket, "end")
         heard = hear_all(socket)
-        most = max(most, memory_mb(impatient))
+        most = max(most, memory_mb(alone))
     assert len(expected) == 100
     assert heard.pairs == expected
     assert heard.done["duration_ms"] == 600_000
@@ -193,22 +205,12 @@ async def test_a_client_that_never_reads_is_dropped(impatient: RunningServer) ->
     reason = 'vad_stream_drops_total{reason="slow_reader"}'
     before = await asyncio.to_thread(metric, impatient, reason)
     async with unread(impatient, probabilities="true", probability_interval_ms=10) as lazy:
-
-        async def pour() -> None:
-            with contextlib.suppress(ConnectionClosed):
-                while True:
-                    await lazy.send(bytes(320))
-                    await lazy.send("nonsense" * 10)
-                    await asyncio.sleep(0)
-
-        pouring = asyncio.create_task(pour())
+        pouring = asyncio.create_task(pour(lazy, bytes(320), ASKS_FOR_MUCH))
         heard = await asyncio.to_thread(converse, impatient, cut(SECOND * 3, 3_200))
         assert (heard.code, len(heard.pairs)) == (1000, 1)
+        await asyncio.wait_for(pouring, PATIENCE_S)
         await asyncio.to_thread(eventually, lambda: metric(impatient, reason) == before + 1)
         await asyncio.to_thread(eventually, lambda: metric(impatient, "vad_streams") == 0)
-        pouring.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await pouring
 
 
 # ---- going away
@@ -229,26 +231,26 @@ async def leave_rudely(server: RunningServer, number: int) -> None:
 
 
 @pytest.mark.full
-async def test_a_thousand_rude_departures_leave_nothing(impatient: RunningServer) -> None:
+async def test_a_thousand_rude_departures_leave_nothing(alone: RunningServer) -> None:
     async def waves(count: int) -> None:
         for _ in range(count):
-            await asyncio.gather(*(leave_rudely(impatient, number) for number in range(50)))
+            await asyncio.gather(*(leave_rudely(alone, number) for number in range(50)))
 
     def settled() -> bool:
-        return metric(impatient, "vad_streams") == 0
+        return metric(alone, "vad_streams") == 0
 
     await waves(10)  # memory that every service of its size comes to need
     await asyncio.to_thread(eventually, settled)
-    before = descriptors(impatient)
-    chunks = metric(impatient, "vad_stream_chunks_total")
-    memory = memory_mb(impatient)
+    before = descriptors(alone)
+    chunks = metric(alone, "vad_stream_chunks_total")
+    memory = memory_mb(alone)
     await waves(20)
     await asyncio.to_thread(eventually, settled)
-    await asyncio.to_thread(eventually, lambda: descriptors(impatient) <= before + 4)
-    assert metric(impatient, "vad_stream_chunks_total") > chunks + 1_000
-    assert metric(impatient, "vad_stream_batch_count") > 0
-    assert metric(impatient, "vad_stream_lag_seconds_count") > 1_000
-    assert memory_mb(impatient) - memory < 80
-    heard = await asyncio.to_thread(converse, impatient, cut(SECOND, 3_200))
+    await asyncio.to_thread(eventually, lambda: descriptors(alone) <= before + 4)
+    assert metric(alone, "vad_stream_chunks_total") > chunks + 1_000
+    assert metric(alone, "vad_stream_batch_count") > 0
+    assert metric(alone, "vad_stream_lag_seconds_count") > 1_000
+    assert memory_mb(alone) - memory < 80
+    heard = await asyncio.to_thread(converse, alone, cut(SECOND, 3_200))
     assert (heard.code, len(heard.pairs)) == (1000, 1)
-    assert "Traceback" not in impatient.log
+    assert "Traceback" not in alone.log

@@ -24,7 +24,7 @@ from tests.live.client import (
     vanish,
     wav,
 )
-from tests.server import RunningServer, local_server, running_server
+from tests.server import RunningServer, local_server
 from tests.signals import bursts
 
 PCM = s16(bursts(20.0, [(1.0, 2.0), (4.0, 4.4), (6.0, 9.0), (11.0, 13.0), (15.0, 19.0)]))
@@ -34,7 +34,7 @@ PCM = s16(bursts(20.0, [(1.0, 2.0), (4.0, 4.4), (6.0, 9.0), (11.0, 13.0), (15.0,
 def keyed(small_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Two clients have keys."""
     settings = {"VAD_API_KEYS": "first-key,second-key"}
-    with running_server(small_model, tmp_path_factory.mktemp("keyed"), settings) as server:
+    with local_server(small_model, tmp_path_factory.mktemp("keyed"), settings) as server:
         yield server
 
 
@@ -198,7 +198,7 @@ def test_another_clients_session_is_not_to_be_had(keyed: RunningServer) -> None:
 
 
 def test_no_time_to_live_is_no_coming_back(small_model: Any, tmp_path: Any) -> None:
-    with running_server(small_model, tmp_path, {"VAD_SESSION_TTL_S": "0"}) as server:
+    with local_server(small_model, tmp_path, {"VAD_SESSION_TTL_S": "0"}) as server:
         with stream(server) as socket:
             token = hear(socket)["session"]
             vanish(socket)
