@@ -27,6 +27,7 @@ _BUSY = 0.8
 CHUNK_MS = 100
 """What clients usually send: short enough for a conversation, long enough to be worth a message."""
 _MODEL_CONNECTIONS = 64
+"""Enough that turns gather a dozen, and few enough for two cores with the slowest model."""
 _RAMP_S = 4.0
 """Over which streams begin, or their chunks would all come at once for ever."""
 _COLUMNS = {
