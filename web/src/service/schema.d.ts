@@ -110,26 +110,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/sample.wav": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Sample
-         * @description Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same.
-         */
-        get: operations["sample_sample_wav_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/models": {
         parameters: {
             query?: never;
@@ -250,6 +230,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sample.wav": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sample
+         * @description Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same.
+         */
+        get: operations["sample_sample_wav_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -275,7 +275,7 @@ export interface components {
         };
         /**
          * AudioDocument
-         * @description What was sent: its container, rate, channels and length.
+         * @description The audio that was sent: its container, rate, channels and length.
          */
         AudioDocument: {
             /** Duration Ms */
@@ -1021,17 +1021,17 @@ export interface operations {
     detect_vad_post: {
         parameters: {
             query?: {
-                /** @description Form of the answer; without it the `Accept` header decides, else `json`. */
+                /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default one. */
+                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
                 model?: string;
-                /** @description A named set of model, mode and options, under those that the request sets itself; `GET /options` tells each. `none`: not the service's either. */
+                /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
                 /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. */
                 channel?: string;
                 /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). */
                 probabilities?: boolean;
-                /** @description With `probabilities`: those of each member of a sum of models, or for each label, too. */
+                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. */
                 members?: boolean;
                 /** @description Language of the headings of `format=md`. */
                 lang?: "zh" | "en";
@@ -1057,7 +1057,7 @@ export interface operations {
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made; without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
                 mode?: "endpoint" | "tight" | "smoothed";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. */
                 max_end_silence_time?: number;
@@ -1413,7 +1413,7 @@ export interface operations {
     timestamps_v1_audio_speech_timestamps_post: {
         parameters: {
             query?: {
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default one. */
+                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
                 model?: string;
                 /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
                 merge_gap_ms?: number;
@@ -1574,17 +1574,17 @@ export interface operations {
     segments_analyses__identifier__segments_get: {
         parameters: {
             query?: {
-                /** @description Form of the answer; without it the `Accept` header decides, else `json`. */
+                /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default one. */
+                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
                 model?: string;
-                /** @description A named set of model, mode and options, under those that the request sets itself; `GET /options` tells each. `none`: not the service's either. */
+                /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
                 /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. */
                 channel?: string;
                 /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). */
                 probabilities?: boolean;
-                /** @description With `probabilities`: those of each member of a sum of models, or for each label, too. */
+                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. */
                 members?: boolean;
                 /** @description Language of the headings of `format=md`. */
                 lang?: "zh" | "en";
@@ -1610,7 +1610,7 @@ export interface operations {
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made; without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
                 mode?: "endpoint" | "tight" | "smoothed";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. */
                 max_end_silence_time?: number;
@@ -1983,7 +1983,7 @@ export interface operations {
                     name?: string;
                     /**
                      * AudioDocument
-                     * @description What was sent: its container, rate, channels and length.
+                     * @description The audio that was sent: its container, rate, channels and length.
                      */
                     audio: {
                         /** Duration Ms */
@@ -2105,125 +2105,6 @@ export interface operations {
                     "text/markdown": unknown;
                     "audio/wav": unknown;
                     "application/zip": unknown;
-                };
-            };
-            /** @description No audio, or a malformed body. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Key missing or wrong. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description No format fits `Accept`. */
-            406: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The upload is too slow. */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The upload is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not audio, or in a form that cannot be decoded. */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Broken or too long audio, or a wrong option. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description This client asks too often. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Something went wrong here. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The request took too long. */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    sample_sample_wav_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "audio/wav": string;
                 };
             };
             /** @description No audio, or a malformed body. */
@@ -2479,6 +2360,125 @@ export interface operations {
                 };
                 content: {
                     "text/plain": unknown;
+                };
+            };
+        };
+    };
+    sample_sample_wav_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            /** @description No audio, or a malformed body. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Key missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No format fits `Accept`. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The upload is too slow. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The upload is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not audio, or in a form that cannot be decoded. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Broken or too long audio, or a wrong option. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This client asks too often. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something went wrong here. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request took too long. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
