@@ -216,10 +216,11 @@ class LiveSocket:
             await self._room.wait()
 
     def _take(self, message: bytes | str) -> bool:
-        """Give the session a message as it comes. False: the reader has to, because the session has ended or has to be
-        emptied first, of audio or of answers."""
+        """Give the session a binary message as it comes. False: the reader has to, because the session has ended or has
+        to be emptied first, of audio or of answers. Texts are always the reader's: one may be answered at once while
+        another's answer waits until the audio before it has been scored."""
         slot = self._slot
-        if slot is None or slot.session.ended is not None:
+        if isinstance(message, str) or slot is None or slot.session.ended is not None:
             return False
         if slot.session.is_full or slot.session.next_message() is not None:
             return False
