@@ -8,6 +8,7 @@ two classes differ in who waits.
 import asyncio
 import os
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import (
@@ -104,6 +105,10 @@ class _Base:
         self.url = str(parsed)
         self._key_header = {"X-API-Key": key} if key else {}
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_S))
+        # Reading the certificates that a machine trusts takes longer than a short request, and plain HTTP needs none.
+        # Redirects, which could lead to another scheme, are not followed.
+        plain = parsed.scheme == "http"
+        self._verify: ssl.SSLContext | bool = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True
         self._retries = retries
 
     def _pause_s(self, error: ClientError, attempt: int, upload: "_Upload | None") -> float:
@@ -144,7 +149,9 @@ class Client(_Base):
         """`timeout`: longest silence of the service, s; a detection sends nothing until it is done. `retries`: how
         often to try again when the service is full and says when to come back."""
         super().__init__(url, key, timeout, retries)
-        self._http = httpx.Client(base_url=self.url, headers=self._key_header, timeout=self._timeout)
+        self._http = httpx.Client(
+            base_url=self.url, headers=self._key_header, timeout=self._timeout, verify=self._verify
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -259,7 +266,9 @@ class AsyncClient(_Base):
     def __init__(self, url: str, key: str | None = None, *, timeout: float = 600, retries: int = 0) -> None:
         """As `Client`."""
         super().__init__(url, key, timeout, retries)
-        self._http = httpx.AsyncClient(base_url=self.url, headers=self._key_header, timeout=self._timeout)
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers=self._key_header, timeout=self._timeout, verify=self._verify
+        )
 
     async def close(self) -> None:
         await self._http.aclose()

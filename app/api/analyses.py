@@ -1,6 +1,6 @@
 """`/analyses/{id}`: a kept file's posteriors under other options, and what a picture of it needs."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -9,7 +9,7 @@ from app.answer import Answer, write
 from app.api.admission import client_of, request_id_of, take_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters
-from app.api.service import service_of
+from app.api.service import blank_is, query_options, service_of
 from app.formats.documents import CurveDocument, DetectionDocument, Problem
 from app.registry import Registry
 from app.request import DetectionRequest
@@ -37,8 +37,9 @@ async def segments(request: Request, identifier: str) -> Response:
     service = service_of(request)
     runtime = service.ready()
     models, formats = runtime.models, service.registry.formats
-    asked = DetectionRequest.parse(request.query_params)
-    asked.refuse_unknown_names(request.query_params, service.registry.segmenters)
+    query = query_options(request)
+    asked = DetectionRequest.parse(query)
+    asked.refuse_unknown_names(query, service.registry.segmenters)
     model = None if asked.model is None else await models.get(asked.model)
     analysis = service.analyses.get(identifier, client_of(request.scope))
     if model is not None and model is not analysis.model:
@@ -60,7 +61,11 @@ async def segments(request: Request, identifier: str) -> Response:
 
 
 async def curve(
-    request: Request, identifier: str, points: int = 2000, start_ms: int = 0, end_ms: int | None = None
+    request: Request,
+    identifier: str,
+    points: Annotated[int, blank_is(2000)] = 2000,
+    start_ms: Annotated[int, blank_is(0)] = 0,
+    end_ms: Annotated[int | None, blank_is(None)] = None,
 ) -> JSONResponse:
     """Speech probability and amplitude of a stretch, in at most `points` steps."""
     service = service_of(request)

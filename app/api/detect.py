@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
 from app.api.admission import client_of, request_id_of, take_place, while_connected
 from app.api.errors import problem_of
+from app.api.headers import form_boundary
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
-from app.api.service import Service, service_of
+from app.api.service import Service, query_options, service_of
 from app.audio.source import SourcePasses
 from app.detection import FileJob, Progress, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
@@ -138,16 +139,17 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
     service = service_of(request)
     runtime = service.ready()
     media_type = request.headers.get("content-type", "")
-    DetectionRequest.refuse_unknown_names(request.query_params, service.registry.segmenters)
+    query = query_options(request)
+    DetectionRequest.refuse_unknown_names(query, service.registry.segmenters)
     plan = None
-    if not media_type.lower().startswith("multipart/"):
-        plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params))
+    if form_boundary(request) is None:
+        plan = await make_plan(service, runtime, DetectionRequest.parse(query))
         plan.request.input(Path(), media_type)
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(service.uploads.receive(request))
         resources.callback(runtime.engine.cleanup)
         if plan is None:
-            plan = await make_plan(service, runtime, DetectionRequest.parse(request.query_params, upload.fields))
+            plan = await make_plan(service, runtime, DetectionRequest.parse(query, upload.fields))
         plan.refuse_several_files(len(upload.files), service.registry.formats)
         client, request_id = client_of(request.scope), request_id_of(request.scope)
         allowance = runtime.detector.new_allowance()

@@ -25,7 +25,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.api.admission import DIRECT, client_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
-from app.api.service import Service, service_of
+from app.api.service import Service, query_options, service_of
 from app.audio.piped import PipedDecoder
 from app.formats.documents import ModelDocument
 from app.live.batcher import Slot, fail_stream
@@ -64,7 +64,8 @@ _TOKEN_BYTES = 8
 @router.websocket("/vad/stream")
 async def stream(websocket: WebSocket) -> None:
     """Samples, or a file's bytes, and commands in; events out, in this service's own protocol or FunASR's."""
-    query = {name: value for name, value in websocket.query_params.items() if name != "api_key"}
+    query = query_options(websocket)
+    query.pop("api_key", None)
 
     async def open_session(service: Service, socket: LiveSocket) -> Slot:
         request = DetectionRequest.parse(query)

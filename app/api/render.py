@@ -12,7 +12,7 @@ from starlette.responses import Response
 from app.api.admission import request_id_of, take_place
 from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
-from app.api.service import service_of
+from app.api.service import blank_is, service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
 from app.formats.registry import Lang, RenderContext
 from app.formats.report import ChannelSegments, Report, Timing, safe_name
@@ -113,10 +113,11 @@ def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:
     return {name: _inlined(part, known) for name, part in schema.items() if name != "$defs"}
 
 
-Named = Annotated[str, Query(description="Any of `GET /options` that needs no audio.")]
+Named = Annotated[str, Query(description="Any of `GET /options` that needs no audio."), blank_is("json")]
+Spoken = Annotated[Lang, blank_is("zh")]
 
 
-async def render(request: Request, format: Named = "json", lang: Lang = "zh") -> Response:  # noqa: A002 - its name there
+async def render(request: Request, format: Named = "json", lang: Spoken = "zh") -> Response:  # noqa: A002 - its name there
     """Given segments in a text format, as `POST /vad` would write them."""
     service = service_of(request)
     form = service.registry.formats[format]

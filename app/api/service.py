@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
@@ -90,6 +90,17 @@ def service_of(request: HTTPConnection) -> Service:
     if not isinstance(service, Service):
         raise TypeError("the application carries no service")
     return service
+
+
+def query_options(request: HTTPConnection) -> dict[str, str]:
+    """The query's parameters that have a value: forms of pages send every field, and one left blank is absent. The last
+    of several with one name counts."""
+    return {name: value for name, value in request.query_params.multi_items() if value.strip()}
+
+
+def blank_is(default: object) -> BeforeValidator:
+    """The same for a parameter that FastAPI reads."""
+    return BeforeValidator(lambda value: default if isinstance(value, str) and not value.strip() else value)
 
 
 def connect_gauges(service: Service) -> None:

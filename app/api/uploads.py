@@ -6,6 +6,10 @@ longer, and has to be whole in the time that its length takes at the least rate,
 go to disk, written by threads; other form fields are few, small, and kept in memory. Both kinds of files are counted
 for all uploads together (`UploadStore`).
 
+Forms are parsed by python-multipart with callbacks of our own. Starlette's parser over it would need overriding in
+nearly all of them, and in how it writes: to files of its own elsewhere, one thread's turn for each piece, parsed by the
+event loop (2.4 times the processor time for 100 MB). It also takes a form that breaks off for a whole one.
+
 The directory on disk is `PARENT/fsmn-vad-UID/RANDOM/`, mode 0700, and gone with the process. Each process holds a lock
 inside its own directory, so the next start can tell what a killed process left (no lock) from what a neighbour uses,
 across containers that share the parent too.
@@ -26,13 +30,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import Request
 
 from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
+from app.api.headers import decoded, file_name_in, file_name_of, form_boundary, parse_header
 from app.audio.options import AudioInput
 from app.engine.engine import Threads
 from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
@@ -50,6 +54,13 @@ _MAX_FIELD_BYTES = 64 << 10
 """Of a form's text field: far more than any option has."""
 _MAX_FIELDS = 64
 """More than there are options of any mode with all that concerns the answer."""
+_MAX_PREAMBLE_BYTES = 64 << 10
+"""Before a form's first boundary; mail programs say a sentence there, for readers that know no forms."""
+_PLAIN_CODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
+"""That say nothing but what bytes there may be. Forms have no others (RFC 7578, 4.7), but mail has."""
+_NO_BOUNDARY = "the multipart body does not begin with the boundary that its Content-Type names"
+_FORM_CHARSET = "_charset_"
+"""A field that browsers fill in with the charset of the others (RFC 7578, 4.6), and that is no option."""
 _MIB = 1 << 20
 _CRUMB_BYTES = 4 << 10
 """A piece below this is small: one network packet, about."""
@@ -379,15 +390,15 @@ class _Body:
         self._memory_bytes: int | None = None
         """Counted for a body that stays in memory; None for one on disk."""
         self._finished = True
-        kind, parameters = parse_header(request.headers.get("content-type", "").encode("latin-1"))
-        if kind != "multipart/form-data":
+        boundary = form_boundary(request)
+        if boundary is None:
             filename = file_name_of(request.headers.get("content-disposition", "").encode("latin-1"))
             self._part: _FilePart | _FieldPart | None = _FilePart(filename, None)
             self._parser: MultipartParser | None = None
             return
-        boundary = parameters.get("boundary", "").encode()
-        if not 0 < len(boundary) <= 200:
-            raise BadRequest("the multipart body has no boundary")
+        self._preamble: bytes | None = b""
+        """What has come before the first boundary; None once that is there."""
+        self._delimiter = b"--" + boundary
         self._finished = False
         self._part = None
         self._parts = 0
@@ -419,15 +430,38 @@ class _Body:
         if self._parser is None:
             self._on_part_data(data, 0, len(data))
             return
+        if self._preamble is not None:
+            data = self._without_preamble(self._preamble + data)
         try:
             self._parser.write(data)
         except MultipartParseError:
             raise BadRequest("the multipart body is malformed") from None
 
+    def _without_preamble(self, data: bytes) -> bytes:
+        """The body from its first boundary on; nothing, as long as that has not come.
+
+        RFC 2046 has readers ignore what stands before it. The parser does not, nor does it know blanks behind it.
+        """
+        if data.startswith(self._delimiter + b"\r\n"):  # as nearly always; to compile a pattern takes longer than this
+            self._preamble = None
+            return data
+        found = re.search(rb"(?:\A|\n)" + re.escape(self._delimiter) + rb"[ \t]*(?:(\r?\n)|--)", data)
+        if (len(data) if found is None else found.start()) > _MAX_PREAMBLE_BYTES:
+            raise BadRequest(_NO_BOUNDARY)
+        if found is None:
+            self._preamble = data
+            return b""
+        if found[1] == b"\n":
+            raise BadRequest("the lines of the multipart body end in LF; they have to end in CRLF")
+        self._preamble = None
+        return self._delimiter + data[found.end() - 2 :]
+
     def complete(self, rest: bytes) -> None:
         self.feed(rest)
         if self._parser is None:
             self._on_part_end()
+        if not self._finished and self._preamble:
+            raise BadRequest(_NO_BOUNDARY)
         if not self._finished:
             raise BadRequest("the multipart body ends before its last boundary")
 
@@ -461,16 +495,20 @@ class _Body:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        disposition = self._headers.get(b"content-disposition", b"")
-        name = parse_header(disposition)[1].get("name", "")
-        filename = file_name_of(disposition)
+        disposition = parse_header(self._headers.get(b"content-disposition", b""))[1]
+        name, filename = disposition.get("name", ""), file_name_in(disposition)
+        content_type = self._headers.get(b"content-type", b"")
+        coding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
+        if coding not in _PLAIN_CODINGS:
+            told = coding[:20].decode("latin-1")
+            raise UnsupportedAudio(f"Content-Transfer-Encoding {told!r} is not understood; send the bytes as they are")
         if name == "file" or filename is not None:
-            content_type = self._headers.get(b"content-type", b"").decode("latin-1")
-            self._part = _FilePart(filename, content_type, name)
+            self._part = _FilePart(filename, content_type.decode("latin-1"), name)
         elif len(self.upload.fields) >= _MAX_FIELDS:
             raise BadRequest(f"more than {_MAX_FIELDS} form fields")
         else:
-            self._part = _FieldPart(name)
+            charset = parse_header(content_type)[1].get("charset", "").lower() if content_type else ""
+            self._part = _FieldPart(name, charset)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self._part
@@ -486,10 +524,13 @@ class _Body:
     def _on_part_end(self) -> None:
         part, self._part = self._part, None
         if isinstance(part, _FieldPart):
-            self.upload.fields[part.name] = part.value.decode(errors="replace")
+            value = decoded(bytes(part.value), part.charset)
+            # A field that nobody has filled in is none; of several with one name it takes no value back.
+            if value.strip() and part.name != _FORM_CHARSET:
+                self.upload.fields[part.name] = value
         elif part is not None:
             # Browsers send a part without name and bytes for a file input that nobody has filled in: it is no file.
-            if part.file is None and part.filename:
+            if part.file is None and (part.filename or "").strip():
                 part.file = self._new_file(part)
             if part.file is not None:
                 part.file.finish()
@@ -523,58 +564,5 @@ class _FilePart:
 @dataclass(slots=True)
 class _FieldPart:
     name: str
+    charset: str
     value: bytearray = field(default_factory=bytearray)
-
-
-# ---- headers with parameters
-
-_PARAMETER = re.compile(r";\s*([^\s=;\"]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;]*))")
-_ESCAPED = re.compile(r"\\([\"\\])")
-_EXTENDED = re.compile(r"([A-Za-z0-9_-]*)'[^']*'(.*)")
-_CHARSETS = frozenset({
-    "utf-8", "utf8", "us-ascii", "iso-8859-1", "windows-1251", "windows-1252", "gb2312", "gbk", "gb18030", "big5",
-    "shift_jis", "euc-jp", "euc-kr",
-})  # fmt: skip
-"""That a client may name; of the others that Python knows, some are no charsets, and some fail in ways of their own."""
-_FORM_ESCAPES = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
-"""What browsers and many clients write for these three, and for nothing else (WHATWG HTML, multipart/form-data)."""
-
-
-def parse_header(value: bytes) -> tuple[str, dict[str, str]]:
-    """A header's value and its parameters, both names in lower case; the first of several with one name.
-
-    Quoted values may hold anything, `;` and `name=` included. A backslash escapes a quote or a backslash, as curl
-    writes them, and else stands for itself, as browsers write it. Text that is not UTF-8 is read as GB 18030, the whole
-    of what clients on Chinese Windows write, before it is taken apart: there a backslash may be half a character.
-    """
-    text = _decoded(value)
-    kind, parameters, at = text.partition(";")[0], dict[str, str](), text.find(";")
-    while at >= 0:
-        found = _PARAMETER.match(text, at)
-        if found is not None:
-            quoted, token = found[2], found[3]
-            plain = _ESCAPED.sub(r"\1", quoted) if quoted is not None else token.strip().strip('"')
-            parameters.setdefault(found[1].lower(), plain)
-        at = text.find(";", at + 1 if found is None else found.end())
-    return kind.strip().lower(), parameters
-
-
-def file_name_of(disposition: bytes) -> str | None:
-    """What a Content-Disposition calls a file: `filename*` (RFC 8187) before `filename`, as RFC 6266 has it; None where
-    it says nothing."""
-    parameters = parse_header(disposition)[1]
-    extended = _EXTENDED.fullmatch(parameters.get("filename*", ""))
-    if extended is not None:
-        return _decoded(unquote_to_bytes(extended[2]), extended[1].lower())
-    name = parameters.get("filename")
-    if name is not None:
-        for escape, meant in _FORM_ESCAPES:
-            name = name.replace(escape, meant)
-    return name
-
-
-def _decoded(name: bytes, charset: str = "utf-8") -> str:
-    for encoding in (charset if charset in _CHARSETS else "utf-8", "utf-8", "gb18030"):
-        with suppress(UnicodeDecodeError):
-            return name.decode(encoding)
-    return name.decode(errors="replace")

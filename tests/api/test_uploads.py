@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.api.uploads import SMALL_BYTES, UploadedFile, UploadStore, file_name_of, parse_header
+from app.api.headers import file_name_of, parse_header
+from app.api.uploads import SMALL_BYTES, UploadedFile, UploadStore
 from app.audio.options import AudioInput
 from app.vad.errors import Overloaded
 from tests.api.raw import connect, occupied, request, stuck_ffmpeg

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -56,6 +57,18 @@ def sure(document: dict[str, Any]) -> dict[str, Any]:
 def asked(url: str, source: Source, retries: int = 0) -> Detection:
     with Client(url, retries=retries) as client:
         return client.detect(source)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_certificates_are_read_for_https_alone(monkeypatch: pytest.MonkeyPatch, kind: type[Client]) -> None:
+    read: list[object] = []
+    for name in ("load_verify_locations", "load_default_certs"):
+        monkeypatch.setattr(ssl.SSLContext, name, lambda *given, **named: read.append(given))
+    for url in ("http://localhost:1", "HTTP://localhost:1/prefix"):
+        kind(url)
+        assert not read
+    kind("https://localhost:1")
+    assert read
 
 
 class Watched(io.BytesIO):
