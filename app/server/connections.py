@@ -30,6 +30,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from app.api.admission import DIRECT
+from app.server.frames import MESSAGE_BYTES, TURN_S, FrameBudget, frame_at
 
 log = structlog.get_logger(__name__)
 _WEBSOCKET_LOG = logging.getLogger("uvicorn.websocket")
@@ -51,11 +52,12 @@ _STALL_S = 60.0
 _MANY_CHUNKS, _CRUMB_BYTES = 4_096, 32
 """A body of so many pieces that are smaller than this on average is refused: each piece costs h11 as much as a large
 one. Speech that is sent as it is spoken, 20 ms at a time, has 40 bytes and more even as Opus."""
-_MESSAGE_BYTES = 1 << 20
-"""A WebSocket message: 32 s of 16-bit audio at 16 kHz, far more than live audio comes in."""
-_TEXT, _BINARY, _MASKED, _NO_MASK = 0x81, 0x82, 0x80, bytes(4)
-"""First bytes of frames that are whole messages, the flag in the second byte, and the mask that changes nothing (RFC
-6455, 5.2)."""
+_TEXT, _BINARY, _NO_MASK = 0x81, 0x82, bytes(4)
+"""First bytes of frames that are whole messages, and the mask that changes nothing (RFC 6455, 5.2)."""
+_MOST_QUEUED = 64
+"""Messages that wait for the application before no further frame is read: a packet's worth of a chunk each 20 ms."""
+_POLICY = 1008
+"""The close code of a peer that does what is not allowed here (RFC 6455, 7.4.1)."""
 
 
 class _CrumbCountingConnection(h11.Connection):
@@ -171,21 +173,31 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     here, which takes half the time, and offered to the application at once (`app.api.admission.DIRECT`): neither a
     queue nor a task's turn of the event loop stands between a socket and its session. What the application does not
     take it receives as ASGI has it, in order.
+
+    Of much that comes at once only so much is read in one turn of the event loop, and nothing more comes from the
+    socket until the rest has been. A peer that sends frames beyond its budget (`app.server.frames`) is told so and
+    closed.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = _WEBSOCKET_LOG
         # Without extensions: speech hardly shrinks, and unpacking is work that strangers would give us.
-        self.conn = ServerProtocol(max_size=_MESSAGE_BYTES, logger=self.logger)
+        self.conn = ServerProtocol(max_size=MESSAGE_BYTES, logger=self.logger)
         self.take: Callable[[bytes | str], bool] | None = None
         """The application's: takes a message, or returns False. Called when none waits before it."""
-        self._begun = bytearray()
-        """The beginning of a frame whose rest has not come."""
+        self._unread = bytearray()
+        """What has come and has not been read: frames that wait for their turn, or the beginning of one."""
         self._wanted = 0
-        """Bytes of it with which it, or its head, is whole."""
+        """Bytes of that beginning with which the frame, or its head, is whole."""
+        self._frames_wait = False
+        self._turn: asyncio.Handle | None = None
+        self._budget = FrameBudget(self.loop.time())
+        self._pong = b""
+        """To the newest ping that came while the peer read nothing: older ones need no answer (RFC 6455, 5.5.3)."""
         self._last_received_at = 0.0
         self._given_up = False
+        self._thrown_away = 0
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -194,6 +206,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._given_up:
+            self._thrown_away += len(data)
+            if self._thrown_away > _LINGER_BYTES and not self.transport.is_closing():
+                self.transport.pause_reading()  # to close would be to reset, which throws the close frame away, too
             return
         self._last_received_at = self.loop.time()
         if not self.handshake_initiated:  # uvicorn hands over the head whole, and nothing behind it
@@ -201,22 +216,96 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             if self.conn.handshake_exc is not None:
                 self._refuse_handshake(self.conn.handshake_exc)
             return
-        if self._begun:
-            self._begun += data
-            if len(self._begun) < self._wanted:
+        if self._frames_wait:  # uvicorn has resumed reading, as it does once when it closes
+            self._unread += data
+            self.transport.pause_reading()
+            return
+        if self._unread:
+            self._unread += data
+            if len(self._unread) < self._wanted:
                 return
-            data, self._begun = bytes(self._begun), bytearray()
-        start = 0
+            data, self._unread = bytes(self._unread), bytearray()
+        self._read_frames(data)
+
+    def _read_frames(self, data: bytes) -> None:
+        """Read frames for one turn; what is left is kept for the next."""
+        began, start = self.loop.time(), 0
         while start < len(data):
-            payload, end = _frame_at(data, start)
+            payload, end = frame_at(data, start)
             if end > len(data):
-                self._begun += data[start:]
                 self._wanted = end - start
+                break
+            if start and (self.queue.qsize() >= _MOST_QUEUED or self.loop.time() - began > TURN_S):
+                self._frames_wait = True
+                break
+            frame, size = data[start:end], end - payload
+            if payload and not self._budget.takes(frame[0], size, began):
+                self._refuse_frames()
                 return
-            frame = data[start:end]
             if not payload or not self._unpacked(frame, payload - start):
                 super().data_received(frame)
             start = end
+        self._unread += data[start:]
+        if self._frames_wait and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        """Go on soon, unless the application has enough to do: then it is `receive` that goes on."""
+        if self._turn is None and self.queue.qsize() < _MOST_QUEUED:
+            self._turn = self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self.disconnected or self._given_up:
+            return
+        self._frames_wait = False
+        data, self._unread = bytes(self._unread), bytearray()
+        self._read_frames(data)
+        if not (self._frames_wait or self.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        """The application's next message; when none is left, what has come is read before what is still to come."""
+        message = await self.queue.get()
+        if self.queue.empty():
+            paused, self.read_paused = self.read_paused, False
+            if self._frames_wait:
+                self._schedule_turn()
+            elif paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+        return message
+
+    def handle_ping(self) -> None:
+        """Answer, or if the peer reads nothing, remember the answer: what it leaves unread may not grow."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pong)
+        else:
+            self._pong = pong
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._pong and not self.close_sent:
+            self.transport.write(self._pong)
+        self._pong = b""
+
+    def _refuse_frames(self) -> None:
+        """Close, with a moment in which what still comes is thrown away, so that the peer can read why."""
+        self._given_up = True
+        self._unread, self._frames_wait = bytearray(), False
+        if self.close_sent or self.transport.is_closing():
+            self.transport.abort()
+            return
+        reason = "too_many_frames"
+        log.info("connection refused", code=reason)
+        self.conn.fail(_POLICY, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": _POLICY, "reason": reason})
+        self.transport.resume_reading()
+        # uvicorn closes when the application has returned, unless this timer will.
+        self.close_timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _unpacked(self, frame: bytes, payload: int) -> bool:
         """Take a frame that is a whole message, whose payload begins at byte `payload`. False: it is the library's."""
@@ -243,7 +332,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
         A stream that has enough waiting is not read from; and a peer that sends anything at all is alive.
         """
-        if self.read_paused or self._last_received_at > self.ping_sent_at:
+        if self.read_paused or self._frames_wait or self._last_received_at > self.ping_sent_at:
             self.pong_timer = self.pending_ping_payload = None
             self.schedule_ping()
             return
@@ -270,26 +359,6 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.conn.data_to_send()  # the library's own answer, which is plain text or none
         self.transport.write(refusal(status, code, "the handshake cannot be read: too large, or with a body"))
         self.loop.call_later(_LINGER_S, self.transport.close)
-
-
-def _frame_at(data: bytes, start: int) -> tuple[int, int]:
-    """Where the payload of the client's frame at `start` begins and ends. Of a frame whose head is not whole the end is
-    that of what has to come first. One that the library refuses by its head (not masked, too long) begins at 0, and
-    ends with that head."""
-    known = len(data) - start
-    if known < 2 or not data[start + 1] & _MASKED:
-        return 0, start + 2
-    length = data[start + 1] & ~_MASKED
-    payload = start + 6
-    if length == 126:
-        if known < 4:
-            return 0, start + 4
-        payload, length = start + 8, data[start + 2] << 8 | data[start + 3]
-    elif length == 127:
-        if known < 10:
-            return 0, start + 10
-        payload, length = start + 14, int.from_bytes(data[start + 2 : start + 10], "big")
-    return (payload, payload + length) if length <= _MESSAGE_BYTES else (0, payload)
 
 
 def refusal(status: HTTPStatus, code: str, detail: str) -> bytes:

@@ -37,11 +37,12 @@ USED_OF_HTTP = {
 USED_OF_CYCLE = {"disconnected", "message_event", "response_complete"}
 USED_OF_FLOW = {"resume_reading"}
 USED_OF_WEBSOCKETS = {
-    "close_sent", "conn", "curr_msg_data_type", "data_received", "frames", "handle_connect", "handshake_initiated",
-    "keepalive_timeout", "logger", "loop", "pending_ping_payload", "ping_sent_at", "pong_timer", "queue", "read_paused",
-    "run_asgi", "schedule_ping", "send_receive_event_to_app", "shutdown", "transport",
+    "close_sent", "close_timer", "conn", "curr_msg_data_type", "data_received", "disconnected", "frames",
+    "handle_connect", "handle_ping", "handshake_initiated", "keepalive_timeout", "logger", "loop",
+    "pending_ping_payload", "ping_sent_at", "pong_timer", "queue", "read_paused", "receive", "resume_writing",
+    "run_asgi", "schedule_ping", "send_receive_event_to_app", "shutdown", "transport", "writable",
 }  # fmt: skip
-USED_OF_PROTOCOL = {"current_size", "data_to_send", "handshake_exc", "max_message_size", "state"}
+USED_OF_PROTOCOL = {"current_size", "data_to_send", "fail", "handshake_exc", "max_message_size", "state"}
 MOVED = (
     "{} {} has no {} any more, upon which app/server/connections.py builds: read what the new version does instead, "
     "change the connections, run tests/api/test_connections.py, and only then raise the cap in pyproject.toml"
