@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy.corpus import RATE, Clip
+from app.accuracy.corpus import RATE, Clip
 from benchmarks.cases.latency import figures, joined
 
 

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from app.accuracy.conditions import DEFAULTS, UnknownCondition, parse
+from app.accuracy.corpus import NoLabelledAudio, read_corpus
+from app.accuracy.intervals import DRAWS, Drawings
+from app.accuracy.labels import InvalidLabels
+from app.accuracy.service import Service
+from app.config import Settings
 from app.logs import configure_logging
-from app.vad.errors import InvalidOption, ModelError
-from benchmarks.accuracy.conditions import DEFAULTS, UnknownCondition, parse
-from benchmarks.accuracy.corpus import NoLabelledAudio, read_corpus
+from app.registry import installed
+from app.runtime import start_runtime
+from app.vad.errors import VadError
 from benchmarks.accuracy.curves import write_curves
-from benchmarks.accuracy.intervals import DRAWS, Drawings
-from benchmarks.accuracy.labels import InvalidLabels
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.accuracy.report import markdown, write_json
 from benchmarks.accuracy.run import Run
-from benchmarks.accuracy.service import Service
 from benchmarks.plan import ROOT, Plan
 
 
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     try:
         told = asyncio.run(_judge(given))
-    except (NoLabelledAudio, InvalidLabels, UnknownCondition, InvalidOption, ModelError) as error:
+    except (NoLabelledAudio, InvalidLabels, UnknownCondition, VadError) as error:
         print(error, file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
@@ -44,14 +47,16 @@ async def _judge(given: argparse.Namespace) -> dict[str, Any]:
     conditions = [parse(text) for text in given.condition or DEFAULTS]
     clips = read_corpus(given.folder)
     run = Run(clips, conditions, Drawings(len(clips), given.drawings))
-    service = await Service.start()
+    # With the settings of the environment, so that models of one's own are judged too (VAD_MODELS).
+    runtime = await start_runtime(Settings(), installed())
+    service = Service(runtime)
     try:
         chosen = dict(_setting(text) for text in given.setting or ())
         settings = await service.settings(given.model or await service.model_names(), chosen)
         models = list(dict.fromkeys(setting.model for setting in settings))
         await run.all(service, models, settings, () if given.no_peers else PEERS, Plan(False, 1).peers_python)
     finally:
-        service.close()
+        runtime.close()
     return run.document(given.folder)
 
 
@@ -68,7 +73,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.accuracy",
         description="How well this service's detectors, and its peers, find speech in labelled audio.",
     )
-    parser.add_argument("folder", type=Path, help="audio with labels beside it: .rttm, .TextGrid, .txt, .scv or .mat")
+    parser.add_argument("folder", type=Path, help="audio with labels, in any form of docs/accuracy.md")
     parser.add_argument(
         "--model", action="append", metavar="NAME", help="a model or a sum, in every mode (all at hand); repeatable"
     )
@@ -78,7 +83,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--condition", action="append", metavar="NAME",
-        help=f"clean, telephone, or white, pink or music with dB, as in white:5 ({', '.join(DEFAULTS)}); repeatable",
+        help=f"clean, telephone, level:-30, white:5, pink:0, music:5, noise.wav:0 ({', '.join(DEFAULTS)}); repeatable",
     )  # fmt: skip
     parser.add_argument("--drawings", type=int, default=DRAWS, help=f"of files, for intervals ({DRAWS}; 0: none)")
     parser.add_argument("--no-peers", action="store_true", help="leave other detectors out")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.frames import at_middles
-from benchmarks.accuracy.heard import Heard, Setting
-from benchmarks.accuracy.labels import Span
+from app.accuracy.frames import at_middles
+from app.accuracy.heard import Heard, Setting
+from app.accuracy.labels import Span
 from benchmarks.plan import ROOT
 from benchmarks.process import measure
 

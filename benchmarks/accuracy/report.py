@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.accuracy.judging import Scored, Segmented  # tables are made without what judging needs
+    from app.accuracy.judging import Segmented
+    from benchmarks.accuracy.judging import Scored  # tables are made without what judging needs
 
 Document = Mapping[str, Any]
 _NOTHING = "–"

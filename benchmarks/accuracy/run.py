@@ -8,14 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.conditions import Condition
-from benchmarks.accuracy.corpus import Clip
-from benchmarks.accuracy.heard import Heard, Setting
-from benchmarks.accuracy.intervals import Drawings
-from benchmarks.accuracy.judging import Scored, Segmented, has_both, judge_scores, judge_segments, speech_share
+from app.accuracy.conditions import Condition
+from app.accuracy.corpus import Clip
+from app.accuracy.heard import Heard, Setting
+from app.accuracy.intervals import Drawings
+from app.accuracy.judging import Segmented, judge_segments
+from app.accuracy.service import Service
+from benchmarks.accuracy.judging import Scored, has_both, judge_scores, speech_share
 from benchmarks.accuracy.peers import Peer
 from benchmarks.accuracy.report import document
-from benchmarks.accuracy.service import Service
 from benchmarks.process import Missing, RunnerFailed
 from benchmarks.results import commit
 from benchmarks.table import progress

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from app.accuracy.conditions import NOISES, FloatArray
+from app.accuracy.corpus import RATE
+from app.accuracy.heard import Heard, Setting
+from app.accuracy.service import Service
+from app.config import Settings
 from app.logs import configure_logging
+from app.registry import installed
+from app.runtime import start_runtime
 from benchmarks.accuracy import report
-from benchmarks.accuracy.conditions import NOISES, FloatArray
-from benchmarks.accuracy.corpus import RATE
-from benchmarks.accuracy.heard import Heard, Setting
-from benchmarks.accuracy.service import Service
 from benchmarks.plan import ROOT
 
 _SECONDS = 10
@@ -68,13 +71,14 @@ SOUNDS: Mapping[str, Callable[[], FloatArray]] = {
 
 async def judge(models: Sequence[str] = ()) -> dict[str, dict[str, float]]:
     """By model and sound, the share of the sound that is in a segment. `models`: all at hand where none is named."""
-    service = await Service.start()
+    runtime = await start_runtime(Settings(), installed())
+    service = Service(runtime)
     try:
         with tempfile.TemporaryDirectory() as folder:
             files = [_written(Path(folder), name, make()) for name, make in SOUNDS.items()]
             return {name: await _shares(service, name, files) for name in models or await service.model_names()}
     finally:
-        service.close()
+        runtime.close()
 
 
 async def _shares(service: Service, model: str, files: Sequence[Path]) -> dict[str, float]:

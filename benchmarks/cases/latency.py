@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.corpus import RATE, Clip, NoLabelledAudio, Samples, read_corpus
+from app.accuracy.corpus import RATE, Clip, NoLabelledAudio, Samples, read_corpus
 from benchmarks.plan import Plan
 from benchmarks.process import Missing
 from benchmarks.table import Result, progress

@@ -10,8 +10,8 @@ from tests.accuracy.made import SPEECH, write_clip
 
 pytest.importorskip("scipy", reason="the extra `accuracy` is not installed")
 
-from benchmarks.accuracy.conditions import UnknownCondition, parse
-from benchmarks.accuracy.corpus import RATE, Clip, NoLabelledAudio, read_corpus
+from app.accuracy.conditions import UnknownCondition, parse
+from app.accuracy.corpus import RATE, Clip, NoLabelledAudio, read_corpus
 
 
 @pytest.fixture
@@ -71,7 +71,25 @@ def test_clean_is_the_file_itself(clip: Clip, tmp_path: Path) -> None:
     assert parse("clean").write(clip, 0, tmp_path) == clip.path
 
 
-@pytest.mark.parametrize("name", ["brown:5", "white", "white:loud", "clean:3", "telephone:8"])
+def test_a_recording_of_noise(clip: Clip, tmp_path: Path) -> None:
+    """It is shorter than the clip and of another rate: it goes round, and has its level."""
+    path = tmp_path / "kitchen.flac"
+    soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, 24_000), 8_000)
+    condition = parse(f"{path}:3")
+    assert condition.title == "kitchen 3 dB"
+    noise = soundfile.read(condition.write(clip, 1, tmp_path), dtype="float64")[0] - clip.samples
+    assert np.allclose(noise[:4000], noise[48_000:52_000], atol=1e-6)
+    spoken = np.concatenate([clip.samples[round(start * RATE) : round(end * RATE)] for start, end in SPEECH])
+    assert level_db(spoken) - level_db(noise) == pytest.approx(3, abs=0.05)
+
+
+def test_a_level(clip: Clip, tmp_path: Path) -> None:
+    quiet = soundfile.read(parse("level:-40").write(clip, 0, tmp_path), dtype="float64")[0]
+    assert level_db(quiet) == pytest.approx(level_db(clip.samples) - 40, abs=0.01)
+    assert (parse("level:-40").title, parse("level:6").title) == ("level -40 dB", "level +6 dB")
+
+
+@pytest.mark.parametrize("name", ["brown:5", "white", "white:loud", "clean:3", "telephone:8", "level", "none.wav:3"])
 def test_what_is_no_condition(name: str) -> None:
     with pytest.raises(UnknownCondition, match="there are clean, telephone"):
         parse(name)

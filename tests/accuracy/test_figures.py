@@ -11,12 +11,13 @@ pytest.importorskip("sklearn", reason="the extra `accuracy` is not installed")
 pytest.importorskip("scipy", reason="the extra `accuracy` is not installed")
 from sklearn.metrics import f1_score, roc_auc_score
 
-from benchmarks.accuracy.boundaries import errors_ms, starts_and_ends
-from benchmarks.accuracy.corpus import Clip
-from benchmarks.accuracy.frames import Counts, at_middles, frames_of
-from benchmarks.accuracy.heard import Heard
-from benchmarks.accuracy.intervals import Drawings
-from benchmarks.accuracy.judging import Segmented, judge_scores, judge_segments
+from app.accuracy.boundaries import errors_ms, starts_and_ends
+from app.accuracy.corpus import Clip
+from app.accuracy.frames import Counts, at_middles, frames_of
+from app.accuracy.heard import Heard
+from app.accuracy.intervals import Drawings
+from app.accuracy.judging import Segmented, judge_segments
+from benchmarks.accuracy.judging import judge_scores
 
 FRAMES = round(DURATION_S * 100)
 

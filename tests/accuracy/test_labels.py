@@ -1,10 +1,13 @@
 """The same speech in every form of label is the same speech."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from tests.accuracy.made import DURATION_S, RATE, SPEECH
 
@@ -13,7 +16,10 @@ pytest.importorskip("praatio", reason="the extra `accuracy` is not installed")
 from praatio import textgrid
 from scipy.io import savemat
 
-from benchmarks.accuracy.labels import InvalidLabels, Sound, find_labels, read_labels
+from app.accuracy.corpus import NoLabelledAudio, Recording, find_recordings
+from app.accuracy.labels import InvalidLabels, Sound, read_labels
+from app.api.render import GivenSegments
+from app.formats.registry import FORMATS, Format, RenderContext
 
 SOUND = Sound("clip", round(DURATION_S * RATE), RATE)
 
@@ -52,22 +58,161 @@ def mat(path: Path) -> None:
     savemat(path, {"y_label": labels, "fs": RATE})
 
 
+def csv_in_s(path: Path) -> None:
+    """With a semicolon, as spreadsheets of many countries write it, and a row that is no speech."""
+    path.write_text("Start;End;Label\n1.0;2.0;ann\n3.0;4.5;bob\n5.0;5.5;Music\n6.0;6.5;\n")
+
+
+def csv_of_many(path: Path) -> None:
+    rows = ["clip.wav,1000,1000", "other.wav,0,8000", "clip.wav,3000,1500", "clip.wav,6000,500"]
+    path.write_text("file,start_ms,duration_ms\n" + "\n".join(rows) + "\n")
+
+
+def bare_table(path: Path) -> None:
+    path.write_text("1.0,2.0\n3.0,4.5\n6.0,6.5\n")
+
+
+def region(start: float, end: float, label: str = "Speech") -> dict[str, Any]:
+    return {"type": "labels", "value": {"start": start, "end": end, "labels": [label]}}
+
+
+def label_studio(path: Path) -> None:
+    """A project: this recording's task as a person has left it, beside what a model has said, and another's."""
+    right = [region(1.0, 2.0), region(3.0, 4.5), region(5.0, 5.5, "Noise"), region(6.0, 6.5), {"type": "relation"}]
+    tasks = [
+        {"data": {"audio": "/data/upload/3/0a1b2c3d-other.wav"}, "annotations": [{"result": [region(0, 8)]}]},
+        {
+            "data": {"audio": "/data/upload/3/9f8e7d6c-clip.wav"},
+            "annotations": [{"was_cancelled": True, "result": [region(0, 8)]}, {"result": right}],
+            "predictions": [{"result": [region(0, 8)]}],
+        },
+    ]
+    path.write_text(json.dumps(tasks))
+
+
+def label_studio_min(path: Path) -> None:
+    regions = [{"start": start, "end": end, "labels": ["Speech"]} for start, end in SPEECH]
+    path.write_text(json.dumps([{"audio": "/data/local-files/?d=calls/clip.wav", "label": regions, "id": 1}]))
+
+
+def label_studio_csv(path: Path) -> None:
+    regions = json.dumps([{"start": start, "end": end, "labels": ["Speech"]} for start, end in SPEECH])
+    quoted = regions.replace('"', '""')
+    path.write_text(f'audio,id,label\n/data/upload/1/9f8e7d6c-clip.wav,7,"{quoted}"\n')
+
+
+def whisper(path: Path) -> None:
+    path.write_text(json.dumps({"text": "…", "segments": [{"start": start, "end": end} for start, end in SPEECH]}))
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
-    [("clip.rttm", rttm), ("clip.TextGrid", text_grid), ("clip.txt", audacity), ("clip.scv", scv), ("clip.mat", mat)],
-)
+    [
+        ("clip.rttm", rttm), ("clip.TextGrid", text_grid), ("clip.textgrid", text_grid), ("clip.txt", audacity),
+        ("clip.scv", scv), ("clip.mat", mat), ("clip.csv", csv_in_s), ("clip.csv", csv_of_many),
+        ("clip.csv", bare_table),
+        ("clip.json", label_studio), ("clip.json", label_studio_min), ("clip.csv", label_studio_csv),
+        ("clip.wav.json", whisper),
+    ],
+)  # fmt: skip
 def test_every_form_says_the_same(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
     write(tmp_path / name)
-    assert find_labels(tmp_path / "clip.wav") == tmp_path / name
+    assert labels_of(tmp_path) == Recording(tmp_path / "clip.wav", tmp_path / name, own=True)
     assert np.array(read_labels(tmp_path / name, SOUND)) == pytest.approx(np.array(SPEECH))
 
 
-def test_one_rttm_may_serve_a_folder(tmp_path: Path) -> None:
-    rttm(tmp_path / "everything.rttm")
-    assert find_labels(tmp_path / "clip.wav") == tmp_path / "everything.rttm"
-    assert read_labels(tmp_path / "everything.rttm", SOUND) == SPEECH
-    assert read_labels(tmp_path / "everything.rttm", Sound("other", SOUND.samples, RATE)) == [(0.0, 8.0)]
-    assert read_labels(tmp_path / "everything.rttm", Sound("a third", SOUND.samples, RATE)) == []
+def labels_of(folder: Path, stem: str = "clip") -> Recording:
+    """What is found for a recording in a folder."""
+    soundfile.write(folder / f"{stem}.wav", np.zeros(RATE), RATE)
+    (recording,) = find_recordings(folder).recordings
+    return recording
+
+
+_FOR_RECOGNISERS = ("clips", "whisperx", "kaldi", "lhotse")
+
+
+@pytest.mark.parametrize("form", [each for each in FORMATS if not each.needs_audio], ids=lambda form: form.name)
+@pytest.mark.parametrize("label", [None, "speech", "anna"])
+def test_what_the_page_exports_is_read_back(form: Format, label: str | None, tmp_path: Path) -> None:
+    """Corrected segments in any form, under the name that the page saves them by."""
+    spans: list[dict[str, Any]] = [
+        {"start_ms": round(1000 * start), "end_ms": round(1000 * end), "label": label} for start, end in SPEECH
+    ]
+    spans += [{"start_ms": 5_000, "end_ms": 5_500, "label": "music"}] if label else []
+    audio = {
+        "duration_ms": 8_000,
+        "sample_rate": RATE,
+        "channels": 1,
+        "format": "WAV",
+        "subtype": "PCM_16",
+        "truncated": False,
+    }
+    given = GivenSegments.model_validate({"name": "My talk.wav", "audio": audio, "segments": spans})
+    path = tmp_path / f"My talk.{form.extension}"
+    path.write_bytes(b"".join(form.new(RenderContext("en")).finish(given.report("id"))))
+    found = labels_of(tmp_path, "My talk")
+    assert (found.labels, found.own) == (path, True)
+    heard = found.spans(SOUND.samples, RATE)
+    if label == "anna" and form.name in _FOR_RECOGNISERS:
+        assert heard == [], "they hold speech alone, and this is somebody's name"
+    else:
+        assert heard == SPEECH
+
+
+def test_one_file_may_serve_a_folder(tmp_path: Path) -> None:
+    for stem in ("clip", "other", "a third"):
+        soundfile.write(tmp_path / f"{stem}.wav", np.zeros(8 * RATE), RATE)
+    (tmp_path / "transcripts.json").write_text('{"clip": "a text, and no times"}')
+    for name, write in (("all.rttm", rttm), ("project.json", label_studio), ("all.csv", csv_of_many)):
+        write(tmp_path / name)
+        folder = find_recordings(tmp_path)
+        assert [each.path.stem for each in folder.recordings] == ["clip", "other"]
+        assert [each.spans(8 * RATE, RATE) for each in folder.recordings] == [SPEECH, [(0.0, 8.0)]]
+        assert folder.note == "without labels, and left out: a third.wav"
+        (tmp_path / name).unlink()
+
+
+def test_labels_may_lie_apart(tmp_path: Path) -> None:
+    """As AMI's: audio of a meeting in its own folder, with a word more in its name than the labels'."""
+    for folder in ("amicorpus/ES2002a/audio", "rttms/train", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    soundfile.write(tmp_path / "amicorpus/ES2002a/audio/ES2002a.Mix-Headset.wav", np.zeros(8 * RATE), RATE)
+    (tmp_path / "rttms/train/ES2002a.rttm").write_text("SPEAKER ES2002a 1 1.5 2.0 <NA> <NA> FEE005 <NA> <NA>\n")
+    # What lies beside another recording of the same name is that one's.
+    soundfile.write(tmp_path / "elsewhere/clip.wav", np.zeros(RATE), RATE)
+    (tmp_path / "elsewhere/clip.txt").write_text("0\t0.5\ta\n")
+    soundfile.write(tmp_path / "clip.wav", np.zeros(RATE), RATE)
+    folder = find_recordings(tmp_path)
+    assert [(each.path.name, each.labels.name) for each in folder.recordings] == [
+        ("ES2002a.Mix-Headset.wav", "ES2002a.rttm"), ("clip.wav", "clip.txt"),
+    ]  # fmt: skip
+    assert folder.recordings[0].spans(8 * RATE, RATE) == [(1.5, 3.5)]
+    assert folder.unlabelled == [tmp_path / "clip.wav"]
+
+
+def test_nobody_speaks_says_a_person_and_not_the_model(tmp_path: Path) -> None:
+    task = {"data": {"audio": "clip.wav"}, "annotations": [{"result": []}], "predictions": [{"result": [region(0, 8)]}]}
+    (tmp_path / "clip.json").write_text(json.dumps([task]))
+    assert labels_of(tmp_path).spans(SOUND.samples, RATE) == []
+
+
+def test_labels_of_another_recording_are_refused(tmp_path: Path) -> None:
+    csv_of_many(tmp_path / "clip.csv")
+    with pytest.raises(InvalidLabels, match=r"^clip\.csv: it names several recordings, and third is not among them"):
+        read_labels(tmp_path / "clip.csv", Sound("third", SOUND.samples, RATE))
+    (tmp_path / "clip.txt").write_text("1000\t2000\ta\n3000\t4500\tb\n")
+    with pytest.raises(InvalidLabels, match=r"past the end of the audio, at 8\.0 s"):
+        read_labels(tmp_path / "clip.txt", SOUND)
+
+
+def test_a_folder_without_labels_says_where_they_are_looked_for(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    with pytest.raises(
+        NoLabelledAudio, match=r"it has 1 audio files, and labels are looked for under their names \(\.rttm"
+    ):
+        find_recordings(tmp_path)
+    with pytest.raises(NoLabelledAudio, match="there is no folder"):
+        find_recordings(tmp_path / "nowhere")
 
 
 def test_labels_end_where_the_audio_does(tmp_path: Path) -> None:
@@ -84,6 +229,14 @@ def test_labels_end_where_the_audio_does(tmp_path: Path) -> None:
         ("clip.scv", "clip,0,1.0\n"),
         ("clip.mat", "nothing that MATLAB wrote"),
         ("clip.TextGrid", "nothing that Praat wrote"),
+        ("clip.txt", "2.0\t1.0\ta\n"),
+        ("clip.txt", "nan\t1.0\ta\n"),
+        ("clip.csv", "text,speaker\nhello,ann\n"),
+        ("clip.json", '{"text": "hello"}'),
+        ("clip.json", '["a", "b"]'),
+        ("clip.json", "{"),
+        ("clip.eaf", "<x"),
+        ("clip.segments", "clip 1.0 2.0\n"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str) -> None:

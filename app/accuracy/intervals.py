@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy.frames import BoolArray, Counts, FloatArray
+from app.accuracy.frames import BoolArray, Counts, FloatArray
 
 DRAWS = 1000
 """Of bootstrap samples: bounds of 95 % then move by less than they are rounded to."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 WINDOW_MS = 500
@@ -43,6 +42,8 @@ def starts_and_ends(
 
 def errors_ms(found: Sequence[float], labelled: Sequence[float], window_ms: float = WINDOW_MS) -> FloatArray:
     """Found minus labelled for each pair, in the labels' order; all times in ms."""
+    from scipy.optimize import linear_sum_assignment  # of the extra `tune`: the service itself goes without
+
     if not found or not labelled:
         return np.zeros(0)
     apart = np.subtract.outer(np.asarray(found, dtype=np.float64), np.asarray(labelled, dtype=np.float64))
@@ -50,4 +51,5 @@ def errors_ms(found: Sequence[float], labelled: Sequence[float], window_ms: floa
     too_far = window_ms * (1 + min(apart.shape))
     rows, columns = linear_sum_assignment(np.where(np.abs(apart) <= window_ms, np.abs(apart), too_far))
     matched = apart[rows, columns][np.argsort(columns)]
-    return matched[np.abs(matched) <= window_ms]
+    near: FloatArray = matched[np.abs(matched) <= window_ms]
+    return near

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.accuracy.frames import FloatArray, at_middles
+from app.accuracy.heard import Heard, Setting
+from app.accuracy.labels import Span
 from app.audio.options import AudioInput
-from app.config import Settings
 from app.detection import Analysis, FileJob
 from app.models import Model
 from app.presets import NONE, PRESETS
-from app.registry import installed
 from app.request import DetectionRequest
-from app.runtime import Runtime, start_runtime
+from app.runtime import Runtime
 from app.vad.models.accuracy import MEASURED_SUMS
 from app.vad.segmenters.registry import MODE
-from benchmarks.accuracy.frames import FloatArray, at_middles
-from benchmarks.accuracy.heard import Heard, Setting
-from benchmarks.accuracy.labels import Span
 
 _NAME = "accuracy"
 
@@ -35,15 +33,6 @@ class Service:
     """A running detector, without a server around it."""
 
     runtime: Runtime
-
-    @classmethod
-    async def start(cls) -> "Service":
-        """With the settings of the environment, so that models of one's own are judged too (VAD_MODELS)."""
-        return cls(await start_runtime(Settings(), installed()))
-
-    def close(self) -> None:
-        """End the service's threads."""
-        self.runtime.close()
 
     async def model_names(self) -> list[str]:
         """Every model at hand, and every sum of them that has been measured or is the default."""
@@ -84,7 +73,9 @@ class Service:
     async def _hear(self, model: Model, path: Path, frames: int, settings: Mapping[str, Mapping[str, Any]]) -> Heard:
         analysis = await self._analyse(model, path)
         ((_, posteriors),) = analysis.rows
-        segments = {name: list(_segments(analysis, options)) for name, options in settings.items()}
+        segments: dict[str, Sequence[Span]] = {
+            name: list(_segments(analysis, options)) for name, options in settings.items()
+        }
         speech: FloatArray = posteriors.speech
         return Heard(at_middles(speech, model.grid.frame_ms, frames), segments)
 

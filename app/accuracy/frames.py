@@ -42,7 +42,8 @@ def at_middles(values: FloatArray, step_ms: float, count: int) -> FloatArray:
     if not len(values):
         return np.zeros(count)
     places = (np.arange(count) * FRAME_MS + FRAME_MS / 2) // step_ms
-    return np.asarray(values, dtype=np.float64)[places.astype(int).clip(max=len(values) - 1)]
+    chosen: FloatArray = np.asarray(values, dtype=np.float64)[places.astype(int).clip(max=len(values) - 1)]
+    return chosen
 
 
 @dataclass(frozen=True)

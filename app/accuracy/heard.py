@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.accuracy.frames import FloatArray
-from benchmarks.accuracy.labels import Span
+from app.accuracy.frames import FloatArray
+from app.accuracy.labels import Span
 
 
 @dataclass(frozen=True)
