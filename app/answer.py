@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.detection import Progress, Run
-from app.formats.excerpts import SourceBlocks, with_time_map
+from app.formats.excerpts import HEADER_BYTES, SourceBlocks, with_time_map
 from app.formats.registry import Format, RenderContext, json_bytes
 from app.formats.report import Report, unique_names
 from app.request import Plan
@@ -24,7 +24,9 @@ from app.warnings import AnswerWarning, codes_of
 
 WARNINGS_HEADER = "X-VAD-Warnings"
 PROBLEMS_HEADER = "X-VAD-Problems"
-"""For answers to several files that have no room for a problem: `name=code` of each file that has no answer."""
+"""For answers to several files that have no room for a problem: `name=code` of each file that has no answer, names in
+percent-encoded UTF-8; with as many as fit into `HEADER_BYTES`, and how many more there are."""
+_MORE = ", and {} more"
 SHORT = 64
 """Segments, chunks and probabilities (`Report.size`) of an answer that takes some tenths of a millisecond to write."""
 _PROGRESS_EVERY_S = 1.0
@@ -82,13 +84,23 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
         ]
         return Answer("application/json", iter([json_bytes(entries)]), headers=headers)
     if failures:
-        headers[PROBLEMS_HEADER] = ", ".join(f"{quote(each.name)}={each.problem['code']}" for each in failures)
+        headers[PROBLEMS_HEADER] = _as_header([f"{quote(each.name)}={each.problem['code']}" for each in failures])
     if form.together is not None:
         # Lines of one text are told apart by their file's name alone.
         names = unique_names([report.name for report in reports])
         text = form.together([replace(report, name=name) for report, name in zip(reports, names, strict=True)])
         return Answer(form.media_type, iter([text.encode()]), headers=headers)
     return Answer("application/zip", _zip(form, context, reports, failures), headers=headers)
+
+
+def _as_header(entries: Sequence[str]) -> str:
+    """As many as fit, and the count of the rest."""
+    text = ", ".join(entries)
+    shown = len(entries)
+    while len(text) > HEADER_BYTES:
+        shown -= 1
+        text = ", ".join(entries[:shown]) + _MORE.format(len(entries) - shown)
+    return text
 
 
 def _zip(

@@ -36,8 +36,9 @@ TIME_MAP, TIME_MAP_COUNT = "X-VAD-Time-Map", "X-VAD-Time-Map-Stretches"
 """Response headers: the time map, if it fits into one, and how many stretches it has."""
 CLOCK_MAP = "X-VAD-Clock-Map"
 """Response header: `AudioSummary.clock_map`, if it has any stretches."""
-_HEADER_BYTES = 3_000
-"""Some proxies take 4 KiB for all headers together."""
+HEADER_BYTES = 2_000
+"""Most of what grows with the audio, or with the number of files, in an answer's head. Some proxies take 4 KiB for all
+of it, and the file's name may need 650 more."""
 _ZEROS_FRAMES = 1 << 16
 """Frames of silence in one piece."""
 _MAX_RIFF_BYTES = 0xFFFFFFFF - 64
@@ -253,14 +254,17 @@ def wav_headers(report: Report, options: ExcerptOptions) -> dict[str, str]:
         return {}
     mapped = time_map(report, options)
     text = ";".join(f"{each.start_ms:.12g},{each.source_ms:.12g},{each.duration_ms:.12g}" for each in mapped)
-    headers = {TIME_MAP_COUNT: str(len(mapped)), **clock_headers(report, options)}
-    return headers | {TIME_MAP: text} if len(text) <= _HEADER_BYTES else headers
+    headers = {TIME_MAP_COUNT: str(len(mapped))}
+    if len(text) > HEADER_BYTES:
+        return headers | clock_headers(report, options)
+    return headers | {TIME_MAP: text} | clock_headers(report, options, HEADER_BYTES - len(text))
 
 
-def clock_headers(report: Report, options: ExcerptOptions) -> dict[str, str]:
-    """Return those of every answer that is audio: with `time_map`, how the file's clock differs from the samples."""
+def clock_headers(report: Report, options: ExcerptOptions, room: int = HEADER_BYTES) -> dict[str, str]:
+    """Return those of every answer that is audio: with `time_map`, how the file's clock differs from the samples, as
+    far as there is room."""
     text = ";".join(",".join(map(str, stretch)) for stretch in report.audio.clock_map) if options.time_map else ""
-    return {CLOCK_MAP: text} if 0 < len(text) <= _HEADER_BYTES else {}
+    return {CLOCK_MAP: text} if 0 < len(text) <= room else {}
 
 
 def _kept(report: Report, options: ExcerptOptions) -> list[Piece]:
