@@ -25,14 +25,14 @@ from app.engine.backend import Cost, Score
 from app.engine.engine import Engine, Turn
 from app.engine.gate import AsyncGate, Gate, Shares
 from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
-from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, forced_cuts
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, base_name, forced_cuts, safe_name
 from app.models import Model
 from app.observe import Observer
 from app.request import Plan
 from app.vad.chunks import Chunk, new_chunker
 from app.vad.errors import InvalidOption, VadError
 from app.vad.posteriors import Posteriors, join_posteriors
-from app.vad.segment import Event, Segment, segments_of
+from app.vad.segment import Event, Segment, clip, segments_of
 from app.warnings import AnswerWarning, codes_of
 
 
@@ -65,10 +65,12 @@ class ChannelGatherer:
         self._frames_over = dict.fromkeys(self._grid.labels, 0)
         """For each label the number of frames that reach its threshold."""
 
-    def push(self, events: list[Event], posteriors: Posteriors, final_ms: int) -> tuple[list[Segment], list[Chunk]]:
+    def push(
+        self, events: list[Event], posteriors: Posteriors, final_ms: int, duration_ms: int
+    ) -> tuple[list[Segment], list[Chunk]]:
         """Add what a step found, and return its complete segments and chunks. `final_ms`: no later segment begins
-        before this."""
-        segments, chunks = segments_of(events), list[Chunk]()
+        before this. `duration_ms`: audio read so far, past which none ends."""
+        segments, chunks = [clip(segment, duration_ms) for segment in segments_of(events)], list[Chunk]()
         self._segments.extend(segments)
         if self._chunker is not None:
             spoken = [segment for segment in segments if segment.is_speech]
@@ -137,13 +139,18 @@ class FileJob:
     """One file of a request."""
 
     source: AudioInput
-    name: str
-    """For the report; already harmless."""
+    file_name: str | None
+    """As the client has it."""
     request_id: str = ""
     client: str = ""
     """Whose share of the memory it takes."""
     allowance: ProbabilityAllowance | None = None
     """Shared with the other files of the request; None for a file alone."""
+
+    @property
+    def name(self) -> str:
+        """For the report: the file's name, made harmless, without its ending."""
+        return safe_name(self.file_name)
 
 
 class Detector:
@@ -305,7 +312,7 @@ class Run:
         if plan.request.probabilities:
             self._allowance.spend(len(found.posteriors) * frame_ms / 1000)
         self._count_kept(found.posteriors)
-        segments, chunks = row.push(found.events, found.posteriors, found.final_ms)
+        segments, chunks = row.push(found.events, found.posteriors, found.final_ms, source.duration_ms)
         expected = source.expected_seconds
         expected_ms = None if expected is None else round(expected * 1000)
         return Progress(row.channel, segments, row.frames * frame_ms, expected_ms, chunks)
@@ -340,7 +347,7 @@ class Run:
             model=model.info,
             device="cpu" if cost.degraded else model.device,
             degraded=cost.degraded,
-            audio=_summary(source),
+            audio=_summary(source, base_name(self.job.file_name)),
             channels=channels,
             options=self.plan.segmentation.document(),
             timing=Timing(
@@ -355,7 +362,7 @@ class Run:
         )
 
 
-def _summary(source: AudioSource) -> AudioSummary:
+def _summary(source: AudioSource, file_name: str) -> AudioSummary:
     info, decoder, clock = source.info, source.decoder, source.decoder.clock_facts
     return AudioSummary(
         duration_ms=source.duration_ms,
@@ -370,6 +377,7 @@ def _summary(source: AudioSource) -> AudioSummary:
         time_gap_ms=clock.gap_ms,
         time_gaps=tuple((gap.at_ms, gap.duration_ms) for gap in clock.gaps),
         clock_map=clock.stretches,
+        file_name=file_name,
     )
 
 
@@ -432,14 +440,15 @@ class Analysis:
         self, plan: Plan, request_id: str, identifier: str, allowance: ProbabilityAllowance | None = None
     ) -> Report:
         """Make the report that this plan would have given. Pure computation, about 0.2 s for an hour of audio."""
-        started, grid = time.perf_counter(), self.model.grid
+        started, grid, duration_ms = time.perf_counter(), self.model.grid, self.report.audio.duration_ms
         channels = []
         for channel, posteriors in self.rows:
             row = ChannelGatherer(plan, channel, keeps=plan.request.probabilities)
             if plan.request.probabilities and allowance is not None:
                 allowance.spend(len(posteriors) * grid.frame_ms / 1000)
-            row.push(plan.segmentation.new_segmenter(grid).accept(posteriors, final=True), posteriors, final_ms=0)
-            channels.append(row.finish(self.report.audio.duration_ms))
+            events = plan.segmentation.new_segmenter(grid).accept(posteriors, final=True)
+            row.push(events, posteriors, final_ms=0, duration_ms=duration_ms)
+            channels.append(row.finish(duration_ms))
         return replace(
             self.report,
             request_id=request_id,

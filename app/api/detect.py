@@ -21,7 +21,7 @@ from app.api.service import Service, query_options, service_of
 from app.audio.source import SourcePasses
 from app.detection import FileJob, Progress, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
-from app.formats.report import Report, safe_name
+from app.formats.report import Report
 from app.registry import Registry
 from app.request import DetectionRequest, Plan
 from app.runtime import Runtime
@@ -156,7 +156,7 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
         jobs = [
             FileJob(
                 file.audio_input(plan.request.input, media_type),
-                safe_name(file.filename or request.path_params.get("filename")),
+                file.filename or request.path_params.get("filename"),
                 request_id,
                 client,
                 allowance,

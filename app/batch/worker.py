@@ -15,7 +15,7 @@ from app.batch.ledger import PER_FILE, Outcome, Store, mark_done, output_name
 from app.batch.rows import FAILED, ROW_FORMATS, UNREADABLE, Row, failed_row, found_row, row_of_error
 from app.batch.run import BatchPlan
 from app.detection import FileJob, Run
-from app.formats.report import Report, safe_name
+from app.formats.report import Report
 from app.vad.errors import InvalidModel, VadError
 
 FILES_AT_ONCE = 4
@@ -122,7 +122,7 @@ class ShardWorker:
             except Exception as error:  # noqa: BLE001 - each storage has errors of its own
                 return failed_row(entry, UNREADABLE, reason_of(error))
             try:
-                job = FileJob(self._job.request.input(path), safe_name(entry.path), "batch")
+                job = FileJob(self._job.request.input(path), entry.path, "batch")
                 lines: list[bytes] = []
                 if self._streamed is None:
                     run = await detector.run(self._plan, job)

@@ -18,7 +18,6 @@ from app.cli.local import check, planned
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, note, run_command
 from app.config import Settings
 from app.formats.registry import Format
-from app.formats.report import safe_name
 from app.registry import Registry, installed
 from app.request import DetectionRequest
 from app.vad.errors import VadError
@@ -120,7 +119,7 @@ async def local_answers(request: DetectionRequest, settings: Settings, registry:
 
         @asynccontextmanager
         async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:
-            job = FileJob(request.input(item.path), safe_name(item.path.name), "cli")
+            job = FileJob(request.input(item.path), item.path.name, "cli")
             run = Run(detector, plan, job)
             async with aclosing(run.steps()) as steps:
                 # What fails before anything is found has no answer, here as over HTTP.

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-from app.formats.report import AudioSummary, ChannelSegments, Piece, Report, Turns, conversation
+from app.formats.report import AudioSummary, ChannelSegments, Piece, Report, Turns, base_name, conversation
 from app.vad.models.family import ModelInfo
 from app.vad.segment import Segment
 from app.warnings import MEANINGS, AnswerWarning
@@ -190,6 +190,7 @@ class AudioDocument(Document):
         description="Where both clocks run alike, if they part at all: [start by the samples, start by the file's own "
         "clock, length], ms. It leads from the times of either `clock` to those of the other.",
     )
+    file_name: str | None = Field(None, description="The file's own name with its ending, where the request says it.")
 
     @classmethod
     def of(cls, audio: AudioSummary) -> "AudioDocument":
@@ -204,6 +205,8 @@ class AudioDocument(Document):
             members |= {"time_gap_ms": audio.time_gap_ms, "time_gaps": gaps}
         if audio.clock_map:
             members["clock_map"] = list(audio.clock_map)
+        if audio.file_name:
+            members["file_name"] = audio.file_name
         return cls.model_construct(
             duration_ms=audio.duration_ms,
             sample_rate=audio.sample_rate,
@@ -216,9 +219,11 @@ class AudioDocument(Document):
 
     def summary(self) -> AudioSummary:
         """Read a document that a client gave back."""
-        members = self.model_dump(exclude_none=True, exclude={"time_gaps", "clock_map"})
+        members = self.model_dump(exclude_none=True, exclude={"time_gaps", "clock_map", "file_name"})
         gaps = tuple((gap.at_ms, gap.duration_ms) for gap in self.time_gaps or ())
-        return AudioSummary(**members, time_gaps=gaps, clock_map=tuple(self.clock_map or ()))
+        return AudioSummary(
+            **members, time_gaps=gaps, clock_map=tuple(self.clock_map or ()), file_name=base_name(self.file_name)
+        )
 
 
 class WarningDocument(Document):

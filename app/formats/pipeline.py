@@ -12,10 +12,11 @@ for, else segments of speech.
 
 import json
 from typing import Any
+from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 from xml.sax.saxutils import escape, quoteattr
 
-from app.formats.report import Piece, Report, track_name
+from app.formats.report import AudioSummary, Piece, Report, track_name
 from app.vad.segment import SPEECH
 
 _REGION_FROM, _REGION_TO = "label", "audio"
@@ -73,7 +74,8 @@ def lhotse_lines(report: Report) -> str:
 
 
 def labelstudio_tasks(report: Report) -> list[dict[str, Any]]:
-    """Make a list of one task to import. Where the audio lies only the importer knows: `data.audio` is its name."""
+    """Make a list of one task to import. Where the audio lies only the importer knows: `data.audio` is the file's own
+    name, which an importer puts its storage's address in front of."""
     regions: list[dict[str, Any]] = []
 
     def add(start_ms: int, end_ms: int, label: str, channel: int | None, **members: Any) -> None:
@@ -100,13 +102,19 @@ def labelstudio_tasks(report: Report) -> list[dict[str, Any]]:
             score = round(segment.speech_probability, 4)
             add(segment.start_ms, segment.end_ms, segment.label or SPEECH, channel, score=score)
     model = f"{report.model.name}-{report.options.get('mode', '')}".strip("-")
-    return [{"data": {"audio": report.name}, "predictions": [{"model_version": model, "result": regions}]}]
+    return [
+        {
+            "data": {"audio": report.audio.file_name or report.name},
+            "predictions": [{"model_version": model, "result": regions}],
+        }
+    ]
 
 
 def eaf_text(report: Report) -> str:
     """Write ELAN's annotation format 3.0: a tier for each channel and label, and one for each channel's chunks.
 
-    Every edge has a time slot of its own, as ELAN writes them.
+    Every edge has a time slot of its own, as ELAN writes them. The sound is named as a file that lies beside the
+    document, which is where ELAN looks for it.
     """
     spans = [
         (track.name, [(each.start_ms, each.end_ms, track.label or SPEECH) for each in track.segments])
@@ -144,7 +152,8 @@ def eaf_text(report: Report) -> str:
         '<ANNOTATION_DOCUMENT AUTHOR="" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         'xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">\n'
-        '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">\n'
+        f'    <HEADER MEDIA_FILE={quoteattr(report.audio.file_name)} TIME_UNITS="milliseconds">\n'
+        f"{_media(report.audio)}"
         f'        <PROPERTY NAME="URN">urn:nl-mpi-tools-elan-eaf:{urn}</PROPERTY>\n'
         f'        <PROPERTY NAME="lastUsedAnnotationId">{count}</PROPERTY>\n'
         f"    </HEADER>\n    <TIME_ORDER>\n{order}    </TIME_ORDER>\n"
@@ -153,6 +162,14 @@ def eaf_text(report: Report) -> str:
         '    <LOCALE COUNTRY_CODE="US" LANGUAGE_CODE="en"/>\n'
         "</ANNOTATION_DOCUMENT>\n"
     )
+
+
+def _media(audio: AudioSummary) -> str:
+    """ELAN's description of the sound, whose address is a URI; nothing where nobody has said what it is called."""
+    if not audio.file_name:
+        return ""
+    place, kind = quoteattr(f"./{quote(audio.file_name)}"), "audio/x-wav" if audio.format == "WAV" else "audio/*"
+    return f'        <MEDIA_DESCRIPTOR MEDIA_URL={place} MIME_TYPE="{kind}" RELATIVE_MEDIA_URL={place}/>\n'
 
 
 def _recording(report: Report, piece: Piece) -> str:

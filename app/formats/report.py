@@ -23,6 +23,8 @@ _MAX_NAME = 64
 _MAX_NAME_BYTES = 192
 """In UTF-8. File systems take 255 for a name, of which endings and numbers need some."""
 _UNSAFE = re.compile(r"[^\w.-]+")
+_MAX_BASE_NAME = 255
+"""Characters of a file's own name; file systems take no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class AudioSummary:
     """(at_ms, duration_ms) of the first pauses."""
     clock_map: tuple[tuple[int, int, int], ...] = ()
     """Where the count of samples and the file's clock run alike: start by the one, start by the other, length, ms."""
+    file_name: str = ""
+    """Made by `base_name`: the file's own name with its ending; empty where nobody has said it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +284,13 @@ def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
 def track_name(channel: int | None, label: str | None) -> str:
     """Name a segment or track: `speech`, `speech_ch0`, `music`, `music_ch0`."""
     return (label or SPEECH) + ("" if channel is None else f"_ch{channel}")
+
+
+def base_name(filename: str | None) -> str:
+    """Return a client's file name as it is, with its ending, for programs that look for the file by it: without
+    folders and control characters."""
+    base = PurePosixPath((filename or "").replace("\\", "/")).name
+    return "".join(letter for letter in base if letter.isprintable())[:_MAX_BASE_NAME]
 
 
 def safe_name(filename: str | None) -> str:

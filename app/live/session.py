@@ -49,7 +49,7 @@ from app.request import STREAM_CONTAINERS, DetectionRequest, Plan, StreamForm
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.posteriors import FloatArray, adjust
-from app.vad.segment import Event, Segment, SpeechStart
+from app.vad.segment import Event, Segment, SpeechStart, clip
 from app.vad.segmenters.registry import MODE
 from app.warnings import AnswerWarning
 
@@ -347,7 +347,7 @@ class LiveSession:
         elif isinstance(event, Hint):
             self._emit(self.protocol.hint(event.moved(base_ms), at_ms))
         else:
-            segment = event.segment
+            segment = clip(event.segment, self._arrivals.received_ms - base_ms)
             audio = None if recording is None else recording.close(segment.start_ms, segment.end_ms)
             segment = replace(segment, start_ms=base_ms + segment.start_ms, end_ms=base_ms + segment.end_ms)
             self._segments.append(segment)

@@ -4,7 +4,7 @@ All times are integer milliseconds from the start of the stream.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 SPEECH = "speech"
@@ -57,6 +57,15 @@ Event = SpeechStart | SpeechEnd
 def segments_of(events: Sequence[Event]) -> list[Segment]:
     """The complete segments among `events`, in order."""
     return [event.segment for event in events if isinstance(event, SpeechEnd)]
+
+
+def clip(segment: Segment, limit_ms: int) -> Segment:
+    """The segment, ending no later than the audio does.
+
+    A segmenter counts whole frames, and the last one of an audio may reach beyond its end. Its events stay as its law
+    has them; whoever knows the length of the audio clips them.
+    """
+    return segment if segment.end_ms <= limit_ms else replace(segment, end_ms=max(segment.start_ms, limit_ms))
 
 
 class SpeechMean:

@@ -54,6 +54,7 @@ def test_the_answer_has_every_member(server: RunningServer, speech_like: Path) -
         "format": "WAV",
         "subtype": "PCM_16",
         "truncated": False,
+        "file_name": speech_like.name,
     }
     assert [segment["index"] for segment in answer["segments"]] == [1, 2]
     assert all(segment.keys() == SEGMENT_MEMBERS for segment in answer["segments"])

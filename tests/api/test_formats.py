@@ -79,7 +79,7 @@ def test_json(client: httpx.Client, speech_like: Path) -> None:
     assert document["name"] == "meeting_one"
     assert document["audio"] == {
         "duration_ms": 10_000, "sample_rate": 16_000, "channels": 1, "format": "WAV", "subtype": "PCM_16",
-        "truncated": False,
+        "truncated": False, "file_name": "meeting one.wav",
     }  # fmt: skip
 
 

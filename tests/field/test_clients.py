@@ -5,6 +5,8 @@ import shutil
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -181,3 +183,24 @@ def test_names_as_requests_sends_them(path: Path, server: RunningServer) -> None
     requests = pytest.importorskip("requests", reason="requests is not installed")
     named = {"file": ("通话📞.wav", path.read_bytes())}
     assert requests.post(f"{server.url}/vad", files=named, timeout=20).json()["name"] == "通话"
+
+
+@pytest.mark.parametrize("name", ["Interview 1.final.mp3", "采访 & <1>.wav", "call"])
+def test_tools_find_the_file_by_its_own_name(name: str, server: RunningServer, tmp_path: Path) -> None:
+    """Label Studio and ELAN look for the audio by it, with its ending."""
+    content = wav(tmp_path).read_bytes()
+
+    def sent(form: str) -> str:
+        response = server.post("/vad", files={"file": (f"folder/{name}", content)}, params={"format": form})
+        assert response.status_code == 200, response.text
+        return response.text
+
+    assert json.loads(sent("labelstudio"))[0]["data"]["audio"] == name
+    header = ElementTree.fromstring(sent("eaf"))[0]
+    media = header[0]
+    assert (header.get("MEDIA_FILE"), media.tag) == (name, "MEDIA_DESCRIPTOR")
+    assert unquote(media.attrib["RELATIVE_MEDIA_URL"]) == f"./{name}"
+    document = json.loads(sent("json"))
+    again = server.post("/render", json={key: document[key] for key in ("name", "audio", "segments")},
+                        params={"format": "eaf"})  # fmt: skip
+    assert ElementTree.fromstring(again.text)[0].get("MEDIA_FILE") == name

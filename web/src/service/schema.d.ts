@@ -324,6 +324,11 @@ export interface components {
                 number,
                 number
             ][] | null;
+            /**
+             * File Name
+             * @description The file's own name with its ending, where the request says it.
+             */
+            file_name?: string | null;
         };
         /**
          * ChannelDocument
@@ -2040,6 +2045,11 @@ export interface operations {
                             number,
                             number
                         ][] | null;
+                        /**
+                         * File Name
+                         * @description The file's own name with its ending, where the request says it.
+                         */
+                        file_name?: string | null;
                     };
                     /** @description Whose segments were corrected. */
                     model?: {
