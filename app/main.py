@@ -18,10 +18,11 @@ from app import __version__
 from app.answer import PROBLEMS_HEADER, WARNINGS_HEADER
 from app.api import analyses, catalogue, detect, errors, live, metrics, pages, render, service
 from app.api.admission import Admission, AdmissionLimits
+from app.api.arrival import UploadLimits
 from app.api.metrics import Metrics
 from app.api.middleware import AccessRules, LingerLimits, Middleware, with_traces
 from app.api.service import Service, connect_gauges
-from app.api.uploads import UploadLimits, UploadReceiver, UploadStore
+from app.api.uploads import UploadReceiver, UploadStore
 from app.config import Settings
 from app.detection import AnalysisStore
 from app.engine.engine import Threads

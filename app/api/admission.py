@@ -13,13 +13,14 @@ need the place (`take_place`).
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Coroutine
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
+from app.api.interruption import Interruption
 from app.engine.gate import AsyncGate, Gate, State, Ticket
 from app.observe import Observer
 from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
@@ -27,6 +28,9 @@ from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
 _FULL = "the service is full; please try again in a moment"
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
+_UNWATCHED_S = 0.1
+"""A request's work goes on for so long before anybody looks whether its client is still there: a clip is done by then,
+and has paid for no watch."""
 _CONTEXT = "vad.context"
 DIRECT = "vad.direct"
 """The ASGI extension of a server that offers a WebSocket's messages as they come: its connection, whose attribute
@@ -258,27 +262,32 @@ async def take_place(request: Request) -> None:
     await lease.take_place(request)
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
+async def while_connected(request: Request, work: Awaitable[_T], timeout_s: float) -> _T:
     """The result of `work`, which is cancelled when the client goes away or time is up.
 
     To be called when the body has been read. Raises `ClientDisconnect`, `DeadlineExceeded`, or what `work` raises.
     """
+    loop, timers = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    watching: list[asyncio.Task[None]] = []
 
-    async def disconnected() -> None:
+    async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
+        interruption.interrupt(ClientDisconnect())
 
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(disconnected())
-    try:
-        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        if gone.done():
-            raise ClientDisconnect
-        raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
-    finally:
-        for future in (task, gone):
-            future.cancel()
-        with contextlib.suppress(BaseException):
-            await asyncio.wait({task, gone})
+    def begin_to_watch() -> None:
+        watching.append(loop.create_task(watch()))
+        late = DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
+        timers.append(loop.call_later(max(0.0, timeout_s - _UNWATCHED_S), interruption.interrupt, late))
+
+    with Interruption() as interruption:
+        timers.append(loop.call_later(min(_UNWATCHED_S, timeout_s), begin_to_watch))
+        try:
+            return await work
+        finally:
+            for timer in timers:
+                timer.cancel()
+            for task in watching:
+                task.cancel()
+                with contextlib.suppress(BaseException):
+                    await asyncio.wait({task})

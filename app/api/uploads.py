@@ -24,7 +24,6 @@ import secrets
 import shutil
 import stat
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,7 +34,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import Request
 
-from app.api.errors import BadRequest, BodyTimeout, UploadTooLarge
+from app.api.arrival import Arrival, UploadLimits, too_large
+from app.api.errors import BadRequest, UploadTooLarge
 from app.api.headers import decoded, file_name_in, file_name_of, form_boundary, parse_header
 from app.audio.options import AudioInput
 from app.engine.engine import Threads
@@ -61,13 +61,6 @@ _PLAIN_CODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 _NO_BOUNDARY = "the multipart body does not begin with the boundary that its Content-Type names"
 _FORM_CHARSET = "_charset_"
 """A field that browsers fill in with the charset of the others (RFC 7578, 4.6), and that is no option."""
-_MIB = 1 << 20
-_CRUMB_BYTES = 4 << 10
-"""A piece below this is small: one network packet, about."""
-_FREE_CRUMBS = 64
-"""Small pieces that are taken as they come: the heads of a multipart body's parts are sent by themselves."""
-_CRUMB_PAUSE_S = 0.005
-"""After each further one: so many more gather meanwhile, and 200 turns a second cost the event loop nothing."""
 
 
 # ---- where uploads are while they are used
@@ -273,20 +266,6 @@ def _remove_unless_locked(directory: Path) -> None:
 # ---- bodies
 
 
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """What a body may be."""
-
-    max_bytes: int
-    max_files: int
-    idle_timeout_s: float
-    """Longest pause."""
-    min_bytes_per_s: float
-    """Least rate, on average; 0: any."""
-    timeout_s: float
-    """For the whole of it; less where its announced length takes less at the least rate, with a pause added."""
-
-
 @dataclass(slots=True)
 class Upload:
     files: list[UploadedFile] = field(default_factory=list)
@@ -323,15 +302,16 @@ class UploadReceiver:
             raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not understood; send the file as it is")
         announced = int(request.headers.get("content-length") or 0)
         if announced > self._limits.max_bytes:
-            raise self._too_large()
+            raise too_large(self._limits)
         chunks: list[bytes] = []
         waiting, on_disk = 0, False
-        async for chunk in self._chunks(request, announced):
-            chunks.append(chunk)
-            waiting += len(chunk)
-            if waiting >= _WRITE_BYTES:
-                await self._in_thread(body.feed, b"".join(chunks))
-                chunks, waiting, on_disk = [], 0, True
+        with Arrival(request, self._limits, announced) as arrival:
+            while (chunk := await arrival.next_chunk()) is not None:
+                chunks.append(chunk)
+                waiting += len(chunk)
+                if waiting >= _WRITE_BYTES:
+                    await self._in_thread(body.feed, b"".join(chunks))
+                    chunks, waiting, on_disk = [], 0, True
         if not on_disk and body.keep_in_memory(waiting):
             body.complete(b"".join(chunks))
         else:
@@ -347,37 +327,6 @@ class UploadReceiver:
         except asyncio.CancelledError:
             await asyncio.wait({work})
             raise
-
-    async def _chunks(self, request: Request, announced: int) -> AsyncIterator[bytes]:
-        """The body as it comes, within its limits of size and time. `announced`: its length; 0: unknown."""
-        limits, started = self._limits, time.monotonic()
-        limit_s = limits.timeout_s
-        if announced and limits.min_bytes_per_s:
-            limit_s = min(limit_s, announced / limits.min_bytes_per_s + limits.idle_timeout_s)
-        stream, total, crumbs = request.stream().__aiter__(), 0, 0
-        while True:
-            left_s = started + limit_s - time.monotonic()
-            try:
-                chunk = await asyncio.wait_for(anext(stream), max(0.0, min(limits.idle_timeout_s, left_s)))
-            except StopAsyncIteration:
-                return
-            except asyncio.TimeoutError:
-                if left_s <= limits.idle_timeout_s:
-                    raise BodyTimeout(f"the upload was not complete after {limit_s:g} s") from None
-                raise BodyTimeout(f"no data came for {limits.idle_timeout_s:g} s") from None
-            total += len(chunk)
-            if total > limits.max_bytes:
-                raise self._too_large()
-            elapsed_s = time.monotonic() - started
-            if elapsed_s > limits.idle_timeout_s and total < limits.min_bytes_per_s * elapsed_s:
-                raise BodyTimeout(f"the upload is slower than {limits.min_bytes_per_s / 1000:g} kB/s")
-            yield chunk
-            crumbs += len(chunk) < _CRUMB_BYTES
-            if crumbs > _FREE_CRUMBS:
-                await asyncio.sleep(_CRUMB_PAUSE_S)
-
-    def _too_large(self) -> UploadTooLarge:
-        return UploadTooLarge(f"the upload is larger than {self._limits.max_bytes // _MIB} MiB")
 
 
 class _Body:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from app.vad.models.fsmn.checkpoint import read_checkpoint
 from app.vad.models.fsmn.network import FsmnScorer
-from app.vad.models.layers import Linear, compiled
+from app.vad.models.layers import Filter, Linear, compiled, padded_rows
 
 _COUNT_FAULTS = """
 import json, resource, sys
@@ -63,6 +63,22 @@ def test_a_linear_layer_without_its_fused_operator(monkeypatch: pytest.MonkeyPat
         slow = Linear(weight, bias, relu=True)(rows)
     torch.testing.assert_close(slow, quick)
     assert [entry["log_level"] for entry in logs] == ["warning"]
+
+
+@pytest.mark.parametrize("frames", [5, 8, 24, 68, 69, 200])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_filter_is_a_convolution_however_few_frames_there_are(frames: int, batch: int) -> None:
+    taps, inputs = torch.randn(6, 1, 1, 5), torch.randn(batch, frames, 6)
+    expected = torch.nn.functional.conv1d(inputs.transpose(1, 2), taps[:, 0], groups=6).transpose(1, 2)
+    torch.testing.assert_close(Filter(taps)(inputs), expected)
+
+
+def test_rows_are_filled_up_to_few_counts() -> None:
+    """oneDNN keeps a kernel for each: two thirds of a MiB."""
+    counts = [len(padded_rows(torch.zeros(count, 1))) for count in range(1, 1_025)]
+    assert all(count <= filled < count + 64 for count, filled in enumerate(counts, 1))
+    assert len(set(counts)) < 24
+    assert counts[9] == 16  # a live chunk of 100 ms, and a clip of as much
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux does")

@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from app.vad.models.layers import Linear, padded_rows
+
 _PRE_EMPHASIS = 0.97
 _LOW_HZ = 20.0
 """Kaldi's `low-freq`, under which the first filter hears nothing: mains hum and rumble."""
@@ -54,7 +56,7 @@ class Fbank(nn.Module):
         self._first = float(weights[0]) * (1 - _PRE_EMPHASIS)
         self._emphasis, self._energy_floor, self._level_floor = _PRE_EMPHASIS, _ENERGY_FLOOR, _LEVEL_FLOOR
         self._mean_share = (weights * (_PRE_EMPHASIS - 1) / frame_samples).to(device)
-        self._mel = _mel_bands(sample_rate, n_mels, self._fft_size).to(device)
+        self._mel = Linear(_mel_bands(sample_rate, n_mels, self._fft_size).t().contiguous().to(device))
 
     def frame_count(self, samples: int) -> int:
         """Whole frames in so many samples."""
@@ -62,7 +64,7 @@ class Fbank(nn.Module):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """Log mel energies [batch, frames, n_mels] and levels [batch, frames] of [batch, samples]."""
-        if samples.shape[-1] == 0:
+        if self.frame_count(samples.shape[-1]) == 0:
             return samples.new_zeros(samples.shape[0], 0, self.n_mels), samples.new_zeros(samples.shape[0], 0)
         return self.log_mel(samples), self.decibel(samples)
 
@@ -79,8 +81,9 @@ class Fbank(nn.Module):
         windowed[..., 0] = self._frames(samples)[..., 0] * self._first
         windowed.addcmul_(self._frame_sums(samples).unsqueeze(-1), self._mean_share)
         spectrum = torch.fft.rfft(padded)
-        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        return torch.matmul(power, self._mel).clamp_(min=self._energy_floor).log_()
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).flatten(0, 1)
+        mels: Tensor = self._mel(padded_rows(power))[: len(power)].clamp_(min=self._energy_floor).log_()
+        return mels.view(samples.shape[0], frames, self.n_mels)
 
     def decibel(self, samples: Tensor) -> Tensor:
         """Level of each frame in dB, float32 [batch, frames]: 10 log10(sum of squares + 1e-6)."""

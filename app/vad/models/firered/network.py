@@ -16,12 +16,11 @@ own input into its tap.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
 from app.vad.grid import Grid
 from app.vad.models.fbank import Fbank
 from app.vad.models.firered.checkpoint import Checkpoint
-from app.vad.models.layers import Linear, padded_rows
+from app.vad.models.layers import Filter, Linear, padded_rows
 from app.vad.models.scorer import Carry, FbankScorer
 
 SAMPLE_RATE, _FRAME_SAMPLES, _SHIFT_SAMPLES = 16_000, 400, 160
@@ -87,8 +86,8 @@ class FireredNetwork(nn.Module):
             filters[0][..., -1] += 1  # the memory adds its input
             if config.N2:
                 filters.append(tensor(f"{name}.lookahead_filter.weight"))
-            taps = place(torch.cat(filters, dim=2).unsqueeze(2)).contiguous(memory_format=torch.channels_last)
-            return _Memory(expansion, projection, taps, config.N1 - 1)
+            taps = place(torch.cat(filters, dim=2).unsqueeze(2))
+            return _Memory(expansion, projection, Filter(taps), config.N1 - 1)
 
         def block(name: str) -> _Memory:
             weight = tensor(f"{name}.fc2.weight")
@@ -132,12 +131,12 @@ class FireredNetwork(nn.Module):
 class _Memory(nn.Module):
     """Two linear layers and the memory after them."""
 
-    def __init__(self, expansion: Linear, projection: Linear, taps: Tensor, past: int) -> None:
-        """`taps`: [channels, 1, 1, past + 1 + ahead], channels last."""
+    def __init__(self, expansion: Linear, projection: Linear, memory: Filter, past: int) -> None:
+        """`memory`: over `past` inputs, the present one and those ahead."""
         super().__init__()
-        self._expansion, self._projection, self._taps = expansion, projection, taps
-        self._channels, self._past = taps.shape[0], past
-        self._ahead = taps.shape[3] - past - 1
+        self._expansion, self._projection, self._filter = expansion, projection, memory
+        self._channels, self._past = memory.channels, past
+        self._ahead = memory.width - past - 1
 
     def forward(self, frames: Tensor, memory: Tensor, final: bool) -> tuple[Tensor, Tensor]:
         """[batch, n, inputs] and the newest memory inputs to [batch, outputs, channels] and the memory after them."""
@@ -150,6 +149,4 @@ class _Memory(nn.Module):
         outputs = projected.shape[1] - self._past - self._ahead
         # Its last inputs, from which outputs are still to come or to be reached.
         after = projected[:, outputs:]
-        picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
-        remembered = conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1)
-        return remembered.reshape(batch, outputs, self._channels), after
+        return self._filter(projected), after

@@ -16,12 +16,11 @@ stream gives exact outputs after `warm_up_frames`.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
 from app.vad.grid import Grid
 from app.vad.models.fbank import Fbank
 from app.vad.models.fsmn.checkpoint import Checkpoint
-from app.vad.models.layers import Linear, padded_rows
+from app.vad.models.layers import Filter, Linear, padded_rows
 from app.vad.models.scorer import Carry, FbankScorer
 
 TILE_FRAMES = 1088
@@ -83,8 +82,8 @@ class FsmnNetwork(nn.Module):
             taps = tensor(f"fsmn.{index}.fsmn_block.conv_left.weight").transpose(2, 3).clone()
             taps[..., -1] += 1  # the memory adds its input
             return _Layer(
-                place(tensor(f"fsmn.{index}.linear.linear.weight")),
-                place(taps).contiguous(memory_format=torch.channels_last),
+                Linear(place(tensor(f"fsmn.{index}.linear.linear.weight"))),
+                Filter(place(taps)),
                 linear(f"fsmn.{index}.affine", relu=True),
             )
 
@@ -140,11 +139,9 @@ class FsmnNetwork(nn.Module):
 class _Layer(nn.Module):
     """A memory block and its expansion."""
 
-    def __init__(self, projection: Tensor, taps: Tensor, expansion: Linear) -> None:
-        """`projection`: [proj_dim, hidden]; `taps`: [proj_dim, 1, 1, lorder], channels last."""
+    def __init__(self, projection: Linear, memory: Filter, expansion: Linear) -> None:
         super().__init__()
-        self._projection, self._taps, self._channels = projection, taps, taps.shape[0]
-        self._expansion = expansion
+        self._projection, self._filter, self._expansion = projection, memory, expansion
 
     def forward(self, hidden: Tensor, memory: Tensor, outputs: int) -> tuple[Tensor, Tensor]:
         """Hidden rows and memory [batch, lorder - 1, proj_dim] to the next hidden rows and the memory after them."""
@@ -154,13 +151,6 @@ class _Layer(nn.Module):
         rows = hidden.shape[0] if batch == 1 else outputs
         projected = hidden.new_empty([batch, past + rows, channels])
         projected[:, :past] = memory
-        if batch == 1:
-            torch.mm(hidden, self._projection.t(), out=projected[0, past:])
-        else:
-            product = torch.mm(hidden[: batch * outputs], self._projection.t())
-            projected[:, past:] = product.view(batch, outputs, channels)
-        # A depthwise causal convolution over time, as a picture of height 1 whose channels lie innermost: the layout
-        # that the matrix products have anyway, so nothing is copied, and the quickest of those tried.
-        picture = projected.unsqueeze(1).permute(0, 3, 1, 2)
-        remembered = conv2d(picture, self._taps, groups=self._channels).permute(0, 2, 3, 1).flatten(0, 2)
+        projected[:, past:] = self._projection(hidden)[: batch * rows].view(batch, rows, channels)
+        remembered = self._filter(projected).flatten(0, 1)
         return self._expansion(padded_rows(remembered)), projected[:, outputs : outputs + past]
