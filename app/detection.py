@@ -504,7 +504,7 @@ class AnalysisStore:
         """Keep an analysis and return its id, or None when it alone is larger than all may be."""
         if analysis.size_bytes > self._max_bytes:
             return None
-        self._drop_old()
+        self.drop_old()
         identifier = secrets.token_urlsafe(16)
         self._kept[identifier] = (owner, self._clock() + self._ttl_s, analysis)
         while len(self._kept) > self._max_count or self.size_bytes > self._max_bytes:
@@ -513,7 +513,7 @@ class AnalysisStore:
 
     def get(self, identifier: str, owner: str) -> Analysis:
         """Return the analysis, and begin its time anew. Raises `NoSuchAnalysis`, for somebody else's too."""
-        self._drop_old()
+        self.drop_old()
         entry = self._kept.get(identifier)
         if entry is None or entry[0] != owner:
             raise NoSuchAnalysis("there is no such analysis, or not any more; please send the file again")
@@ -521,7 +521,10 @@ class AnalysisStore:
         self._kept.move_to_end(identifier)
         return entry[2]
 
-    def _drop_old(self) -> None:
+    def drop_old(self) -> bool:
+        """Drop those whose time is over; whether there were any."""
         now = self._clock()
-        for identifier in [key for key, (_, until, _) in self._kept.items() if until <= now]:
+        old = [identifier for identifier, (_, until, _) in self._kept.items() if until <= now]
+        for identifier in old:
             del self._kept[identifier]
+        return bool(old)

@@ -26,6 +26,7 @@ from app.api.uploads import UploadReceiver, UploadStore
 from app.config import Settings
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
+from app.engine.memory import prepare_heap
 from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.sessions import LiveLimits, SessionManager
 from app.registry import Registry, installed
@@ -63,6 +64,7 @@ def create_app(
     that it is not ready.
     `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins.
     """
+    prepare_heap()
     settings = settings or Settings()
     registry = registry or installed()
     shared = _service(settings, registry)
@@ -95,6 +97,7 @@ def create_app(
             exposed_headers=_EXPOSED_HEADERS,
         ),
         linger=LingerLimits(settings.linger_s, settings.linger_mb * _MIB),
+        on_end=shared.cleanup,
     )
     app.add_middleware(with_traces)  # the last one added is outermost
     return app
@@ -159,12 +162,13 @@ def _lifespan(
                 shared.failure = str(error)
                 (on_failed_start or log_failed_start)(error)
 
-        loading = asyncio.create_task(start())
+        loading, dropping = asyncio.create_task(start()), asyncio.create_task(shared.drop_analyses_for_ever())
         try:
             yield
         finally:
             shared.drain()
             loading.cancel()
+            dropping.cancel()
             if shared.sessions is not None:
                 await shared.sessions.close()
             if shared.runtime is not None:

@@ -464,9 +464,11 @@ class Models:
                     f"give one a name of its own: NAME={spec.source}"
                 )
             family = self._catalogue.family(spec.family)
-            ladder = Ladder(
-                scorer, lambda: family.place(weights, device="cpu", dtype="float32"), device, self._observer
+            # What a checkpoint holds is kept for a GPU's sake alone: on the CPU the last rung is where the scorer is.
+            on_cpu = (
+                partial(family.place, weights, device="cpu", dtype="float32") if device != "cpu" else lambda: scorer
             )
+            ladder = Ladder(scorer, on_cpu, device, self._observer)
             batch = 1 if device == "cpu" else self._loader.gpu_batch
             try:
                 model = Model(

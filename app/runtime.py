@@ -7,8 +7,9 @@ from app.audio.ffmpeg import find_ffmpeg
 from app.audio.source import AudioPolicy
 from app.config import AUTO, Settings
 from app.detection import Detector
-from app.engine.device import DeviceMemory, prepare_process
+from app.engine.device import prepare_process
 from app.engine.engine import Engine
+from app.engine.memory import DeviceMemory
 from app.models import ModelLoader, Models, ModelSettings
 from app.observe import Observer
 from app.presets import preset_of
@@ -58,6 +59,8 @@ async def start_runtime(
     models = Models(engine, model_loader(settings, registry.catalogue), registry.segmenters, chosen, observer)
     try:
         await models.start()
+        if settings.memory_cleanup == "always" and not on_demand:
+            await engine.readers.run(engine.memory.trim)  # what loading has taken
     except BaseException:
         engine.close()
         raise

@@ -147,7 +147,6 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
         plan.request.input(Path(), media_type)
     async with AsyncExitStack() as resources:
         upload = await resources.enter_async_context(service.uploads.receive(request))
-        resources.callback(runtime.engine.cleanup)
         if plan is None:
             plan = await make_plan(service, runtime, DetectionRequest.parse(query, upload.fields))
         plan.refuse_several_files(len(upload.files), service.registry.formats)

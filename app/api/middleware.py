@@ -27,7 +27,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,9 +105,17 @@ class Middleware:
     """See the module's head. Raises ValueError for a rate limit that cannot be read."""
 
     def __init__(
-        self, app: ASGIApp, *, admission: Admission, metrics: Metrics, rules: AccessRules, linger: LingerLimits
+        self,
+        app: ASGIApp,
+        *,
+        admission: Admission,
+        metrics: Metrics,
+        rules: AccessRules,
+        linger: LingerLimits,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        self._app = app
+        """`on_end`: called after each request that passed admission, when nothing of it is left."""
+        self._app, self._on_end = app, on_end
         self._admission, self._metrics, self._linger = admission, metrics, linger
         self._digests = [_digest(key) for key in rules.keys]
         self._guard_metrics = rules.guard_metrics
@@ -200,6 +208,7 @@ class Middleware:
         finally:
             if context.lease is not None:
                 context.lease.end()
+                self._on_end()
 
     def _check_access(self, scope: Scope, context: RequestContext) -> None:
         if self._digests:

@@ -1,5 +1,6 @@
 """What the routes share, built once by `app.main` and carried by `app.state`, and its health, for probes and people."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from app.live.sessions import SessionManager
 from app.registry import Registry
 from app.runtime import Runtime
 from app.vad.errors import NotReady
+
+_SWEEP_S = 10.0
+"""How long kept analyses may outlive their time where nobody calls."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,18 @@ class Service:
         self.draining = self.admission.closed = True
         if self.sessions is not None:
             self.sessions.drain()
+
+    def cleanup(self) -> None:
+        """Give memory back after a call."""
+        if self.runtime is not None:
+            self.runtime.engine.cleanup()
+
+    async def drop_analyses_for_ever(self) -> None:
+        """Drop kept analyses in time, also where nobody calls any more."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            if self.analyses.drop_old():
+                self.cleanup()
 
     def ready(self) -> Runtime:
         """What detects. Raises `NotReady` while the model is loading or the service shuts down."""

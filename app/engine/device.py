@@ -1,5 +1,4 @@
-"""The device policy: where inference runs, in which type, what is done when its memory runs out, and cleanup after each
-call.
+"""The device policy: where inference runs, in which type, and what is done when its memory runs out.
 
 `auto` is the GPU only if there is one with enough free memory, else the CPU; and of the types the one that turns out to
 be quickest there.
@@ -15,39 +14,27 @@ Scoring is pure: it reads the blocks' states and gives back new ones. So any run
 failure, in whatever place and type, and a stream goes on from the state that the rung gave it.
 """
 
-import contextlib
-import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from app.engine.memory import free_memory, prepare_heap
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.models.family import DType, Scorer
+from app.vad.models.layers import KERNELS_KEPT
 
 Blocks = Sequence[Block[Any]]
 Found = list[Scored[Any]]
-Cleanup = Literal["always", "on_oom", "never"]
 _MIB = 1 << 20
-_M_ARENA_MAX, _ARENAS = -8, 2
-"""mallopt's number for the count of heaps, and ours: the event loop's, and one for the threads that score. What one
-thread frees another can then use, and `trim_heap` finds it."""
-_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 * _MIB
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * _MIB
-"""mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries, so that
-the next block finds what they took. Otherwise a tile's are given back and faulted in anew, up to 100,000 pages an hour
-of audio, by chance of the heap's layout. What is free at the end of a call `trim_heap` gives back. 32 MiB is the most
-that glibc takes."""
 _TRIALS = 4
 """Of each type: what else runs here seldom hits all of them."""
 _CLEARLY = 0.95
 """What a less exact type has to be below, of the exact one's time: less is not worth its rounding."""
-_TRIM_EVERY_S = 1.0
-"""Going through the heap takes some milliseconds: a thousandth of the time."""
 
 
 class NoSuchDevice(ValueError):
@@ -85,13 +72,11 @@ def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_
     if device_name != "cpu":
         # Growing segments instead of fixed ones: far less memory is lost to fragmentation.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    # Kernels that oneDNN has compiled, for as many shapes: a third of a MiB each.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
-    with contextlib.suppress(AttributeError, OSError):  # not glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, _ARENAS)
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    # Kernels that oneDNN has compiled; those of one model for all numbers of rows are some 200, and take 60 MiB. What
+    # torch's own layer over it keeps besides saves no time.
+    os.environ.setdefault(KERNELS_KEPT, "256")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
+    prepare_heap()
     torch.set_num_threads(threads_per_worker)
     if gpu_memory_limit_mb is not None and device_name != "cpu" and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory
@@ -102,21 +87,6 @@ def _free_gpu_mb() -> int:
     if not torch.cuda.is_available():
         return -1
     return int(torch.cuda.mem_get_info()[0]) // _MIB
-
-
-def free_memory(device: torch.device) -> None:
-    """Give memory that nothing uses back to the device and the system."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    trim_heap()
-
-
-def trim_heap() -> None:
-    """Give pages that the allocator holds for nobody back to the system."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
-        return  # not glibc: its allocator gives memory back by itself, or cannot be asked
 
 
 class Ladder:
@@ -165,32 +135,3 @@ class Ladder:
                 degraded |= on_cpu
             found += scored
         return found, degraded
-
-
-class DeviceMemory:
-    """Cleanup of every device in use, after calls of the service. Safe to call from several threads."""
-
-    def __init__(self, mode: Cleanup = "always") -> None:
-        self.mode = mode
-        self._devices: set[torch.device] = set()
-        self._trimmed_at = 0.0
-
-    def use(self, device: torch.device) -> None:
-        """Clean this device up, too, from now on: a model lies on it."""
-        self._devices.add(device)
-
-    def cleanup_due_in_s(self) -> float | None:
-        """Seconds until `cleanup` is due; None: it never is."""
-        if self.mode != "always":
-            return None
-        # Looking through the whole heap takes milliseconds, which a burst of short clips should not pay each time.
-        if any(each.type == "cuda" for each in self._devices):
-            return 0.0
-        return max(0.0, self._trimmed_at + _TRIM_EVERY_S - time.monotonic())
-
-    def cleanup(self) -> None:
-        """Give memory back to the devices and the system; call it after each call of the service, when it is due."""
-        self._trimmed_at = time.monotonic()
-        for device in [each for each in self._devices if each.type == "cuda"]:
-            free_memory(device)
-        trim_heap()

@@ -26,9 +26,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from app.engine.device import DeviceMemory
+from app.engine.memory import DeviceMemory, Upkeep
 from app.vad.errors import NotReady
 
 _T = TypeVar("_T")
@@ -170,7 +171,7 @@ class Engine:
         self._permits = FairSemaphore(workers + 1, kept=1)
         self._busy = 0
         self._closed = False
-        self._cleaning: asyncio.TimerHandle | None = None
+        self._upkeep = Upkeep(self.memory, self.readers.submit, is_busy=lambda: self._busy > 0)
 
     def status(self) -> EngineStatus:
         """What is going on right now."""
@@ -198,13 +199,14 @@ class Engine:
             held_by_call = held.pop_all()
         answered: asyncio.Future[_T] = loop.create_future()
 
-        def end() -> None:
+        def end(work: Future[_T]) -> None:
             held_by_call.close()
             if not answered.done():
                 _copy_outcome(work, answered)
 
-        # One wake-up of the loop for everything that the call's end brings.
-        work.add_done_callback(lambda _: _call_soon(loop, end))
+        # One wake-up of the loop for everything that the call's end brings. The callback is given what it belongs to: a
+        # reference of its own would keep each block's result until Python next looks for cycles.
+        work.add_done_callback(lambda work: _call_soon(loop, partial(end, work)))
         try:
             return Done(await answered, waited)
         except asyncio.CancelledError:
@@ -212,20 +214,14 @@ class Engine:
             raise
 
     def cleanup(self) -> None:
-        """Clean the device up after a call of the service, off the event loop: now, or as soon as it is due again. The
-        last call's memory is given back, too, when no other follows."""
-        wait_s = self.memory.cleanup_due_in_s()
-        if not self._closed and wait_s is not None and self._cleaning is None:
-            self._cleaning = asyncio.get_running_loop().call_later(wait_s, self._clean_up)
-
-    def _clean_up(self) -> None:
-        self._cleaning = None
-        if not self._closed:
-            self.readers.submit(self.memory.cleanup)
+        """Give memory back after a call of the service, in time (`app/engine/memory.py`) and off the event loop. To be
+        called when nothing of the call is left."""
+        self._upkeep.call_ended()
 
     def close(self) -> None:
         """Take no more work and end the threads; blocks being scored are finished."""
         self._closed = True
+        self._upkeep.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._express.shutdown(wait=True, cancel_futures=True)
         self.readers.close()

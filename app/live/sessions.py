@@ -139,6 +139,7 @@ class SessionManager:
         if slot.connection is not connection or slot.forgotten:
             return  # another connection has taken the session over, or it is forgotten
         slot.left, slot.connection = self.clock(), _NO_CONNECTION
+        self._engine.cleanup()
         ended = slot.session.ended
         if ended is not None and ended != DONE:
             self._observer.live_dropped(ended)
@@ -180,12 +181,11 @@ class SessionManager:
         slot.forgotten = True
         self.fail(slot, "gone", "the session has ended")
         self._batcher.release(slot)
+        self._engine.cleanup()
 
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            if self._slots:
-                self._engine.cleanup()
             self.sweep()
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from app.engine.backend import Cost
-from app.engine.device import DeviceMemory, NoSuchDevice, choose_device, quickest
+from app.engine.device import NoSuchDevice, choose_device, quickest
 from app.engine.engine import Engine
 from app.engine.walk import walk
 from app.models import Model
@@ -179,18 +179,6 @@ def quieter(block: Block[Any]) -> Block[Any]:
     return Block(block.samples * np.float32(0.02), block.discard, block.final, block.state)
 
 
-def test_cleanup_follows_its_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    trims: list[str] = []
-    for mode in ("always", "on_oom", "never"):
-        monkeypatch.setattr("app.engine.device.trim_heap", lambda mode=mode: trims.append(mode))
-        memory = DeviceMemory(mode)  # type: ignore[arg-type]
-        memory.use(CPU)
-        for _ in range(5):
-            if memory.cleanup_due_in_s() == 0:
-                memory.cleanup()
-    assert trims == ["always"], "and not for each of a burst of calls"
-
-
 def test_the_quickest_type_is_taken_where_it_is_clearly_quicker() -> None:
     def takes(seconds: float) -> Callable[[], None]:
         return lambda: time.sleep(seconds)
@@ -198,19 +186,6 @@ def test_the_quickest_type_is_taken_where_it_is_clearly_quicker() -> None:
     assert quickest({"float32": takes(0.02), "bfloat16": takes(0.002)}) == "bfloat16"
     assert quickest({"float32": takes(0.002), "bfloat16": takes(0.02)}) == "float32"
     assert quickest({"float32": takes(0.02), "bfloat16": takes(0.0199)}) == "float32"
-
-
-async def test_the_last_call_of_a_burst_is_cleaned_up_after_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    trims: list[float] = []
-    monkeypatch.setattr("app.engine.device.trim_heap", lambda: trims.append(time.monotonic()))
-    monkeypatch.setattr("app.engine.device._TRIM_EVERY_S", 0.1)
-    engine = Engine(workers=1)
-    for _ in range(5):
-        engine.cleanup()
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)
-    assert len(trims) == 2, "at once, and once more for those that came meanwhile"
-    engine.close()
 
 
 def test_device_choice() -> None:

@@ -2,6 +2,7 @@
 and a network that runs without Python's global lock. Each does without where this build of torch cannot.
 """
 
+import os
 import warnings
 
 import structlog
@@ -11,10 +12,17 @@ from torch.nn.functional import conv2d, linear, pad
 
 log = structlog.get_logger(__name__)
 
+KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+"""Names oneDNN's variable for how many kernels it keeps."""
+_KERNELS_USUAL = 1024
+"""It keeps without the variable."""
+
 _ROWS_HINT = 1024
 """Rows that the weights' layout is chosen for; any number can be multiplied."""
 _FEW_FRAMES = 64
 """Up to here a filter costs less as sums of products than oneDNN's convolution does by being called, 25 to 55 µs."""
+_FEWEST_ROWS = 32
+"""That `padded_rows` makes, so that the kernels with which a layer is tried out are wanted again."""
 
 
 class Linear(nn.Module):
@@ -33,6 +41,8 @@ class Linear(nn.Module):
         self._weight, self._bias, self._relu = weight, bias, relu
         self._after = "relu" if relu else "none"
         self._packed: Tensor | None = self._pack()
+        if self._packed is not None:
+            self._weight = weight.new_empty(0)
 
     def forward(self, rows: Tensor) -> Tensor:
         """[n, inputs] -> [n, outputs]."""
@@ -54,14 +64,18 @@ class Linear(nn.Module):
         """The weights in oneDNN's layout, or None where that does not serve."""
         if self._weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             return None
-        probe = torch.linspace(-1, 1, 3 * self._weight.shape[1]).view(3, -1).to(self._weight.dtype)
+        # oneDNN compiles for a number of threads, and OpenMP has torch's in a thread that has asked for it once.
+        torch.get_num_threads()
+        inputs = self._weight.shape[1]
+        probe = torch.linspace(-1, 1, _FEWEST_ROWS * inputs).view(_FEWEST_ROWS, inputs).to(self._weight.dtype)
         try:
             packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS_HINT)
             fused = self._fused(probe, packed)
         except (AttributeError, RuntimeError, TypeError) as error:
             log.warning("torch's fused linear layers cannot be had: scoring is slower", reason=str(error))
             return None
-        if not torch.allclose(fused, self._plain(probe), rtol=1e-2, atol=1e-2):
+        plain = self._plain(probe)
+        if fused.shape != plain.shape or not torch.allclose(fused, plain, rtol=1e-2, atol=1e-2):
             log.warning("torch's fused linear layers answer wrongly: scoring is slower")
             return None
         return packed
@@ -98,6 +112,18 @@ def padded_rows(rows: Tensor) -> Tensor:
     step = 16 if count <= 16 else 32 if count <= 128 else 64
     more = (step - count % step) % step
     return pad(rows, [0, 0, 0, more]) if more > 0 else rows
+
+
+def forget_kernels() -> None:
+    """Have oneDNN drop the kernels that it has compiled for other numbers of rows, half a megabyte each; those that are
+    wanted again take half a millisecond each. It keeps the latest of them and has no call that drops them all, so this
+    asks for as many trifles as it keeps: 15 ms."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    kept = os.environ.get(KERNELS_KEPT, "")
+    with torch.inference_mode():
+        for number in range(int(kept) if kept.isdecimal() else _KERNELS_USUAL):
+            torch.zeros(1, 16, 1 + number, 1).to_mkldnn().to_dense()
 
 
 def compiled(module: nn.Module) -> nn.Module:

@@ -1,0 +1,187 @@
+"""Memory of the process and of its devices: what is given back, and when.
+
+malloc keeps what is freed, in as many heaps as threads have begun, and gives only some of it back by itself. So the
+process has one heap (`prepare_heap`), and what is free in it is given back when calls of the service have ended:
+
+    1 s after a call     when the process has grown by much: a burst of large files gives up what it took while it lasts
+    5 s after a call     else. Pages that are given back and faulted in anew make a clip's arithmetic up to ten times as
+                         dear, so a stream of clips finds the memory of those before
+    10 s after the last  kernels, too, which oneDNN has compiled for the numbers of rows that came
+
+A GPU's memory is given back after each call.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import mmap
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Literal
+
+import torch
+
+from app.vad.models.layers import forget_kernels
+
+Cleanup = Literal["always", "on_oom", "never"]
+_MIB = 1 << 20
+_M_ARENA_MAX, _ARENAS = -8, 1
+"""mallopt's number for the count of heaps, and ours. What one thread frees another can then use, and `trim_heap` finds
+all of it: of every heap but the first malloc_trim leaves the top as it is, up to 64 MiB."""
+_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 * _MIB
+_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * _MIB
+"""mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries, so that
+the next block finds what they took. Otherwise a tile's are given back and faulted in anew, up to 100,000 pages an hour
+of audio, by chance of the heap's layout. What is free at the end of a call `trim_heap` gives back. 32 MiB is the most
+that glibc takes."""
+_PR_SET_THP_DISABLE = 41
+"""Of linux/prctl.h."""
+_MUCH_BYTES, _MUCH_AFTER_S, _LITTLE_AFTER_S, _IDLE_AFTER_S = 64 * _MIB, 1.0, 5.0, 10.0
+"""When memory is given back; see the module's head."""
+_LOOK_EVERY_S = 1.0
+"""Asking how much memory the process has takes some microseconds, and a trim some milliseconds."""
+_KERNELS_BYTES = 16 * _MIB
+"""Growth for which compiled kernels are dropped: a twentieth of the process."""
+
+
+def prepare_heap() -> None:
+    """Have one heap, which gives back what is free when it is asked to, and not before. To be called before the process
+    has threads: heaps that these have begun stay."""
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
+        mallopt = _libc().mallopt
+        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    with contextlib.suppress(AttributeError, OSError):  # not Linux
+        # Huge pages undo a trim: where one page of 512 is in use, the kernel fills in the others, minutes later.
+        _libc().prctl(_PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give memory that nothing uses back to the device and the system."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give pages that the allocator holds for nobody back to the system."""
+    try:
+        _libc().malloc_trim(0)
+    except (AttributeError, OSError):
+        return  # not glibc: its allocator gives memory back by itself, or cannot be asked
+
+
+def resident_bytes() -> int:
+    """Memory that this process has for itself; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a path object would cost as much again
+            _, resident, shared = file.read().split()[:3]
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * mmap.PAGESIZE
+
+
+class DeviceMemory:
+    """Memory of the devices in use and of the process. Safe to call from several threads."""
+
+    def __init__(self, mode: Cleanup = "always") -> None:
+        self.mode = mode
+        self._gpus: set[torch.device] = set()
+        self._at_start: int | None = None
+        """Bytes of the process after the first trim with all models that are used now; None before it."""
+        self._resident = 0
+        """Bytes of the process after the last trim."""
+
+    def use(self, device: torch.device) -> None:
+        """Clean this device up, too, from now on: another model lies on it."""
+        self._at_start = None
+        if device.type == "cuda":
+            self._gpus.add(device)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a model lies on a GPU."""
+        return bool(self._gpus)
+
+    def free_gpus(self) -> None:
+        """Give back what the GPUs' allocators hold for nobody."""
+        torch.cuda.empty_cache()
+
+    def has_grown(self) -> bool:
+        """Whether the process is much larger than after the last trim."""
+        return resident_bytes() - self._resident >= _MUCH_BYTES
+
+    def trim(self, *, kernels: bool = False) -> None:
+        """Give memory that nothing uses back to the system: some milliseconds. `kernels`: those too that have been
+        compiled since the start, when they may be many."""
+        trim_heap()
+        self._resident = resident_bytes()
+        if self._at_start is None:
+            self._at_start = self._resident
+        elif kernels and self._resident - self._at_start >= _KERNELS_BYTES:
+            forget_kernels()
+            trim_heap()
+            self._resident = resident_bytes()
+
+
+class Upkeep:
+    """Has memory given back in time (see the module's head). Used from one event loop; the work is done in a thread."""
+
+    def __init__(
+        self, memory: DeviceMemory, submit: Callable[[Callable[[], object]], None], is_busy: Callable[[], bool]
+    ) -> None:
+        """`submit`: makes a call in a thread. `is_busy`: whether something is being scored."""
+        self._memory, self._submit, self._is_busy = memory, submit, is_busy
+        self._timer: asyncio.TimerHandle | None = None
+        self._freeing = self._closed = False
+        self._looked_at = self._ended_at = float("-inf")
+        """By the loop's clock: when the process was last looked at, and when the last call ended."""
+
+    def call_ended(self) -> None:
+        """To be called when nothing of a call is left."""
+        if self._closed or self._memory.mode != "always":
+            return
+        if self._memory.has_gpus and not self._freeing:
+            self._freeing = True
+            self._submit(self._free_gpus)
+        self._ended_at = asyncio.get_running_loop().time()
+        if self._ended_at - self._looked_at >= _LOOK_EVERY_S:
+            self._look()
+
+    def close(self) -> None:
+        """Do nothing more. Safe to call from any thread."""
+        self._closed = True
+
+    def _free_gpus(self) -> None:
+        self._freeing = False  # a call that ends from now on wants it again
+        self._memory.free_gpus()
+
+    def _look(self) -> None:
+        """Have the heap trimmed, the sooner the more the process has grown."""
+        self._looked_at = asyncio.get_running_loop().time()
+        self._trim_at(self._looked_at + (_MUCH_AFTER_S if self._memory.has_grown() else _LITTLE_AFTER_S))
+
+    def _trim_at(self, due: float) -> None:
+        if self._timer is not None and self._timer.when() <= due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._trim)
+
+    def _trim(self) -> None:
+        self._timer = None
+        if self._closed:
+            return
+        quiet_s = asyncio.get_running_loop().time() - self._ended_at
+        idle = quiet_s >= _IDLE_AFTER_S and not self._is_busy()
+        self._submit(partial(self._memory.trim, kernels=idle))
+        if quiet_s < _LOOK_EVERY_S:
+            self._look()  # what the last call held may not have been free yet
+        elif quiet_s < _IDLE_AFTER_S:
+            self._trim_at(self._ended_at + _IDLE_AFTER_S)
