@@ -1,12 +1,11 @@
 """`POST /render`: segments that a client has, corrected by hand or from elsewhere, in any text format."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from app.api.admission import request_id_of, take_place
@@ -15,7 +14,7 @@ from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import blank_is, service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
 from app.formats.registry import Lang, RenderContext
-from app.formats.report import ChannelSegments, Report, Timing, safe_name
+from app.formats.report import ChannelSegments, Report, Timing, safe_label, safe_name
 from app.registry import Registry
 from app.vad.errors import InvalidOption
 from app.vad.models.family import ModelInfo
@@ -25,6 +24,10 @@ _MAX_BODY_BYTES = 16 << 20
 """A day with a segment every second is 8 MB of JSON."""
 _LABEL = r"^[\w.+-]{1,32}$"
 """No spaces, quotes or tabs: a label is a field of RTTM, a cell of a label track and a string of a TextGrid."""
+_MOST_LABELS = 256
+"""Different ones: some forms have a tier for each label of each channel."""
+_MOST_MS: Final = 10 * 366 * 24 * 3_600_000
+"""Ten years: times beyond are no times."""
 _BY_HAND = ModelInfo("manual", "manual", None, "")
 _CORRECTED = {"mode": "corrected"}
 """Stands for the options; Label Studio's `model_version` ends in it."""
@@ -33,10 +36,12 @@ _CORRECTED = {"mode": "corrected"}
 class GivenSegment(BaseModel):
     """One stretch of the audio, as a client gives it."""
 
-    start_ms: int = Field(ge=0)
-    end_ms: int = Field(ge=0)
+    start_ms: int = Field(ge=0, le=_MOST_MS)
+    end_ms: int = Field(ge=0, le=_MOST_MS)
     channel: int | None = Field(None, ge=0, le=63)
-    label: str | None = Field(None, pattern=_LABEL, description="What it is; without it `speech`.")
+    label: Annotated[str, Field(pattern=_LABEL), AfterValidator(safe_label)] | None = Field(
+        None, description="What it is, without `+` and `-` at its beginning; without it `speech`."
+    )
     forced_end: bool = False
     speech_probability: float = Field(1.0, ge=0, le=1, description="1 where a person has said so.")
 
@@ -53,8 +58,10 @@ class GivenSegments(BaseModel):
         """Make the report that formats write.
 
         If any segment has a label, those without one are `speech`. Raises `InvalidOption` for segments that end before
-        they begin or overlap others of their channel and label.
+        they begin or overlap others of their channel and label, for too many labels, and for a length that is none.
         """
+        if not 0 <= self.audio.duration_ms <= _MOST_MS:
+            raise InvalidOption("audio.duration_ms", f"has to be from 0 to {_MOST_MS}")
         labelled = any(each.label is not None for each in self.segments)
         by_channel: dict[int | None, list[Segment]] = {} if self.segments else {None: []}
         for each in self.segments:
@@ -64,6 +71,9 @@ class GivenSegments(BaseModel):
         for segments in by_channel.values():
             segments.sort(key=lambda segment: segment.start_ms)
             _check(segments)
+        labels = tuple(dict.fromkeys(each.label or SPEECH for each in self.segments)) if labelled else ()
+        if len(labels) > _MOST_LABELS:
+            raise InvalidOption("segments", f"more than {_MOST_LABELS} different labels")
         channels = sorted(by_channel, key=lambda channel: -1 if channel is None else channel)
         return Report(
             request_id=request_id,
@@ -75,7 +85,7 @@ class GivenSegments(BaseModel):
             channels=tuple(ChannelSegments(channel, tuple(by_channel[channel])) for channel in channels),
             options=_CORRECTED,
             timing=Timing(0, 0, 0, 0),
-            labels=tuple(dict.fromkeys(each.label or SPEECH for each in self.segments)) if labelled else (),
+            labels=labels,
         )
 
 
@@ -83,10 +93,11 @@ def _check(segments: Sequence[Segment]) -> None:
     for each in segments:
         if each.end_ms <= each.start_ms:
             raise InvalidOption("segments", f"one ends at {each.end_ms} ms and begins at {each.start_ms}")
-    for label in {each.label for each in segments}:
-        for one, other in pairwise(each for each in segments if each.label == label):
-            if other.start_ms < one.end_ms:
-                raise InvalidOption("segments", f"two overlap at {other.start_ms} ms")
+    reached: dict[str | None, int] = {}
+    for each in segments:
+        if each.start_ms < reached.get(each.label, 0):
+            raise InvalidOption("segments", f"two overlap at {each.start_ms} ms")
+        reached[each.label] = each.end_ms
 
 
 def new_router(registry: Registry) -> APIRouter:

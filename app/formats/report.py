@@ -181,10 +181,11 @@ class Report:
     def tracks(self) -> Iterator[SegmentTrack]:
         """Yield the segments of each channel, label by label."""
         for entry in self.channels:
-            for label in self.labels or (None,):
-                yield SegmentTrack(
-                    entry.channel, label, tuple(segment for segment in entry.segments if segment.label == label)
-                )
+            by_label: dict[str | None, list[Segment]] = {label: [] for label in self.labels or (None,)}
+            for segment in entry.segments:
+                by_label[segment.label].append(segment)
+            for label, segments in by_label.items():
+                yield SegmentTrack(entry.channel, label, tuple(segments))
 
     @property
     def size(self) -> int:
@@ -303,6 +304,12 @@ def safe_name(filename: str | None) -> str:
     stem = base.rsplit(".", 1)[0] if "." in base[1:] else base
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", stem)).strip("._-")
     return name[:_MAX_NAME].encode()[:_MAX_NAME_BYTES].decode(errors="ignore").rstrip("._-") or "audio"
+
+
+def safe_label(label: str) -> str:
+    """Make a label that was given harmless where a spreadsheet opens a table of them: a cell that begins with `+` or
+    `-` is a formula there. Names of files begin with neither, by `safe_name`; `speech` when nothing is left."""
+    return label.lstrip("+-") or SPEECH
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -74,12 +74,49 @@ def test_labels_and_channels(server: RunningServer) -> None:
         ({"start_ms": 0, "end_ms": 5, "label": 'two "words"'}, "segments.0.label"),
         ({"start_ms": 0, "end_ms": 5, "label": "line\n"}, "segments.0.label"),
         ({"start_ms": 0, "end_ms": 5, "label": "=1|2"}, "segments.0.label"),
+        ({"start_ms": 0, "end_ms": 5, "label": "@SUM"}, "segments.0.label"),
+        ({"start_ms": 0, "end_ms": 5, "label": "\ta"}, "segments.0.label"),
+        ({"start_ms": 0, "end_ms": 10**400}, "segments.0.end_ms"),
         ({"start_ms": 0}, "segments.0.end_ms"),
     ],
 )
 def test_what_cannot_be_written(server: RunningServer, segment: dict[str, Any], option: str) -> None:
     answer = server.post("/render", json={"audio": AUDIO, "segments": [segment]})
     assert (answer.status_code, answer.json()["option"]) == (422, option)
+
+
+@pytest.mark.parametrize("form", TEXT_FORMATS)
+def test_no_cell_or_line_begins_a_formula(server: RunningServer, form: str) -> None:
+    """Labels are made harmless as names of files are, in every form alike."""
+    labels = ["+1", "-2+3", "+-cmd", "--", "+", "a+b", "c-d"]
+    segments = [{"start_ms": at * 100, "end_ms": at * 100 + 50, "label": label} for at, label in enumerate(labels)]
+    body = {"name": "=cmd+x\t@.wav", "audio": AUDIO, "segments": segments}
+    text = server.post("/render", params={"format": form}, json=body).text
+    for label in ("+1", "-2+3", "cmd+x"):
+        assert label not in text.replace("2+3", "")
+    if form == "csv":
+        assert [line.rsplit(",", 1)[1] for line in text.splitlines()] == [
+            "label", "1", "2+3", "cmd", "speech", "speech", "a+b", "c-d",
+        ]  # fmt: skip
+        assert not [cell for line in text.splitlines() for cell in line.split(",") if cell[:1] in "=+-@\t\r" and cell]
+
+
+def test_labels_without_number_are_refused_and_many_take_no_time(server: RunningServer) -> None:
+    """What is done for each label and each segment is not done for each pair of them."""
+    segments = [{"start_ms": at, "end_ms": at + 1, "label": f"a{at}"} for at in range(20_000)]
+    body = {"audio": AUDIO, "segments": segments}
+    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=10)
+    assert (answer.status_code, answer.json()["option"]) == (422, "segments")
+    for segment in segments:
+        segment["label"] = f"a{segment['start_ms'] % 256}"
+    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=10)
+    assert answer.text.count("IntervalTier") == 256
+
+
+def test_a_length_that_is_none(server: RunningServer) -> None:
+    for duration in (-1, 10**30):
+        answer = server.post("/render", json={"audio": {**AUDIO, "duration_ms": duration}, "segments": []})
+        assert (answer.status_code, answer.json()["option"]) == (422, "audio.duration_ms")
 
 
 def test_overlaps_are_refused_within_a_label_alone(server: RunningServer) -> None:
