@@ -104,8 +104,8 @@ EXAMPLES = [
     Example("Segments of your own in any of these forms",
             "`POST /render` writes segments that were corrected by hand, or come from elsewhere, as the service writes "
             "its own: `audio` as an answer has it, and in each segment `start_ms`, `end_ms` and, if you like, `label` "
-            "and `channel`. A label has letters, digits, `.`, `-`, `_` and `+`, 32 at most, of which `+` and `-` at its "
-            "beginning are left out: in a spreadsheet they would begin a formula. At most 256 different ones.",
+            "and `channel`. A label has letters, digits, `.`, `-`, `_` and `+`, 32 at most, of which `+` and `-` at "
+            "its beginning are left out: in a spreadsheet they would begin a formula. At most 256 different ones.",
             "'localhost:8000/render?format=audacity' -d '{\"name\": \"talk.wav\", \"audio\": {\"duration_ms\": 9000, "
             "\"sample_rate\": 16000, \"channels\": 1, \"format\": \"WAV\", \"subtype\": \"PCM_16\", \"truncated\": "
             "false}, \"segments\": [{\"start_ms\": 820, \"end_ms\": 2340, \"label\": \"anna\"}]}'"),

@@ -63,28 +63,6 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert UNIT.name not in told.stderr
 
 
-@pytest.mark.full
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
-def test_nginx_accepts_the_example(tmp_path: Path) -> None:
-    site = (ROOT / "deploy/nginx/fsmn-vad.conf").read_text("utf-8")
-    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=vad"]
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run([*openssl, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    site = re.sub(r"ssl_certificate_key .*;", f"ssl_certificate_key {key};", site)
-    site = re.sub(r"ssl_certificate  .*;", f"ssl_certificate {certificate};", site)
-    version = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
-    if tuple(map(int, re.findall(r"\d+", version)[:3])) < (1, 25, 1):
-        site = site.replace("    http2 on;\n", "").replace("443 ssl;", "443 ssl http2;")
-    configuration = tmp_path / "nginx.conf"
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds) + f"access_log {tmp_path}/access;"
-    configuration.write_text(f"pid {tmp_path}/pid; events {{}} http {{ {folders} {site} }}", "utf-8")
-    told = subprocess.run(
-        ["nginx", "-t", "-e", tmp_path / "error", "-c", configuration], capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 0, told.stderr
-
-
 def test_compose_agrees_with_the_image() -> None:
     services = load(COMPOSE)["services"]
     service = services["fsmn-vad"]
