@@ -115,6 +115,9 @@ class Settings(BaseSettings):
         description="The preset of requests that name none (asr, subtitles, commands, telephone, noisy, labelling): "
         "its options, under VAD_DEFAULT_OPTIONS, and its model where VAD_MODEL is not set.",
     )
+    presets: Path | None = Field(
+        None, description="A JSON file with presets beside the service's own, such as fsmn-vad tune writes."
+    )
     default_options: dict[str, Any] = Field(
         default_factory=dict, description="JSON. Detection options where a request gives none."
     )

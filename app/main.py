@@ -66,7 +66,7 @@ def create_app(
     """
     prepare_heap()
     settings = settings or Settings()
-    registry = registry or installed()
+    registry = (registry or installed()).with_presets(settings.presets)
     shared = _service(settings, registry)
     app = FastAPI(
         title="FSMN-VAD",

@@ -19,7 +19,7 @@ from app.engine.backend import Backend
 from app.engine.device import Ladder, choose_device, quickest
 from app.engine.engine import Engine
 from app.observe import Observer
-from app.presets import Preset, default_layer, preset_of
+from app.presets import Preset, Presets
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.grid import Grid
@@ -199,6 +199,8 @@ class ModelSettings:
     """Options where a request gives none."""
     fallback: ModelSpec | None = None
     """Serves where the default can be neither found nor downloaded."""
+    presets: Presets = field(default_factory=Presets)
+    """Those that a request may name."""
     preset: Preset | None = None
     """Of requests that name none."""
     preset_model: bool = True
@@ -278,23 +280,35 @@ class Models:
 
     async def choose(self, asked: str | None, preset: str | None = None, *, live: bool = False) -> Chosen:
         """The model of a request that names this model and preset. Raises as `get`."""
-        wanted = self.settings.preset if preset is None else preset_of(preset)
+        wanted = self.settings.preset if preset is None else self.settings.presets.of(preset)
         if wanted is None or asked is not None or (preset is None and not self.settings.preset_model):
-            return self.with_preset(await self.get(asked, live=live), preset, self._warnings_for(asked))
+            return self.with_preset(await self.get(asked, live=live), preset, self._warnings_for(asked), live=live)
         name = wanted.live_model if live else wanted.model
         try:
             members = [await self._get_one(each, live=live) for each in fusion.split_names(name)]
-            return self.with_preset(self._mean(members), preset)
+            return self.with_preset(self._mean(members), preset, own=True, live=live)
         except InvalidOption as error:
             model = await self.get(None, live=live)
             text = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
             text += f"{model.info.name} answers with the rest of it"
             warnings = (*self._warnings_for(None), AnswerWarning("preset_model", text))
-            return self.with_preset(model, preset, warnings)
+            return self.with_preset(model, preset, warnings, live=live)
 
-    def with_preset(self, model: Model, preset: str | None, warnings: tuple[AnswerWarning, ...] = ()) -> Chosen:
-        """A model that is decided, such as that of a kept analysis. Raises `InvalidOption` for an unknown preset."""
-        defaults = default_layer(preset, self.settings.preset, self.settings.server_options)
+    def with_preset(
+        self,
+        model: Model,
+        preset: str | None,
+        warnings: tuple[AnswerWarning, ...] = (),
+        *,
+        own: bool = False,
+        live: bool = False,
+    ) -> Chosen:
+        """A model that is decided, such as that of a kept analysis. `own`: it is the preset's, under whatever name.
+        Raises `InvalidOption` for an unknown preset."""
+        settings, name = self.settings, None if own else model.info.name
+        defaults = settings.presets.default_layer(
+            preset, settings.preset, settings.server_options, model=name, live=live
+        )
         return Chosen(model, defaults, warnings)
 
     def _warnings_for(self, asked: str | None) -> tuple[AnswerWarning, ...]:
@@ -326,6 +340,9 @@ class Models:
             model = self._loaded.get(name_of(spec))
         if model is not None:
             return await self._live_member(model) if live else model
+        named = {name_of(each): each for each in (*self.settings.default, *self.settings.others)}
+        if spec is None and self.settings.on_demand and asked in named:
+            return await self._load(named[asked])  # a custom model, which a service has loaded at its start
         if spec is None:
             names = [*self._loaded, *await self.available()]
             raise InvalidOption("model", f"there is no model {asked[:64]!r} here; there are: {', '.join(names)}")

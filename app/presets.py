@@ -8,17 +8,28 @@ are not set here: a preset has to make sense with whatever model answers.
 What a request sets itself wins over its preset. A preset's options apply where the mode in force has them, its chunks
 where there are chunks. Its model is taken where it can be had without a download; else the default model answers, and
 the answer says so.
+
+`VAD_PRESETS` names a file with more of them, such as `fsmn-vad tune` writes: `{"presets": [{"name": …, "model": …,
+"mode": …, "options": {…}}]}`.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from app.vad.errors import InvalidOption
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-PRESET = "preset"
+from app.vad.errors import InvalidOption
+from app.vad.models.fusion import DEFAULT_MODE, split_names
+from app.vad.segmenters.registry import MODE, Segmenters
+
+PRESET, PRESETS_FILE = "preset", "VAD_PRESETS"
 NONE = "none"
 """Turns the service's own preset off."""
+OF_A_MODEL = frozenset({"threshold", "neg_threshold", "speech_noise_thres", "speech_threshold", "onset", "offset"})
+"""Options that mean something else with another model, whose probabilities are spread otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +47,18 @@ class Preset:
     """Of the segmenter and of chunks."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Why the model, the mode and each option are so."""
+    live_options: Mapping[str, Any] | None = None
+    """Of live streams, where they are others."""
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """As a layer of options."""
-        return {"mode": self.mode, **self.options}
+    def values(self, model: str | None = None, *, live: bool = False) -> dict[str, Any]:
+        """As a layer of options. `model`: the one that answers; another one than the preset's own has its own
+        thresholds."""
+        own, options = self.model, self.options
+        if live:
+            own, options = self.live_model, self.options if self.live_options is None else self.live_options
+        if model is not None and sorted(split_names(model)) != sorted(split_names(own)):
+            options = {name: value for name, value in options.items() if name not in OF_A_MODEL}
+        return {MODE: self.mode, **options}
 
 
 _PAIR, _CAUSAL_PAIR = "silero+firered", "silero+firered-stream"
@@ -155,23 +173,147 @@ PRESETS: Sequence[Preset] = (
 )
 
 
-def preset_of(name: str | None) -> Preset | None:
-    """The preset of this name; None for no name, and for `none`. Raises `InvalidOption`."""
-    if name in (None, "", NONE):
-        return None
-    found = next((preset for preset in PRESETS if preset.name == name), None)
-    if found is None:
-        names = ", ".join(preset.name for preset in PRESETS)
-        raise InvalidOption(PRESET, f"there is no such preset; there are: {names}, {NONE}")
-    return found
+class Presets:
+    """Those of a service, by name."""
+
+    def __init__(self, presets: Sequence[Preset] = PRESETS) -> None:
+        self._presets = {preset.name: preset for preset in presets}
+
+    def __iter__(self) -> Iterator[Preset]:
+        return iter(self._presets.values())
+
+    @property
+    def names(self) -> list[str]:
+        """In the order in which they are listed."""
+        return list(self._presets)
+
+    def of(self, name: str | None) -> Preset | None:
+        """The preset of this name; None for no name, and for `none`. Raises `InvalidOption`."""
+        if name in (None, "", NONE):
+            return None
+        if name not in self._presets:
+            names = ", ".join(self._presets)
+            raise InvalidOption(PRESET, f"there is no such preset; there are: {names}, {NONE}")
+        return self._presets[name]
+
+    def default_layer(
+        self,
+        asked: str | None,
+        of_service: Preset | None,
+        server_options: Mapping[str, Any],
+        *,
+        model: str | None = None,
+        live: bool = False,
+    ) -> Mapping[str, Any]:
+        """What lies between a request's options and the model's own. `asked`: the preset that the request names;
+        `model`, `live`: as for `Preset.values`.
+
+        The options that a service sets win over the preset that it sets, and a request's preset over both. Raises
+        `InvalidOption` for an unknown preset.
+        """
+        preset = of_service if asked is None else self.of(asked)
+        values = {} if preset is None else preset.values(model, live=live)
+        return {**values, **server_options} if asked is None else {**server_options, **values}
 
 
-def default_layer(asked: str | None, of_service: Preset | None, server_options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What lies between a request's options and the model's own. `asked`: the preset that the request names.
+# ---- presets of one's own
 
-    The options that a service sets win over the preset that it sets, and a request's preset over both. Raises
-    `InvalidOption` for an unknown preset.
+
+class GivenPreset(BaseModel):
+    """An entry of a file of presets."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    title: str = Field("", max_length=500)
+    model: str = Field(min_length=1, max_length=1_000)
+    live_model: str | None = Field(None, min_length=1, max_length=1_000)
+    mode: str = DEFAULT_MODE
+    options: dict[str, Any] = Field(default_factory=dict)
+    live_options: dict[str, Any] | None = None
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, preset: Preset) -> "GivenPreset":
+        """The entry that stands for a preset."""
+        return cls(**{name: getattr(preset, name) for name in cls.model_fields})
+
+    def preset(self) -> Preset:
+        """What requests name."""
+        return Preset(**{**dict(self), "live_model": self.live_model or self.model})
+
+
+class GivenPresets(BaseModel):
+    """A file of presets."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    presets: list[GivenPreset]
+
+
+def read_presets(path: Path, segmenters: Segmenters) -> list[Preset]:
+    """The presets of a file. Raises `InvalidOption`, which names the entry and the field that is wrong.
+
+    Whether their models are here is seen when they are asked for, as with the presets of the service.
     """
-    preset = of_service if asked is None else preset_of(asked)
-    values = {} if preset is None else preset.values
-    return {**values, **server_options} if asked is None else {**server_options, **values}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        entries = GivenPresets.model_validate(document).presets
+    except OSError as error:
+        raise _invalid(path, f"cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise _invalid(path, f"{_place(problem['loc'], document)}: {_lower(problem['msg'])}") from None
+    except ValueError as error:
+        raise _invalid(path, f"this is not JSON: {error}") from None
+    taken = {NONE, *(preset.name for preset in PRESETS)}
+    for number, entry in enumerate(entries):
+        refusal = _name_refusal(entry.name, taken) or _refusal(entry, segmenters)
+        if refusal is not None:
+            raise _invalid(path, f"{_place(('presets', number, refusal.option), document)}: {refusal.reason}")
+        taken.add(entry.name)
+    return [entry.preset() for entry in entries]
+
+
+def _name_refusal(name: str, taken: Collection[str]) -> InvalidOption | None:
+    return InvalidOption("name", "there is one of this name already; choose another") if name in taken else None
+
+
+def _refusal(entry: GivenPreset, segmenters: Segmenters) -> InvalidOption | None:
+    """What is wrong with its mode or its options, under the path of the field."""
+    try:
+        mode = segmenters.kind(entry.mode).mode
+    except InvalidOption as error:
+        return error
+    for part, options, live in (("options", entry.options, False), ("live_options", entry.live_options, True)):
+        try:
+            segmenters.check_given(options or {}, default_mode=mode, server_defaults={}, live=live)
+        except InvalidOption as error:  # noqa: PERF203 - two rounds
+            return InvalidOption(f"{part}.{error.option}", error.reason)
+    return None
+
+
+def write_presets(path: Path, presets: Sequence[Preset]) -> None:
+    """Write a file that `VAD_PRESETS` can name; the same presets give the same bytes."""
+    entries = GivenPresets(presets=[GivenPreset.of(preset) for preset in presets])
+    text = json.dumps(entries.model_dump(exclude_none=True), indent=2, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _invalid(path: Path, reason: str) -> InvalidOption:
+    return InvalidOption(PRESETS_FILE, f"{path}: {reason}")
+
+
+def _place(loc: Sequence[str | int], document: Any) -> str:
+    """`preset 2 (calls), options.threshold`."""
+    if len(loc) < 2 or not isinstance(loc[1], int):
+        return ".".join(str(part) for part in loc) or "the whole"
+    entry = document["presets"][loc[1]]
+    name = entry.get("name") if isinstance(entry, dict) else None
+    told = f"preset {loc[1] + 1}" + (f" ({name})" if isinstance(name, str) else "")
+    fields = ".".join(str(part) for part in loc[2:])
+    return f"{told}, {fields}" if fields else told
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -5,11 +5,13 @@ command line and its child processes all find it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from app.formats.registry import FORMATS, Format, Formats
+from app.presets import PRESETS, Presets, read_presets
 from app.vad.models.family import ModelFamily
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.segmenters.registry import SEGMENTERS, SegmenterKind, Segmenters
@@ -28,11 +30,12 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Every family, segmenter and format that can be asked for by name."""
+    """Every family, segmenter, format and preset that can be asked for by name."""
 
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(FAMILIES))
     segmenters: Segmenters = field(default_factory=lambda: Segmenters(SEGMENTERS))
     formats: Formats = field(default_factory=Formats)
+    presets: Presets = field(default_factory=Presets)
 
     @classmethod
     def of(cls, plugins: Iterable[Plugin]) -> "Registry":
@@ -43,6 +46,12 @@ class Registry:
             Segmenters([*SEGMENTERS, *(kind for plugin in plugins for kind in plugin.segmenters)]),
             Formats([*FORMATS, *(form for plugin in plugins for form in plugin.formats)]),
         )
+
+    def with_presets(self, path: Path | None) -> "Registry":
+        """The same with the presets of a file after the service's own. Raises `InvalidOption`."""
+        if path is None:
+            return self
+        return replace(self, presets=Presets([*PRESETS, *read_presets(path, self.segmenters)]))
 
 
 def installed() -> Registry:

@@ -24,7 +24,6 @@ from app.audio.options import ENCODINGS, HEADERLESS, AudioInput, InputOptions, R
 from app.audio.signal import CHANNEL_PATTERN, Channel, parse_channel
 from app.formats.excerpts import ExcerptOptions
 from app.formats.registry import Format, Formats, Lang
-from app.presets import default_layer, preset_of
 from app.registry import Registry
 from app.vad.chunks import ChunkOptions
 from app.vad.errors import InvalidOption
@@ -216,7 +215,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         else:
             registry.formats.choose(self.format, None)
             self.input(Path())
-        defaults = default_layer(self.preset, preset_of(server_preset), server_options)
+        presets = registry.presets
+        defaults = presets.default_layer(self.preset, presets.of(server_preset), server_options, live=live)
         modes = {_default_mode(registry, name) for name in ([self.model] if self.model else default_models)}
         if len(modes) > 1 and MODE not in {*self.segmenter_options, *defaults}:
             registry.segmenters.check_defaults(self.segmenter_options)  # which mode is in force shows later

@@ -12,7 +12,6 @@ from app.engine.engine import Engine
 from app.engine.memory import DeviceMemory
 from app.models import ModelLoader, Models, ModelSettings
 from app.observe import Observer
-from app.presets import preset_of
 from app.registry import Registry, installed
 from app.vad.errors import InvalidOption
 from app.vad.models.family import ModelSpec
@@ -46,10 +45,10 @@ async def start_runtime(
     `on_demand`: nothing is loaded before it is asked for, and any model may be (`ModelSettings`). Raises `ModelError`s,
     `InvalidOption`, `NoSuchDevice`, and FileNotFoundError when the ffmpeg that is set is not there.
     """
-    registry, observer = registry or installed(), observer or Observer()
+    registry, observer = (registry or installed()).with_presets(settings.presets), observer or Observer()
     audio = audio_policy(settings)
     prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
-    chosen = model_settings(settings, registry.catalogue, on_demand=on_demand)
+    chosen = model_settings(settings, registry, on_demand=on_demand)
     engine = Engine(
         workers=settings.workers,
         # One for each run: a decoder that stands still holds its thread, and must not hold anybody else's.
@@ -80,12 +79,13 @@ def model_loader(settings: Settings, catalogue: Catalogue) -> ModelLoader:
     )
 
 
-def model_settings(settings: Settings, catalogue: Catalogue, *, on_demand: bool = False) -> ModelSettings:
+def model_settings(settings: Settings, registry: Registry, *, on_demand: bool = False) -> ModelSettings:
     """Which models there are. Raises `InvalidOption`."""
+    catalogue = registry.catalogue
     # Never in the place of weights that are pinned.
     may_fall_back = bool(settings.fallback_model) and not settings.model_fingerprint
     try:
-        preset = preset_of(settings.preset)
+        preset = registry.presets.of(settings.preset)
     except InvalidOption as error:
         raise InvalidOption("VAD_PRESET", error.reason) from None
     return ModelSettings(
@@ -95,6 +95,7 @@ def model_settings(settings: Settings, catalogue: Catalogue, *, on_demand: bool 
         on_demand=on_demand,
         server_options=settings.default_options,
         fallback=catalogue.resolve(settings.fallback_model) if may_fall_back else None,
+        presets=registry.presets,
         preset=preset,
         preset_model="model" not in settings.model_fields_set,
     )

@@ -302,6 +302,7 @@ class Preset(Document):
     live_model: str
     mode: str
     options: dict[str, Any]
+    live_options: dict[str, Any] | None
     reasons: dict[str, str]
 
 

@@ -15,7 +15,7 @@ from app.accuracy.labels import Span
 from app.audio.options import AudioInput
 from app.detection import Analysis, FileJob
 from app.models import Model
-from app.presets import NONE, PRESETS
+from app.presets import NONE
 from app.request import DetectionRequest
 from app.runtime import Runtime
 from app.vad.models.accuracy import MEASURED_SUMS
@@ -55,7 +55,9 @@ class Service:
             Setting(f"{name}, {mode}", name): {MODE: mode} for name in names for mode in modes
         }
         return found | {
-            Setting(f"preset {each.name}", each.model): each.values for each in PRESETS if each.model in names
+            Setting(f"preset {each.name}", each.model): each.values()
+            for each in self.runtime.registry.presets
+            if each.model in names
         }
 
     async def _canonical(self, name: str) -> str:

@@ -12,7 +12,6 @@ from app.api.service import service_of
 from app.audio.containers import CONTAINERS
 from app.formats.documents import Document, Problem
 from app.models import Model, Models
-from app.presets import PRESETS
 from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
 from app.vad.models.accuracy import MEASURED_SUMS, measured
@@ -93,6 +92,7 @@ class PresetDocument(Document):
     live_model: str = Field(description="Of live streams.")
     mode: str
     options: dict[str, Any]
+    live_options: dict[str, Any] | None = Field(description="Of live streams, where they are others; else null.")
     reasons: dict[str, str] = Field(description="Why the model, the mode and each option are so.")
 
 
@@ -156,7 +156,7 @@ async def options(request: Request) -> JSONResponse:
         ],
         chunks=option_schema(ChunkOptions),
         audio=audio_schema(),
-        presets=[PresetDocument.model_validate(preset, from_attributes=True) for preset in PRESETS],
+        presets=[PresetDocument.model_validate(preset, from_attributes=True) for preset in service.registry.presets],
         default_preset=models.settings.preset.name if models.settings.preset is not None else None,
         models={
             model.info.name: ModelOptionsDocument.model_construct(

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.audio.options import InputOptions
 from app.formats.documents import Problem
-from app.presets import NONE, PRESET, PRESETS
+from app.presets import NONE, PRESET
 from app.registry import Registry
 from app.request import STREAM_ONLY, DetectionRequest
 from app.vad.chunks import ChunkOptions
@@ -55,7 +55,7 @@ def documented_parameters(registry: Registry, only: Collection[str] | None = Non
     """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
     schemas = {name: schema for name, schema in option_schema(DetectionRequest).items() if name not in STREAM_ONLY}
     schemas["format"]["enum"] = registry.formats.names
-    schemas[PRESET]["enum"] = [*(preset.name for preset in PRESETS), NONE]
+    schemas[PRESET]["enum"] = [*registry.presets.names, NONE]
     titles = " ".join(f"`{kind.mode}`: {kind.title}" for kind in registry.segmenters)
     schemas[MODE] = {
         "type": "string",

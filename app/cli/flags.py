@@ -35,7 +35,7 @@ _OWN_WORDS: Mapping[str, str] = {
     "model": "A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
     "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
     "preset": "Model, mode and options for a purpose, under those that are set here. "
-    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} Default: VAD_PRESET.",
+    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} VAD_PRESETS adds others. Default: VAD_PRESET.",
     "keep": "With --url: the server keeps the posteriors for a while, and the JSON answer has an analysis_id.",
 }
 """Where a command line says it otherwise than HTTP."""

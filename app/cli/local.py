@@ -27,6 +27,7 @@ def check(request: DetectionRequest, registry: Registry, settings: Settings, *, 
     `ModelNotFound` for a name that means nothing."""
     if request.keep and not live:
         raise InvalidOption("keep", "a running service keeps posteriors; name one with --url")
+    registry = registry.with_presets(settings.presets)
     catalogue, listed = registry.catalogue, [settings.model, *(text for text in settings.models if text != AUTO)]
     specs = ((text, catalogue.resolve_all(text)) for text in listed)
     named = {name_of(each[0]): text for text, each in specs if len(each) == 1 and each[0].known is None}

@@ -16,7 +16,6 @@ from app.cli.local import planned
 from app.cli.stream_sources import Feed, ResendBuffer
 from app.cli.terminal import UsageError, note
 from app.config import Settings
-from app.presets import preset_of
 from app.registry import Registry
 from app.request import DetectionRequest
 from app.vad.errors import VadError
@@ -121,7 +120,8 @@ async def local_link(settings: Settings, registry: Registry, request: DetectionR
     from app.live.sessions import LiveLimits, SessionManager
 
     asked = request.model
-    if asked is None and preset_of(settings.preset if request.preset is None else request.preset) is None:
+    presets = registry.with_presets(settings.presets).presets
+    if asked is None and presets.of(settings.preset if request.preset is None else request.preset) is None:
         asked = settings.model
     async with planned(request, registry, settings, live=True) as (runtime, plan):
         members = registry.catalogue.resolve_all(asked) if asked else ()

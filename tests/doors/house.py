@@ -4,6 +4,7 @@ Models are the tiny ones that tests write, under the names of the published ones
 """
 
 import importlib.util
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,21 @@ def write_models(folder: Path) -> tuple[str, dict[str, str]]:
         *(["silero", "silero-8k"] if SILERO else []),
     ]
     nowhere = folder / "nowhere"
-    return f"fsmn={fsmn}", {"VAD_MODELS": ",".join(others), "MODELSCOPE_CACHE": str(nowhere)}
+    return f"fsmn={fsmn}", {
+        "VAD_MODELS": ",".join(others),
+        "MODELSCOPE_CACHE": str(nowhere),
+        "VAD_PRESETS": str(_write_presets(folder)),
+    }
+
+
+def _write_presets(folder: Path) -> Path:
+    """One preset of the house's own."""
+    options = {"threshold": 0.3, "neg_threshold": 0.25, "speech_pad_ms": 70, "max_chunk_s": 2}
+    path = folder / "presets.json"
+    path.write_text(
+        json.dumps({"presets": [{"name": "mine", "model": "firered+fsmn", "mode": "tight", "options": options}]})
+    )
+    return path
 
 
 def write_sounds(folder: Path) -> None:

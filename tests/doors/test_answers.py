@@ -91,6 +91,8 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
     "headings in English": ({"lang": "en"}, ["md", "csv"], "speech"),
     "a preset": ({"preset": "asr"}, ["json", "srt", "zip"], "speech"),
     "a preset with a model": ({"preset": "subtitles", "model": "fsmn"}, ["json", "srt"], "speech"),
+    "a preset of a file": ({"preset": "mine"}, ["json", "csv", "clips", "zip"], "speech"),
+    "a preset of a file with another model": ({"preset": "mine", "model": "fsmn"}, ["json", "srt"], "speech"),
     "no preset": ({"preset": "none"}, ["json"], "speech"),
     "what holds little": ({}, ["json", "ndjson", "csv", "textgrid", "wav", "zip", "md"], "odd"),
     "what holds little, by channels": ({"channel": "split"}, ["json", "funasr", "wav", "zip"], "odd"),

@@ -40,6 +40,16 @@ const offered = {
   audio: { channel: { type: 'string', default: 'mix' }, encoding: { type: 'string' }, sample_rate: { type: 'integer' } },
   presets: [
     { name: 'asr', title: '', model: 'gone', live_model: 'small', mode: 'tight', options: { pad: 200, max_chunk_s: 30, foreign: 1 } },
+    {
+      name: 'mine',
+      title: '',
+      model: 'small',
+      live_model: 'small',
+      mode: 'tight',
+      options: { threshold: 0.3, pad: 50 },
+      live_options: { threshold: 0.4 },
+    },
+    { name: 'elsewhere', title: '', model: 'gone', live_model: 'gone', mode: 'tight', options: { threshold: 0.3, pad: 50 } },
   ],
   default_model: 'small',
   forms: [],
@@ -91,6 +101,13 @@ describe('settings', () => {
     expect(requestOptions(preset, file)).toEqual({ mode: 'tight', pad: 200, max_chunk_s: 30 });
     expect(preset.preset).toBe('asr');
     expect(withValue(preset, 'pad', 10, file).preset).toBeNull();
+  });
+
+  it('take thresholds from a preset only with its model, and what it has for streams', () => {
+    const [, mine, elsewhere] = offered.presets as never[];
+    expect(requestOptions(withPreset(start, mine as never, file), file)).toEqual({ mode: 'tight', threshold: 0.3, pad: 50 });
+    expect(requestOptions(withPreset(start, elsewhere as never, file), file)).toEqual({ mode: 'tight', pad: 50 });
+    expect(requestOptions(withPreset(initialSettings(live), mine as never, live), live)).toMatchObject({ threshold: 0.4 });
   });
 
   it('are reset but for the model', () => {

@@ -840,6 +840,13 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
+             * Live Options
+             * @description Of live streams, where they are others; else null.
+             */
+            live_options: {
+                [key: string]: unknown;
+            } | null;
+            /**
              * Reasons
              * @description Why the model, the mode and each option are so.
              */

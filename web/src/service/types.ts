@@ -14,7 +14,10 @@ export type Curve = Schemas['CurveDocument'];
 export type Health = Schemas['HealthDocument'];
 export type ListedModel = Schemas['ListedModel'];
 export type Form = Schemas['FormDocument'];
-export type Preset = Omit<Schemas['PresetDocument'], 'options'> & { options: OptionValues };
+export type Preset = Omit<Schemas['PresetDocument'], 'options' | 'live_options'> & {
+  options: OptionValues;
+  live_options: OptionValues | null;
+};
 
 /** What an option holds. */
 export type Value = string | number | boolean;

@@ -76,13 +76,17 @@ export function withModel(settings: Settings, model: string): Settings {
   return { ...settings, model, preset: null };
 }
 
-/** What a preset sets, as if it had been set here; its model where it can be had. */
+/** Options that mean something else with another model, whose probabilities are spread otherwise. */
+const OF_A_MODEL = ['threshold', 'neg_threshold', 'speech_noise_thres', 'speech_threshold', 'onset', 'offset'];
+
+/** What a preset sets, as if it had been set here; its model where it can be had, and else not its thresholds. */
 export function withPreset(settings: Settings, preset: Preset, offer: Offer): Settings {
   const wanted = offer.live ? preset.live_model : preset.model;
+  const options = (offer.live ? preset.live_options : null) ?? preset.options;
   const model = offer.catalogue.has(wanted, offer.live) ? wanted : settings.model;
   const bare: Settings = { model, mode: preset.mode, given: {}, audio: settings.audio, preset: null };
-  const names = Object.keys(schemasOf(bare, offer));
-  const fitting = Object.entries(preset.options).filter(([name]) => names.includes(name));
+  const names = Object.keys(schemasOf(bare, offer)).filter((name) => model === wanted || !OF_A_MODEL.includes(name));
+  const fitting = Object.entries(options).filter(([name]) => names.includes(name));
   const made = fitting.reduce((sofar, [name, value]) => withValue(sofar, name, value, offer), bare);
   return { ...made, preset: preset.name };
 }
