@@ -81,13 +81,18 @@ test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x"
 	@$(PYTEST) -m "not full" $(ARGS)
 
 .PHONY: node-clients
-node-clients: ## install what some tests of live streams run with node (openai, @asyncapi/parser); without it they skip
+node-clients: ## install what some tests run with node (openai, @asyncapi/parser, orval, hey-api); without it they skip
 	@npm --prefix tests/node ci --silent --no-audit --no-fund --ignore-scripts
 
 .PHONY: agents
 agents: ## build .agents, where tests find pipecat and LiveKit's agents (about 700 MB); without it they skip
 	@$(PYTHON) -m venv .agents
 	@.agents/bin/pip install -qq --disable-pip-version-check -r tests/agents.txt
+
+.PHONY: generators
+generators: ## build .generators, where tests find what makes Python clients of OpenAPI (about 230 MB); without it they skip
+	@$(PYTHON) -m venv .generators
+	@.generators/bin/pip install -qq --disable-pip-version-check -r tests/generators.txt
 
 .PHONY: test-quick
 test-quick: install ## run those that take no time, for the inner loop
@@ -181,6 +186,6 @@ release-check: check test test-full ## what must hold before a tag: one version,
 
 .PHONY: clean
 clean: ## remove everything that was built, .venv too; models stay
-	rm -rf $(VENV) $(TOOLS) .agents tests/node/node_modules dist build app/web/static web/node_modules web/dist artifacts
+	rm -rf $(VENV) $(TOOLS) .agents .generators tests/node/node_modules dist build app/web/static web/node_modules web/dist artifacts
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

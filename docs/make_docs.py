@@ -196,6 +196,14 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 
 No speech is no error: 200 with `"segments": []`.
 
+## Clients made by generators
+
+`/openapi.json` is written for programs that make clients of it: openapi-python-client, openapi-generator, orval and
+hey-api make clients that upload a file and read the answer as they come. So it leaves out what they stumble over:
+defaults (which depend on the model; each description tells them), infinity (leave the option out), the body as bare
+bytes, options in forms, and the answers that are no text (`ndjson`, `wav`, `zip`). The service takes and gives all of
+that none the less.
+
 ## For operators
 
 `GET /health` (all), `/health/live` (the process answers), `/health/ready` (send requests here), `GET /metrics`

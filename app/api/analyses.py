@@ -8,16 +8,16 @@ from starlette.responses import JSONResponse, Response
 from app.answer import Answer, write
 from app.api.admission import client_of, request_id_of, take_place
 from app.api.detect import answer_headers
-from app.api.openapi import PROBLEMS, answer_forms, documented_parameters
+from app.api.openapi import PROBLEMS, answer_forms, documented_parameters, problem
 from app.api.service import blank_is, query_options, service_of
-from app.formats.documents import CurveDocument, DetectionDocument, Problem
+from app.formats.documents import CurveDocument, DetectionDocument
 from app.registry import Registry
 from app.request import DetectionRequest
 from app.vad.errors import InvalidOption
 
 _MAX_POINTS = 20_000
 """More than any screen has columns; each costs an answer's bytes."""
-_GONE: dict[int | str, dict[str, Any]] = {404: {"description": "There is none, or not any more.", "model": Problem}}
+_GONE: dict[int | str, dict[str, Any]] = {404: problem("There is none, or not any more.")}
 
 
 def new_router(registry: Registry) -> APIRouter:
@@ -25,10 +25,17 @@ def new_router(registry: Registry) -> APIRouter:
     router = APIRouter(tags=["kept analyses"])
     router.get(
         "/analyses/{identifier}/segments",
+        operation_id="segment_analysis",
+        summary="Segment a kept analysis under other options",
         responses={200: {"model": DetectionDocument, "content": answer_forms(registry)}, **PROBLEMS, **_GONE},
         openapi_extra={"parameters": documented_parameters(registry)},
     )(segments)
-    router.get("/analyses/{identifier}/curve", responses={200: {"model": CurveDocument}, **PROBLEMS, **_GONE})(curve)
+    router.get(
+        "/analyses/{identifier}/curve",
+        operation_id="get_analysis_curve",
+        summary="Get a kept analysis as a curve of speech probability and amplitude",
+        responses={200: {"model": CurveDocument}, **PROBLEMS, **_GONE},
+    )(curve)
     return router
 
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.api.openapi import audio_schema, option_schema
+from app.api.openapi import audio_schema, option_schema, problem
 from app.api.service import service_of
 from app.audio.containers import CONTAINERS
-from app.formats.documents import Document, Problem
+from app.formats.documents import Document
 from app.models import Model, Models
 from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
@@ -20,7 +20,7 @@ from app.vad.segmenters.registry import Use
 
 router = APIRouter(tags=["models"])
 _STATES = ("loaded", "available", "absent")
-_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready.", "model": Problem}}
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: problem("Not ready.")}
 
 
 class AccuracyDocument(Document):
@@ -134,7 +134,12 @@ class OptionsDocument(Document):
     forms: list[FormDocument] = Field(description="What is known of each format, in the order of `formats`.")
 
 
-@router.get("/models", responses={200: {"model": ModelsDocument}, **_NOT_READY})
+@router.get(
+    "/models",
+    operation_id="list_models",
+    summary="List the models that can be asked for",
+    responses={200: {"model": ModelsDocument}, **_NOT_READY},
+)
 async def models(request: Request) -> JSONResponse:
     """Every model there is or could be, and the sums of them that have been measured; the default one first."""
     service = service_of(request)
@@ -144,7 +149,12 @@ async def models(request: Request) -> JSONResponse:
     return JSONResponse(document.dump())
 
 
-@router.get("/options", responses={200: {"model": OptionsDocument}, **_NOT_READY})
+@router.get(
+    "/options",
+    operation_id="list_options",
+    summary="List every option, with its range and what each model takes without it",
+    responses={200: {"model": OptionsDocument}, **_NOT_READY},
+)
 async def options(request: Request) -> JSONResponse:
     """Every option of every mode, and what each loaded model takes where none is given."""
     service = service_of(request)

@@ -35,14 +35,14 @@ _TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
 def new_router(registry: Registry) -> APIRouter:
     """Make the endpoints, documented with what the registry has."""
     router = APIRouter(tags=["detection"])
-    answers = DetectionDocument | list[DetectionDocument | Problem] | list[FunasrDocument]
+    # FunASR's first: what reads an answer by trying may take anything for one of several documents or a problem.
+    answers = DetectionDocument | list[FunasrDocument] | list[DetectionDocument | Problem]
     router.post(
         "/vad",
+        operation_id="detect_speech",
+        summary="Detect speech in a file",
         responses={200: {"model": answers, "content": answer_forms(registry)}, **PROBLEMS},
-        openapi_extra={
-            "parameters": documented_parameters(registry),
-            "requestBody": documented_body(registry),
-        },
+        openapi_extra={"parameters": documented_parameters(registry), "requestBody": documented_body()},
     )(detect)
     # The same for what tools send by themselves: a slash at the end; PUT, with the file's name behind it (`curl -T`).
     router.api_route("/vad/", methods=["POST", "PUT"], include_in_schema=False)(detect)
@@ -50,20 +50,23 @@ def new_router(registry: Registry) -> APIRouter:
     router.api_route("/vad/{filename}", methods=["PUT"], include_in_schema=False)(detect)
     router.post(
         "/v1/audio/speech/timestamps",
+        operation_id="detect_speech_timestamps",
+        summary="Detect speech in a file, answered as speaches does",
         responses={200: {"model": list[Timestamp]}, **PROBLEMS},
         openapi_extra={
             "parameters": documented_parameters(registry, only=_TIMESTAMP_OPTIONS),
-            "requestBody": documented_body(registry, only=_TIMESTAMP_OPTIONS),
+            "requestBody": documented_body(),
         },
     )(timestamps)
     return router
 
 
 async def detect(request: Request) -> Response:
-    """Speech segments of the audio in the form field `file`, or in the body itself.
+    """Find the speech segments of the audio in the form field `file`.
 
-    Several files are answered by an array, each its own answer or problem. Audio is taken from the request alone: a URL
-    is not fetched.
+    Several files are answered by an array, each its own answer or problem. `format` chooses another form of answer:
+    `ndjson` comes while speech is found, `wav` and `zip` are the speech itself. Audio is taken from the request alone:
+    a URL is not fetched.
     """
 
     async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:

@@ -121,7 +121,13 @@ class Metrics(Observer):
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Get all metrics, for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """All metrics in Prometheus's text format, for its scraper."""
     found = request.app.state.service.metrics

@@ -1,11 +1,20 @@
-"""What OpenAPI, the page and the documents say of options: drawn from the classes that define them."""
+"""What OpenAPI, the page and the documents say of options: drawn from the classes that define them.
 
+`/openapi.json` is read by programs that make clients of it. Some send the default of every parameter, and a request may
+only have options of the mode in force: so no parameter has a `default` there, and its description says what holds where
+it is left out. Some know no infinity, which JSON has not either: where there is no limit the option is left out. Some
+take a body or an answer for bytes, or for a stream, as soon as one of its content types is: so a body is a form there,
+and an answer JSON or text. The form has one part, the file: some send every part, set or not. What else the service
+takes and gives (raw bodies, options in forms, lines while they are found, audio) is told in words.
+"""
+
+import json
 import math
 from collections.abc import Collection
 from typing import Any
 
+from app.api.errors import PROBLEM_JSON
 from app.audio.options import InputOptions
-from app.formats.documents import Problem
 from app.presets import NONE, PRESET
 from app.registry import Registry
 from app.request import STREAM_ONLY, DetectionRequest
@@ -14,29 +23,40 @@ from app.vad.options import Options
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import MODE
 
+
+def problem(description: str) -> dict[str, Any]:
+    """An OpenAPI response that is a problem document."""
+    return {
+        "description": description,
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "model": Problem}
-    for status, meaning in {
-        400: "No audio, or a malformed body.",
-        401: "Key missing or wrong.",
-        406: "No format fits `Accept`.",
-        408: "The upload is too slow.",
-        413: "The upload is too large.",
-        415: "Not audio, or in a form that cannot be decoded.",
-        422: "Broken or too long audio, or a wrong option.",
-        429: "This client asks too often.",
-        500: "Something went wrong here.",
-        503: "Full, or not ready; `Retry-After` says when to come back.",
-        504: "The request took too long.",
-    }.items()
+    400: problem("No audio, or a malformed body."),
+    401: problem("Key missing or wrong."),
+    406: problem("No format fits `Accept`."),
+    408: problem("The upload is too slow."),
+    413: problem("The upload is too large."),
+    415: problem("Not audio, or in a form that cannot be decoded."),
+    422: problem("Broken or too long audio, or a wrong option."),
+    429: problem("This client asks too often."),
+    500: problem("Something went wrong here."),
+    503: problem("Full, or not ready; `Retry-After` says when to come back."),
+    504: problem("The request took too long."),
 }
 """Of every request that brings audio."""
 
 
 def answer_forms(registry: Registry) -> dict[str, dict[str, Any]]:
-    """OpenAPI's content types beside JSON."""
-    json, *others = registry.formats
-    return {form.media_type.split(";")[0]: {} for form in others if form.media_type != json.media_type}
+    """OpenAPI's content types beside JSON: those that are text."""
+    first, *others = registry.formats
+    left_out = {first.media_type, *(form.media_type for form in others if form.needs_audio or form.streams)}
+    return {
+        form.media_type.split(";")[0]: {"schema": {"type": "string"}}
+        for form in others
+        if form.media_type not in left_out
+    }
 
 
 def option_schema(options: type[Options]) -> dict[str, dict[str, Any]]:
@@ -52,7 +72,7 @@ def audio_schema() -> dict[str, dict[str, Any]]:
 
 
 def documented_parameters(registry: Registry, only: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """OpenAPI query parameters: every option (or `only` some) with default, range and meaning."""
+    """OpenAPI query parameters: every option (or `only` some) with range and meaning."""
     schemas = {name: schema for name, schema in option_schema(DetectionRequest).items() if name not in STREAM_ONLY}
     schemas["format"]["enum"] = registry.formats.names
     schemas[PRESET]["enum"] = [*registry.presets.names, NONE]
@@ -66,26 +86,49 @@ def documented_parameters(registry: Registry, only: Collection[str] | None = Non
         for name, schema in option_schema(kind.options).items():
             everywhere = name in SegmenterOptions.model_fields
             description = schema["description"] if everywhere else f"`mode={kind.mode}`. {schema['description']}"
-            schemas.setdefault(name, {**schema, "description": description})
+            of_models = _defaults_of_models(registry, kind.mode, name)
+            schemas.setdefault(name, {**schema, "description": description, "of_models": of_models})
     schemas |= option_schema(ChunkOptions)
-    return [
-        {"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema}
-        for name, schema in schemas.items()
-        if only is None or name in only
-    ]
+    return [_parameter(name, schema) for name, schema in schemas.items() if only is None or name in only]
 
 
-def documented_body(registry: Registry, only: Collection[str] | None = None) -> dict[str, Any]:
-    """OpenAPI request body: a form with `file` and the options, or the raw bytes."""
-    options = {parameter["name"]: parameter["schema"] for parameter in documented_parameters(registry, only)}
-    file = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Audio; may be repeated."}
-    form = {"type": "object", "required": ["file"], "properties": {"file": file, **options}}
-    binary = {"schema": {"type": "string", "format": "binary"}}
+def documented_body() -> dict[str, Any]:
+    """OpenAPI request body: a form with the `file`."""
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "string", "format": "binary", "description": "The audio file."}},
+    }
     return {
         "required": True,
-        "description": "Audio in any common format, as form field `file` or as the body itself.",
-        "content": {"multipart/form-data": {"schema": form}, "application/octet-stream": binary, "audio/*": binary},
+        "description": "Audio in any common format. Where `file` is repeated, the answer is an array. The file's bytes "
+        "may also be the body itself, and options be form fields.",
+        "content": {"multipart/form-data": {"schema": form}},
     }
+
+
+def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """One of OpenAPI's, its default in words."""
+    default, of_models = schema.pop("default", None), schema.pop("of_models", {})
+    description = schema.pop("description", "")
+    if default == "inf":
+        schema |= schema.pop("anyOf")[0]
+        description += " Without it there is no limit."
+    elif default is not None:
+        values = {json.dumps(default).strip('"'): ""}
+        for model, value in of_models.items():
+            words = json.dumps(value).strip('"')
+            values[words] = f"{values[words]}, `{model}`" if values.get(words) else f" with `{model}`"
+        description += f" Without it {'; '.join(f'`{value}`{models}' for value, models in values.items())}."
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _defaults_of_models(registry: Registry, mode: str, option: str) -> dict[str, Any]:
+    """What known models take for an option where nobody sets it, by their names, if it is not the mode's default."""
+    found = {known.name: known.option_defaults.get(mode, {}).get(option) for _, known in registry.catalogue.known()}
+    default = registry.segmenters.kind(mode).options.model_fields.get(option)
+    usual = None if default is None else default.default
+    return {name: value for name, value in found.items() if value is not None and value != usual}
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,13 @@ async def microphone() -> FileResponse:
     return FileResponse(_MICROPHONE, media_type="text/javascript", headers=headers)
 
 
-@sample_router.get("/sample.wav", response_class=Response, responses={200: _WAV, **PROBLEMS})
+@sample_router.get(
+    "/sample.wav",
+    operation_id="get_sample",
+    summary="Get a recording to try the service with",
+    response_class=Response,
+    responses={200: _WAV, **PROBLEMS},
+)
 async def sample(request: Request) -> Response:
     """Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same."""
     await take_place(request)

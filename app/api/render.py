@@ -106,6 +106,8 @@ def new_router(registry: Registry) -> APIRouter:
     body = {"required": True, "content": {"application/json": {"schema": _inlined(GivenSegments.model_json_schema())}}}
     router.post(
         "/render",
+        operation_id="render_segments",
+        summary="Write segments that you have in another form",
         responses={200: {"model": DetectionDocument, "content": answer_forms(registry)}, **PROBLEMS},
         openapi_extra={"requestBody": body},
     )(render)

@@ -159,7 +159,12 @@ class StateDocument(Document):
     status: str
 
 
-@router.get("/health", responses={200: {"model": HealthDocument}, 503: {"model": HealthDocument}})
+@router.get(
+    "/health",
+    operation_id="get_health",
+    summary="Get everything about the service's state",
+    responses={200: {"model": HealthDocument}, 503: {"model": HealthDocument, "description": "Not ready."}},
+)
 async def health(request: Request) -> JSONResponse:
     """Everything about the service's state; 200 when ready, else 503."""
     service = service_of(request)
@@ -183,13 +188,23 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse(answer.dump(), 200 if state == "ready" else 503)
 
 
-@router.get("/health/live", responses={200: {"model": StateDocument}})
+@router.get(
+    "/health/live",
+    operation_id="get_liveness",
+    summary="Ask whether the process answers",
+    responses={200: {"model": StateDocument}},
+)
 async def live() -> StateDocument:
     """The process answers; true while the model is still being loaded."""
     return StateDocument(status="alive")
 
 
-@router.get("/health/ready", responses={200: {"model": StateDocument}, 503: {"model": StateDocument}})
+@router.get(
+    "/health/ready",
+    operation_id="get_readiness",
+    summary="Ask whether requests should be sent here",
+    responses={200: {"model": StateDocument}, 503: {"model": StateDocument, "description": "Not ready."}},
+)
 async def ready(request: Request) -> JSONResponse:
     """Whether requests should be sent here: not while loading, not while shutting down."""
     state = service_of(request).state

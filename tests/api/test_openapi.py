@@ -1,4 +1,10 @@
-"""The OpenAPI document: complete, and true."""
+"""The OpenAPI document: complete, true, and of use to programs that make clients of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import schemathesis
@@ -8,8 +14,12 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
+from app.vad.models.family import KnownModel, ModelSpec, Weights
+from app.vad.models.fsmn.family import FsmnFamily
+from app.vad.models.hub import ModelHub, ModelPlace
+from app.vad.models.silero.family import SileroFamily
 from app.vad.segmenters.options import SegmenterOptions
-from app.vad.segmenters.registry import SEGMENTERS
+from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 from tests.server import RunningServer
 
 DOCUMENT = create_app(Settings(model="unused")).openapi()
@@ -34,26 +44,131 @@ def test_the_paths() -> None:
 
 
 @pytest.mark.parametrize(("mode", "name"), [(kind.mode, name) for kind in SEGMENTERS for name in kind.options.names()])
-def test_every_option_is_documented_with_mode_default_range_unit_and_meaning(mode: str, name: str) -> None:
+def test_every_option_is_documented_with_mode_range_unit_and_meaning(mode: str, name: str) -> None:
     (parameter,) = [entry for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"] if entry["name"] == name]
     schema = parameter["schema"]
     if name not in SegmenterOptions.model_fields:
         assert parameter["description"].startswith(f"`mode={mode}`. ")
-    assert "default" in schema
+    assert "Without it " in parameter["description"]
     assert len(parameter["description"]) > 20
     if schema.get("type") in ("integer", "number") and name != "detect_mode":
         assert {"minimum", "exclusiveMinimum"} & schema.keys()
-        assert {"maximum", "exclusiveMaximum"} & schema.keys()
+        assert {"maximum", "exclusiveMaximum"} & schema.keys() or name == "max_speech_duration_s"
     if name.endswith(("_ms", "_time", "_s")) or "_time_" in name:
         assert schema["unit"] == ("s" if name.endswith("_s") else "ms")
-    form = DOCUMENT["paths"]["/vad"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert form["properties"][name] == schema
 
 
-def test_every_error_of_the_table_is_documented() -> None:
+def test_what_holds_without_an_option_is_told_for_each_model() -> None:
+    told = {entry["name"]: entry["description"] for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"]}
+    assert told["threshold"].endswith(
+        "Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` "
+        "with `firered-aed`."
+    )
+    assert told["max_speech_duration_s"].endswith("Without it there is no limit.")
+    assert told["lang"].endswith("Without it `zh`.")
+    assert told["keep"].endswith("Without it `false`.")
+
+
+def set_and_told(weights: Weights, known: KnownModel) -> tuple[object, object]:
+    """For each mode what differs from its usual defaults: in the weights, and in the documents."""
+    segmenters = Segmenters(SEGMENTERS)
+    differing = []
+    for options in (weights.option_defaults, known.option_defaults):
+        usual = {mode: segmenters.kind(mode).options.model_fields for mode in options}
+        differing.append({
+            (mode, name): value
+            for mode, values in options.items()
+            for name, value in values.items()
+            if name in usual[mode] and value != usual[mode][name].default
+        })  # fmt: skip
+    return differing[0], differing[1]
+
+
+@pytest.mark.reference
+def test_what_is_told_of_fsmn_is_what_it_sets(published_model: Path) -> None:
+    family = FsmnFamily()
+    set_by_it, told = set_and_told(family.read(ModelPlace(published_model, "", None, "directory")), family.known[0])
+    assert set_by_it == told != {}
+
+
+def test_what_is_told_of_silero_is_what_it_sets() -> None:
+    pytest.importorskip("silero_vad", reason="the silero extra is not installed")
+    family = SileroFamily()
+    (known, _) = family.known
+    place = family.find(ModelSpec(family.name, known.source, known=known), cast("ModelHub", None))
+    set_by_it, told = set_and_told(family.read(place), known)
+    assert set_by_it == told != {}
+
+
+# ---- for programs that make clients of it
+
+
+def operations() -> Iterator[dict[str, Any]]:
+    for path in DOCUMENT["paths"].values():
+        yield from path.values()
+
+
+def every(node: Any, name: str) -> Iterator[Any]:
+    """The values of all members of this name, wherever they are."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from every(child, name)
+    if isinstance(node, dict) and name in node:
+        yield node[name]
+
+
+def test_nothing_is_sent_that_nobody_has_set() -> None:
+    """Some clients send every default, whichever mode is in force; and every part of a form."""
+    for operation in operations():
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query" and operation["operationId"] not in ("render_segments", "get_analysis_curve"):
+                assert not set(parameter["schema"]) & {"default", "example", "const"}, parameter["name"]
+                assert not parameter.get("required")
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content:
+            assert all(list(body["schema"]["properties"]) == ["file"] for body in content.values())
+
+
+def test_there_is_one_way_to_send_a_body_and_one_to_read_an_answer() -> None:
+    """Of several content types some clients take one for all, and read JSON as bytes or write a form as JSON."""
+    for operation in operations():
+        assert len(operation.get("requestBody", {}).get("content", {"": None})) == 1
+        answers = list(operation["responses"]["200"]["content"])
+        assert len(answers) == 1 or answers[0] == "application/json"
+        assert not {"application/x-ndjson", "audio/wav", "application/zip"} & set(answers[1:])
+        for kind, answer in operation["responses"]["200"]["content"].items():
+            assert answer["schema"], kind
+    assert list(DOCUMENT["paths"]["/vad"]["post"]["requestBody"]["content"]) == ["multipart/form-data"]
+
+
+def test_numbers_are_numbers() -> None:
+    for infinite in ("Infinity", "NaN", '"inf"'):
+        assert infinite not in json.dumps(DOCUMENT)
+    for parameter in DOCUMENT["paths"]["/vad"]["post"]["parameters"]:
+        assert isinstance(parameter["schema"]["type"], str), parameter["name"]
+        assert "anyOf" not in parameter["schema"]
+
+
+def test_operations_have_names_for_programs_and_for_people() -> None:
+    names = [operation["operationId"] for operation in operations()]
+    assert {"detect_speech", "list_models", "get_health"} < set(names)
+    assert len(set(names)) == len(names) == len(PATHS)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)+", name) for name in names)
+    assert DOCUMENT["paths"]["/vad"]["post"]["summary"] == "Detect speech in a file"
+    assert all(len(operation["summary"].split()) >= 4 for operation in operations())
+
+
+def test_every_error_of_the_table_is_documented_as_it_is_sent(server: RunningServer) -> None:
     responses = DOCUMENT["paths"]["/vad"]["post"]["responses"]
     assert {"400", "401", "408", "413", "415", "422", "429", "500", "503", "504"} <= responses.keys()
-    assert "Problem" in str(responses["422"])
+    for operation in operations():
+        for status, response in operation["responses"].items():
+            if status >= "400" and not operation["operationId"].startswith(("get_health", "get_readiness")):
+                assert response["content"] == {
+                    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+    assert server.post("/vad").headers["content-type"] in responses["400"]["content"]
+    for reference in every(DOCUMENT, "$ref"):
+        assert reference.rpartition("/")[2] in DOCUMENT["components"]["schemas"]
 
 
 @pytest.mark.slow

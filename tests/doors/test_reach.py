@@ -44,11 +44,6 @@ def test_every_option_of_files_is_documented(openapi: dict[str, Any], path: str)
         assert {"type", "anyOf", "enum"} & set(parameter["schema"]), name
 
 
-def test_a_form_has_a_field_for_every_option(openapi: dict[str, Any]) -> None:
-    body = openapi["paths"]["/vad"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(body["properties"]) == {"file", *file_options()}
-
-
 def test_no_option_is_documented_that_files_do_not_have(openapi: dict[str, Any]) -> None:
     (operation,) = openapi["paths"]["/vad"].values()
     assert not {each["name"] for each in operation["parameters"]} & STREAM_ONLY

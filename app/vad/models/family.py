@@ -47,6 +47,9 @@ class KnownModel:
     """With `VAD_MODELS=auto`: whether it is loaded at the start when it is at hand, or at its first use."""
     accuracy: Accuracy | None = None
     """None where it has not been measured."""
+    option_defaults: OptionDefaults = field(default_factory=dict)
+    """As those of its `Weights`, for documents, which are made without reading any; what a file of its own says is left
+    out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Detect
-         * @description Speech segments of the audio in the form field `file`, or in the body itself.
+         * Detect speech in a file
+         * @description Find the speech segments of the audio in the form field `file`.
          *
-         *     Several files are answered by an array, each its own answer or problem. Audio is taken from the request alone: a URL
-         *     is not fetched.
+         *     Several files are answered by an array, each its own answer or problem. `format` chooses another form of answer:
+         *     `ndjson` comes while speech is found, `wav` and `zip` are the speech itself. Audio is taken from the request alone:
+         *     a URL is not fetched.
          */
-        post: operations["detect_vad_post"];
+        post: operations["detect_speech"];
         delete?: never;
         options?: never;
         head?: never;
@@ -37,13 +38,13 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Timestamps
+         * Detect speech in a file, answered as speaches does
          * @description Speech timestamps as speaches answers them: Silero's option names in, bare `[{"start", "end"}]` in ms out.
          *
          *     `model` may be any name: one that is not known here means the default model, or Silero where it says so and Silero
          *     is there.
          */
-        post: operations["timestamps_v1_audio_speech_timestamps_post"];
+        post: operations["detect_speech_timestamps"];
         delete?: never;
         options?: never;
         head?: never;
@@ -58,10 +59,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Segments
+         * Segment a kept analysis under other options
          * @description The file's segments under these options: only the segmenter runs.
          */
-        get: operations["segments_analyses__identifier__segments_get"];
+        get: operations["segment_analysis"];
         put?: never;
         post?: never;
         delete?: never;
@@ -78,10 +79,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Curve
+         * Get a kept analysis as a curve of speech probability and amplitude
          * @description Speech probability and amplitude of a stretch, in at most `points` steps.
          */
-        get: operations["curve_analyses__identifier__curve_get"];
+        get: operations["get_analysis_curve"];
         put?: never;
         post?: never;
         delete?: never;
@@ -100,10 +101,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Render
+         * Write segments that you have in another form
          * @description Given segments in a text format, as `POST /vad` would write them.
          */
-        post: operations["render_render_post"];
+        post: operations["render_segments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -118,10 +119,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Models
+         * List the models that can be asked for
          * @description Every model there is or could be, and the sums of them that have been measured; the default one first.
          */
-        get: operations["models_models_get"];
+        get: operations["list_models"];
         put?: never;
         post?: never;
         delete?: never;
@@ -138,10 +139,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Options
+         * List every option, with its range and what each model takes without it
          * @description Every option of every mode, and what each loaded model takes where none is given.
          */
-        get: operations["options_options_get"];
+        get: operations["list_options"];
         put?: never;
         post?: never;
         delete?: never;
@@ -158,10 +159,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Health
+         * Get everything about the service's state
          * @description Everything about the service's state; 200 when ready, else 503.
          */
-        get: operations["health_health_get"];
+        get: operations["get_health"];
         put?: never;
         post?: never;
         delete?: never;
@@ -178,10 +179,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Live
+         * Ask whether the process answers
          * @description The process answers; true while the model is still being loaded.
          */
-        get: operations["live_health_live_get"];
+        get: operations["get_liveness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -198,10 +199,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Ready
+         * Ask whether requests should be sent here
          * @description Whether requests should be sent here: not while loading, not while shutting down.
          */
-        get: operations["ready_health_ready_get"];
+        get: operations["get_readiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -218,10 +219,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Metrics
+         * Get all metrics, for Prometheus
          * @description All metrics in Prometheus's text format, for its scraper.
          */
-        get: operations["metrics_metrics_get"];
+        get: operations["get_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -238,10 +239,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sample
+         * Get a recording to try the service with
          * @description Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same.
          */
-        get: operations["sample_sample_wav_get"];
+        get: operations["get_sample"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1030,7 +1031,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    detect_vad_post: {
+    detect_speech: {
         parameters: {
             query?: {
                 /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
@@ -1039,19 +1040,19 @@ export interface operations {
                 model?: string;
                 /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. Without it `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). */
+                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). Without it `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. */
+                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
                 members?: boolean;
-                /** @description Language of the headings of `format=md`. */
+                /** @description Language of the headings of `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. */
+                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
                 keep?: boolean;
                 /** @description Which of a file's sound tracks, from 0. Without it the container's default one, or else the first that can be read. */
                 track?: number;
-                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. */
+                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
                 clock?: "samples" | "container";
                 /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
                 encoding?: string;
@@ -1059,245 +1060,109 @@ export interface operations {
                 sample_rate?: number;
                 /** @description Of raw samples, interleaved; without it 1. */
                 channels?: number;
-                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. */
+                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. */
+                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. Without it `false`. */
                 time_map?: boolean;
                 /** @description Sample rate of `format=wav` and `format=zip`; without it the source's. */
                 excerpt_rate?: number;
                 /** @description 1: the mean of the source's channels; without it all of them. */
                 excerpt_channels?: number;
-                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. */
+                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
                 /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
                 mode?: "endpoint" | "tight" | "smoothed";
-                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. */
+                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. */
+                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
                 speech_noise_thres?: number;
-                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). */
+                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. */
+                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. Without it `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. Without it `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Smoothing window over the frame decisions. */
+                /** @description `mode=endpoint`. Smoothing window over the frame decisions. Without it `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. */
+                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. */
+                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). */
+                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). */
+                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). Without it `100`. */
                 lookahead_time_end_point?: number;
-                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. */
+                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. */
+                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. Without it `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. */
+                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. */
+                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Memory of the running noise level. */
+                /** @description `mode=endpoint`. Memory of the running noise level. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
-                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. */
+                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. */
+                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. */
+                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. */
-                max_speech_duration_s?: number | "inf";
-                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. */
+                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                max_speech_duration_s?: number;
+                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. */
+                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. Without it `0.4`. */
                 speech_threshold?: number;
-                /** @description `mode=smoothed`. Shorter speech is dropped. */
+                /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). */
+                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. */
+                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. Without it `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. */
+                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added to a segment at both sides. */
+                /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. */
+                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. Without it `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. The same for singing. */
+                /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. The same for music. */
+                /** @description `mode=smoothed`. The same for music. Without it `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter events are dropped. */
+                /** @description `mode=smoothed`. Shorter events are dropped. Without it `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). */
+                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. */
+                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** @description Audio in any common format, as form field `file` or as the body itself. */
+        /** @description Audio in any common format. Where `file` is repeated, the answer is an array. The file's bytes may also be the body itself, and options be form fields. */
         requestBody: {
             content: {
                 "multipart/form-data": {
-                    /** @description Audio; may be repeated. */
-                    file: string[];
-                    /** @enum {string} */
-                    format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                    model?: string;
-                    /** @enum {string} */
-                    preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                    /** @default mix */
-                    channel?: string;
-                    /** @default false */
-                    probabilities?: boolean;
-                    /** @default false */
-                    members?: boolean;
                     /**
-                     * @default zh
-                     * @enum {string}
+                     * Format: binary
+                     * @description The audio file.
                      */
-                    lang?: "zh" | "en";
-                    /** @default false */
-                    keep?: boolean;
-                    track?: number;
-                    /**
-                     * @default samples
-                     * @enum {string}
-                     */
-                    clock?: "samples" | "container";
-                    /**
-                     * @example pcm_s16le
-                     * @example pcm_s16be
-                     * @example pcm_s24le
-                     * @example pcm_s24be
-                     * @example pcm_s32le
-                     * @example pcm_s32be
-                     * @example pcm_f32le
-                     * @example pcm_f32be
-                     * @example pcm_f64le
-                     * @example pcm_f64be
-                     * @example pcm_u8
-                     * @example mulaw
-                     * @example alaw
-                     * @example g722
-                     * @example g729
-                     * @example vox
-                     * @example adpcm_oki
-                     */
-                    encoding?: string;
-                    sample_rate?: number;
-                    channels?: number;
-                    /**
-                     * @default cut
-                     * @enum {string}
-                     */
-                    silence?: "cut" | "zero";
-                    /** @default false */
-                    time_map?: boolean;
-                    excerpt_rate?: number;
-                    excerpt_channels?: number;
-                    /** @default 0 */
-                    min_excerpt_s?: number;
-                    /** @enum {string} */
-                    mode?: "endpoint" | "tight" | "smoothed";
-                    /** @default 800 */
-                    max_end_silence_time?: number;
-                    /** @default 0.6 */
-                    speech_noise_thres?: number;
-                    /** @default 60000 */
-                    max_single_segment_time?: number;
-                    /**
-                     * @default hard
-                     * @enum {string}
-                     */
-                    split?: "hard" | "pause";
-                    /** @default 2000 */
-                    split_window_ms?: number;
-                    /** @default 200 */
-                    window_size_ms?: number;
-                    /** @default 150 */
-                    sil_to_speech_time_thres?: number;
-                    /** @default 150 */
-                    speech_to_sil_time_thres?: number;
-                    /** @default 200 */
-                    lookback_time_start_point?: number;
-                    /** @default 100 */
-                    lookahead_time_end_point?: number;
-                    /** @default true */
-                    do_extend?: boolean;
-                    /** @default 1 */
-                    detect_mode?: number;
-                    /** @default 3000 */
-                    max_start_silence_time?: number;
-                    /** @default -100 */
-                    decibel_thres?: number;
-                    /** @default -100 */
-                    snr_thres?: number;
-                    /** @default 100 */
-                    noise_frame_num_used_for_snr?: number;
-                    /** @default 1 */
-                    speech_2_noise_ratio?: number;
-                    /** @default 0 */
-                    merge_gap_ms?: number;
-                    /** @default 0.5 */
-                    threshold?: number;
-                    /** @default 0.35 */
-                    neg_threshold?: number;
-                    /** @default 100 */
-                    min_speech_duration_ms?: number;
-                    /** @default 100 */
-                    min_silence_duration_ms?: number;
-                    /** @default 20 */
-                    speech_pad_ms?: number;
-                    /** @default inf */
-                    max_speech_duration_s?: number | "inf";
-                    /** @default 5 */
-                    smooth_window_size?: number;
-                    /** @default 0.4 */
-                    speech_threshold?: number;
-                    /** @default 20 */
-                    min_speech_frame?: number;
-                    /** @default 2000 */
-                    max_speech_frame?: number;
-                    /** @default 20 */
-                    min_silence_frame?: number;
-                    /** @default 0 */
-                    merge_silence_frame?: number;
-                    /** @default 0 */
-                    extend_speech_frame?: number;
-                    /** @default 5 */
-                    pad_start_frame?: number;
-                    /** @default 0.5 */
-                    singing_threshold?: number;
-                    /** @default 0.5 */
-                    music_threshold?: number;
-                    /** @default 20 */
-                    min_event_frame?: number;
-                    /** @default 2000 */
-                    max_event_frame?: number;
-                    max_chunk_s?: number;
-                    /** @default 0 */
-                    chunk_pad_ms?: number;
+                    file: string;
                 };
-                "application/octet-stream": string;
-                "audio/*": string;
             };
         };
         responses: {
@@ -1307,18 +1172,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DetectionDocument"] | (components["schemas"]["DetectionDocument"] | components["schemas"]["Problem"])[] | components["schemas"]["FunasrDocument"][];
-                    "application/x-ndjson": unknown;
-                    "text/csv": unknown;
-                    "text/plain": unknown;
-                    "text/x-rttm": unknown;
-                    "application/x-subrip": unknown;
-                    "text/vtt": unknown;
-                    "text/x-textgrid": unknown;
-                    "application/xml": unknown;
-                    "text/markdown": unknown;
-                    "audio/wav": unknown;
-                    "application/zip": unknown;
+                    "application/json": components["schemas"]["DetectionDocument"] | components["schemas"]["FunasrDocument"][] | (components["schemas"]["DetectionDocument"] | components["schemas"]["Problem"])[];
+                    "text/csv": string;
+                    "text/plain": string;
+                    "text/x-rttm": string;
+                    "application/x-subrip": string;
+                    "text/vtt": string;
+                    "text/x-textgrid": string;
+                    "application/xml": string;
+                    "text/markdown": string;
                 };
             };
             /** @description No audio, or a malformed body. */
@@ -1327,7 +1189,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -1336,7 +1198,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -1345,7 +1207,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -1354,7 +1216,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -1363,7 +1225,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -1372,7 +1234,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -1381,7 +1243,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -1390,7 +1252,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -1399,7 +1261,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -1408,7 +1270,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -1417,59 +1279,45 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    timestamps_v1_audio_speech_timestamps_post: {
+    detect_speech_timestamps: {
         parameters: {
             query?: {
                 /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
                 model?: string;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. */
+                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. */
+                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. */
-                max_speech_duration_s?: number | "inf";
+                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                max_speech_duration_s?: number;
             };
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** @description Audio in any common format, as form field `file` or as the body itself. */
+        /** @description Audio in any common format. Where `file` is repeated, the answer is an array. The file's bytes may also be the body itself, and options be form fields. */
         requestBody: {
             content: {
                 "multipart/form-data": {
-                    /** @description Audio; may be repeated. */
-                    file: string[];
-                    model?: string;
-                    /** @default 0 */
-                    merge_gap_ms?: number;
-                    /** @default 0.5 */
-                    threshold?: number;
-                    /** @default 0.35 */
-                    neg_threshold?: number;
-                    /** @default 100 */
-                    min_speech_duration_ms?: number;
-                    /** @default 100 */
-                    min_silence_duration_ms?: number;
-                    /** @default 20 */
-                    speech_pad_ms?: number;
-                    /** @default inf */
-                    max_speech_duration_s?: number | "inf";
+                    /**
+                     * Format: binary
+                     * @description The audio file.
+                     */
+                    file: string;
                 };
-                "application/octet-stream": string;
-                "audio/*": string;
             };
         };
         responses: {
@@ -1488,7 +1336,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -1497,7 +1345,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -1506,7 +1354,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -1515,7 +1363,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -1524,7 +1372,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -1533,7 +1381,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -1542,7 +1390,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -1551,7 +1399,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -1560,7 +1408,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -1569,7 +1417,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -1578,12 +1426,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    segments_analyses__identifier__segments_get: {
+    segment_analysis: {
         parameters: {
             query?: {
                 /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
@@ -1592,19 +1440,19 @@ export interface operations {
                 model?: string;
                 /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. Without it `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). */
+                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). Without it `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. */
+                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
                 members?: boolean;
-                /** @description Language of the headings of `format=md`. */
+                /** @description Language of the headings of `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. */
+                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
                 keep?: boolean;
                 /** @description Which of a file's sound tracks, from 0. Without it the container's default one, or else the first that can be read. */
                 track?: number;
-                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. */
+                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
                 clock?: "samples" | "container";
                 /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
                 encoding?: string;
@@ -1612,93 +1460,93 @@ export interface operations {
                 sample_rate?: number;
                 /** @description Of raw samples, interleaved; without it 1. */
                 channels?: number;
-                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. */
+                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. */
+                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. Without it `false`. */
                 time_map?: boolean;
                 /** @description Sample rate of `format=wav` and `format=zip`; without it the source's. */
                 excerpt_rate?: number;
                 /** @description 1: the mean of the source's channels; without it all of them. */
                 excerpt_channels?: number;
-                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. */
+                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
                 /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
                 mode?: "endpoint" | "tight" | "smoothed";
-                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. */
+                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. */
+                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
                 speech_noise_thres?: number;
-                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). */
+                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. */
+                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. Without it `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. Without it `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Smoothing window over the frame decisions. */
+                /** @description `mode=endpoint`. Smoothing window over the frame decisions. Without it `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. */
+                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. */
+                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). */
+                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). */
+                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). Without it `100`. */
                 lookahead_time_end_point?: number;
-                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. */
+                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. */
+                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. Without it `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. */
+                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. */
+                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Memory of the running noise level. */
+                /** @description `mode=endpoint`. Memory of the running noise level. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
-                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. */
+                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. */
+                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. */
+                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. */
+                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. */
-                max_speech_duration_s?: number | "inf";
-                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. */
+                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                max_speech_duration_s?: number;
+                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. */
+                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. Without it `0.4`. */
                 speech_threshold?: number;
-                /** @description `mode=smoothed`. Shorter speech is dropped. */
+                /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). */
+                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. */
+                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. Without it `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. */
+                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added to a segment at both sides. */
+                /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. */
+                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. Without it `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. The same for singing. */
+                /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. The same for music. */
+                /** @description `mode=smoothed`. The same for music. Without it `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter events are dropped. */
+                /** @description `mode=smoothed`. Shorter events are dropped. Without it `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). */
+                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. */
+                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
@@ -1716,17 +1564,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DetectionDocument"];
-                    "application/x-ndjson": unknown;
-                    "text/csv": unknown;
-                    "text/plain": unknown;
-                    "text/x-rttm": unknown;
-                    "application/x-subrip": unknown;
-                    "text/vtt": unknown;
-                    "text/x-textgrid": unknown;
-                    "application/xml": unknown;
-                    "text/markdown": unknown;
-                    "audio/wav": unknown;
-                    "application/zip": unknown;
+                    "text/csv": string;
+                    "text/plain": string;
+                    "text/x-rttm": string;
+                    "application/x-subrip": string;
+                    "text/vtt": string;
+                    "text/x-textgrid": string;
+                    "application/xml": string;
+                    "text/markdown": string;
                 };
             };
             /** @description No audio, or a malformed body. */
@@ -1735,7 +1580,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -1744,7 +1589,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is none, or not any more. */
@@ -1753,7 +1598,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -1762,7 +1607,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -1771,7 +1616,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -1780,7 +1625,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -1789,7 +1634,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -1798,7 +1643,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -1807,7 +1652,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -1816,7 +1661,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -1825,7 +1670,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -1834,12 +1679,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    curve_analyses__identifier__curve_get: {
+    get_analysis_curve: {
         parameters: {
             query?: {
                 points?: number;
@@ -1869,7 +1714,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -1878,7 +1723,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description There is none, or not any more. */
@@ -1887,7 +1732,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -1896,7 +1741,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -1905,7 +1750,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -1914,7 +1759,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -1923,7 +1768,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -1932,7 +1777,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -1941,7 +1786,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -1950,7 +1795,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -1959,7 +1804,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -1968,12 +1813,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    render_render_post: {
+    render_segments: {
         parameters: {
             query?: {
                 /** @description Any of `GET /options` that needs no audio. */
@@ -2111,17 +1956,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DetectionDocument"];
-                    "application/x-ndjson": unknown;
-                    "text/csv": unknown;
-                    "text/plain": unknown;
-                    "text/x-rttm": unknown;
-                    "application/x-subrip": unknown;
-                    "text/vtt": unknown;
-                    "text/x-textgrid": unknown;
-                    "application/xml": unknown;
-                    "text/markdown": unknown;
-                    "audio/wav": unknown;
-                    "application/zip": unknown;
+                    "text/csv": string;
+                    "text/plain": string;
+                    "text/x-rttm": string;
+                    "application/x-subrip": string;
+                    "text/vtt": string;
+                    "text/x-textgrid": string;
+                    "application/xml": string;
+                    "text/markdown": string;
                 };
             };
             /** @description No audio, or a malformed body. */
@@ -2130,7 +1972,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -2139,7 +1981,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -2148,7 +1990,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -2157,7 +1999,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -2166,7 +2008,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -2175,7 +2017,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -2184,7 +2026,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -2193,7 +2035,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -2202,7 +2044,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -2211,7 +2053,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -2220,12 +2062,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    models_models_get: {
+    list_models: {
         parameters: {
             query?: never;
             header?: never;
@@ -2249,12 +2091,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    options_options_get: {
+    list_options: {
         parameters: {
             query?: never;
             header?: never;
@@ -2278,12 +2120,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    health_health_get: {
+    get_health: {
         parameters: {
             query?: never;
             header?: never;
@@ -2301,7 +2143,7 @@ export interface operations {
                     "application/json": components["schemas"]["HealthDocument"];
                 };
             };
-            /** @description Service Unavailable */
+            /** @description Not ready. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2312,7 +2154,7 @@ export interface operations {
             };
         };
     };
-    live_health_live_get: {
+    get_liveness: {
         parameters: {
             query?: never;
             header?: never;
@@ -2332,7 +2174,7 @@ export interface operations {
             };
         };
     };
-    ready_health_ready_get: {
+    get_readiness: {
         parameters: {
             query?: never;
             header?: never;
@@ -2350,7 +2192,7 @@ export interface operations {
                     "application/json": components["schemas"]["StateDocument"];
                 };
             };
-            /** @description Service Unavailable */
+            /** @description Not ready. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2361,7 +2203,7 @@ export interface operations {
             };
         };
     };
-    metrics_metrics_get: {
+    get_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -2376,12 +2218,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/plain": unknown;
+                    "text/plain": string;
                 };
             };
         };
     };
-    sample_sample_wav_get: {
+    get_sample: {
         parameters: {
             query?: never;
             header?: never;
@@ -2405,7 +2247,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Key missing or wrong. */
@@ -2414,7 +2256,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No format fits `Accept`. */
@@ -2423,7 +2265,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too slow. */
@@ -2432,7 +2274,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The upload is too large. */
@@ -2441,7 +2283,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not audio, or in a form that cannot be decoded. */
@@ -2450,7 +2292,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Broken or too long audio, or a wrong option. */
@@ -2459,7 +2301,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description This client asks too often. */
@@ -2468,7 +2310,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Something went wrong here. */
@@ -2477,7 +2319,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Full, or not ready; `Retry-After` says when to come back. */
@@ -2486,7 +2328,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The request took too long. */
@@ -2495,7 +2337,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

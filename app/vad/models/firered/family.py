@@ -38,6 +38,7 @@ def _known(name: str, title: str, fingerprint: str, *, live: bool = False, live_
         live_as=live_as,
         autoload=name == "firered",
         accuracy=measured(name),
+        option_defaults=_OPTIONS[name],
     )
 
 

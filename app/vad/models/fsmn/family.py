@@ -34,6 +34,7 @@ class FsmnFamily:
             fingerprint="9965901c9bfde4dc9facb1e916fb359ab953c9f7d619c95497ca04847193529f",
             autoload=True,
             accuracy=_ACCURACY,
+            option_defaults={"tight": _ACCURACY.thresholds},
         ),
         KnownModel(
             name="fsmn-8k",
@@ -41,6 +42,7 @@ class FsmnFamily:
             title="FSMN-VAD, 8 kHz",
             licence=_LICENCE,
             sample_rate=8_000,
+            option_defaults={"tight": _ACCURACY.thresholds},
         ),
     )
 

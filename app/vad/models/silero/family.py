@@ -46,9 +46,15 @@ class SileroFamily:
             sample_rate=16_000,
             autoload=True,
             accuracy=MEASURED["silero",],
+            option_defaults=_OPTIONS,
         ),
         KnownModel(
-            name="silero-8k", source="silero-vad-8k", title="Silero VAD, 8 kHz", licence=_LICENCE, sample_rate=8_000
+            name="silero-8k",
+            source="silero-vad-8k",
+            title="Silero VAD, 8 kHz",
+            licence=_LICENCE,
+            sample_rate=8_000,
+            option_defaults=_OPTIONS,
         ),
     )
 
