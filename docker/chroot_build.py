@@ -151,8 +151,13 @@ def base_image(image: str, target: Path, debian: Path, stages: Mapping[str, Stag
     source = stages[image].root if image in stages else debian
     subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
     if image.startswith("node:"):
+        node = shutil.which("node")
+        if node is None:
+            raise SystemExit(f"FROM {image}: this machine has no Node.js to be copied in")
+        prefix = Path(node).parent.parent  # /usr, or /usr/local
         for name in ("bin/node", "bin/npm", "lib/node_modules/npm"):
-            subprocess.run(["cp", "-a", "--parents", f"usr/{name}", str(target)], cwd="/", check=True)
+            (target / "usr" / name).parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", str(prefix / name), str(target / "usr" / name)], check=True)
     elif image not in stages and not image.startswith("debian:"):
         raise SystemExit(f"FROM {image}: not understood")
     return Stage(target)

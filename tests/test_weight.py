@@ -30,6 +30,10 @@ NOT_FOR_SERVING = (
     "sympy",
     "networkx",
     "mpmath",
+    "torch._inductor",
+    "torch.onnx",
+    "torch.testing._internal.distributed",
+    "torch.testing._internal.common_utils",
 )
 """Of the extras; of the hub's client, which is a child process where it downloads; of torch's compiler."""
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r})); from app.cli import main; main()"

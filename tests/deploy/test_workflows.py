@@ -51,4 +51,4 @@ def test_every_night() -> None:
     told = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())
     # YAML takes the key `on` for a truth.
     assert told[True]["schedule"]
-    assert set(told["jobs"]) >= {"soak", "fuzz", "torch-nightly", "coverage", "golden"}
+    assert set(told["jobs"]) >= {"soak", "fuzz", "cost", "image", "torch-nightly", "coverage", "golden"}
