@@ -1,8 +1,8 @@
 """A real server on a free port of the loopback interface: in a thread of the tests' own process, or in a process.
 
 `local_server` runs the real application on the real uvicorn, with a real socket, and is there in milliseconds: models
-are read once for all servers, which is safe because they are read-only. `running_server` starts the command as an
-operator does, for tests whose matter is the process: signals, exit status, memory, what is left behind.
+are read once for all servers, which is safe because they are read-only. `running_server` is the command in a process of
+its own (`tests/forked.py`), for tests whose matter is the process: signals, exit status, memory, what is left behind.
 
 Both take settings as the environment has them, and nothing else: the environment of whoever runs the tests has no say.
 Unless told otherwise they have no models beside the one they are given.
@@ -38,6 +38,7 @@ from app.server.serve import Server, server_config
 from app.vad.models.family import ModelFamily, Scorer, Weights
 from app.vad.models.hub import ModelPlace
 from app.vad.models.registry import Catalogue
+from tests.forked import Forked
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_LIMIT_S = 60
@@ -56,11 +57,11 @@ class RunningServer:
     url: str
     folder: Path
     """Its working folder: `server.log`, and `tmp` for its temporary files."""
-    child: "subprocess.Popen[bytes] | None" = None
+    child: "subprocess.Popen[bytes] | Forked | None" = None
     """None for one in a thread of this process."""
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "subprocess.Popen[bytes] | Forked":
         """The process it has for itself. Raises LookupError when it has none."""
         if self.child is None:
             raise LookupError("this server runs in the tests' own process; running_server starts one in its own")
@@ -266,16 +267,23 @@ def _service_formatter() -> logging.Formatter | None:
 
 
 def start_server(
-    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None, module: str = "app.cli"
+    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None, module: str | None = None
 ) -> RunningServer:
-    """Start one; it may not be ready yet when this returns, but it listens. `module`: what to run as the command."""
+    """Start one; it may not be ready yet when this returns, but it listens. `module`: what to run as the command, in a
+    process that is not forked."""
     variables = {**_usual_variables(model, folder), **(settings or {})}
     log = (folder / "server.log").open("wb")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "MODELSCOPE"))}
     environment |= {**variables, "PYTHONPATH": str(_ROOT)}
-    command = [sys.executable, "-m", module, "serve"]
     # In a folder of its own, where no `.env` file lies.
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    process: subprocess.Popen[bytes] | Forked
+    if module is None:
+        process = Forked(["serve"], cwd=folder, env=environment, stdout=log, stderr=log)
+    else:
+        command = [sys.executable, "-m", module, "serve"]
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     log.close()
     port = _wait_for_port(process, folder / "server.log")
     return RunningServer(f"http://127.0.0.1:{port}", folder, process)
@@ -283,10 +291,11 @@ def start_server(
 
 @contextmanager
 def running_server(
-    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None
+    model: Path | str, folder: Path, settings: Mapping[str, str] | None = None, module: str | None = None
 ) -> Iterator[RunningServer]:
-    """A server in a process of its own that is ready; stopped in the end, as an operator would."""
-    server = start_server(model, folder, settings)
+    """A server in a process of its own that is ready; stopped in the end, as an operator would. `module`: as
+    `start_server`."""
+    server = start_server(model, folder, settings, module)
     try:
         wait_until_ready(server)
         yield server
@@ -335,7 +344,7 @@ def _wait(condition: Callable[[], object], alive: Callable[[], bool], server: Ru
         time.sleep(0.005 if server.child is None else 0.05)
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", log: Path) -> int:
+def _wait_for_port(process: "subprocess.Popen[bytes] | Forked", log: Path) -> int:
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline:
         found = _LISTENING.search(log.read_text(errors="replace"))

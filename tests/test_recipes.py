@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import forked
 from tests.server import RunningServer
 from tests.signals import bursts
 
@@ -127,7 +128,8 @@ def test_overnight(small_model: Path, tmp_path: Path) -> None:
         path = source / f"{number % 3}" / f"{number}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, bursts(2.0, [(0.5, 1.5)]), 16_000, subtype="PCM_16")
-    place = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    forked.write_script(tmp_path / "fsmn-vad")
+    place = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     command = ["/bin/sh", str(EXAMPLES / "overnight.sh"), str(source), str(tmp_path / "out")]
     settings = {"VAD_MODEL": str(small_model), "VAD_MODELS": str(small_model), "VAD_WORKERS": "1", "PATH": place}
     settings["MODELSCOPE_CACHE"] = str(tmp_path)  # the preset's own model would hear no speech in noise

@@ -4,7 +4,6 @@ matter is the process: its pipes, signals, exit status, and what it imports."""
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import structlog
 from typer.testing import CliRunner
 
 from app.cli.commands import cli
+from tests import forked
 
 _LIMIT_S = 60
 _FOREIGN = ("VAD_", "MODELSCOPE_", "AWS_", "RAY_")
@@ -45,11 +45,8 @@ def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settin
 def spawn(
     model: Path | str, *arguments: str | Path, stdin: bytes = b"", limit_s: float = _LIMIT_S, **settings: str
 ) -> Ended:
-    """Call it in a process of its own."""
-    ended = subprocess.run(
-        command(*arguments), env=environment(model, **settings), input=stdin, capture_output=True, timeout=limit_s,
-        check=False,
-    )  # fmt: skip
+    """Call it in a process of its own (`tests/forked.py`)."""
+    ended = forked.run(*map(str, arguments), env=environment(model, **settings), stdin=stdin, timeout=limit_s)
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 

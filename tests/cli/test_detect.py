@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from app.registry import installed
-from tests.cli.calling import call, environment, spawn
+from tests.cli.calling import call, environment
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.small_firered import write_small_firered
@@ -39,8 +39,12 @@ def test_json_is_the_default_where_nobody_looks(found: list[list[int]]) -> None:
 
 @pytest.mark.slow
 def test_a_process_of_its_own(small_model: Path, speech_like: Path, found: list[list[int]]) -> None:
-    ended = spawn(small_model, "detect", "-", stdin=speech_like.read_bytes())
-    assert (ended.returncode, ended.stderr) == (0, "")
+    command = Path(sys.executable).parent / "fsmn-vad"  # as installed; other tests fork it (tests/forked.py)
+    ended = subprocess.run(
+        [command, "detect", "-"], env=environment(small_model), input=speech_like.read_bytes(), capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")
     assert pairs(json.loads(ended.stdout)) == found
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.calling import Ended, call, command, environment, spawn
+from tests.cli.calling import Ended, call, environment, spawn
 from tests.cli.relay import breaking_relay
+from tests.forked import Forked
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 
@@ -255,18 +255,17 @@ def test_no_model(tmp_path: Path, speech_like: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupt_ends_the_sound_but_not_the_answer(small_model: Path) -> None:
-    process = subprocess.Popen(
-        command("stream", "-"), env=environment(small_model), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(pcm(bursts(4.0, [(1.0, 4.0)])))
-    process.stdin.flush()
-    first = json.loads(process.stdout.readline())
-    process.send_signal(signal.SIGINT)
-    rest = [json.loads(line) for line in process.stdout.read().splitlines()]
-    process.stdout.close()
-    process.stdin.close()
+    its_input, our_end = os.pipe()
+    our_input, its_output = os.pipe()
+    process = Forked(["stream", "-"], env=environment(small_model), stdin=its_input, stdout=its_output)
+    os.close(its_input)
+    os.close(its_output)
+    with os.fdopen(our_end, "wb") as to, os.fdopen(our_input, "rb") as coming:
+        to.write(pcm(bursts(4.0, [(1.0, 4.0)])))
+        to.flush()
+        first = json.loads(coming.readline())
+        process.send_signal(signal.SIGINT)
+        rest = [json.loads(line) for line in coming.read().splitlines()]
     assert process.wait(30) == 130
     assert [message["type"] for message in [first, *rest]] == ["speech_start", "speech_end", "done"]
 
@@ -274,10 +273,8 @@ def test_an_interrupt_ends_the_sound_but_not_the_answer(small_model: Path) -> No
 @pytest.mark.slow
 def test_a_person_sees_it_move(small_model: Path, speech_like: Path) -> None:
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        command("stream", speech_like), env=environment(small_model, TERM="xterm"), stdin=subprocess.DEVNULL,
-        stdout=follower, stderr=follower,
-    )  # fmt: skip
+    settings = environment(small_model, TERM="xterm")
+    process = Forked(["stream", str(speech_like)], env=settings, stdout=follower, stderr=follower)
     os.close(follower)
     seen = b""
     try:

@@ -107,7 +107,7 @@ def three_models(published_model: Path, tmp_path_factory: pytest.TempPathFactory
         "VAD_MODELS": "fsmn,firered,silero", "MODELSCOPE_CACHE": str(cache), "VAD_ANALYSIS_TTL_S": "5",
         "VAD_WORKERS": "2",
     }  # fmt: skip
-    with running_server("fsmn", tmp_path_factory.mktemp("three-models"), settings) as server:
+    with running_server("fsmn", tmp_path_factory.mktemp("three-models"), settings, module="app.cli") as server:
         yield server
 
 

@@ -1,8 +1,6 @@
 """A family, a segmenter and a format from outside `app/`: everything that names models, modes and formats has them."""
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ import httpx
 import pytest
 
 from app.registry import Registry
+from tests.cli.calling import Ended, spawn
 from tests.live.client import converse, cut, s16
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
@@ -139,10 +138,5 @@ def test_the_command_line_live(speech_like: Path) -> None:
     assert [[s["start_ms"], s["end_ms"]] for s in done["segments"]] == SPANS
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAD_", "MODELSCOPE"))}
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env={**environment, "PYTHONPATH": str(PACKAGE), "COLUMNS": "200"},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+def run(*arguments: str) -> Ended:
+    return spawn("fsmn", *arguments, PYTHONPATH=str(PACKAGE), COLUMNS="200")
