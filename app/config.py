@@ -80,12 +80,10 @@ class Settings(BaseSettings):
 
     max_requests: int = Field(0, ge=0, description="Requests that are computed at a time; 0: 8 x workers.")
     max_queue: int = Field(
-        0, ge=0, description="Requests whose upload is whole and that wait to be computed; 0: 2 x VAD_MAX_REQUESTS."
+        0, ge=0, description="Requests whose upload is whole and that wait to be computed; 0: 8 x VAD_MAX_REQUESTS."
     )
-    queue_timeout_s: float = Field(30, gt=0, description="s. Longest wait to be computed.")
-    max_uploads: int = Field(
-        0, ge=0, description="Uploads under way; 0: 4 x (VAD_MAX_REQUESTS + VAD_MAX_QUEUE). One client gets half."
-    )
+    queue_timeout_s: float = Field(50, gt=0, description="s. Longest wait to be computed.")
+    max_uploads: int = Field(0, ge=0, description="Uploads under way; 0: 12 x VAD_MAX_REQUESTS.")
     request_timeout_s: float = Field(600, gt=0, description="s. Longest that one request may take.")
     body_idle_timeout_s: float = Field(15, gt=0, description="s. Longest pause in an upload.")
     body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Least mean rate of an upload; 0: any.")
@@ -179,7 +177,7 @@ class Settings(BaseSettings):
     @property
     def requests_queued(self) -> int:
         """`max_queue` with its default filled in."""
-        return self.max_queue or 2 * self.requests_inside
+        return self.max_queue or 8 * self.requests_inside
 
     @property
     def decoded_bytes(self) -> int:
@@ -189,7 +187,7 @@ class Settings(BaseSettings):
     @property
     def uploads_at_a_time(self) -> int:
         """`max_uploads` with its default filled in."""
-        return self.max_uploads or 4 * (self.requests_inside + self.requests_queued)
+        return self.max_uploads or 12 * self.requests_inside
 
 
 def variable_name(field: str) -> str:

@@ -9,7 +9,6 @@ another plan's segmenter makes another report without the audio. Both gather wha
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from app.audio.options import AudioInput
 from app.audio.source import AudioPolicy, AudioSource, NeedsChild, bytes_at_once, open_audio
 from app.engine.backend import Cost, Score
 from app.engine.engine import Engine, Turn
-from app.engine.gate import AsyncGate, Gate, Shares
+from app.engine.shares import NOBODY, AsyncShares, Holder, Shares, State, Ticket
 from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, base_name, forced_cuts, safe_name
 from app.models import Model
@@ -142,8 +141,10 @@ class FileJob:
     file_name: str | None
     """As the client has it."""
     request_id: str = ""
-    client: str = ""
+    holder: Holder = NOBODY
     """Whose share of the memory it takes."""
+    keeping: "Keeping | None" = None
+    """Counts its posteriors, if they are to be kept; None: nobody does."""
     allowance: ProbabilityAllowance | None = None
     """Shared with the other files of the request; None for a file alone."""
 
@@ -160,12 +161,11 @@ class Detector:
         self.engine = engine
         self.audio = audio
         self.observer = observer
-        # One budget over all runs, in fair shares: so many blocks of so many channels are what memory goes into.
-        self.memory = AsyncGate(
-            Gate(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
+        # One budget over all runs: so many blocks of so many channels are what memory goes into.
+        self.memory = AsyncShares(
+            Shares(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
             "too much audio is being decoded; please try again in a moment",
         )
-        self.kept = Shares(audio.kept_bytes)
 
     def new_allowance(self) -> ProbabilityAllowance:
         """Return what the files of one request share."""
@@ -192,25 +192,22 @@ class Run:
         self._report: Report | None = None
         self._stop = Stop()
         self._allowance = job.allowance or detector.new_allowance()
-        self._kept_bytes: int | None = 0 if plan.request.keep else None
-        """Counted in `Detector.kept`; None when the posteriors are not to be kept, or not any more."""
+        self._keeps = plan.request.keep
+        """Whether the posteriors are to be kept, and there is room for them so far."""
         self._started = time.perf_counter()
 
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Yield what is found, block by block. Closing the iterator stops the work within one block."""
         observer = self._detector.observer
-        try:
-            source, whole = await self._in_one_call()
-            if source is None:
-                source = await self._open()
-            if whole is not None:
-                yield self._progress(whole, source)
-            else:
-                async with aclosing(self._block_by_block(source)) as found:
-                    async for step in found:
-                        yield self._progress(step, source)
-        finally:
-            self._give_back_kept()
+        source, whole = await self._in_one_call()
+        if source is None:
+            source = await self._open()
+        if whole is not None:
+            yield self._progress(whole, source)
+        else:
+            async with aclosing(self._block_by_block(source)) as found:
+                async for step in found:
+                    yield self._progress(step, source)
         self._report = self._finish(source)
         observer.file_done(self._model.info.name, source.decoder.name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
@@ -224,7 +221,7 @@ class Run:
     def analysis(self) -> "Analysis | None":
         """The posteriors, for other options later, after `steps` has ended. None if they became too many, or were not
         asked for."""
-        if self._kept_bytes is None:
+        if not self._keeps:
             return None
         rows = tuple((row.channel, join_posteriors(row.posteriors)) for row in self._rows)
         return Analysis(self.report(), rows, self._model, self.plan)
@@ -250,7 +247,7 @@ class Run:
             with source:
                 return source, score_whole(source, model.new_stream(self.plan.segmentation), score)
 
-        ticket = await memory.enter(job.client, room)
+        ticket = await memory.enter(job.holder, room)
         try:
             return await backend.run(call, Turn(), self._cost, on_end=lambda: memory.leave(ticket))
         except asyncio.CancelledError:
@@ -286,7 +283,7 @@ class Run:
         model, memory = self._model, self._detector.memory
         held = source.bytes_held(blocks_in_flight(model.backends[0]))
         try:
-            ticket = await memory.enter(self.job.client, held)
+            ticket = await memory.enter(self.job.holder, held)
         except BaseException:
             source.close()
             raise
@@ -302,7 +299,7 @@ class Run:
 
     def _progress(self, found: RowEvents, source: AudioSource) -> Progress:
         plan, frame_ms = self.plan, self._model.grid.frame_ms
-        keeps = plan.request.probabilities or self._kept_bytes is not None
+        keeps = plan.request.probabilities or self._keeps
         while found.row >= len(self._rows):
             number = plan.channel if isinstance(plan.channel, int) else len(self._rows)
             self._rows.append(
@@ -320,22 +317,13 @@ class Run:
     def _count_kept(self, posteriors: Posteriors) -> None:
         """Count posteriors that are to be kept. Nobody knows how long the audio is: past the bound none are kept, and
         the answer says so."""
-        if self._kept_bytes is None:
+        keeping = self.job.keeping
+        if not self._keeps or keeping is None or keeping.add(posteriors.nbytes):
             return
-        if self._detector.kept.fits(self.job.client, posteriors.nbytes):
-            self._detector.kept.take(self.job.client, posteriors.nbytes)
-            self._kept_bytes += posteriors.nbytes
-            return
-        self._give_back_kept()
-        self._kept_bytes = None
+        self._keeps = False
         if not self.plan.request.probabilities:
             for row in self._rows:
                 row.drop_posteriors()
-
-    def _give_back_kept(self) -> None:
-        if self._kept_bytes:
-            self._detector.kept.give_back(self.job.client, self._kept_bytes)
-            self._kept_bytes = 0
 
     def _finish(self, source: AudioSource) -> Report:
         model, cost = self._model, self._cost
@@ -482,49 +470,106 @@ def _steps(
     return np.array([reduce(part) for part in np.array_split(values, points)], dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    analysis: Analysis
+    client: str
+    until: float
+    place: Ticket
+    room: Ticket
+
+
 class AnalysisStore:
-    """Kept analyses, bounded in number, bytes and time; the least recently used goes first. Whoever made one can use
-    it, nobody else. To be used from the event loop alone."""
+    """Kept analyses, bounded in number, bytes and time, and dealt out by `app.engine.shares`. The client that made one
+    can use it, nobody else. To be used from the event loop alone."""
 
     def __init__(
         self, max_count: int, max_bytes: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._max_count, self._max_bytes, self._ttl_s, self._clock = max_count, max_bytes, ttl_s, clock
-        self._kept: OrderedDict[str, tuple[str, float, Analysis]] = OrderedDict()
+        self.places, self.room = Shares(max_count), Shares(max_bytes)
+        """How many, and how many bytes, of those being made, too."""
+        self._ttl_s, self._clock = ttl_s, clock
+        self._kept: dict[str, _Kept] = {}
+        self._names: dict[Ticket, str] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def size_bytes(self) -> int:
-        """Memory that all posteriors take."""
-        return sum(analysis.size_bytes for _, _, analysis in self._kept.values())
+    def begin(self, holder: Holder) -> "Keeping":
+        """Return what counts an analysis while it is being made."""
+        return Keeping(self, holder)
 
-    def keep(self, analysis: Analysis, owner: str) -> str | None:
-        """Keep an analysis and return its id, or None when it alone is larger than all may be."""
-        if analysis.size_bytes > self._max_bytes:
-            return None
-        self.drop_old()
+    def keep(self, analysis: Analysis, place: Ticket, room: Ticket) -> str:
+        """Keep an analysis and return its id."""
         identifier = secrets.token_urlsafe(16)
-        self._kept[identifier] = (owner, self._clock() + self._ttl_s, analysis)
-        while len(self._kept) > self._max_count or self.size_bytes > self._max_bytes:
-            self._kept.popitem(last=False)
+        self._kept[identifier] = _Kept(analysis, place.holder.client, self._clock() + self._ttl_s, place, room)
+        self._names[place] = self._names[room] = identifier
+        self.places.keep(place)
+        self.room.keep(room)
         return identifier
 
-    def get(self, identifier: str, owner: str) -> Analysis:
+    def get(self, identifier: str, holder: Holder) -> Analysis:
         """Return the analysis, and begin its time anew. Raises `NoSuchAnalysis`, for somebody else's too."""
         self.drop_old()
-        entry = self._kept.get(identifier)
-        if entry is None or entry[0] != owner:
+        kept = self._kept.get(identifier)
+        if kept is None or kept.client != holder.client:
             raise NoSuchAnalysis("there is no such analysis, or not any more; please send the file again")
-        self._kept[identifier] = (owner, self._clock() + self._ttl_s, entry[2])
-        self._kept.move_to_end(identifier)
-        return entry[2]
+        self._kept[identifier] = replace(kept, until=self._clock() + self._ttl_s)
+        for shares, ticket in ((self.places, kept.place), (self.room, kept.room)):
+            shares.use(ticket)
+            shares.keep(ticket)  # now the newest
+        return kept.analysis
 
     def drop_old(self) -> bool:
-        """Drop those whose time is over; whether there were any."""
+        """Drop what has been displaced, or was not used for long; whether there was any."""
+        displaced = [self._names[ticket] for shares in (self.places, self.room) for ticket in shares.decided()]
         now = self._clock()
-        old = [identifier for identifier, (_, until, _) in self._kept.items() if until <= now]
-        for identifier in old:
-            del self._kept[identifier]
-        return bool(old)
+        expired = [identifier for identifier, kept in self._kept.items() if kept.until <= now]
+        dropped = {*displaced, *expired}
+        for identifier in dropped:
+            kept = self._kept.pop(identifier)
+            for shares, ticket in ((self.places, kept.place), (self.room, kept.room)):
+                del self._names[ticket]
+                shares.leave(ticket)
+        return bool(dropped)
+
+
+class Keeping:
+    """Room for an analysis that is being made. Nobody knows how large it will be: past what there is room for it is not
+    kept, and the answer says so."""
+
+    def __init__(self, store: AnalysisStore, holder: Holder) -> None:
+        self._store, self._holder = store, holder
+        self._room: Ticket | None = None
+
+    def add(self, size: int) -> bool:
+        """Count bytes. False: there is no room for them, and what had been counted is given back."""
+        shares = self._store.room
+        self._store.drop_old()
+        if self._room is None and size <= shares.total:
+            self._room = shares.arrive(self._holder, amount=size)
+            there_is = self._room.state is State.IN_USE
+        else:
+            there_is = self._room is not None and shares.grow(self._room, size)
+        self._store.drop_old()
+        if not there_is:
+            self.drop()
+        return there_is
+
+    def keep(self, analysis: Analysis) -> str | None:
+        """Keep it and return its id, or None where there is no room."""
+        self._store.drop_old()
+        place, room = self._store.places.arrive(self._holder), self._room
+        self._store.drop_old()
+        if room is None or place.state is not State.IN_USE:
+            self._store.places.leave(place)
+            self.drop()
+            return None
+        self._room = None
+        return self._store.keep(analysis, place, room)
+
+    def drop(self) -> None:
+        """Give back what is not kept. A second call does nothing."""
+        if self._room is not None:
+            self._store.room.leave(self._room)
+            self._room = None

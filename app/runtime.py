@@ -121,7 +121,5 @@ def audio_policy(settings: Settings) -> AudioPolicy:
         block_seconds=settings.block_seconds,
         max_probability_s=settings.max_probability_minutes * 60,
         decoded_bytes=settings.decoded_bytes,
-        # So that one client, who has half of it, can fill the place in which analyses are kept.
-        kept_bytes=2 * settings.analyses_mb << 20,
         patience_s=settings.request_timeout_s,
     )

@@ -4,8 +4,7 @@ is read.
 Two gates, because the two things that a request needs are so different. Room for uploads is cheap, and there is much of
 it: a slow body costs a descriptor and a little disk. Places for computing are few. So a request has room for its upload
 until its body is whole, then waits in line for a place, for so long and no longer, and has the place until its answer
-has been sent. Slow uploads thus keep nobody from computing. Both gates deal fair shares (`app.engine.gate`) to clients,
-each of which is its key, else its address.
+has been sent. Slow uploads thus keep nobody from computing. Both are dealt out by `app.engine.shares`.
 
 The middleware takes a `RequestLease` for each request that counts and ends it with the answer; routes say when they
 need the place (`take_place`).
@@ -13,6 +12,8 @@ need the place (`take_place`).
 
 import asyncio
 import contextlib
+import ipaddress
+import re
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -21,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
 from app.api.interruption import Interruption
-from app.engine.gate import AsyncGate, Gate, State, Ticket
+from app.engine.shares import AsyncShares, Holder, Shares, State, Ticket
 from app.observe import Observer
 from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
 
@@ -117,8 +118,8 @@ class RequestContext:
 
     request_id: str
     policy: PathPolicy
-    client: str
-    """Who asks: the digest of its key, else its address."""
+    holder: Holder
+    """Who asks, whose shares what it takes are."""
     lease: "RequestLease | None" = None
     """What the request holds; None where it passes no admission."""
 
@@ -139,9 +140,33 @@ def request_id_of(scope: Scope) -> str:
     return "-" if context is None else context.request_id
 
 
-def client_of(scope: Scope) -> str:
-    """Who asks, for fair shares, limits and ownership: the digest of the key, else the address."""
-    return context_of(scope).client
+def holder_of(scope: Scope) -> Holder:
+    """Who asks, for fair shares. Limits and ownership go by its client: the key, else the address."""
+    return context_of(scope).holder
+
+
+_IPV6_NETWORK_BITS = 64
+"""What one subscriber has at least (RFC 6177): whoever has one of its addresses has them all."""
+
+
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([^:]*):\d+")
+"""As some proxies forward addresses."""
+
+
+def address_name(address: str) -> str:
+    """What counts as one address: of IPv6 a network of /64, and no port."""
+    if ":" not in address:
+        return address
+    with_port = _WITH_PORT.fullmatch(address)
+    if with_port is not None:
+        address = with_port[1] or with_port[2]
+    try:
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, _IPV6_NETWORK_BITS), strict=False))
 
 
 # ---- admission
@@ -168,47 +193,47 @@ class Admission:
         self.limits = limits
         self.closed = False
         self._observer = observer or Observer()
-        self._uploads = Gate(limits.uploads)
-        places = Gate(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
-        self._places = AsyncGate(places, _FULL)
+        self._uploads = Shares(limits.uploads)
+        places = Shares(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
+        self._places = AsyncShares(places, _FULL)
 
     @property
     def uploads(self) -> int:
         """Requests whose body is being received."""
-        return self._uploads.shares.taken
+        return self._uploads.taken
 
     @property
     def inside(self) -> int:
         """Requests that have a place."""
-        return self._places.gate.shares.taken
+        return self._places.shares.taken
 
     @property
     def queued(self) -> int:
         """Requests that wait for one."""
-        return self._places.gate.waiting
+        return self._places.shares.waiting
 
-    def arrive(self, client: str) -> "RequestLease":
+    def arrive(self, holder: Holder) -> "RequestLease":
         """Let a request begin. Raises `Overloaded` when there is no room for its upload, or would be no place in the
         line after it, and `NotReady` when the service shuts down."""
         if self.closed:
             self._observer.rejected("not_ready")
             raise NotReady("the service is shutting down")
         # A line that is full is full of whole uploads, which no slow client can do: the body would come for nothing.
-        if self._places.gate.would_refuse(client):
+        if self._places.shares.would_refuse(holder):
             raise self._refusal()
-        room = self._uploads.arrive(client, 0.0)
-        if room.state is not State.ADMITTED:
+        room = self._uploads.arrive(holder)
+        if room.state is not State.IN_USE:
             raise self._refusal()
-        return RequestLease(self, client, room)
+        return RequestLease(self, holder, room)
 
-    def would_admit(self, client: str) -> bool:
-        """Whether the client would have a place without waiting."""
-        return self._places.gate.would_admit(client)
+    def would_admit(self, holder: Holder) -> bool:
+        """Whether the holder would have a place without waiting."""
+        return self._places.shares.fits(holder)
 
-    async def enter(self, client: str) -> Ticket:
+    async def enter(self, holder: Holder) -> Ticket:
         """Wait for a place. Raises `Overloaded`."""
         try:
-            return await self._places.enter(client)
+            return await self._places.enter(holder)
         except Overloaded:
             raise self._refusal() from None
 
@@ -227,8 +252,8 @@ class Admission:
 class RequestLease:
     """What one request holds: room for its upload, then a place."""
 
-    def __init__(self, admission: Admission, client: str, room: Ticket) -> None:
-        self._admission, self._client, self._room = admission, client, room
+    def __init__(self, admission: Admission, holder: Holder, room: Ticket) -> None:
+        self._admission, self._holder, self._room = admission, holder, room
         self._place: Ticket | None = None
 
     async def take_place(self, request: Request) -> None:
@@ -239,9 +264,9 @@ class RequestLease:
 
         async def enter() -> None:
             # Stored here, so that a place that comes in the moment in which the wait ends is given back, too.
-            self._place = await self._admission.enter(self._client)
+            self._place = await self._admission.enter(self._holder)
 
-        if self._admission.would_admit(self._client):  # as usual; two tasks and a watch of the socket would be much
+        if self._admission.would_admit(self._holder):  # as usual; two tasks and a watch of the socket would be much
             await enter()
         else:
             await while_connected(request, enter(), self._admission.limits.queue_timeout_s + _MARGIN_S)

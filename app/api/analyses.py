@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.answer import Answer, write
-from app.api.admission import client_of, request_id_of, take_place
+from app.api.admission import holder_of, request_id_of, take_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters, problem
 from app.api.service import blank_is, query_options, service_of
@@ -48,7 +48,7 @@ async def segments(request: Request, identifier: str) -> Response:
     asked = DetectionRequest.parse(query)
     asked.refuse_unknown_names(query, service.registry.segmenters)
     model = None if asked.model is None else await models.get(asked.model)
-    analysis = service.analyses.get(identifier, client_of(request.scope))
+    analysis = service.analyses.get(identifier, holder_of(request.scope))
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
         raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
@@ -77,7 +77,7 @@ async def curve(
     """Speech probability and amplitude of a stretch, in at most `points` steps."""
     service = service_of(request)
     service.ready()
-    analysis = service.analyses.get(identifier, client_of(request.scope))
+    analysis = service.analyses.get(identifier, holder_of(request.scope))
     duration_ms = analysis.report.audio.duration_ms
     stop_ms = duration_ms if end_ms is None else end_ms
     if not 1 <= points <= _MAX_POINTS:

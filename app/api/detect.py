@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
-from app.api.admission import client_of, request_id_of, take_place, while_connected
+from app.api.admission import holder_of, request_id_of, take_place, while_connected
 from app.api.errors import problem_of
 from app.api.headers import form_boundary
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
@@ -123,8 +123,8 @@ class _Call:
         no room for them."""
         if not self.plan.request.keep:
             return run.report()
-        analysis = run.analysis()
-        identifier = None if analysis is None else self.service.analyses.keep(analysis, run.job.client)
+        analysis, keeping = run.analysis(), run.job.keeping
+        identifier = None if analysis is None or keeping is None else keeping.keep(analysis)
         return replace(run.report(), extras={"analysis_id": identifier})
 
     def problem(self, error: VadError) -> dict[str, Any]:
@@ -153,18 +153,16 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
         if plan is None:
             plan = await make_plan(service, runtime, DetectionRequest.parse(query, upload.fields))
         plan.refuse_several_files(len(upload.files), service.registry.formats)
-        client, request_id = client_of(request.scope), request_id_of(request.scope)
+        holder, request_id = holder_of(request.scope), request_id_of(request.scope)
         allowance = runtime.detector.new_allowance()
-        jobs = [
-            FileJob(
-                file.audio_input(plan.request.input, media_type),
-                file.filename or request.path_params.get("filename"),
-                request_id,
-                client,
-                allowance,
-            )
-            for file in upload.files
-        ]
+        jobs = []
+        for file in upload.files:
+            keeping = service.analyses.begin(holder) if plan.request.keep else None
+            if keeping is not None:
+                resources.callback(keeping.drop)
+            source = file.audio_input(plan.request.input, media_type)
+            name = file.filename or request.path_params.get("filename")
+            jobs.append(FileJob(source, name, request_id, holder, keeping, allowance))
         await take_place(request)
         yield _Call(request, service, runtime, plan, jobs, resources)
 

@@ -23,10 +23,11 @@ from fastapi import APIRouter, WebSocket
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.websockets import WebSocketDisconnect
 
-from app.api.admission import DIRECT, client_of, request_id_of
+from app.api.admission import DIRECT, holder_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
 from app.api.service import Service, query_options, service_of
 from app.audio.piped import PipedDecoder
+from app.engine.shares import Holder
 from app.formats.documents import ModelDocument
 from app.live.batcher import Slot, fail_stream
 from app.live.protocols import error_message
@@ -71,11 +72,11 @@ async def stream(websocket: WebSocket) -> None:
         request = DetectionRequest.parse(query)
         form = request.stream_form()
         if request.session:
-            return socket.manager.resume(socket.client, request.session, request.after, socket)
+            return socket.manager.resume(socket.holder, request.session, request.after, socket)
         plan = await request.resolve(service.ready().models, live=True)
         if form.container is not None:
             socket.feed = await ContainerFeed.start(form.container, service, socket.fed)
-        return socket.manager.open(socket.client, plan, socket)
+        return socket.manager.open(socket.holder, plan, socket)
 
     await _serve(websocket, open_session, error_message, name=query.get("session", ""))
 
@@ -98,7 +99,7 @@ async def realtime(websocket: WebSocket) -> None:
             models.is_known,
             preset=preset,
         )
-        return socket.manager.open(socket.client, plan, socket, protocol)
+        return socket.manager.open(socket.holder, plan, socket, protocol)
 
     offered = websocket.scope.get("subprotocols", ())
     await _serve(websocket, open_session, refusal_event, _SUBPROTOCOL if _SUBPROTOCOL in offered else None)
@@ -128,17 +129,17 @@ async def _serve(
     puts it, and as the close reason, which is all that some clients show. `name`: of the session that the client comes
     back to.
     """
-    service, client = service_of(websocket), client_of(websocket.scope)
+    service, holder = service_of(websocket), holder_of(websocket.scope)
     try:
         manager = service.ready_sessions()
-        manager.check_room(client, name)
+        manager.check_room(holder, name)
     except VadError as error:
         if isinstance(error, Overloaded):
             service.metrics.rejected("streams")
         await websocket.send_denial_response(problem_response(problem_of(error, request_id_of(websocket.scope))))
         return
     await websocket.accept(subprotocol)
-    socket = LiveSocket(websocket, manager, client)
+    socket = LiveSocket(websocket, manager, holder)
     try:
         slot = await open_session(service, socket)
         await socket.run(slot)
@@ -154,8 +155,8 @@ async def _serve(
 class LiveSocket:
     """One socket and the session that it carries; the session's `Connection`."""
 
-    def __init__(self, websocket: WebSocket, manager: SessionManager, client: str) -> None:
-        self.manager, self.client = manager, client
+    def __init__(self, websocket: WebSocket, manager: SessionManager, holder: Holder) -> None:
+        self.manager, self.holder = manager, holder
         self.feed: ContainerFeed | None = None
         """The decoder, where a container's bytes come."""
         self._websocket = websocket

@@ -41,7 +41,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from app import __version__
-from app.api.admission import METRICS, QUIET_PATHS, Admission, RequestContext, context_of, policy_of, route_path
+from app.api.admission import (
+    METRICS,
+    QUIET_PATHS,
+    Admission,
+    RequestContext,
+    address_name,
+    context_of,
+    policy_of,
+    route_path,
+)
 from app.api.errors import (
     CLIENT_GONE,
     ForeignOrigin,
@@ -53,6 +62,7 @@ from app.api.errors import (
     refuse,
 )
 from app.api.metrics import Metrics
+from app.engine.shares import Holder
 from app.extras import how_to_install
 from app.vad.errors import VadError
 
@@ -62,6 +72,9 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ANSWER_BEGINS = frozenset({"http.response.start", "websocket.http.response.start"})
 _KEY_PROTOCOL = "openai-insecure-api-key."
+_WRONG_KEYS = "wrong keys"
+"""Of an address are counted apart from its requests: whoever guesses slows down its own guesses, and nobody who has a
+key, from whichever address."""
 _MOST_KEYS = 8
 """Of one request that are compared."""
 _MOST_LINGERING = 256
@@ -141,11 +154,12 @@ class Middleware:
         started, is_http = time.perf_counter(), scope["type"] == "http"
         headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        address = scope.get("client")
+        peer = scope.get("client")
+        address = address_name(str(peer[0])) if peer else "unknown"
         context = RequestContext(
             request_id=given if _SANE_ID.fullmatch(given) else secrets.token_hex(8),
             policy=policy_of(route_path(scope)),
-            client=str(address[0]) if address else "unknown",
+            holder=Holder(address, address),
         )
         context.attach(scope)
         exchange = _Exchange(scope, headers, receive, send)
@@ -199,7 +213,7 @@ class Middleware:
                 self._check_access(scope, context)
             admitted = context.policy.admitted
             if scope["type"] == "http" and (admitted is None or scope["method"] in admitted):
-                context.lease = self._admission.arrive(context.client)
+                context.lease = self._admission.arrive(context.holder)
         except VadError as error:
             await refuse(error, scope, receive, send)
             return
@@ -216,10 +230,16 @@ class Middleware:
             # All are compared with all, so that the time taken does not show which one matched.
             right = [each for each in given if sum(hmac.compare_digest(each, digest) for digest in self._digests)]
             if not right:
+                if given:
+                    self._count_request(_WRONG_KEYS, context.holder.address)
                 self._metrics.rejected("unauthorized")
                 raise Unauthorized("send a valid key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
-            context.client = right[0][:16]
-        if self._limit is not None and not self._limiter.hit(self._limit, context.client):
+            context.holder = context.holder._replace(client=right[0][:16])
+        self._count_request(context.holder.client)
+
+    def _count_request(self, *name: str) -> None:
+        """Count a request of this name. Raises `TooManyRequests`."""
+        if self._limit is not None and not self._limiter.hit(self._limit, *name):
             self._metrics.rejected("rate_limited")
             raise TooManyRequests(f"more than {self._limit}")
 

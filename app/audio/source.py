@@ -60,8 +60,6 @@ class AudioPolicy:
     """Audio whose probabilities one request may have, all its files and channels together."""
     decoded_bytes: int
     """Memory for samples on their way from decoders to scores, of all runs together."""
-    kept_bytes: int
-    """Memory for posteriors that are to be kept, of all runs together while they are found."""
     patience_s: float
     """How long a run waits for memory."""
 

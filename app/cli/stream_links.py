@@ -16,6 +16,7 @@ from app.cli.local import planned
 from app.cli.stream_sources import Feed, ResendBuffer
 from app.cli.terminal import UsageError, note
 from app.config import Settings
+from app.engine.shares import NOBODY
 from app.registry import Registry
 from app.request import DetectionRequest
 from app.vad.errors import VadError
@@ -64,7 +65,7 @@ class LocalLink:
         """Raises `InvalidOption` for a model that cannot follow a stream."""
         self._manager = manager
         self._output, self._room = asyncio.Event(), asyncio.Event()
-        self._slot = manager.open("cli", plan, self)
+        self._slot = manager.open(NOBODY, plan, self)
 
     def wake(self) -> None:
         """Let both tasks check the session again, for messages and for room."""

@@ -23,6 +23,7 @@ import structlog
 
 from app.engine.backend import Backend, Cost
 from app.engine.engine import Turn
+from app.engine.shares import Holder, Ticket
 from app.live.session import LiveSession, PendingBlock
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
@@ -62,14 +63,16 @@ class Slot:
 
     name: str
     """What the client comes back with. Whoever knows it can take the session over."""
-    client: str
-    """The client that may come back."""
+    holder: Holder
+    """Whose client may come back."""
     session: LiveSession
     connection: Connection
     since: float
     """The manager's clock when it was opened."""
     seen: float
     """When the client last sent something."""
+    ticket: Ticket
+    """Its place among all sessions."""
     left: float | None = None
     """When the client went; None while it is connected."""
     warned: bool = False

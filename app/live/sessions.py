@@ -1,8 +1,7 @@
 """All live sessions of a service: how many, whose, how long; and those that wait for their client to come back.
 
-Each session has a slot, and there are `LiveLimits.streams` of them. When a client goes, its session keeps the slot for
-a while, so that coming back needs no other. If none is free, a new client gets the slot of the session that has waited
-longest for its own.
+Each session has a slot, and there are `LiveLimits.streams` of them, dealt out by `app.engine.shares`. When a client
+goes, its session keeps the slot for a while, so that coming back needs no other; but then it may be displaced.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.engine.engine import Engine
+from app.engine.shares import Holder, Shares, State, Ticket
 from app.live.batcher import Batcher, Connection, Slot
 from app.live.protocols import PROTOCOLS
 from app.live.session import DONE, ClientProtocol, LiveSession
@@ -73,6 +73,8 @@ class SessionManager:
         self._engine, self._observer = engine, observer or Observer()
         self._batcher = Batcher(engine.workers, batch_delay_s, limits.streams, clock, self._observer)
         self._slots: dict[str, Slot] = {}
+        self._shares = Shares(limits.streams)
+        self._tickets: dict[Ticket, Slot] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -95,42 +97,43 @@ class SessionManager:
         for slot in self._slots.values():
             self.fail(slot, "not_ready", "the service is shutting down")
 
-    def check_room(self, client: str, name: str = "") -> None:
+    def check_room(self, holder: Holder, name: str = "") -> None:
         """Raise `Overloaded` when there is no slot for another stream. `name`: of the session that the client may come
         back to, which has its slot already."""
         slot = self._slots.get(name)
-        has_slot = slot is not None and slot.client == client
-        if self.connected >= self.limits.streams and not has_slot:
-            raise Overloaded(f"there are {self.limits.streams} live streams already; please try again in a moment")
+        if (slot is None or slot.holder.client != holder.client) and self._shares.would_refuse(holder):
+            raise self._no_room()
 
-    def open(self, client: str, plan: Plan, connection: Connection, protocol: ClientProtocol | None = None) -> Slot:
+    def open(self, holder: Holder, plan: Plan, connection: Connection, protocol: ClientProtocol | None = None) -> Slot:
         """Begin a session. `protocol`: instead of the one that the plan names. Raises `Overloaded`, and `InvalidOption`
         for a model that cannot follow a stream."""
         model = plan.chosen.model
         if not model.live:
             raise InvalidOption("model", f"{model.info.name} cannot follow a live stream")
-        self.check_room(client)
-        if len(self._slots) >= self.limits.streams:
-            left = [slot for slot in self._slots.values() if slot.left is not None]
-            self._forget(min(left, key=lambda slot: slot.left or 0.0))
         protocol = protocol or PROTOCOLS[plan.request.protocol]
         session = LiveSession(plan, protocol, buffer_s=self.limits.buffer_s)
+        ticket = self._shares.arrive(holder)
+        if ticket.state is not State.IN_USE:
+            raise self._no_room()
+        for displaced in self._shares.decided():
+            self._forget(self._tickets[displaced])
         now = self.clock()
-        slot = Slot(secrets.token_urlsafe(_NAME_BYTES), client, session, connection, since=now, seen=now)
+        slot = Slot(secrets.token_urlsafe(_NAME_BYTES), holder, session, connection, since=now, seen=now, ticket=ticket)
         self._batcher.add(slot)
-        self._slots[slot.name] = slot
+        self._slots[slot.name] = self._tickets[ticket] = slot
         return slot
 
-    def resume(self, client: str, name: str, after: int | None, connection: Connection) -> Slot:
+    def resume(self, holder: Holder, name: str, after: int | None, connection: Connection) -> Slot:
         """Go on with a session that its client has left, or take it over from the client's own older connection.
         `after`: `seq` of the last message that the client has. Raises `NoSuchSession`."""
         slot = self._slots.get(name)
-        if slot is None or slot.client != client or not _has_more(slot.session):
+        if slot is None or slot.holder.client != holder.client or not _has_more(slot.session):
             raise NoSuchSession("there is no such session, or no longer; begin a new one")
         if not slot.session.replay(after):
             raise NoSuchSession("messages that you have missed are no longer kept; begin a new session")
         slot.connection.dismiss()
         slot.left, slot.connection = None, connection
+        self._shares.use(slot.ticket)
         slot.seen = self.clock()
         return slot
 
@@ -140,6 +143,7 @@ class SessionManager:
             return  # another connection has taken the session over, or it is forgotten
         slot.left, slot.connection = self.clock(), _NO_CONNECTION
         self._engine.cleanup()
+        self._shares.keep(slot.ticket)
         ended = slot.session.ended
         if ended is not None and ended != DONE:
             self._observer.live_dropped(ended)
@@ -178,10 +182,16 @@ class SessionManager:
 
     def _forget(self, slot: Slot) -> None:
         self._slots.pop(slot.name, None)
+        self._tickets.pop(slot.ticket, None)
+        self._shares.leave(slot.ticket)
         slot.forgotten = True
         self.fail(slot, "gone", "the session has ended")
         self._batcher.release(slot)
         self._engine.cleanup()
+
+    @staticmethod
+    def _no_room() -> Overloaded:
+        return Overloaded("there is no room for another live stream; please try again in a moment")
 
     async def _sweep_for_ever(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from app.audio.options import AudioInput
 from app.audio.source import AudioPolicy, AudioSource
 from app.detection import Detector, FileJob
 from app.engine.engine import Engine
+from app.engine.shares import Holder
 from app.formats.report import Report
 from app.models import Models
 from app.observe import Observer
@@ -72,11 +73,11 @@ class Service:
 
     async def detect(self, source: AudioInput, **asked: Any) -> Report:
         plan = await DetectionRequest.parse(asked).resolve(self.models, Registry.of([]).formats)
-        return (await self.detector.run(plan, FileJob(source, "a", client="somebody"))).report()
+        return (await self.detector.run(plan, FileJob(source, "a", holder=Holder("somebody")))).report()
 
     def at_rest(self) -> bool:
         status = self.engine.status()
-        return (status.busy, status.waiting, self.detector.memory.gate.shares.taken) == (0, 0, 0)
+        return (status.busy, status.waiting, self.detector.memory.shares.taken) == (0, 0, 0)
 
 
 @asynccontextmanager
@@ -233,7 +234,7 @@ async def test_a_cancelled_call_is_finished_and_dropped(small_scorer: FsmnScorer
         with pytest.raises(asyncio.CancelledError):
             await task
         assert service.engine.status().busy == 1
-        assert service.detector.memory.gate.shares.taken > 0, "its memory is in use as long as its thread is"
+        assert service.detector.memory.shares.taken > 0, "its memory is in use as long as its thread is"
         release.set()
         await asyncio.to_thread(eventually, service.at_rest)
         assert service.observer.scored == 0
@@ -283,7 +284,7 @@ async def test_a_long_file_that_is_cancelled_while_it_is_opened_is_closed(
 async def test_a_call_waits_for_memory_like_any_run(small_scorer: FsmnScorer, tmp_path: Path) -> None:
     source = written(tmp_path / "a.wav", CLIP)
     async with serving(small_scorer, room=1_000_000, patience_s=0.05) as service:
-        held = service.detector.memory.gate.arrive("others", 0.0, 1_000_000)
+        held = service.detector.memory.shares.arrive(Holder("others"), 0.0, 1_000_000)
         with pytest.raises(Overloaded):
             await service.detect(source)
         service.detector.memory.leave(held)

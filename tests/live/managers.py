@@ -12,6 +12,7 @@ import numpy as np
 
 from app.audio.signal import parse_channel
 from app.engine.engine import Engine
+from app.engine.shares import Holder
 from app.formats.registry import Formats
 from app.live.batcher import Slot
 from app.live.session import Command, LiveSession
@@ -78,7 +79,7 @@ class RunningManager:
 
     def open(self, segmentation: Segmentation, connection: "Connected", **options: Any) -> Slot:
         """A new session of the model."""
-        return self.manager.open("client", live_plan(self.model, segmentation, **options), connection)
+        return self.manager.open(Holder("client"), live_plan(self.model, segmentation, **options), connection)
 
 
 class Connected:
