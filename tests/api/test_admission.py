@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.api.raw import (
     ANN,
     BOB,
     CY,
+    MP3,
     answer_of,
     connect,
     long_computing,
@@ -28,8 +30,10 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def tight(small_model: Path, tmp_path: Path) -> Iterator[RunningServer]:
-    """Four places, four may wait, 32 uploads; what is given to its ffmpeg stays until its client goes."""
-    settings = {"VAD_MAX_REQUESTS": "4", "VAD_MAX_QUEUE": "4", "VAD_FFMPEG": stuck_ffmpeg(tmp_path)}
+    """Four places, four may wait, 16 uploads; what is given to its ffmpeg stays until its client goes."""
+    settings = {
+        "VAD_MAX_REQUESTS": "4", "VAD_MAX_QUEUE": "4", "VAD_MAX_UPLOADS": "16", "VAD_FFMPEG": stuck_ffmpeg(tmp_path),
+    }  # fmt: skip
     with local_server(small_model, tmp_path, settings) as server:
         yield server
 
@@ -41,45 +45,95 @@ def post(server: RunningServer, content: bytes, client: str, path: str = "/vad")
 
 def test_slow_uploads_keep_nobody_out(tight: RunningServer, speech_like: Path) -> None:
     with ExitStack() as held:
-        for _ in range(16):
+        for _ in range(14):
             held.enter_context(slow_upload(tight))
-        eventually(lambda: occupied(tight) == (16, 0, 0))
+        eventually(lambda: occupied(tight) == (14, 0, 0))
         refused = held.enter_context(slow_upload(tight))
-        assert problem_of(answer_of(refused))["code"] == "overloaded", "one client has half of the room for uploads"
+        assert problem_of(answer_of(refused))["code"] == "overloaded", "an eighth is for those who have nothing"
         assert post(tight, speech_like.read_bytes(), BOB).status_code == 200
         health = tight.get("/health").json()
-        assert (health["uploads"], health["inflight"], health["queue"]) == (16, 0, 0)
-        assert health["limits"]["max_uploads"] == 32
+        assert (health["uploads"], health["inflight"], health["queue"]) == (14, 0, 0)
+        assert health["limits"]["max_uploads"] == 16
     eventually(lambda: occupied(tight) == (0, 0, 0))
 
 
 def test_long_computing_keeps_nobody_out(tight: RunningServer, speech_like: Path) -> None:
     with ExitStack() as held:
-        for _ in range(6):
-            held.enter_context(long_computing(tight, ANN))
-        eventually(lambda: occupied(tight) == (0, 2, 4))
+        anns = [held.enter_context(long_computing(tight, ANN)) for _ in range(3)]
+        eventually(lambda: occupied(tight) == (0, 3, 0))
+        for count in range(1, 5):
+            anns.append(held.enter_context(long_computing(tight, ANN)))
+            eventually(lambda count=count: occupied(tight) == (0, 3, count))
         refused = held.enter_context(long_computing(tight, ANN))
         assert status_of(answer_of(refused)) == 503, "its own line is full"
         assert post(tight, speech_like.read_bytes(), BOB).status_code == 200
-        # Bob, greedy too, takes places and room in the line; a third client is still let in.
+        # Bob, greedy too, has the last place, and one in the line in place of Ann's newest; a third is still let in.
         bobs = [held.enter_context(long_computing(tight, BOB)) for _ in range(2)]
-        eventually(lambda: occupied(tight) == (0, 3, 4))
-        assert post(tight, speech_like.read_bytes(), CY).status_code == 200
+        displaced = answer_of(anns.pop())
+        assert (status_of(displaced), problem_of(displaced)["code"]) == (503, "overloaded")
+        assert b"\r\nretry-after: " in displaced.lower()
+        eventually(lambda: occupied(tight) == (0, 4, 4))
+        with ThreadPoolExecutor(1) as thread:
+            third = thread.submit(post, tight, speech_like.read_bytes(), CY)
+            assert status_of(answer_of(anns.pop())) == 503
+            assert occupied(tight) == (0, 4, 4)
+            anns.pop(0).close()
+            assert third.result().status_code == 200, "it was the next one, before five who waited longer"
         assert bobs
     eventually(lambda: occupied(tight) == (0, 0, 0))
     assert tight.upload_files == []
 
 
+def test_many_clips_of_one_address_are_all_answered(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
+    """192 clips, 64 at a time, with the default limits; and somebody else's beside them, one after the other."""
+    content, neighbours = speech_like.read_bytes(), list[int]()
+    done = threading.Event()
+    with local_server(small_model, tmp_path, {"VAD_WORKERS": "2"}) as server:
+
+        def beside_them() -> None:
+            while not done.is_set():
+                neighbours.append(post(server, content, BOB).status_code)
+
+        neighbour = threading.Thread(target=beside_them)
+        neighbour.start()
+        try:
+            with ThreadPoolExecutor(64) as pool:
+                answers = list(pool.map(lambda _: post(server, content, ANN).status_code, range(192)))
+        finally:
+            done.set()
+            neighbour.join()
+        assert answers == [200] * 192
+        assert set(neighbours) == {200}
+        eventually(lambda: occupied(server) == (0, 0, 0))
+
+
+def test_the_newest_address_of_a_key_is_next(small_model: Path, tmp_path: Path, speech_like: Path) -> None:
+    """One key: its addresses have one share, and take turns in it; another key is served beside them."""
+    settings = {
+        "VAD_MAX_REQUESTS": "4", "VAD_MAX_QUEUE": "32", "VAD_API_KEYS": "one,two",
+        "VAD_FFMPEG": stuck_ffmpeg(tmp_path),
+    }  # fmt: skip
+    with local_server(small_model, tmp_path, settings) as server, ExitStack() as held:
+        for number in range(1, 9):
+            connection = held.enter_context(connect(server, f"127.0.0.{number}"))
+            connection.sendall(request(body=MP3).replace(b"\r\n\r\n", b"\r\nX-API-Key: one\r\n\r\n", 1))
+        eventually(lambda: occupied(server) == (0, 3, 5))
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.1"), timeout=20) as other:
+            answer = other.post(f"{server.url}/vad", content=speech_like.read_bytes(), headers={"X-API-Key": "two"})
+        assert answer.status_code == 200
+        assert occupied(server) == (0, 3, 5)
+
+
 def test_whoever_waits_and_goes_leaves_the_line(tight: RunningServer, speech_like: Path) -> None:
     with ExitStack() as held:
-        for _ in range(2):
+        for _ in range(3):
             held.enter_context(long_computing(tight, ANN))
-        eventually(lambda: occupied(tight) == (0, 2, 0))
+        eventually(lambda: occupied(tight) == (0, 3, 0))
         waiting = [long_computing(tight, ANN) for _ in range(4)]
-        eventually(lambda: occupied(tight) == (0, 2, 4))
+        eventually(lambda: occupied(tight) == (0, 3, 4))
         for connection in waiting:
             connection.close()
-        eventually(lambda: occupied(tight) == (0, 2, 0))
+        eventually(lambda: occupied(tight) == (0, 3, 0))
     eventually(lambda: occupied(tight) == (0, 0, 0))
 
 

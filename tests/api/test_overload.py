@@ -19,9 +19,9 @@ from tests.waiting import eventually
 
 @pytest.fixture(scope="module")
 def tight(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Two places, two may wait, room for sixteen uploads; uploads may pause for a second."""
+    """Two places, two may wait, room for nine uploads, one of them for newcomers; uploads may pause for a second."""
     settings = {
-        "VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_BODY_IDLE_TIMEOUT_S": "1",
+        "VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_MAX_UPLOADS": "9", "VAD_BODY_IDLE_TIMEOUT_S": "1",
         "VAD_BODY_MIN_RATE_KBPS": "10",
     }  # fmt: skip
     with local_server(small_model, tmp_path_factory.mktemp("tight"), settings) as server:

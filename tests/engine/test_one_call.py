@@ -57,7 +57,7 @@ class Service:
         self.models, self.engine, self.observer = models, engine, observer
         self.calls = self.reads = observer.scored = 0
         limits = AudioLimits(max_seconds=3600)
-        policy = AudioPolicy(limits, find_ffmpeg(None), BLOCK_S, 3600, room, 1 << 20, patience_s)
+        policy = AudioPolicy(limits, find_ffmpeg(None), BLOCK_S, 3600, room, patience_s)
         self.detector = Detector(engine, policy, observer)
         run, read = engine.run, engine.readers.run
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.engine.shares import Holder
 from app.live.sessions import NoSuchSession
 from app.vad.errors import InvalidOption, Overloaded
 from app.vad.models.fsmn.network import FsmnScorer
@@ -41,7 +42,7 @@ def manager(scorer: FsmnScorer, clock: Clock, **limits: Any) -> Any:
 def resume(
     running: RunningManager, token: str, connection: Connected, client: str = "client", after: int | None = None
 ) -> Any:
-    return running.manager.resume(client, token, after, connection)
+    return running.manager.resume(Holder(client), token, after, connection)
 
 
 async def test_a_stream_on_which_nothing_comes_ends(small_scorer: FsmnScorer, clock: Clock) -> None:
