@@ -79,10 +79,9 @@ def create_app(
     )
     app.state.service = shared
     errors.install(app)
-    for module in (detect, analyses, render):
-        app.include_router(module.new_router(registry))
-    for router in (live.router, catalogue.router, service.router, metrics.router):
-        app.include_router(router)
+    routers = [module.new_router(registry) for module in (detect, analyses, render)]
+    for router in (*routers, live.router, catalogue.router, service.router, metrics.router):
+        app.router.routes.extend(router.routes)  # included, a request would have its route looked for twice
     pages.install(app, ui=settings.ui)
     app.add_middleware(
         Middleware,

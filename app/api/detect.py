@@ -1,7 +1,7 @@
 """`POST /vad` and its compatible alias: audio in, segments out, in any form."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -32,9 +33,18 @@ from app.vad.segmenters.registry import MODE
 _TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
 
 
+class _Route(APIRoute):
+    """Documented as any route, and called with the request alone: no parameters are looked for that none declares."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint itself."""
+        handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
+        return handler
+
+
 def new_router(registry: Registry) -> APIRouter:
     """Make the endpoints, documented with what the registry has."""
-    router = APIRouter(tags=["detection"])
+    router = APIRouter(tags=["detection"], route_class=_Route)
     # FunASR's first: what reads an answer by trying may take anything for one of several documents or a problem.
     answers = DetectionDocument | list[FunasrDocument] | list[DetectionDocument | Problem]
     router.post(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import cache
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -34,7 +35,6 @@ class Metrics(Observer):
         self.duration = Histogram(
             "http_request_duration_seconds", "Request time.", ["method", "path"], buckets=_SECONDS, registry=registry
         )
-        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.uploads = Gauge("vad_uploads", "Requests whose body is being received.", registry=registry)
         self.inflight = Gauge("vad_inflight", "Requests that have a place for computing.", registry=registry)
         self.queue_depth = Gauge("vad_queue_depth", "Requests waiting for a place.", registry=registry)
@@ -71,10 +71,14 @@ class Metrics(Observer):
         self.drops = Counter(
             "vad_stream_drops_total", "Live streams closed by the service.", ["reason"], registry=registry
         )
+        # To look a labelled metric up costs more than to count with it. All of these labels are of bounded number.
+        self._requests_by, self._duration_by = cache(self.requests.labels), cache(self.duration.labels)
+        self._decode_by, self._inference_by = cache(self.decode.labels), cache(self.inference.labels)
+        self._audio_by = cache(self.audio.labels)
 
     def block_scored(self, model: str, waited_s: float, inference_s: float) -> None:
         self.queue_wait.observe(waited_s)
-        self.inference.labels(model).observe(inference_s)
+        self._inference_by(model).observe(inference_s)
 
     def rung_taken(self, action: str) -> None:
         self.oom.labels(action).inc()
@@ -83,8 +87,8 @@ class Metrics(Observer):
         self.model_info.labels(model.name, model.id, model.revision or "", model.fingerprint, device).set(1)
 
     def file_done(self, model: str, decoder: str, decode_s: float, audio_ms: int) -> None:
-        self.decode.labels(decoder).observe(decode_s)
-        self.audio.labels(model).inc(audio_ms / 1000)
+        self._decode_by(decoder).observe(decode_s)
+        self._audio_by(model).inc(audio_ms / 1000)
 
     def warned(self, codes: Iterable[str]) -> None:
         for code in codes:
@@ -105,13 +109,8 @@ class Metrics(Observer):
 
     def observe_request(self, method: str, path: str, status: int, started: float) -> None:
         """Count an answered request; `started` by time.perf_counter()."""
-        key = (method, path, status)
-        if key not in self._requests:
-            # To look a labelled metric up costs more than to count with it. Both labels are of bounded number.
-            self._requests[key] = self.requests.labels(method, path, str(status)), self.duration.labels(method, path)
-        count, duration = self._requests[key]
-        count.inc()
-        duration.observe(time.perf_counter() - started)
+        self._requests_by(method, path, status).inc()
+        self._duration_by(method, path).observe(time.perf_counter() - started)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's exposition format."""

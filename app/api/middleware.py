@@ -25,7 +25,6 @@ import hashlib
 import hmac
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,7 +156,7 @@ class Middleware:
         peer = scope.get("client")
         address = address_name(str(peer[0])) if peer else "unknown"
         context = RequestContext(
-            request_id=given if _SANE_ID.fullmatch(given) else secrets.token_hex(8),
+            request_id=given if _SANE_ID.fullmatch(given) else os.urandom(8).hex(),
             policy=policy_of(route_path(scope)),
             holder=Holder(address, address),
         )

@@ -18,6 +18,7 @@ across containers that share the parent too.
 import asyncio
 import errno
 import fcntl
+import itertools
 import os
 import re
 import secrets
@@ -78,6 +79,7 @@ class UploadStore:
         self.memory_bytes = 0
         self._base = directory / f"fsmn-vad-{os.getuid()}"
         self._directory = self._base / secrets.token_hex(8)
+        self._numbers = itertools.count()
         self._lock: int | None = None
         self._budget_bytes = budget_bytes
         self._counting, self._restoring = threading.Lock(), threading.Lock()
@@ -128,8 +130,8 @@ class UploadStore:
         self.memory_bytes -= size
 
     def new_path(self) -> Path:
-        """A random name in the private directory; there is no such file yet."""
-        return self._directory / f"{secrets.token_hex(16)}.upload"
+        """A name in the private directory that no other upload has."""
+        return self._directory / f"{next(self._numbers)}.upload"
 
     def create(self, path: Path) -> BinaryIO:
         """A new file, to be written. The directory is made again if it was removed, as cleaners of /tmp do.

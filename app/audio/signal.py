@@ -199,11 +199,14 @@ class Bandwidth:
     def __init__(self, sample_rate: int) -> None:
         self._judged = sample_rate >= _WIDEBAND_RATE
         self._rate = sample_rate
-        self._power = np.zeros(_WINDOW // 2 + 1)
+        # Of the spectrum's lines, each band's: both lie below half of any rate that is judged.
+        self._bands = [slice(*(hertz * _WINDOW // sample_rate for hertz in band)) for band in (_LOW_BAND, _HIGH_BAND)]
+        self._energies = [0.0, 0.0]
+        """Of all windows, in either band."""
         self._windows = 0
         self._window = np.zeros(_WINDOW, dtype=np.float32)
         self._whole: list[Samples] = []
-        """Windows whose spectrum is not in `_power` yet."""
+        """Windows that are not in `_energies` yet."""
         self._at, self._stride = 0, _STRIDE
         """The next sample, and where the next window begins, both counted from the beginning of the present one."""
 
@@ -237,22 +240,20 @@ class Bandwidth:
         # depend on how blocks are cut.
         whole, self._whole = self._whole, []
         if whole:
-            spectra = np.fft.rfft(np.stack(whole) * _TAPER)
-            for power in spectra.real**2 + spectra.imag**2:
-                self._power += power
+            for spectrum in np.fft.rfft(np.array(whole) * _TAPER):
+                for band, lines in enumerate(self._bands):
+                    self._energies[band] += float(np.vdot(spectrum[lines], spectrum[lines]).real)
 
     def warnings(self) -> Iterator[AnswerWarning]:
         if not self._windows:
             return
         self._transform()
-        low, high = self._mean(*_LOW_BAND), self._mean(*_HIGH_BAND)
+        low, high = (
+            energy / (lines.stop - lines.start) / self._windows
+            for energy, lines in zip(self._energies, self._bands, strict=True)
+        )
         if low > _AUDIBLE_POWER * _WINDOW and high < _EMPTY_RATIO * low:
             detail = (
                 f"what is above {_HIGH_BAND[0]} Hz is {10 * np.log10(low / max(high, 1e-30)):.0f} dB below the rest"
             )
             yield AnswerWarning("band_limited", detail)
-
-    def _mean(self, low_hz: int, high_hz: int) -> float:
-        """Mean power of the bins between two frequencies."""
-        bins = slice(low_hz * _WINDOW // self._rate, high_hz * _WINDOW // self._rate)
-        return float(self._power[bins].mean()) / self._windows

@@ -60,12 +60,15 @@ _POLICY = 1008
 """The close code of a peer that does what is not allowed here (RFC 6455, 7.4.1)."""
 
 
-class _CrumbCountingConnection(h11.Connection):
-    """h11's connection, which treats a body of crumbs as a protocol error."""
+class _Connection(h11.Connection):
+    """h11's connection. Treats a body of crumbs as a protocol error, and gives an answer's head out together with the
+    beginning of its body: one packet, and one call of the system, where there were two."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, _HEAD_BYTES)
         self._pieces = self._bytes = 0
+        self._head = b""
+        """Of an answer whose body has not begun."""
 
     def next_event(self) -> Any:
         event = super().next_event()
@@ -80,13 +83,23 @@ class _CrumbCountingConnection(h11.Connection):
                 )
         return event
 
+    def send(self, event: Any) -> Any:
+        data = super().send(event)
+        if isinstance(event, h11.Response) and any(name == b"content-length" for name, _ in event.headers):
+            # Of an answer whose length is known the body follows at once. Of others it may take a while.
+            self._head = data or b""
+            return b""
+        if self._head:
+            data, self._head = self._head + (data or b""), b""
+        return data
+
 
 class HttpConnection(H11Protocol):
     """One HTTP connection. Over h11 and not httptools, which bounds no head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = _CrumbCountingConnection()
+        self.conn = _Connection()
         self.ws_protocol_class = WebSocketConnection
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None

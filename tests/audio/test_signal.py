@@ -67,4 +67,4 @@ def test_the_windows_lie_where_they_lie(pieces: list[int]) -> None:
     for piece in [*pieces, len(samples)]:
         cut.add(samples[at : at + piece])
         at += piece
-    np.testing.assert_array_equal(cut._power, whole._power)
+    assert cut._energies == whole._energies != [0, 0]
