@@ -390,10 +390,13 @@ class NoSuchAnalysis(VadError):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a picture of an analysis needs; both lists are of equal length."""
+    """What a picture of an analysis needs; all lists are of equal length."""
 
     probabilities: list[float]
+    """Mean over the channels."""
     peaks: list[float]
+    by_channel: tuple[tuple[int, list[float]], ...]
+    """(channel, its own probabilities), of channels that were detected separately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,21 +452,26 @@ class Analysis:
         )
 
     def curve(self, start_ms: int, end_ms: int, points: int) -> Curve:
-        """Speech probability (mean over channels and frames) and amplitude of a stretch, in `points` steps or fewer."""
+        """Speech probability (mean over each step's frames) and amplitude of a stretch, in `points` steps or fewer."""
         grid = self.model.grid
         stretch = slice(start_ms // grid.frame_ms, -(-end_ms // grid.frame_ms))
-        speech = np.mean([posteriors.take(stretch).speech for _, posteriors in self.rows], axis=0)
+        speech = [posteriors.take(stretch).speech for _, posteriors in self.rows]
         level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)
         # The root of the mean square, times a sine's ratio of peak to that.
         amplitude = np.sqrt(10.0 ** (level / 10) / grid.frame_samples * 2)
         return Curve(
-            probabilities=np.round(_steps(speech, points, np.mean), 4).tolist(),
+            probabilities=np.round(_steps(np.mean(np.stack(speech), axis=0), points, np.mean), 4).tolist(),
             peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),
+            by_channel=tuple(
+                (channel, np.round(_steps(row, points, np.mean), 4).tolist())
+                for (channel, _), row in zip(self.rows, speech, strict=True)
+                if channel is not None and len(self.rows) > 1
+            ),
         )
 
 
 def _steps(
-    values: NDArray[np.float32], points: int, reduce: Callable[[NDArray[np.float32]], np.floating]
+    values: NDArray[np.floating], points: int, reduce: Callable[[NDArray[np.floating]], np.floating]
 ) -> NDArray[np.float64]:
     if len(values) <= points:
         return values.astype(np.float64)

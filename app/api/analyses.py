@@ -10,7 +10,7 @@ from app.api.admission import holder_of, request_id_of, take_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters, problem
 from app.api.service import blank_is, query_options, service_of
-from app.formats.documents import CurveDocument, DetectionDocument
+from app.formats.documents import ChannelCurveDocument, CurveDocument, DetectionDocument
 from app.registry import Registry
 from app.request import DetectionRequest
 from app.vad.errors import InvalidOption
@@ -93,4 +93,9 @@ async def curve(
         probabilities=found.probabilities,
         peaks=found.peaks,
     )
+    if found.by_channel:
+        answer.channels = [
+            ChannelCurveDocument.model_construct(channel=channel, probabilities=values)
+            for channel, values in found.by_channel
+        ]
     return JSONResponse(answer.dump())

@@ -2,12 +2,15 @@
 module, and a sample to try. Built files ask no other host for anything, and may not."""
 
 import io
+import mimetypes
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import soundfile
 from fastapi import APIRouter, FastAPI, Request
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,6 +62,29 @@ _SAMPLE_RATE = 16_000
 """Hz, at which every model here but the telephone's listens: nothing is resampled."""
 _WAV: dict[str, Any] = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
 
+
+class CompressedFiles(StaticFiles):
+    """Static files; to clients that take gzip (RFC 9110, 12.5.3) the `.gz` that the build has put beside them."""
+
+    def file_response(
+        self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        compressed = Path(f"{full_path}.gz")
+        # Compressed answers differ by this header, and so do the plain ones of the same address.
+        vary = {"Vary": "Accept-Encoding"}
+        if not compressed.is_file():
+            return super().file_response(full_path, stat_result, scope, status_code)
+        if "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
+            response = super().file_response(full_path, stat_result, scope, status_code)
+            response.headers.update(vary)
+            return response
+        response = super().file_response(compressed, compressed.stat(), scope, status_code)
+        response.headers.update({"Content-Encoding": "gzip", **vary})
+        if response.status_code != 304:
+            response.headers["content-type"] = mimetypes.guess_type(full_path)[0] or "text/plain"
+        return response
+
+
 router = APIRouter(include_in_schema=False)
 """Of what is always served."""
 page_router = APIRouter(include_in_schema=False)
@@ -71,12 +97,12 @@ def install(app: FastAPI, *, ui: bool) -> None:
     app.include_router(sample_router)
     app.include_router(router)
     if _REFERENCE.is_dir():
-        app.mount("/docs", _with_page_headers(StaticFiles(directory=_REFERENCE)), name="docs")
+        app.mount("/docs", _with_page_headers(CompressedFiles(directory=_REFERENCE)), name="docs")
     if not ui:
         return
     app.include_router(page_router)
     if (STATIC / "index.html").is_file():
-        app.mount("/ui", _with_page_headers(StaticFiles(directory=STATIC, html=True)), name="ui")
+        app.mount("/ui", _with_page_headers(CompressedFiles(directory=STATIC, html=True)), name="ui")
     else:
         app.add_api_route("/ui/", _page_is_not_built, include_in_schema=False)
 

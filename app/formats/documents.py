@@ -350,13 +350,23 @@ class Timestamp(Document):
     end: int
 
 
+class ChannelCurveDocument(Document):
+    """The curve of one channel."""
+
+    channel: int = Field(description="From 0.")
+    probabilities: list[float] = Field(description="Its own speech probability of each step, 0-1.")
+
+
 class CurveDocument(Document):
-    """A picture of an analysis; both lists are of equal length and cover the stretch evenly."""
+    """A picture of an analysis; all lists are of equal length and cover the stretch evenly."""
 
     frame_ms: int
     duration_ms: int = Field(description="Of the whole file.")
     probabilities: list[float] = Field(description="Mean speech probability of each step, 0-1.")
     peaks: list[float] = Field(description="Amplitude of each step, 0-1.")
+    channels: list[ChannelCurveDocument] | None = Field(
+        None, description="With `channel=split`: the curve of each channel. `probabilities` is then their mean."
+    )
 
 
 def json_document(report: Report) -> dict[str, Any]:

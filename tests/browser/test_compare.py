@@ -77,6 +77,43 @@ def test_differences_are_marked_and_summed(card: CardView) -> None:
     expect(card.rows).to_have_count(2)
 
 
+def test_each_side_has_its_own_curve_under_its_own_thresholds(card: CardView) -> None:
+    card.root.get_by_role("button", name="Compare settings").click()
+    ground = card.root.locator("canvas.ground")
+    expect(ground).to_have_attribute("data-curves", "a/ b/")
+    card.choose_mode("tight")
+    card.set_option("threshold", 0.9)
+    card.set_option("neg_threshold", 0.8)
+    expect(ground).to_have_attribute("data-thresholds", "0.6 0.9/0.8")
+    # What is shaded is what stands in the table, of either side.
+    for side in ("a", "b"):
+        card.root.locator(f'input[value="{side}"] + span').click()
+        card.expect_regions(card.rows.count())
+        for (left, right), (start, end) in zip(card.region_pixels(), card.table_ms(), strict=True):
+            box = card.timeline.bounding_box()
+            assert box is not None
+            assert left - box["x"] == pytest.approx(card.x_of(start), abs=1.5)
+            assert right - box["x"] == pytest.approx(card.x_of(end), abs=1.5)
+
+
+def test_a_threshold_is_dragged_on_the_curve(card: CardView) -> None:
+    card.choose_mode("tight")
+    ground = card.root.locator("canvas.ground")
+    expect(ground).to_have_attribute("data-thresholds", "0.7/0.5")
+    box = card.timeline.bounding_box()
+    assert box is not None
+    bottom, height = box["y"] + box["height"] - 1, 76 - 3
+    mouse = card.page.mouse
+    mouse.move(box["x"] + 300, bottom - 0.7 * height)
+    assert card.timeline.evaluate("element => element.style.cursor") == "ns-resize"
+    mouse.down()
+    mouse.move(box["x"] + 300, bottom - 0.8 * height, steps=3)
+    mouse.move(box["x"] + 300, bottom - 0.9 * height, steps=3)
+    mouse.up()
+    eventually(lambda: float(card.option("threshold").input_value()) > 0.85)
+    expect(card.root.locator(".command code")).to_contain_text("threshold=0.")
+
+
 @pytest.fixture
 def call(tmp_path: Path) -> Path:
     """Two sides of a call, of which one is heard on the left and one on the right; they overlap for a second."""
@@ -92,6 +129,8 @@ def test_channels_are_lanes_with_figures(server: RunningServer, open_page: OpenP
     card.root.get_by_label("Channels", exact=True).select_option("split")
     card.await_segments(2)
     assert lanes(card) == ["0/null", "1/null"]
+    # Each channel's own curve: the mean of both reaches no threshold where one alone speaks.
+    expect(card.root.locator("canvas.ground")).to_have_attribute("data-curves", "a/0 a/1")
     figures = card.root.locator("table.channels")
     with server.client() as client:
         told = client.post("/vad", params={"channel": "split"}, files={"file": call.read_bytes()}).json()["channels"]

@@ -150,6 +150,9 @@ def test_reset_takes_the_mode_back_too(server: RunningServer, open_page: OpenPag
     card.choose_mode("tight")
     card.set_option("speech_pad_ms", 200)
     expect(command).to_contain_text("mode=tight&speech_pad_ms=200")
+    # What is changed is marked, and counted beside the button.
+    expect(card.root.locator(".changed")).to_contain_text("Changed: 2")
+    expect(card.root.locator('[data-row="speech_pad_ms"] .mark')).to_have_text("changed")
     card.root.get_by_role("button", name="Reset").click()
     expect(card.root.locator('input[type=radio][value="endpoint"]')).to_be_checked()
     expect(command).not_to_contain_text("?")

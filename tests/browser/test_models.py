@@ -15,6 +15,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.offered import expect_service_s_options, offered
 from tests.conftest import ROOT
 from tests.server import RunningServer, local_server
+from tests.waiting import eventually
 
 PLUGIN = ROOT / "tests" / "toy" / "package"
 needs_silero = pytest.mark.skipif(find_spec("silero_vad") is None, reason="the package silero-vad is not installed")
@@ -344,3 +345,41 @@ def test_options_that_needed_a_key(several: RunningServer, open_page: OpenPage, 
     field.fill("open-sesame")
     field.press("Enter")
     card.await_segments(2)
+
+
+def test_the_curve_is_that_of_the_segments_beside_it(several: RunningServer, card: CardView) -> None:
+    """Also on the way back, for which the service is not sent the file."""
+    first = _painted_curve(card)
+    card.models.select_option("toy")
+    card.expect_made_by("toy", "runs")
+    eventually(lambda: _painted_curve(card) != first)
+    card.models.select_option("small")
+    card.expect_made_by("small", "endpoint")
+    eventually(lambda: _painted_curve(card) == first)
+
+
+def _painted_curve(card: CardView) -> str:
+    """The pixels of the lowest strip, without what lies over it."""
+    cut = """canvas => {
+        const height = Math.round(70 * canvas.width / canvas.clientWidth);
+        const copy = new OffscreenCanvas(canvas.width, height).getContext('2d', {willReadFrequently: true});
+        copy.drawImage(canvas, 0, height - canvas.height);
+        return copy.getImageData(0, 0, canvas.width, height).data.reduce((sum, value) => (sum * 31 + value) % 1000003, 7);
+    }"""
+    return str(card.root.locator("canvas.ground").evaluate(cut))
+
+
+def test_all_models_at_once(several: RunningServer, card: CardView) -> None:
+    names = card.models.locator("option").evaluate_all("options => options.map(one => one.value)")
+    card.root.get_by_role("button", name=f"Compare all {len(names)} models").click()
+    rows = card.root.locator(".models tbody tr")
+    expect(rows).to_have_count(len(names))
+    expect(rows.locator("td:nth-of-type(4)").filter(has_text="%")).to_have_count(len(names) - 1, timeout=60_000)
+    lanes = (card.root.locator("canvas.over").get_attribute("data-lanes") or "").split()
+    assert lanes == [f"model/{name}" for name in names]
+    card.root.get_by_role("button", name="Start correcting").click()
+    expect(rows.first.locator("td").nth(4)).to_have_text("1.000")
+    rows.nth(1).get_by_role("button").click()
+    expect(card.models).to_have_value(names[1])
+    card.root.get_by_role("button", name="Hide the other models").click()
+    expect(rows).to_have_count(0)

@@ -32,7 +32,15 @@ def test_the_page_says_which_model_serves(fallen_back: RunningServer, open_page:
     notice = page.locator("main .notice")
     notice.wait_for()
     assert "silero-vad" in notice.inner_text()
+    assert "fsmn-vad model download" in notice.inner_text()
     assert "silero-vad" in page.locator("footer").inner_text()
+
+
+def test_it_is_said_once(fallen_back: RunningServer, open_page: OpenPage, speech_like: Path) -> None:
+    card = upload(open_page(fallen_back.url), speech_like)
+    card.expect_made_by("silero", "tight")
+    expect(card.page.get_by_text("model download")).to_have_count(1)
+    expect(card.root.locator('[data-code="fallback_model"]')).to_have_count(0)
 
 
 def test_its_own_defaults_are_shown(fallen_back: RunningServer, open_page: OpenPage, speech_like: Path) -> None:

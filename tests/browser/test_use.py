@@ -92,12 +92,14 @@ def test_keyboard_alone(card: CardView) -> None:
     expect(card.root.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
-def test_tab_goes_through_the_rows_and_enter_plays(card: CardView) -> None:
+def test_a_table_is_one_stop_of_tab_arrows_move_in_it_and_enter_plays(card: CardView) -> None:
     keyboard = card.page.keyboard
-    card.root.locator(".rows").focus()
+    card.rows.nth(0).focus()
+    keyboard.press("ArrowDown")
+    expect(card.rows.nth(1)).to_be_focused()
     keyboard.press("Tab")
-    expect(card.rows.nth(0)).to_be_focused()
-    keyboard.press("Tab")
+    expect(card.root.get_by_role("button", name="Start correcting")).to_be_focused()
+    keyboard.press("Shift+Tab")
     expect(card.rows.nth(1)).to_be_focused()
     keyboard.press("ArrowUp")
     expect(card.rows.nth(0)).to_be_focused()
@@ -143,7 +145,7 @@ def test_a_phone_needs_no_sideways_scrolling(server: RunningServer, open_page: O
         assert min(box["width"], box["height"]) >= 40
 
 
-def test_an_analysis_that_is_gone_is_sent_again(
+def test_a_file_whose_scores_are_gone_is_sent_again_without_a_word(
     small_model: Path, open_page: OpenPage, speech_like: Path, tmp_path: Path
 ) -> None:
     with running_server(small_model, tmp_path, {"VAD_MAX_ANALYSES": "1"}) as server:
@@ -152,9 +154,8 @@ def test_an_analysis_that_is_gone_is_sent_again(
         with server.client() as client:
             client.post("/vad", params={"keep": True}, files={"file": speech_like.read_bytes()}).raise_for_status()
         card.set_option("max_end_silence_time", 3000)
-        expect(card.root.get_by_role("alert").first).to_contain_text("no longer keeps")
-        card.root.get_by_role("button", name="Upload again").click()
         card.await_segments(1)
+        expect(card.root.get_by_role("alert")).to_have_count(0)
         card.set_option("max_end_silence_time", 800)
         card.await_segments(2)
 
@@ -210,7 +211,8 @@ def test_the_footer_says_what_runs(server: RunningServer, open_page: OpenPage) -
 
 @pytest.mark.usefixtures("chromium_path")
 def test_the_page_is_light() -> None:
-    files = [path for path in STATIC.rglob("*") if path.is_file() and path.parent != STATIC / "docs"]
+    built = [path for path in STATIC.rglob("*") if path.is_file() and path.parent != STATIC / "docs"]
+    files = [path for path in built if path.suffix != ".gz"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= PAGE_WEIGHT
     assert {path.suffix for path in files} <= {".html", ".js", ".css", ".svg"}
 

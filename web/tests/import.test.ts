@@ -9,7 +9,7 @@ describe('labels of Audacity', () => {
     const text = '0.5\t1.25\tspeech_ch0\r\n\\\t100\t8000\r\n2,000\t3,5\tDr. Who\n';
     expect(plain(text)).toEqual([
       [500, 1250, null, 0],
-      [2000, 3500, 'Dr._Who', null],
+      [2000, 3500, 'Dr. Who', null],
     ]);
   });
 
@@ -64,7 +64,7 @@ item []:
 
 describe('TextGrids', () => {
   it('are read in the long form, points left out', () => {
-    expect(plain(LONG)).toEqual([[500, 1500, 'say_hello_', 1]]);
+    expect(plain(LONG)).toEqual([[500, 1500, 'say "hello"', 1]]);
   });
 
   it('are read in the short form', () => {
@@ -96,7 +96,7 @@ describe('JSON', () => {
     expect(plain('[{"key":"a","value":[[70,140],[200,250]]}]')).toHaveLength(2);
   });
 
-  it.each(['{', '[]', '{}', '', 'Dear Sir or Madam', '[1, 2]'])('that is something else is refused: %s', (text) => {
+  it.each(['{', '[]', '{}', '', 'Dear Sir or Madam', '[1]', '["a"]'])('that is something else is refused: %s', (text) => {
     expect(() => importMarks(text)).toThrow(NothingToImport);
   });
 });

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { Catalogue } from '../src/service/catalogue';
 import type { ListedModel, OfferedOptions } from '../src/service/types';
 import {
+  changedCount,
   changedOptions,
   initialSettings,
   type Offer,
   optionValue,
   requestOptions,
-  resetSettings,
   settingsFromJson,
   settingsFromQuery,
   withAudio,
@@ -110,9 +110,13 @@ describe('settings', () => {
     expect(requestOptions(withPreset(initialSettings(live), mine as never, live), live)).toMatchObject({ threshold: 0.4 });
   });
 
-  it('are reset but for the model', () => {
-    const set = withAudio(withMode(withModel(start, 'other'), 'tight'), 'channel', 'split', file);
-    expect(requestOptions(resetSettings(set), file)).toEqual({ model: 'other' });
+  it('say how many of them differ from those of a first visit', () => {
+    expect(changedCount(start, file)).toBe(0);
+    const set = withAudio(withMode(start, 'tight'), 'channel', 'split', file);
+    expect(changedCount(withValue(set, 'pad', 10, file), file)).toBe(3);
+    expect(changedCount(withModel(start, 'other'), file)).toBe(1);
+    // What was set in another mode is not in force.
+    expect(changedCount(withMode(withValue(withMode(start, 'tight'), 'pad', 10, file), 'endpoint'), file)).toBe(0);
   });
 
   it('say how raw samples are read only together with their coding', () => {
@@ -137,8 +141,9 @@ describe('settings', () => {
 
 describe('thresholds', () => {
   it('have the number of the option, and the height that it cuts the curve at', () => {
-    expect(thresholdsOf({ threshold: 0.5, pad: 10 })).toEqual([{ option: 'threshold', value: 0.5, height: 0.5 }]);
+    expect(thresholdsOf({ threshold: 0.5, pad: 10 })).toMatchObject([{ option: 'threshold', value: 0.5, height: 0.5 }]);
     const [margin] = thresholdsOf({ speech_noise_thres: 0.6, speech_2_noise_ratio: 1 });
     expect([margin?.value, margin?.height.toFixed(3)]).toEqual([0.6, '0.800']);
+    expect(margin?.valueAt(0.9)).toBeCloseTo(0.8);
   });
 });

@@ -1,10 +1,11 @@
 /** A file on the page: its takes, its sound, its view, its corrections. */
 
 import { computed, signal } from '@preact/signals';
-import type { Segment } from '../service/types';
-import type { Settings } from '../settings/settings';
+import type { Detection, Segment } from '../service/types';
+import { scaleOf } from '../settings/scale';
+import { type Settings, schemasOf, withValue } from '../settings/settings';
 import { shareSettings } from '../settings/shared';
-import { compare, type Extent, score } from '../timeline/intervals';
+import { compare, type Extent, type Score, score } from '../timeline/intervals';
 import { focused, isWhole, resized, revealed, type Viewport, wholeView, zoomed } from '../timeline/viewport';
 import { Editing } from './editing';
 import { Kept } from './kept';
@@ -52,9 +53,12 @@ export class Clip {
   }
 
   readonly durationMs = computed(() => this.a.answer.value?.audio.duration_ms ?? 0);
-  readonly picture = computed(() => this.a.picture.value);
-  /** The take whose settings are shown. */
+  /** The take whose settings, segments and figures are shown. */
   readonly take = computed(() => (this.turning.value === 'b' && this.b.value ? this.b.value : this.a));
+  readonly answer = computed(() => this.take.value.answer.value);
+  readonly wave = computed(() => this.take.value.outcome.value?.wave ?? null);
+  /** Other models on the same file, for a look at all of them at once. */
+  readonly others = signal<readonly Take[]>([]);
 
   readonly state = computed<ClipState>(() => {
     if (this.a.busy.value) return this.a.busy.value.key === 'waiting' ? 'waiting' : 'working';
@@ -67,14 +71,17 @@ export class Clip {
     return a && b ? compare(spoken(a.segments), spoken(b.segments), a.audio.duration_ms) : null;
   });
 
-  readonly score = computed(() => {
-    const [marks, answer] = [this.editing.marks.value, this.a.answer.value];
+  readonly score = computed(() => this.scoreOf(this.answer.value));
+
+  /** An answer measured by the corrected segments; null while there are none. */
+  scoreOf(answer: Detection | null): Score | null {
+    const marks = this.editing.marks.value;
     if (!marks || !answer) return null;
     // Only what is speech of the corrected ones, where labels are those of a detector that tells more than speech.
-    const told = new Set(answer.segments.map(({ label }) => label ?? null));
-    const right = told.size > 1 ? marks.filter(({ label }) => label === null || label === 'speech') : marks;
+    const labels = new Set(answer.segments.map(({ label }) => label ?? null));
+    const right = labels.size > 1 ? marks.filter(({ label }) => label === null || label === 'speech') : marks;
     return score(right, spoken(answer.segments));
-  });
+  }
 
   /** Changes the settings that are shown; new files begin with those of the first take. */
   change(settings: Settings): void {
@@ -82,6 +89,15 @@ export class Clip {
     take.change(settings);
     const offer = take.offer.value;
     if (take === this.a && offer) shareSettings(settings, offer);
+  }
+
+  /** One option of one side, where the service says what it may be. */
+  setOption(side: 'a' | 'b', name: string, value: number): void {
+    if (this.b.value) this.turning.value = side;
+    const { settings, offer } = this.take.value;
+    const schema = settings.value && offer.value && schemasOf(settings.value, offer.value)[name];
+    if (!settings.value || !offer.value || !schema) return;
+    this.change(withValue(settings.value, name, scaleOf(schema).nearest(value), offer.value));
   }
 
   startComparison(): void {
@@ -95,6 +111,23 @@ export class Clip {
     this.b.value?.giveUp();
     this.b.value = null;
     this.turning.value = 'a';
+  }
+
+  /** Every other model with its own defaults, of the sound that the settings say. */
+  compareModels(): void {
+    const { settings, offer } = this.a;
+    const now = settings.value;
+    if (!now || !offer.value) return;
+    const names = offer.value.catalogue.models(false).map(({ name }) => name);
+    this.others.value = names
+      .filter((name) => name !== now.model)
+      .map((model) => new Take(this.file, this.kept, { model, mode: null, given: {}, audio: now.audio, preset: null }));
+    for (const take of this.others.value) take.analyse();
+  }
+
+  endModels(): void {
+    for (const take of this.others.value) take.giveUp();
+    this.others.value = [];
   }
 
   // ---- the view
@@ -123,7 +156,7 @@ export class Clip {
   /** The stretch that was chosen, of the corrected ones where there are any. */
   readonly current = computed<Extent | null>(() => {
     if (this.editing.active.value) return this.editing.selectedMark;
-    return this.a.answer.value?.segments.find(({ index }) => index === this.chosen.value) ?? null;
+    return this.answer.value?.segments.find(({ index }) => index === this.chosen.value) ?? null;
   });
 
   zoomToCurrent(): void {
@@ -147,7 +180,7 @@ export class Clip {
   /** To the next segment (1) or the one before (-1). */
   step(by: 1 | -1): void {
     const marks = this.editing.marks.value;
-    const list: readonly Extent[] = marks ?? this.a.answer.value?.segments ?? [];
+    const list: readonly Extent[] = marks ?? this.answer.value?.segments ?? [];
     const current = this.current.value;
     const at = current ? list.indexOf(current) : -1;
     const next = at < 0 ? nearest(list, this.player.timeMs.value, by) : list[at + by];
@@ -159,7 +192,8 @@ export class Clip {
 
   close(): void {
     this.a.giveUp();
-    this.b.value?.giveUp();
+    this.endComparison();
+    this.endModels();
     this.player.close();
     URL.revokeObjectURL(this.url);
   }

@@ -115,8 +115,11 @@ export class Editing {
     this.commit(mergeWithNext(this.present, id));
   }
 
-  relabel(id: number, text: string): void {
-    this.commit(relabel(this.present, id, text));
+  /** False where another one of that label is in the way. */
+  relabel(id: number, text: string): boolean {
+    const marks = relabel(this.present, id, text);
+    if (marks) this.commit(marks);
+    return marks !== null;
   }
 
   undo(): void {

@@ -35,8 +35,15 @@ export class Kept {
     if (entry?.id && !entry.picture) entry.picture = await Picture.fetch(entry.id);
     return entry?.picture ?? null;
   }
+
+  /** The finest look at the same sound: amplitudes are kept by the frames of a model, and some have wide ones. */
+  wave(audio: OptionValues): Picture | null {
+    const reading = keyOf('', audio);
+    const pictures = [...this.entries].flatMap(([key, { picture }]) => (key.endsWith(reading) && picture ? [picture] : []));
+    return pictures.reduce<Picture | null>((best, picture) => (best && best.frameMs <= picture.frameMs ? best : picture), null);
+  }
 }
 
 function keyOf(model: string, audio: OptionValues): string {
-  return JSON.stringify([model, Object.entries(audio).sort()]);
+  return model + JSON.stringify(Object.entries(audio).sort());
 }

@@ -31,17 +31,26 @@ export function megabytes(bytes: number): string {
 
 const GIVEN_UP = new DOMException('given up', 'AbortError');
 
+/** An answer and what belongs to it: nothing of one model is ever shown beside the segments of another. */
+export interface Outcome {
+  readonly answer: Detection;
+  /** The curve that the segments were cut from; null where the service keeps nothing. */
+  readonly picture: Picture | null;
+  /** The finest waveform of the same sound. */
+  readonly wave: Picture | null;
+}
+
 export class Take {
   /** Null until the service has told what there is. */
   readonly settings = signal<Settings | null>(null);
-  readonly answer = signal<Detection | null>(null);
+  readonly outcome = signal<Outcome | null>(null);
+  readonly answer = computed(() => this.outcome.value?.answer ?? null);
   /** What has been found so far of a file that is still being looked at. */
   readonly early = signal<readonly Segment[]>([]);
-  readonly picture = signal<Picture | null>(null);
   readonly busy = signal<Busy | null>(null);
   readonly problem = signal<Problem | 'cancelled' | null>(null);
   /** The service keeps nothing of the file, so every change sends it again. */
-  readonly notKept = signal(false);
+  readonly notKept = computed(() => this.outcome.value?.picture === null);
   private asking = false;
   private askAgain = false;
   private sendAgain = false;
@@ -134,11 +143,25 @@ export class Take {
       if (this.file.size === 0) throw Problem.own('empty');
       await this.haveSettings();
       const kept = this.sendAgain ? null : this.keptRequest();
-      if (kept) this.show(await segmentsOf(kept.id, kept.options));
-      else await this.send();
+      if (!kept || !(await this.segmentAgain(kept))) await this.send();
     } catch (error) {
       // There is a newer question than the one that failed.
       if (!this.askAgain) this.fail(error);
+    }
+  }
+
+  /** Asks for other segments of the scores that are kept; false where the service does not have them any more. */
+  private async segmentAgain({ id, options }: { id: string; options: OptionValues }): Promise<boolean> {
+    const { model = '', audio = {} } = this.settings.value ?? {};
+    try {
+      const answer = await segmentsOf(id, options);
+      this.show(answer, await this.kept.picture(model, audio), audio);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Problem && error.code === 'no_such_analysis')) throw error;
+      // Their time is over, or the service was started anew.
+      this.kept.drop(model, audio);
+      return false;
     }
   }
 
@@ -199,16 +222,12 @@ export class Take {
     const offers = await fetchCatalogue();
     const picture = await this.kept.picture(name, audio);
     if (offers.isNews(name)) await reloadCatalogue();
-    batch(() => {
-      this.picture.value = picture ?? this.picture.value;
-      this.notKept.value = answer.analysis_id == null;
-      this.show(answer);
-    });
+    this.show(answer, picture, audio);
   }
 
-  private show(answer: Detection): void {
+  private show(answer: Detection, picture: Picture | null, audio: OptionValues): void {
     batch(() => {
-      this.answer.value = answer;
+      this.outcome.value = { answer, picture, wave: this.kept.wave(audio) };
       this.problem.value = null;
       const { settings } = this;
       // A request that names no model is answered by the default one, whichever that is by now.
@@ -223,17 +242,13 @@ export class Take {
   private fail(error: unknown): void {
     if (error instanceof DOMException && error.name === 'AbortError') this.problem.value = 'cancelled';
     else this.problem.value = Problem.from(error);
-    const { model, audio } = this.settings.value ?? { model: '', audio: {} };
-    if (error instanceof Problem && error.code === 'no_such_analysis') this.kept.drop(model, audio);
   }
 
   /** The same answer, for another take to begin with. */
   adopt(other: Take): void {
     batch(() => {
       this.settings.value = other.settings.value;
-      this.answer.value = other.answer.value;
-      this.picture.value = other.picture.value;
-      this.notKept.value = other.notKept.value;
+      this.outcome.value = other.outcome.value;
     });
   }
 }

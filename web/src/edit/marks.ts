@@ -22,8 +22,8 @@ export type Edge = 'start' | 'end';
 
 /** A frame of most models: nothing shorter is told by any of them. */
 export const LEAST_MS = 10;
-/** Of a label, as the service takes it. */
-const LONGEST_LABEL = 32;
+/** Characters of a label, as the service takes it. */
+export const LONGEST_LABEL = 64;
 
 let lastId = 0;
 
@@ -36,11 +36,11 @@ export function marksOf(segments: readonly Segment[]): Mark[] {
   return segments.map(({ start_ms, end_ms, label, channel }) => newMark(start_ms, end_ms, label ?? null, channel ?? null));
 }
 
-/** A label that every format can hold: letters and digits of any script, `.`, `-`, `_`, `+`; null where nothing is left. */
+/** A label in one line; null where it says no more than `speech`. */
 export function cleanLabel(text: string): string | null {
   const label = text
+    .replace(/[\p{C}\s]+/gu, ' ')
     .trim()
-    .replace(/[^\p{L}\p{N}_.+-]+/gu, '_')
     .slice(0, LONGEST_LABEL);
   return label === '' || label === 'speech' ? null : label;
 }
@@ -107,13 +107,13 @@ export function mergeWithNext(marks: readonly Mark[], id: number): Mark[] {
   return marks.filter((one) => one !== next).map((one) => (one === mark ? { ...one, end_ms: Math.max(one.end_ms, next.end_ms) } : one));
 }
 
-/** Another label, where no mark of that label is in the way. */
-export function relabel(marks: readonly Mark[], id: number, text: string): Mark[] {
+/** Another label; null where a mark of that label is in the way. */
+export function relabel(marks: readonly Mark[], id: number, text: string): Mark[] | null {
   const mark = marks.find((one) => one.id === id);
   if (!mark) return [...marks];
   const renamed = { ...mark, label: cleanLabel(text) };
   const blocked = marks.some(
     (one) => one.id !== id && sameLane(one, renamed) && one.start_ms < renamed.end_ms && renamed.start_ms < one.end_ms,
   );
-  return blocked ? [...marks] : marks.map((one) => (one.id === id ? renamed : one));
+  return blocked ? null : marks.map((one) => (one.id === id ? renamed : one));
 }

@@ -332,6 +332,22 @@ export interface components {
             file_name?: string | null;
         };
         /**
+         * ChannelCurveDocument
+         * @description The curve of one channel.
+         */
+        ChannelCurveDocument: {
+            /**
+             * Channel
+             * @description From 0.
+             */
+            channel: number;
+            /**
+             * Probabilities
+             * @description Its own speech probability of each step, 0-1.
+             */
+            probabilities: number[];
+        };
+        /**
          * ChannelDocument
          * @description With `channel=split`: a channel's sums.
          */
@@ -397,7 +413,7 @@ export interface components {
         };
         /**
          * CurveDocument
-         * @description A picture of an analysis; both lists are of equal length and cover the stretch evenly.
+         * @description A picture of an analysis; all lists are of equal length and cover the stretch evenly.
          */
         CurveDocument: {
             /** Frame Ms */
@@ -417,6 +433,11 @@ export interface components {
              * @description Amplitude of each step, 0-1.
              */
             peaks: number[];
+            /**
+             * Channels
+             * @description With `channel=split`: the curve of each channel. `probabilities` is then their mean.
+             */
+            channels?: components["schemas"]["ChannelCurveDocument"][] | null;
         };
         /**
          * DetectionDocument

@@ -91,9 +91,17 @@ export function withPreset(settings: Settings, preset: Preset, offer: Offer): Se
   return { ...made, preset: preset.name };
 }
 
-/** The mode too, but not the model: another one would need the audio again. */
-export function resetSettings(settings: Settings): Settings {
-  return { model: settings.model, mode: null, given: {}, audio: {}, preset: null };
+/** How many settings differ from those that a first visit finds. */
+export function changedCount(settings: Settings, offer: Offer): number {
+  const { mode = null, ...options } = changedOptions(settings, offer) as OptionValues & { mode?: Value };
+  const audio = offer.live ? 0 : Object.keys(settings.audio).length;
+  const model = settings.model === offer.catalogue.firstModel(offer.live) ? 0 : 1;
+  return model + (mode === null ? 0 : 1) + Object.keys(options).length + audio;
+}
+
+/** Whether an option has been set, here or by a preset. */
+export function isChanged(settings: Settings, name: string, offer: Offer): boolean {
+  return (settings.given[modeOf(settings, offer)]?.[name] ?? settings.audio[name]) !== undefined;
 }
 
 /** What is set, of the mode in force, in the order of the service's list. */

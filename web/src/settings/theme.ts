@@ -2,6 +2,7 @@
 
 import { computed, effect, signal } from '@preact/signals';
 import { recall, remember } from './memory';
+import { printing } from './printing';
 
 export type Theme = 'auto' | 'light' | 'dark';
 
@@ -26,7 +27,7 @@ export function nextTheme(): void {
   theme.value = next;
 }
 
-const look = computed(() => (theme.value === 'dark' || (theme.value === 'auto' && dark.value) ? 'dark' : 'light'));
+const look = computed(() => (!printing.value && (theme.value === 'dark' || (theme.value === 'auto' && dark.value)) ? 'dark' : 'light'));
 function applyLook(): void {
   document.documentElement.dataset.theme = look.value;
 }

@@ -9,10 +9,12 @@ export interface Threshold {
   value: number;
   /** Speech probability, 0 to 1; of a margin over silence it is another number than the option's. */
   height: number;
+  /** The option's value that would lie at a height. */
+  valueAt(height: number): number;
 }
 
 /** Options that are such a height themselves. */
-const HEIGHTS = ['threshold', 'neg_threshold', 'speech_threshold'];
+const HEIGHTS = ['threshold', 'neg_threshold', 'speech_threshold', 'onset', 'offset'];
 /** How far speech has to exceed silence. */
 const MARGIN = 'speech_noise_thres';
 const RATIO = 'speech_2_noise_ratio';
@@ -25,10 +27,14 @@ export function thresholdsOf(values: Readonly<Record<string, Value | undefined>>
   const found: Threshold[] = [];
   for (const option of HEIGHTS) {
     const value = number(option);
-    if (value !== undefined) found.push({ option, value, height: value });
+    if (value !== undefined) found.push({ option, value, height: value, valueAt: (height) => height });
   }
   const margin = number(MARGIN);
-  if (margin !== undefined) found.push({ option: MARGIN, value: margin, height: overSilence(margin, number(RATIO) ?? 1) });
+  if (margin !== undefined) {
+    const ratio = number(RATIO) ?? 1;
+    const valueAt = (height: number): number => height - (1 - height) ** ratio;
+    found.push({ option: MARGIN, value: margin, height: overSilence(margin, ratio), valueAt });
+  }
   return found;
 }
 

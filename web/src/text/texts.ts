@@ -119,6 +119,11 @@ export const TEXTS = {
   doPreset: ['用预设 {name}', 'Use the preset {name}'],
   doSplit: ['在停顿处切', 'Cut at pauses instead'],
   doModel: ['改用 {name}', 'Use {name}'],
+  modelsCompare: ['对照全部 {count} 个模型', 'Compare all {count} models'],
+  modelsEnd: ['收起其他模型', 'Hide the other models'],
+  modelsCaption: ['各模型的结果', 'What each model finds'],
+  modelsAgree: ['与 {model} 一致', 'Agrees with {model}'],
+  modelsUse: ['选用', 'Use it'],
   compare: ['对照设置', 'Compare settings'],
   compareEnd: ['结束对照', 'End the comparison'],
   turningWhich: ['调哪一组', 'Which settings'],
@@ -177,10 +182,13 @@ export const TEXTS = {
   editBegin: ['开始校正', 'Start correcting'],
   editDiscard: ['放弃校正', 'Discard corrections'],
   import: ['导入…', 'Import…'],
-  importTitle: [
-    'Audacity 标签、RTTM、TextGrid、Label Studio JSON，或本服务的 JSON',
-    'Audacity labels, RTTM, TextGrid, Label Studio JSON, or this service’s JSON',
+  importReads: ['可导入：{forms}', 'Import reads {forms}'],
+  markNoTime: ['“{text}”不是时间；请写成 1:02.345 或 62.345。', '“{text}” is not a time. Write 1:02.345 or 62.345.'],
+  markMoved: [
+    '{asked} 不行：不能越过相邻的段、另一端或文件两端；已放在 {placed}。',
+    '{asked} is over a neighbour, the other end or an end of the file. It was set to {placed}.',
   ],
+  markLabelTaken: ['这里已有标签为“{label}”的段，两段会重叠。', 'A segment labelled “{label}” is here already, and the two would overlap.'],
   importFailed: ['里面没有可读的语音段。', 'No segments could be read from it.'],
   unsaved: [
     '有尚未导出的手工校正，已保存在本浏览器中。',
@@ -250,6 +258,9 @@ export const TEXTS = {
   mode: ['方式', 'Mode'],
   moreOptions: ['更多选项（{count}）', 'More options ({count})'],
   reset: ['恢复默认', 'Reset'],
+  changedNone: ['全部为默认设置', 'All settings are the defaults'],
+  changedCount: ['有 {count} 项与默认不同', 'Changed: {count}'],
+  changedMark: ['已改', 'changed'],
   value: ['{name} 的数值', '{name}, value'],
 
   command: ['同样的结果，用命令行', 'The same by command line'],
@@ -303,8 +314,8 @@ export const TEXTS = {
   elapsed: ['已录 {time}', '{time} recorded'],
 
   otherModel: [
-    '当前使用备用模型 {model}：所配置的模型既未找到也无法下载，结果会与它不同。',
-    'Another model is in use, {model}: the configured one could be neither found nor downloaded. Results differ from its.',
+    '本服务应使用的模型不在这台机器上，现由 {model} 代替，结果会不同。请在服务器上运行 fsmn-vad model download，然后重启服务。',
+    'The model that this service is set to is not on its machine, and {model} answers instead. Its segments differ. On the server, run fsmn-vad model download and start the service again.',
   ],
   footModel: ['默认模型 {model}', 'Default model {model}'],
   footModels: ['另已载入 {models}', 'Also loaded: {models}'],

@@ -6,13 +6,15 @@ import type { Segment } from '../service/types';
 import type { Palette } from '../settings/theme';
 import { t } from '../text/i18n';
 import { word } from '../text/names';
-import type { Lane } from './paint';
+import type { Lane, Strip } from './paint';
+import type { Picture } from './picture';
 
 /** Of the corrected ones; on it edges are dragged and new ones drawn. */
 export const MARKS = 'marks';
 
 export function lanesOf(clip: Clip, palette: Palette): Lane[] {
   const [answer, other, marks] = [clip.a.answer.value, clip.b.value?.answer.value, clip.editing.marks.value];
+  const models = clip.others.value.length > 0;
   const lanes: Lane[] = [];
   const groups = answer ? grouped(answer.segments) : [];
   // One group alone is shaded on the waveform itself.
@@ -20,9 +22,10 @@ export function lanesOf(clip: Clip, palette: Palette): Lane[] {
     lanes.push({ key: 'a', name: t('laneA'), colour: palette['lane-a'], extents: spoken(answer.segments) });
     lanes.push({ key: 'b', name: t('laneB'), colour: palette['lane-b'], extents: spoken(other.segments) });
     lanes.push(...differences(clip, palette));
-  } else if (groups.length > 1 || marks) {
+  } else if (groups.length > 1 || (marks && !models)) {
     lanes.push(...groups.map((group) => detectorLane(group, groups.length === 1, palette)));
   }
+  if (models) lanes.push(...modelLanes(clip, palette));
   if (marks) lanes.push({ key: MARKS, name: t('laneMarks'), colour: palette['lane-marks'], extents: marks });
   return lanes;
 }
@@ -69,4 +72,32 @@ function differences(clip: Clip, palette: Palette): Lane[] {
     { key: 'onlyA', name: t('laneOnlyA'), colour: palette['only-a'], extents: found.onlyA },
     { key: 'onlyB', name: t('laneOnlyB'), colour: palette['only-b'], extents: found.onlyB },
   ];
+}
+
+/** The model of the settings first, then the others in the service's order, as far as they have answered. */
+function modelLanes(clip: Clip, palette: Palette): Lane[] {
+  const answers = [clip.a, ...clip.others.value].flatMap(({ answer }) => (answer.value ? [answer.value] : []));
+  return answers.map(({ model, segments }, place) => ({
+    key: `model/${model.name}`,
+    name: model.name,
+    colour: palette[place === 0 ? 'lane-a' : 'lane-b'],
+    extents: spoken(segments),
+  }));
+}
+
+/**
+ * The curves under the lanes, each of the answer whose thresholds lie on it: one, one for each side of a comparison,
+ * one for each channel that was detected by itself.
+ */
+export function stripsOf(clip: Clip): Strip[] {
+  const sides = clip.b.value ? [clip.a, clip.b.value] : [clip.take.value];
+  return sides.flatMap((take) => {
+    const { picture = null } = take.outcome.value ?? {};
+    return (picture?.curves ?? []).map(({ channel, probabilities }) => {
+      const side = clip.b.value ? t(take === clip.a ? 'laneA' : 'laneB') : '';
+      const name = [side, channel === null ? '' : t('laneChannel', { n: channel + 1 })].filter(Boolean).join(' · ');
+      const key = `${take === clip.a ? 'a' : 'b'}/${channel ?? ''}`;
+      return { key, name, picture: picture as Picture, probabilities, thresholds: take.thresholds.value };
+    });
+  });
 }

@@ -21,7 +21,7 @@ export interface Rows {
   readonly ruler: number;
   readonly wave: { top: number; height: number };
   readonly lanes: { top: number; each: number };
-  readonly curve: { top: number; height: number };
+  readonly curves: { top: number; each: number };
   readonly height: number;
 }
 
@@ -32,17 +32,41 @@ export interface Lane {
   readonly extents: readonly Extent[];
 }
 
-export function rowsOf(lanes: number, low: boolean): Rows {
-  const [ruler, wave, each, curve] = [18, low ? 56 : 92, low ? 14 : 18, low ? 44 : 76];
+/** A curve of speech probability with the thresholds that cut it. */
+export interface Strip {
+  readonly key: string;
+  readonly name: string;
+  readonly picture: Picture;
+  readonly probabilities: Float32Array;
+  readonly thresholds: readonly Threshold[];
+}
+
+export function rowsOf(lanes: number, curves: number, low: boolean): Rows {
+  const [ruler, wave, each] = [18, low ? 56 : 92, low ? 14 : 18];
+  const curve = curves < 2 ? (low ? 44 : 76) : curves < 5 ? (low ? 34 : 54) : 26;
   const lanesTop = ruler + wave;
-  const curveTop = lanesTop + lanes * each;
+  const curvesTop = lanesTop + lanes * each;
   return {
     ruler,
     wave: { top: ruler, height: wave },
     lanes: { top: lanesTop, each },
-    curve: { top: curveTop, height: curve },
-    height: curveTop + curve,
+    curves: { top: curvesTop, each: curve },
+    height: curvesTop + curves * curve,
   };
+}
+
+/** Of the strip that counts so many from above. */
+export function topOf({ curves }: Rows, place: number): number {
+  return curves.top + place * curves.each;
+}
+
+export function yOf(probability: number, rows: Rows, place: number): number {
+  return topOf(rows, place) + rows.curves.each - 1 - probability * (rows.curves.each - 3);
+}
+
+/** Speech probability at a height of the strip, 0 to 1. */
+export function probabilityAt(y: number, rows: Rows, place: number): number {
+  return Math.max(0, Math.min(1, (topOf(rows, place) + rows.curves.each - 1 - y) / (rows.curves.each - 3)));
 }
 
 /** Fits the canvas to its box and the screen's pixels; null where it has none. */
@@ -84,25 +108,41 @@ export function paintWave(
   const middle = top + height / 2;
   const scale = (height / 2 - 2) / Math.max(LEAST_PEAK, loudest);
   context.fillStyle = colour;
+  const wide = picture.frameMs > msOf(view, 1);
   for (let x = 0; x < view.width; x += 1) {
     const [from, to] = framesAt(view, x, picture);
     let peak = 0;
     for (let frame = from; frame < to; frame += 1) peak = Math.max(peak, picture.peaks[frame] ?? 0);
+    // Between the middles of frames that are wider than a pixel the outline runs straight: blocks are not what was recorded.
+    if (wide) peak = between(picture.peaks, (view.startMs + msOf(view, x + 0.5)) / picture.frameMs - 0.5);
     // A line is left where nothing is heard.
     const reach = Math.max(0.5, peak * scale);
     if (to > from) context.fillRect(x, middle - reach, 1, 2 * reach);
   }
 }
 
-export function paintCurve(context: CanvasRenderingContext2D, view: Viewport, rows: Rows, picture: Picture, palette: Palette): void {
-  const bottom = rows.curve.top + rows.curve.height;
+function between(values: Float32Array, at: number): number {
+  const first = Math.max(0, Math.floor(at));
+  const [one, other] = [values[first] ?? 0, values[Math.min(values.length - 1, first + 1)] ?? 0];
+  return one + (other - one) * Math.max(0, at - first);
+}
+
+export function paintCurve(
+  context: CanvasRenderingContext2D,
+  view: Viewport,
+  rows: Rows,
+  strip: Strip,
+  place: number,
+  palette: Palette,
+): void {
+  const bottom = topOf(rows, place) + rows.curves.each;
   context.beginPath();
   context.moveTo(0, bottom);
   for (let x = 0; x <= view.width; x += 1) {
-    const [from, to] = framesAt(view, x, picture);
+    const [from, to] = framesAt(view, x, strip.picture);
     let sum = 0;
-    for (let frame = from; frame < to; frame += 1) sum += picture.probabilities[frame] ?? 0;
-    context.lineTo(x, heightOf(to > from ? sum / (to - from) : 0, rows));
+    for (let frame = from; frame < to; frame += 1) sum += strip.probabilities[frame] ?? 0;
+    context.lineTo(x, yOf(to > from ? sum / (to - from) : 0, rows, place));
   }
   context.lineTo(view.width, bottom);
   context.closePath();
@@ -119,6 +159,7 @@ export function paintThresholds(
   view: Viewport,
   rows: Rows,
   thresholds: readonly Threshold[],
+  place: number,
   label: (threshold: Threshold) => string,
   palette: Palette,
 ): void {
@@ -126,14 +167,15 @@ export function paintThresholds(
   context.textBaseline = 'middle';
   let above = Number.NEGATIVE_INFINITY;
   for (const threshold of [...thresholds].sort((one, other) => other.height - one.height)) {
-    const y = Math.round(heightOf(threshold.height, rows)) + 0.5;
+    const y = Math.round(yOf(threshold.height, rows, place)) + 0.5;
     context.strokeStyle = palette.threshold;
     context.lineWidth = 1.25;
     context.setLineDash([5, 4]);
     line(context, 0, y, view.width, y);
     context.setLineDash([]);
     // Labels of heights that are close to each other stand one below the other.
-    const labelY = Math.max(y, above + 15, rows.curve.top + 8);
+    const labelY = Math.max(y, above + 15, topOf(rows, place) + 8);
+    if (labelY + 7 > topOf(rows, place) + rows.curves.each) continue;
     above = labelY;
     const text = label(threshold);
     const wide = context.measureText(text).width + 8;
@@ -213,17 +255,44 @@ export function paintLanes(context: CanvasRenderingContext2D, view: Viewport, ro
     context.fillRect(0, top, view.width, 1);
     context.fillStyle = lane.colour;
     paintExtents(context, view, lane.extents, top + 3, rows.lanes.each - 4, null);
-    if (lane.name === '') return;
-    context.font = '11px system-ui, sans-serif';
-    context.textBaseline = 'middle';
-    const wide = context.measureText(lane.name).width + 8;
-    context.fillStyle = palette.card;
-    context.globalAlpha = 0.85;
-    context.fillRect(2, top + 2, wide, rows.lanes.each - 3);
-    context.globalAlpha = 1;
-    context.fillStyle = palette.ink;
-    context.fillText(lane.name, 6, top + rows.lanes.each / 2 + 1);
+    paintName(context, lane.name, top + 2, rows.lanes.each - 3, palette);
   });
+}
+
+/** At the left, over what is drawn there; nothing where the name is empty. */
+export function paintName(context: CanvasRenderingContext2D, name: string, top: number, height: number, palette: Palette): void {
+  if (name === '') return;
+  context.font = '11px system-ui, sans-serif';
+  context.textBaseline = 'middle';
+  context.fillStyle = palette.card;
+  context.globalAlpha = 0.85;
+  context.fillRect(2, top, context.measureText(name).width + 8, height);
+  context.globalAlpha = 1;
+  context.fillStyle = palette.ink;
+  context.fillText(name, 6, top + height / 2 + 0.5);
+}
+
+/** What lies under the pointer: a hairline and, beside it, the moment and the probability there. */
+export function paintReading(
+  context: CanvasRenderingContext2D,
+  view: Viewport,
+  rows: Rows,
+  x: number,
+  text: string,
+  palette: Palette,
+): void {
+  context.fillStyle = palette.muted;
+  context.globalAlpha = 0.6;
+  context.fillRect(Math.round(x), rows.ruler, 1, rows.height - rows.ruler);
+  context.globalAlpha = 1;
+  context.font = `11px ${palette['font-numbers']}`;
+  context.textBaseline = 'middle';
+  const wide = context.measureText(text).width + 8;
+  const left = x + 6 + wide > view.width ? x - 6 - wide : x + 6;
+  context.fillStyle = palette.card;
+  context.fillRect(left, rows.ruler + 2, wide, 15);
+  context.fillStyle = palette.ink;
+  context.fillText(text, left + 4, rows.ruler + 10);
 }
 
 /** A bracket over what is one chunk. */
@@ -259,10 +328,6 @@ function framesAt(view: Viewport, x: number, { frameMs, peaks }: Picture): [numb
   const first = (view.startMs + msOf(view, x)) / frameMs;
   const from = Math.max(0, Math.floor(first));
   return [from, Math.min(peaks.length, Math.max(from + 1, Math.floor(first + msOf(view, 1) / frameMs)))];
-}
-
-function heightOf(probability: number, { curve }: Rows): number {
-  return curve.top + curve.height - 1 - probability * (curve.height - 3);
 }
 
 function line(context: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {

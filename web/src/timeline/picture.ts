@@ -2,15 +2,22 @@
 
 import { computed, signal } from '@preact/signals';
 import { curveOf } from '../service/api';
+import type { Curve } from '../service/types';
 
 /** Four for each pixel of a wide screen. */
 const OVERVIEW_POINTS = 8000;
 /** The service's limit of points a call: 200 s of frames of 10 ms. */
 const TILE_FRAMES = 20_000;
 
+/** Speech probability by frame: of all channels together, or of one that was detected by itself. */
+export interface ProbabilityCurve {
+  readonly channel: number | null;
+  readonly probabilities: Float32Array<ArrayBuffer>;
+}
+
 export class Picture {
   readonly peaks: Float32Array<ArrayBuffer>;
-  readonly probabilities: Float32Array<ArrayBuffer>;
+  readonly curves: readonly ProbabilityCurve[];
   /** Counts whenever finer data has come in: what draws reads it. */
   readonly edition = signal(0);
   private readonly tiles = new Map<number, Promise<void>>();
@@ -22,10 +29,11 @@ export class Picture {
     readonly frameMs: number,
     /** Frames behind one point of the overview. */
     readonly coarseness: number,
+    channels: readonly (number | null)[],
   ) {
     const frames = Math.max(1, Math.ceil(durationMs / frameMs));
     this.peaks = new Float32Array(frames);
-    this.probabilities = new Float32Array(frames);
+    this.curves = channels.map((channel) => ({ channel, probabilities: new Float32Array(frames) }));
   }
 
   static async fetch(id: string): Promise<Picture> {
@@ -33,8 +41,9 @@ export class Picture {
     const frames = curve.duration_ms / curve.frame_ms;
     // A last frame that is not whole does not count.
     const coarseness = Math.max(1, Math.floor(frames) / Math.max(1, curve.peaks.length));
-    const picture = new Picture(id, curve.duration_ms, curve.frame_ms, coarseness);
-    picture.fill(0, picture.peaks.length, curve.peaks, curve.probabilities);
+    const channels = curve.channels?.map(({ channel }) => channel) ?? [null];
+    const picture = new Picture(id, curve.duration_ms, curve.frame_ms, coarseness, channels);
+    picture.fill(0, picture.peaks.length, curve);
     return picture;
   }
 
@@ -59,7 +68,7 @@ export class Picture {
     try {
       const end = Math.min(last * this.frameMs, this.durationMs);
       const curve = await curveOf(this.id, TILE_FRAMES, first * this.frameMs, end);
-      this.fill(first, last, curve.peaks, curve.probabilities);
+      this.fill(first, last, curve);
       this.edition.value += 1;
     } catch {
       // The overview stays; the next look tries again.
@@ -67,12 +76,18 @@ export class Picture {
     }
   }
 
-  private fill(first: number, last: number, peaks: number[], probabilities: number[]): void {
-    const scale = peaks.length / (last - first);
-    for (let frame = first; frame < last; frame += 1) {
-      const at = Math.min(peaks.length - 1, Math.floor((frame - first) * scale));
-      this.peaks[frame] = peaks[at] ?? 0;
-      this.probabilities[frame] = probabilities[at] ?? 0;
-    }
+  private fill(first: number, last: number, { peaks, probabilities, channels }: Curve): void {
+    spread(peaks, this.peaks, first, last);
+    this.curves.forEach((curve, place) => {
+      spread(channels?.[place]?.probabilities ?? probabilities, curve.probabilities, first, last);
+    });
+  }
+}
+
+/** Points over the frames from `first` to `last`, each as wide as there are frames for it. */
+function spread(points: readonly number[], frames: Float32Array, first: number, last: number): void {
+  const scale = points.length / (last - first);
+  for (let frame = first; frame < last; frame += 1) {
+    frames[frame] = points[Math.min(points.length - 1, Math.floor((frame - first) * scale))] ?? 0;
   }
 }

@@ -4,9 +4,10 @@ import { signal } from '@preact/signals';
 import type { Clip } from '../clip/clip';
 import { spoken } from '../clip/clip';
 import type { Edge, Mark } from '../edit/marks';
+import type { Threshold } from '../settings/thresholds';
 import type { Extent } from './intervals';
 import { MARKS } from './lanes';
-import type { Lane, Rows } from './paint';
+import { type Lane, probabilityAt, type Rows, type Strip, yOf } from './paint';
 import { msAt, msOf, scrolled, xOf, zoomed } from './viewport';
 
 /** Pixels around an edge in which it is taken hold of. */
@@ -23,12 +24,14 @@ type Gesture =
   | { kind: 'press'; x: number; startMs: number; touch: boolean }
   | { kind: 'pan'; x: number; startMs: number }
   | { kind: 'edge'; id: number; edge: Edge }
+  | { kind: 'threshold'; place: number; strip: Strip; threshold: Threshold }
   | { kind: 'draw'; fromMs: number; toMs: number }
   | { kind: 'pinch'; distance: number };
 
 export interface Surface {
   readonly rows: Rows;
   readonly lanes: readonly Lane[];
+  readonly strips: readonly Strip[];
 }
 
 /** Of one timeline; `surface` tells how it lies now. */
@@ -37,6 +40,8 @@ export class Pointers {
   private gesture: Gesture | null = null;
   /** What is drawn at present, but not yet made. */
   readonly drawing = signal<Extent | null>(null);
+  /** Where the mouse is while no button is down. */
+  readonly under = signal<Place | null>(null);
 
   constructor(
     private readonly clip: Clip,
@@ -59,6 +64,8 @@ export class Pointers {
       this.clip.editing.selected.value = edge.mark.id;
       return { kind: 'edge', id: edge.mark.id, edge: edge.edge };
     }
+    const threshold = this.thresholdAt(place, touch);
+    if (threshold) return { kind: 'threshold', ...threshold };
     const ms = msAt(view, place.x);
     if (this.onMarks(place) && !this.markAt(ms)) return { kind: 'draw', fromMs: ms, toMs: ms };
     return { kind: 'press', x: place.x, startMs: view.startMs, touch };
@@ -66,15 +73,35 @@ export class Pointers {
 
   move(event: PointerEvent): void {
     const place = placeOf(event);
+    this.under.value = event.buttons === 0 && event.pointerType === 'mouse' ? place : null;
     if (!this.down.has(event.pointerId)) return;
     this.down.set(event.pointerId, place);
     const { gesture, clip } = this;
     const view = clip.view.value;
     if (gesture?.kind === 'edge') clip.editing.drag(gesture.id, gesture.edge, msAt(view, place.x));
+    else if (gesture?.kind === 'threshold') this.moveThreshold(gesture, place);
     else if (gesture?.kind === 'draw') this.draw({ ...gesture, toMs: msAt(view, place.x) });
     else if (gesture?.kind === 'pinch') this.pinch(gesture);
     else if (gesture?.kind === 'press' && Math.abs(place.x - gesture.x) > STILL) this.gesture = { ...gesture, kind: 'pan' };
     if (this.gesture?.kind === 'pan') clip.view.value = scrolled(view, this.gesture.startMs - msOf(view, place.x - this.gesture.x));
+  }
+
+  /** The option follows in hundredths, as its slider does. */
+  private moveThreshold({ place, strip, threshold }: Gesture & { kind: 'threshold' }, { y }: Place): void {
+    const { rows } = this.surface();
+    const value = Math.round(threshold.valueAt(probabilityAt(y, rows, place)) * 100) / 100;
+    this.clip.setOption(strip.key.startsWith('b') ? 'b' : 'a', threshold.option, value);
+  }
+
+  /** The threshold that lies under the pointer. */
+  private thresholdAt({ y }: Place, touch: boolean): { place: number; strip: Strip; threshold: Threshold } | null {
+    const { rows, strips } = this.surface();
+    const place = Math.floor((y - rows.curves.top) / rows.curves.each);
+    const strip = strips[place];
+    if (!strip) return null;
+    const far = ({ height }: Threshold): number => Math.abs(yOf(height, rows, place) - y);
+    const [threshold] = [...strip.thresholds].sort((one, other) => far(one) - far(other));
+    return threshold && far(threshold) <= (touch ? GRIP.touch : GRIP.mouse) / 2 + 1 ? { place, strip, threshold } : null;
   }
 
   private draw(gesture: Gesture & { kind: 'draw' }): void {
@@ -128,8 +155,8 @@ export class Pointers {
       clip.editing.selected.value = this.markAt(ms)?.id ?? null;
       return;
     }
-    const segments = clip.a.answer.value?.segments ?? [];
-    const inCurve = y >= rows.curve.top || y < rows.ruler;
+    const segments = clip.answer.value?.segments ?? [];
+    const inCurve = y >= rows.curves.top || y < rows.ruler;
     const hit = inCurve ? undefined : spoken(segments).find(({ start_ms, end_ms }) => start_ms <= ms && ms < end_ms);
     if (hit) clip.play(hit);
   }
@@ -138,6 +165,7 @@ export class Pointers {
   cursorAt(event: PointerEvent): string {
     const place = placeOf(event);
     if (this.edgeAt(place, false)) return 'ew-resize';
+    if (this.thresholdAt(place, false)) return 'ns-resize';
     if (this.onMarks(place) && !this.markAt(msAt(this.clip.view.value, place.x))) return 'crosshair';
     return 'default';
   }
@@ -157,7 +185,7 @@ export class Pointers {
     const { clip } = this;
     const { rows } = this.surface();
     const marks = clip.editing.marks.value;
-    if (!marks || y < rows.ruler || y >= rows.curve.top) return null;
+    if (!marks || y < rows.ruler || y >= rows.curves.top) return null;
     const grip = touch ? GRIP.touch : GRIP.mouse;
     const chosen = clip.editing.selectedMark;
     // A finger that pans must not move what it happens to touch.

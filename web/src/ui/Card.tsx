@@ -12,6 +12,7 @@ import { Exports } from './Exports';
 import { Agreement, Channels, Summary, Warnings } from './Findings';
 import { Icon } from './icons';
 import { pressed } from './Keys';
+import { ModelTable } from './Models';
 import { SegmentTable } from './SegmentTable';
 import { hasPlaceFor, SettingsPanel } from './SettingsPanel';
 import { Stage } from './Stage';
@@ -28,7 +29,7 @@ export function Card({ clip }: { clip: Clip }) {
     return () => document.removeEventListener('keydown', key);
   }, [clip]);
   useEffect(() => followed(clip, place.current), [clip]);
-  const chunks = clip.take.value.answer.value?.chunks;
+  const chunks = clip.answer.value?.chunks;
   return (
     <article
       ref={place}
@@ -85,7 +86,7 @@ function Head({ clip, answer }: { clip: Clip; answer: Detection | null }) {
     <header>
       <div class="titles">
         <h2>{clip.name}</h2>
-        {answer && <Meta answer={clip.take.value.answer.value ?? answer} />}
+        {answer && <Meta answer={clip.answer.value ?? answer} />}
       </div>
       {answer && (
         <button
@@ -100,8 +101,21 @@ function Head({ clip, answer }: { clip: Clip; answer: Detection | null }) {
           <span>{t(compared ? 'compareEnd' : 'compare')}</span>
         </button>
       )}
+      {answer && <AllModels clip={clip} />}
       <IconButton icon="remove" label="removeFile" args={{ name: clip.name }} run={() => removeClip(clip)} />
     </header>
+  );
+}
+
+function AllModels({ clip }: { clip: Clip }) {
+  const shown = clip.others.value.length > 0;
+  const count = clip.a.offer.value?.catalogue.models(false).length ?? 0;
+  if (count < 2) return null;
+  return (
+    <button type="button" class="quiet compare" aria-pressed={shown} onClick={() => (shown ? clip.endModels() : clip.compareModels())}>
+      <Icon name="models" />
+      <span>{t(shown ? 'modelsEnd' : 'modelsCompare', { count })}</span>
+    </button>
   );
 }
 
@@ -111,7 +125,7 @@ function Meta({ answer: { audio, timing, model, options } }: { answer: Detection
     <p class="meta">
       <span class="made-by">{t('madeBy', { model: model.name, mode: String(options.mode) })}</span>
       <span>{t('meta', { format, rate: audio.sample_rate, channels: audio.channels })}</span>
-      <span>{t('timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) })}</span>
+      {timing.inference_ms > 0 && <span>{t('timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) })}</span>}
     </p>
   );
 }
@@ -145,37 +159,42 @@ function Troubles({ clip, answer }: { clip: Clip; answer: Detection | null }) {
         <Note>{t(clip.noSpectrogram.value === 'too long' ? 'spectrogramTooLong' : 'spectrogramUnreadable')}</Note>
       )}
       {clip.editing.unsaved.value && <Note>{t('unsaved')}</Note>}
-      {answer && <Warnings clip={clip} answer={clip.take.value.answer.value ?? answer} />}
+      {answer && <Warnings clip={clip} answer={clip.answer.value ?? answer} />}
     </>
   );
 }
 
 function Body({ clip, answer }: { clip: Clip; answer: Detection }) {
-  const picture = clip.picture.value;
-  const shown = clip.take.value.answer.value ?? answer;
+  const wave = clip.wave.value;
+  const shown = clip.answer.value ?? answer;
   return (
     <div class="card-body">
       <Summary answer={shown} />
       <Agreement clip={clip} />
+      <ModelTable clip={clip} />
       <Channels answer={shown} />
-      {picture && <Stage clip={clip} picture={picture} />}
+      {wave && <Stage clip={clip} wave={wave} />}
       <div class="columns">
         <section class="turn">
           <h3>{t('settings')}</h3>
           <Turning clip={clip} answer={answer} />
         </section>
-        <section class="list">
-          <h3>{t('segments')}</h3>
-          <SegmentTable
-            label={t('tableCaption', { name: clip.name })}
-            segments={shown.segments}
-            chunks={shown.chunks ?? null}
-            chosen={clip.chosen.value}
-            choose={(segment) => clip.play(segment)}
-          />
-          <h3>{t('editing')}</h3>
-          <Corrections clip={clip} />
-        </section>
+        <div class="list">
+          <section>
+            <h3>{t('segments')}</h3>
+            <SegmentTable
+              label={t('tableCaption', { name: clip.name })}
+              segments={shown.segments}
+              chunks={shown.chunks ?? null}
+              chosen={clip.chosen.value}
+              choose={(segment) => clip.play(segment)}
+            />
+          </section>
+          <section>
+            <h3>{t('editing')}</h3>
+            <Corrections clip={clip} />
+          </section>
+        </div>
       </div>
       <Exports clip={clip} />
     </div>

@@ -1,10 +1,10 @@
 /** Correcting by hand: where it begins, what it comes to, and the corrected segments as a table of fields. */
 
 import { signal } from '@preact/signals';
-import { useRef } from 'preact/hooks';
+import { useId, useRef, useState } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
-import { importMarks } from '../edit/import';
-import type { Mark } from '../edit/marks';
+import { IMPORTED, IMPORTED_FILES, importMarks } from '../edit/import';
+import { LONGEST_LABEL, type Mark } from '../edit/marks';
 import { t } from '../text/i18n';
 import { clock, milliseconds, seconds } from '../timeline/time';
 import { IconButton } from './controls';
@@ -13,6 +13,7 @@ import { Rows } from './rows';
 export function Corrections({ clip }: { clip: Clip }) {
   const { editing } = clip;
   const failed = useRef(signal(false)).current;
+  const reads = useId();
   const picker = useRef<HTMLInputElement>(null);
   const take = async (file: File | undefined): Promise<void> => {
     if (!file) return;
@@ -28,11 +29,11 @@ export function Corrections({ clip }: { clip: Clip }) {
       <p class="hint">{t(editing.active.value ? 'editHint' : 'editOffer')}</p>
       <div class="buttons">
         {!editing.active.value && (
-          <button type="button" class="primary" onClick={() => editing.begin(clip.a.answer.value?.segments ?? [])}>
+          <button type="button" class="primary" onClick={() => editing.begin(clip.answer.value?.segments ?? [])}>
             {t('editBegin')}
           </button>
         )}
-        <button type="button" title={t('importTitle')} onClick={() => picker.current?.click()}>
+        <button type="button" aria-describedby={reads} onClick={() => picker.current?.click()}>
           {t('import')}
         </button>
         {editing.active.value && (
@@ -45,13 +46,16 @@ export function Corrections({ clip }: { clip: Clip }) {
           type="file"
           hidden
           data-import=""
-          accept=".txt,.rttm,.TextGrid,.textgrid,.json"
+          accept={IMPORTED_FILES}
           onChange={(event) => {
             void take(event.currentTarget.files?.[0]);
             event.currentTarget.value = '';
           }}
         />
       </div>
+      <p class="hint" id={reads}>
+        {t('importReads', { forms: IMPORTED.join(' · ') })}
+      </p>
       {failed.value && (
         <p class="complaint" role="alert">
           {t('importFailed')}
@@ -89,8 +93,9 @@ function MarkTable({ clip }: { clip: Clip }) {
   const marks = clip.editing.marks.value ?? [];
   const selected = clip.editing.selected.value;
   const columns = [t('colIndex'), t('colStart'), t('colEnd'), t('colLabel'), t('markDelete')];
-  const row = (place: number) => (
+  const row = (place: number, stop: (column: number) => 0 | -1) => (
     <MarkRow
+      stop={stop}
       key={(marks[place] as Mark).id}
       clip={clip}
       mark={marks[place] as Mark}
@@ -109,59 +114,106 @@ interface MarkRowProps {
   mark: Mark;
   place: number;
   selected: boolean;
+  stop: (column: number) => 0 | -1;
 }
 
-function MarkRow({ clip, mark, place, selected }: MarkRowProps) {
+/** What was wrong with what somebody typed, and in which field. */
+interface Complaint {
+  field: 'start' | 'end' | 'label';
+  /** What stands in the field. */
+  typed: string;
+  text: string;
+}
+
+function MarkRow({ clip, mark, place, selected, stop }: MarkRowProps) {
   const { editing } = clip;
   const n = place + 1;
+  const [complaint, complain] = useState<Complaint | null>(null);
+  const complaintId = useId();
+  const wrong = (field: Complaint['field']) =>
+    complaint?.field === field ? { 'aria-invalid': true, 'aria-describedby': complaintId } : {};
+  const saidOf = (field: Complaint['field']) =>
+    complaint?.field === field && (
+      <p class="complaint" role="alert" id={complaintId}>
+        {complaint.text}
+      </p>
+    );
+  const typed = (field: Complaint['field'], value: string): string => (complaint?.field === field ? complaint.typed : value);
   const choose = (): void => {
     editing.selected.value = mark.id;
     clip.seek(mark.start_ms);
   };
   const time = (edge: 'start' | 'end', field: HTMLInputElement): void => {
     const ms = milliseconds(field.value);
-    if (ms !== null) editing.move(mark.id, edge, ms);
+    // What cannot be understood stays for who typed it to mend.
+    if (ms === null) {
+      complain({ field: edge, typed: field.value, text: t('markNoTime', { text: field.value }) });
+      return;
+    }
+    editing.move(mark.id, edge, ms);
     const now = editing.marks.value?.find(({ id }) => id === mark.id);
-    if (now) field.value = clock(edge === 'start' ? now.start_ms : now.end_ms);
+    const placed = now?.[`${edge}_ms`] ?? ms;
+    field.value = clock(placed);
+    complain(
+      placed === ms ? null : { field: edge, typed: clock(placed), text: t('markMoved', { asked: clock(ms), placed: clock(placed) }) },
+    );
+  };
+  const label = (field: HTMLInputElement): void => {
+    const done = editing.relabel(mark.id, field.value);
+    complain(done ? null : { field: 'label', typed: field.value, text: t('markLabelTaken', { label: field.value.trim() || 'speech' }) });
+    if (done) field.value = editing.marks.value?.find(({ id }) => id === mark.id)?.label ?? '';
   };
   return (
     <tr data-place={place} aria-current={selected || undefined} onClick={() => (editing.selected.value = mark.id)}>
       <td>
-        <button type="button" class="quiet number" aria-label={t('markGoTo', { n })} title={t('markGoTo', { n })} onClick={choose}>
+        <button
+          type="button"
+          class="quiet number"
+          tabIndex={stop(0)}
+          aria-label={t('markGoTo', { n })}
+          title={t('markGoTo', { n })}
+          onClick={choose}
+        >
           {n}
         </button>
       </td>
       <td>
         <input
           type="text"
+          tabIndex={stop(1)}
+          {...wrong('start')}
           aria-label={t('markStartOf', { n })}
-          value={clock(mark.start_ms)}
+          value={typed('start', clock(mark.start_ms))}
           onChange={(event) => time('start', event.currentTarget)}
         />
+        {saidOf('start')}
       </td>
       <td>
         <input
           type="text"
+          tabIndex={stop(2)}
+          {...wrong('end')}
           aria-label={t('markEndOf', { n })}
-          value={clock(mark.end_ms)}
+          value={typed('end', clock(mark.end_ms))}
           onChange={(event) => time('end', event.currentTarget)}
         />
+        {saidOf('end')}
       </td>
       <td>
         <input
           type="text"
+          tabIndex={stop(3)}
+          {...wrong('label')}
           aria-label={t('markLabelOf', { n })}
           placeholder="speech"
-          value={mark.label ?? ''}
-          maxLength={32}
-          onChange={(event) => {
-            editing.relabel(mark.id, event.currentTarget.value);
-            event.currentTarget.value = editing.marks.value?.find(({ id }) => id === mark.id)?.label ?? '';
-          }}
+          value={typed('label', mark.label ?? '')}
+          maxLength={LONGEST_LABEL}
+          onChange={(event) => label(event.currentTarget)}
         />
+        {saidOf('label')}
       </td>
       <td>
-        <IconButton icon="remove" label="markDeleteOf" args={{ n }} run={() => editing.remove(mark.id)} />
+        <IconButton icon="remove" label="markDeleteOf" args={{ n }} tab={stop(4)} run={() => editing.remove(mark.id)} />
       </td>
     </tr>
   );

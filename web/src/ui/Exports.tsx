@@ -60,7 +60,7 @@ function query(form: Form, options: OptionValues): OptionValues {
 
 /** The corrected segments, written by the service as it writes its own. */
 async function correctedAs(clip: Clip, form: Form): Promise<Blob> {
-  const answer = clip.a.answer.value;
+  const answer = clip.answer.value;
   const segments = (clip.editing.marks.value ?? []).map(({ start_ms, end_ms, label, channel }) => ({ start_ms, end_ms, label, channel }));
   return rendered({ name: clip.name, audio: answer?.audio, model: answer?.model, segments }, query(form, { format: form.name }));
 }

@@ -11,6 +11,8 @@ interface FieldProps {
   name: string;
   schema: Schema;
   value: Value | undefined;
+  /** It is not as the model has it. */
+  changed: boolean;
   /** What the service has against the value. */
   complaint: string | null;
   take: (value: Value) => void;
@@ -23,7 +25,7 @@ interface ControlProps extends FieldProps {
 }
 
 export function Field(props: FieldProps) {
-  const { name, schema, complaint } = props;
+  const { name, schema, complaint, changed } = props;
   const id = useId();
   const known = optionName(name);
   const help = t(optionHelp(name, schema.description));
@@ -33,6 +35,7 @@ export function Field(props: FieldProps) {
       <label for={id}>
         {known && <span>{t(known)}</span>}
         <code>{name}</code>
+        {changed && <span class="mark">{t('changedMark')}</span>}
       </label>
       <Control {...props} id={id} described={`${id}-help`} />
       {help && (

@@ -2,13 +2,13 @@
 
 import type { Clip } from '../clip/clip';
 import type { Detection, Warning } from '../service/types';
-import { type Settings, withAudio, withModel, withPreset, withValue } from '../settings/settings';
+import { type Settings, withAudio, withPreset, withValue } from '../settings/settings';
 import { keyNamed, language, t } from '../text/i18n';
 import type { TextKey } from '../text/texts';
 import { clock } from '../timeline/time';
 import { Figure } from './Corrections';
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${(share * 100).toFixed(1)}%`;
 }
 
@@ -83,10 +83,12 @@ export function Agreement({ clip }: { clip: Clip }) {
 
 /** What was odd about a file, though it was answered; with what can be done about it. */
 export function Warnings({ clip, answer }: { clip: Clip; answer: Detection }) {
-  if (answer.warnings.length === 0) return null;
+  // That another model serves than the one that is set is said at the top of the page, with what to do about it.
+  const warnings = answer.warnings.filter(({ code }) => code !== 'fallback_model');
+  if (warnings.length === 0) return null;
   return (
     <ul class="warnings" aria-label={t('warnings')}>
-      {answer.warnings.map((warning) => (
+      {warnings.map((warning) => (
         <WarningLine key={warning.code} clip={clip} answer={answer} warning={warning} />
       ))}
     </ul>
@@ -111,6 +113,9 @@ function WarningLine({ clip, answer, warning }: { clip: Clip; answer: Detection;
     </li>
   );
 }
+
+/** Shorter files hold too little for a preset to change anything. */
+const LEAST_FOR_PRESET_MS = 1000;
 
 interface Remedy {
   key: TextKey;
@@ -138,19 +143,12 @@ function remedyFor(code: string, clip: Clip, answer: Detection): Remedy | null {
     late_start: () => ({ key: 'doClock', settings: audio('clock', 'container') }),
     time_gap: () => ({ key: 'doClock', settings: audio('clock', 'container') }),
     band_limited: () => preset('telephone'),
-    very_quiet: () => preset('asr'),
+    // Of a file without sound, or with hardly any length, no setting makes speech.
+    very_quiet: () => (answer.speech_ms > 0 && answer.audio.duration_ms >= LEAST_FOR_PRESET_MS ? preset('asr') : null),
     clipped: () => preset('noisy'),
     forced_cuts: () => (take.value('split') === 'hard' ? { key: 'doSplit', settings: withValue(settings, 'split', 'pause', offer) } : null),
-    fallback_model: () => otherModel(settings, answer, clip),
-    preset_model: () => otherModel(settings, answer, clip),
   };
   const remedy = remedies[code]?.() ?? null;
   // What is in force already helps no more.
   return remedy && JSON.stringify(remedy.settings) !== JSON.stringify(settings) ? remedy : null;
-}
-
-/** The first that can be had and has not just answered. */
-function otherModel(settings: Settings, answer: Detection, clip: Clip): Remedy | null {
-  const other = clip.take.value.offer.value?.catalogue.models(false).find(({ name }) => name !== answer.model.name);
-  return other ? { key: 'doModel', args: { name: other.name }, settings: withModel(settings, other.name) } : null;
 }

@@ -78,7 +78,7 @@ export function pressed(event: KeyboardEvent, clip: Clip): void {
     consume(event);
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || !clip.picture.value) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || !clip.wave.value) return;
   const key = KEYS.find(({ keys, editing }) => keys.includes(event.key) && (!editing || clip.editing.active.value));
   if (!key) return;
   consume(event);
@@ -105,7 +105,7 @@ function wantsKeys(target: EventTarget | undefined, key: string): boolean {
   if (target.matches('button, a, summary')) return key === ' ' || key === 'Enter';
   if (target instanceof HTMLInputElement && (target.type === 'radio' || target.type === 'checkbox'))
     return key === ' ' || key.startsWith('Arrow');
-  return target.matches('input, textarea, select') || (target.classList.contains('rows') && !/^[a-z?]$/i.test(key));
+  return target.matches('input, textarea, select');
 }
 
 /** `?` anywhere but in a field. */
@@ -148,6 +148,15 @@ export function KeysDialog() {
           </dt>
           <dd>
             {t('undo')}
+            <span class="hint"> · {t('whileEditing')}</span>
+          </dd>
+        </div>
+        <div>
+          <dt>
+            <kbd>Ctrl Y</kbd>
+          </dt>
+          <dd>
+            {t('redo')}
             <span class="hint"> · {t('whileEditing')}</span>
           </dd>
         </div>

@@ -15,7 +15,7 @@ const ROWS: Rows = {
   ruler: 0,
   wave: { top: 0, height: HEIGHT },
   lanes: { top: HEIGHT, each: 0 },
-  curve: { top: HEIGHT, height: 0 },
+  curves: { top: HEIGHT, each: 0 },
   height: HEIGHT,
 };
 
@@ -83,5 +83,5 @@ function paint(canvas: HTMLCanvasElement, clip: Clip, picture: Picture, size: Re
   const view = wholeView(durationMs, width);
   paintWave(context, view, ROWS, picture, picture.loudest.value, palette.value.wave);
   context.fillStyle = palette.value.region;
-  paintExtents(context, view, clip.editing.marks.value ?? spoken(clip.a.answer.value?.segments ?? []), 0, HEIGHT, null);
+  paintExtents(context, view, clip.editing.marks.value ?? spoken(clip.answer.value?.segments ?? []), 0, HEIGHT, null);
 }

@@ -23,7 +23,7 @@ export function SegmentTable({ label, segments, chunks, chosen, choose }: Segmen
   if (split) columns.push(t('colChannel'));
   if (labelled) columns.push(t('colLabel'));
   if (numbers) columns.push(t('colChunk'));
-  const row = (place: number) => {
+  const row = (place: number, stop: (column: number) => 0 | -1) => {
     const segment = segments[place] as Segment;
     const cells = [
       String(segment.index),
@@ -39,7 +39,7 @@ export function SegmentTable({ label, segments, chunks, chosen, choose }: Segmen
       <tr
         key={place}
         data-place={place}
-        tabIndex={0}
+        tabIndex={stop(0)}
         class={segment.forced_end ? 'forced' : undefined}
         title={titleOf(segment)}
         aria-current={segment.index === chosen || undefined}

@@ -4,9 +4,11 @@ import { useId } from 'preact/hooks';
 import type { Problem } from '../service/problem';
 import type { OptionSchemas, Value } from '../service/types';
 import {
+  changedCount,
+  initialSettings,
+  isChanged,
   modeOf,
   type Offer,
-  resetSettings,
   type Settings,
   schemasOf,
   withAudio,
@@ -39,17 +41,21 @@ export interface SettingsPanelProps {
 
 export function SettingsPanel(props: SettingsPanelProps) {
   const { settings, change, offer } = props;
+  const count = changedCount(settings, offer);
   return (
     <div class="settings">
+      <p class="changed" data-changed={count}>
+        <span>{t(count === 0 ? 'changedNone' : 'changedCount', { count })}</span>
+        <button type="button" class="quiet" disabled={count === 0} onClick={() => change(initialSettings(offer))}>
+          {t('reset')}
+        </button>
+      </p>
       <Presets {...props} />
       <Models {...props} />
       <Modes {...props} />
       {!offer.live && (props.channels ?? 1) > 1 && <Channels {...props} />}
       <Options {...props} />
       {!offer.live && <Reading {...props} />}
-      <button type="button" class="quiet" onClick={() => change(resetSettings(settings))}>
-        {t('reset')}
-      </button>
     </div>
   );
 }
@@ -76,7 +82,7 @@ function Presets({ settings, offer, change }: SettingsPanelProps) {
   const chosen = presets.find(({ name }) => name === settings.preset);
   const choose = (name: string): void => {
     const preset = presets.find((one) => one.name === name);
-    change(preset ? withPreset(settings, preset, offer) : resetSettings(settings));
+    change(preset ? withPreset(settings, preset, offer) : initialSettings(offer));
   };
   return (
     <div class="model preset">
@@ -176,6 +182,7 @@ function Options({ settings, offer, change, value, problem }: SettingsPanelProps
       name={name}
       schema={schema}
       value={value(name)}
+      changed={isChanged(settings, name, offer)}
       complaint={complaintOf(problem, name)}
       take={(given) => change(withValue(settings, name, given, offer))}
     />
@@ -212,6 +219,7 @@ function Reading({ settings, offer, change, problem }: SettingsPanelProps) {
             name={name}
             schema={schema}
             value={settings.audio[name] ?? schema.default ?? ''}
+            changed={isChanged(settings, name, offer)}
             complaint={complaintOf(problem, name)}
             take={(given) => change(withAudio(settings, name, given, offer))}
           />

@@ -11,14 +11,14 @@ import { keysShown } from './Keys';
 import { Minimap } from './Minimap';
 import { Timeline } from './Timeline';
 
-export function Stage({ clip, picture }: { clip: Clip; picture: Picture }) {
+export function Stage({ clip, wave }: { clip: Clip; wave: Picture }) {
   return (
     <div class="stage">
       {clip.player.isVideo && <Screen clip={clip} />}
       <Transport clip={clip} />
       <div class="view">
-        {clip.isZoomed.value && <Minimap clip={clip} picture={picture} />}
-        <Timeline clip={clip} picture={picture} />
+        {clip.isZoomed.value && <Minimap clip={clip} picture={wave} />}
+        <Timeline clip={clip} wave={wave} />
       </div>
       {clip.editing.active.value && <EditBar clip={clip} />}
     </div>

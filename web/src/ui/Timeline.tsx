@@ -4,27 +4,33 @@ import { computed, effect, signal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
 import { spoken } from '../clip/clip';
+import { printing } from '../settings/printing';
 import { palette } from '../settings/theme';
 import { language, t } from '../text/i18n';
 import { optionName } from '../text/names';
-import { lanesOf } from '../timeline/lanes';
+import { lanesOf, stripsOf } from '../timeline/lanes';
 import {
   type Lane,
   paintChunks,
   paintCurve,
   paintExtents,
   paintLanes,
+  paintName,
   paintPlayhead,
+  paintReading,
   paintRuler,
   paintThresholds,
   paintWave,
   prepared,
   rowsOf,
+  type Strip,
+  topOf,
 } from '../timeline/paint';
 import type { Picture } from '../timeline/picture';
 import { Pointers } from '../timeline/pointer';
 import { decoded, LONGEST_MS, spectrogram } from '../timeline/spectrogram';
 import { clock } from '../timeline/time';
+import { msAt } from '../timeline/viewport';
 
 /** Windows lower than this get lower pictures, so that the settings below stay in sight too. */
 const LOW_WINDOW = 720;
@@ -34,12 +40,12 @@ addEventListener('resize', () => {
   low.value = innerHeight < LOW_WINDOW;
 });
 
-export function Timeline({ clip, picture }: { clip: Clip; picture: Picture }) {
+export function Timeline({ clip, wave }: { clip: Clip; wave: Picture }) {
   const box = useRef<HTMLDivElement>(null);
   const ground = useRef<HTMLCanvasElement>(null);
   const over = useRef<HTMLCanvasElement>(null);
   const scene = useMemo(() => new Scene(clip), [clip]);
-  scene.picture.value = picture;
+  scene.wave.value = wave;
   useEffect(() => {
     const element = box.current;
     if (!element || !ground.current || !over.current) return;
@@ -80,8 +86,14 @@ export function Timeline({ clip, picture }: { clip: Clip; picture: Picture }) {
       onPointerMove={shape}
       onPointerUp={(event) => pointers.release(event)}
       onPointerCancel={(event) => pointers.cancel(event)}
+      onPointerLeave={() => (pointers.under.value = null)}
     >
-      <canvas ref={ground} class="ground" />
+      <canvas
+        ref={ground}
+        class="ground"
+        data-curves={scene.strips.value.map(({ key }) => key).join(' ')}
+        data-thresholds={scene.strips.value.map(({ thresholds }) => thresholds.map(({ value }) => value).join('/')).join(' ')}
+      />
       <canvas ref={over} class="over" data-lanes={scene.lanes.value.map(({ key }) => key).join(' ')} />
     </div>
   );
@@ -89,16 +101,18 @@ export function Timeline({ clip, picture }: { clip: Clip; picture: Picture }) {
 
 /** What one timeline shows, and when it has to be drawn anew. */
 class Scene {
-  readonly picture = signal<Picture | null>(null);
+  readonly wave = signal<Picture | null>(null);
+  readonly strips = computed<Strip[]>(() => stripsOf(this.clip));
   readonly lanes = computed<Lane[]>(() => lanesOf(this.clip, palette.value));
   /** By number: what lies in the lanes moves nothing else, and the ground is not drawn again for it. */
   private readonly laneCount = computed(() => this.lanes.value.length);
-  readonly rows = computed(() => rowsOf(this.laneCount.value, low.value));
+  private readonly curveCount = computed(() => this.strips.value.length);
+  readonly rows = computed(() => rowsOf(this.laneCount.value, this.curveCount.value, low.value));
   readonly pointers: Pointers;
   private readonly samples = signal<Float32Array | null>(null);
 
   constructor(private readonly clip: Clip) {
-    this.pointers = new Pointers(clip, () => ({ rows: this.rows.value, lanes: this.lanes.value }));
+    this.pointers = new Pointers(clip, () => ({ rows: this.rows.value, lanes: this.lanes.value, strips: this.strips.value }));
   }
 
   /** Keeps both canvases as they should be; the answer ends that. */
@@ -131,11 +145,13 @@ class Scene {
   }
 
   private drawGround(canvas: HTMLCanvasElement): void {
-    const [view, rows, colours, picture] = [this.clip.view.value, this.rows.value, palette.value, this.picture.value];
-    void picture?.edition.value;
+    const [view, rows, colours, wave, strips] = [this.clip.view.value, this.rows.value, palette.value, this.wave.value, this.strips.value];
     const context = prepared(canvas, view.width, rows.height);
-    if (!context || !picture) return;
-    picture.refine(view.startMs, view.endMs);
+    if (!context || !wave) return;
+    for (const picture of new Set([wave, ...strips.map((strip) => strip.picture)])) {
+      void picture.edition.value;
+      picture.refine(view.startMs, view.endMs);
+    }
     const samples = this.clip.spectrogram.value ? this.samples.value : null;
     if (samples) {
       const image = spectrogram(samples, view, rows.wave.height);
@@ -144,11 +160,14 @@ class Scene {
       sheet.getContext('2d')?.putImageData(image, 0, 0);
       context.drawImage(sheet, 0, rows.wave.top, Math.round(view.width * ratio) / ratio, rows.wave.height);
     } else {
-      paintWave(context, view, rows, picture, picture.loudest.value, colours.wave);
+      paintWave(context, view, rows, wave, wave.loudest.value, colours.wave);
     }
     paintRuler(context, view, rows, colours);
-    paintCurve(context, view, rows, picture, colours);
-    paintThresholds(context, view, rows, this.clip.take.value.thresholds.value, thresholdLabel, colours);
+    strips.forEach((strip, place) => {
+      paintCurve(context, view, rows, strip, place, colours);
+      paintThresholds(context, view, rows, strip.thresholds, place, thresholdLabel, colours);
+      paintName(context, strip.name, topOf(rows, place) + 2, 14, colours);
+    });
     canvas.dataset.startMs = String(view.startMs);
     canvas.dataset.endMs = String(view.endMs);
   }
@@ -158,7 +177,7 @@ class Scene {
     const [view, rows, colours, lanes] = [clip.view.value, this.rows.value, palette.value, this.lanes.value];
     const context = prepared(canvas, view.width, rows.height);
     if (!context) return;
-    const [marks, answer, current] = [clip.editing.marks.value, clip.a.answer.value, clip.current.value];
+    const [marks, answer, current] = [clip.editing.marks.value, clip.answer.value, clip.current.value];
     context.fillStyle = colours.region;
     paintExtents(context, view, marks ?? spoken(answer?.segments ?? []), rows.wave.top, rows.wave.height, colours['region-edge']);
     paintLanes(context, view, rows, lanes, colours);
@@ -169,6 +188,18 @@ class Scene {
     }
     paintChunks(context, view, rows, clip.take.value.answer.value?.chunks ?? [], colours.threshold);
     paintPlayhead(context, view, rows, clip.player.timeMs.value, colours.cursor);
+    const under = this.pointers.under.value;
+    if (under) paintReading(context, view, rows, under.x, this.readingAt(under), colours);
+  }
+
+  /** The moment under the pointer, and over a curve the probability there. */
+  private readingAt({ x, y }: { x: number; y: number }): string {
+    const { view } = this.clip;
+    const ms = msAt(view.value, x);
+    const rows = this.rows.value;
+    const strip = this.strips.value[Math.max(0, Math.floor((y - rows.curves.top) / rows.curves.each))];
+    const probability = strip?.probabilities[Math.floor(ms / strip.picture.frameMs)];
+    return probability === undefined ? clock(ms) : `${clock(ms)}  p ${probability.toFixed(2)}`;
   }
 }
 
@@ -189,6 +220,8 @@ function onceAFrame(run: () => void): () => void {
     let fresh = true;
     stop = effect(() => {
       if (fresh) run();
+      // No frame comes before a page is printed.
+      else if (printing.peek()) queueMicrotask(again);
       else frame ||= requestAnimationFrame(again);
       fresh = false;
     });

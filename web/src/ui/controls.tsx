@@ -17,9 +17,10 @@ interface IconButtonProps {
   disabled?: boolean;
   pressed?: boolean;
   kind?: string;
+  tab?: 0 | -1;
 }
 
-export function IconButton({ icon, label, args, run, disabled, pressed, kind = '' }: IconButtonProps) {
+export function IconButton({ icon, label, args, run, disabled, pressed, kind = '', tab }: IconButtonProps) {
   const said = t(label, args);
   return (
     <button
@@ -28,6 +29,7 @@ export function IconButton({ icon, label, args, run, disabled, pressed, kind = '
       aria-label={said}
       title={said}
       aria-pressed={pressed}
+      tabIndex={tab}
       disabled={disabled}
       onClick={run}
     >

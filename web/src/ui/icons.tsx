@@ -5,6 +5,7 @@ const PATHS = {
   record: 'M12 3a3 3 0 0 1 3 3v6a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM6 11h2a4 4 0 0 0 8 0h2a6 6 0 0 1-5 5.9V21h-2v-4.1A6 6 0 0 1 6 11z',
   live: 'M3 11h2v2H3zM7 8h2v8H7zM11 4h2v16h-2zM15 8h2v8h-2zM19 11h2v2h-2z',
   compare: 'M4 4h12v3H4zM4 10.5h16v3H4zM4 17h9v3H4z',
+  models: 'M4 4h7v3H4zM13 4h7v3h-7zM4 9h16v2H4zM4 13h5v3H4zM11 13h9v3h-9zM4 18h12v2H4z',
   remove: 'M6.4 5 12 10.6 17.6 5 19 6.4 13.4 12l5.6 5.6-1.4 1.4-5.6-5.6L6.4 19 5 17.6 10.6 12 5 6.4z',
   play: 'M8 5v14l11-7z',
   pause: 'M7 5h3.5v14H7zM13.5 5H17v14h-3.5z',
