@@ -102,13 +102,13 @@ EXAMPLES = [
             "mode and any form that needs no audio.",
             "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
     Example("Segments of your own in any of these forms",
-            "`POST /render` writes segments that were corrected by hand, or come from elsewhere, as the service writes "
-            "its own: `audio` as an answer has it, and in each segment `start_ms`, `end_ms` and, if you like, `label` "
-            "and `channel`. A label has letters, digits, `.`, `-`, `_` and `+`, 32 at most, of which `+` and `-` at "
-            "its beginning are left out: in a spreadsheet they would begin a formula. At most 256 different ones.",
-            "'localhost:8000/render?format=audacity' -d '{\"name\": \"talk.wav\", \"audio\": {\"duration_ms\": 9000, "
-            "\"sample_rate\": 16000, \"channels\": 1, \"format\": \"WAV\", \"subtype\": \"PCM_16\", \"truncated\": "
-            "false}, \"segments\": [{\"start_ms\": 820, \"end_ms\": 2340, \"label\": \"anna\"}]}'"),
+            "`POST /render` writes segments that you have corrected or that come from elsewhere. Each segment has "
+            "`start_ms` and `end_ms`, and may have a `label` and a `channel`. Give `audio` as an answer has it if you "
+            "can: tiers then last as long as the file. A label is one line of at most 64 characters; signs at its "
+            "beginning that start a formula in a spreadsheet (`=`, `+`, `-`, `@`) are left out. There may be 256 "
+            "different labels.",
+            "'localhost:8000/render?format=audacity' -d '{\"segments\": [{\"start_ms\": 820, \"end_ms\": 2340, "
+            "\"label\": \"anna\"}]}'"),
     Example("As speaches answers", "Silero's names in, a bare array out.",
             "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
     Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),

@@ -14,7 +14,7 @@ from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import blank_is, service_of
 from app.formats.documents import AudioDocument, DetectionDocument, ModelDocument
 from app.formats.registry import Lang, RenderContext
-from app.formats.report import ChannelSegments, Report, Timing, safe_label, safe_name
+from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, safe_label, safe_name
 from app.registry import Registry
 from app.vad.errors import InvalidOption
 from app.vad.models.family import ModelInfo
@@ -22,12 +22,15 @@ from app.vad.segment import SPEECH, Segment
 
 _MAX_BODY_BYTES = 16 << 20
 """A day with a segment every second is 8 MB of JSON."""
-_LABEL = r"^[\w.+-]{1,32}$"
-"""No spaces, quotes or tabs: a label is a field of RTTM, a cell of a label track and a string of a TextGrid."""
+_LABEL = r"^\P{C}{0,63}[^\p{C}\p{Z}]$"
+"""One line of up to 64 characters that can be seen, as `Anna (host)!`. Forms that have no room for some of them write
+them in their own way."""
 _MOST_LABELS = 256
 """Different ones: some forms have a tier for each label of each channel."""
 _MOST_MS: Final = 10 * 366 * 24 * 3_600_000
 """Ten years: times beyond are no times."""
+_UNKNOWN_RATE = 16_000
+"""Hz, of audio that nobody has told about; no text form has it but JSON."""
 _BY_HAND = ModelInfo("manual", "manual", None, "")
 _CORRECTED = {"mode": "corrected"}
 """Stands for the options; Label Studio's `model_version` ends in it."""
@@ -50,7 +53,9 @@ class GivenSegments(BaseModel):
     """Body of `POST /render`."""
 
     name: str = Field("audio", description="Of the file; made harmless.")
-    audio: AudioDocument = Field(description="As the answer to the file has it.")
+    audio: AudioDocument | None = Field(
+        None, description="As the answer to the file has it. Without it the audio ends with the last segment."
+    )
     model: ModelDocument | None = Field(None, description="Whose segments were corrected.")
     segments: list[GivenSegment] = Field(max_length=100_000)
 
@@ -60,7 +65,7 @@ class GivenSegments(BaseModel):
         If any segment has a label, those without one are `speech`. Raises `InvalidOption` for segments that end before
         they begin or overlap others of their channel and label, for too many labels, and for a length that is none.
         """
-        if not 0 <= self.audio.duration_ms <= _MOST_MS:
+        if self.audio is not None and not 0 <= self.audio.duration_ms <= _MOST_MS:
             raise InvalidOption("audio.duration_ms", f"has to be from 0 to {_MOST_MS}")
         labelled = any(each.label is not None for each in self.segments)
         by_channel: dict[int | None, list[Segment]] = {} if self.segments else {None: []}
@@ -81,12 +86,17 @@ class GivenSegments(BaseModel):
             model=self.model.info() if self.model is not None else _BY_HAND,
             device="",
             degraded=False,
-            audio=self.audio.summary(),
+            audio=self.audio.summary() if self.audio is not None else self._unknown_audio(),
             channels=tuple(ChannelSegments(channel, tuple(by_channel[channel])) for channel in channels),
             options=_CORRECTED,
             timing=Timing(0, 0, 0, 0),
             labels=labels,
         )
+
+    def _unknown_audio(self) -> AudioSummary:
+        end_ms = max((each.end_ms for each in self.segments), default=0)
+        channels = 1 + max((each.channel or 0 for each in self.segments), default=0)
+        return AudioSummary(end_ms, _UNKNOWN_RATE, channels, format="", subtype="", truncated=False)
 
 
 def _check(segments: Sequence[Segment]) -> None:

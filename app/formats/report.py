@@ -282,6 +282,9 @@ def forced_cuts(channels: Iterable[ChannelSegments]) -> Iterator[AnswerWarning]:
         )
 
 
+_FORMULA_STARTS = "=+-@＝＋－＠ "
+
+
 def track_name(channel: int | None, label: str | None) -> str:
     """Name a segment or track: `speech`, `speech_ch0`, `music`, `music_ch0`."""
     return (label or SPEECH) + ("" if channel is None else f"_ch{channel}")
@@ -307,9 +310,9 @@ def safe_name(filename: str | None) -> str:
 
 
 def safe_label(label: str) -> str:
-    """Make a label that was given harmless where a spreadsheet opens a table of them: a cell that begins with `+` or
-    `-` is a formula there. Names of files begin with neither, by `safe_name`; `speech` when nothing is left."""
-    return label.lstrip("+-") or SPEECH
+    """Make a label that was given harmless where a spreadsheet opens a table of them: a cell that begins with `=`, `+`,
+    `-` or `@` is a formula there. Names of files begin with none, by `safe_name`; `speech` when nothing is left."""
+    return label.lstrip(_FORMULA_STARTS) or SPEECH
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -1,13 +1,15 @@
 """Formats that are plain text, written whole from a report: tables (CSV, Markdown), subtitles (SubRip, WebVTT) and
 annotations for audio tools (Audacity labels, RTTM, Praat's TextGrid).
 
-A file's name is a `safe_name`, without spaces, quotes or tabs, and so are labels: neither can break out of its field.
+A file's name is a `safe_name`, without spaces, quotes or tabs. A label is one line of any text: each form writes what
+would break out of its field in the way that the form has for it.
 """
 
 import csv
 import io
 from collections.abc import Sequence
 from typing import Any, Literal
+from xml.sax.saxutils import escape
 
 from app.formats.report import Report, SegmentTrack, track_name
 from app.vad.segment import SPEECH
@@ -63,7 +65,12 @@ def markdown_text(report: Report, lang: Literal["zh", "en"]) -> str:
     rows = [[_HEADINGS[lang][column] for column in columns], ["---:"] * len(columns)]
     for index, (channel, segment) in enumerate(report.in_order(), 1):
         times = (segment.start_ms, segment.end_ms, segment.duration_ms)
-        row = [str(index), *(f"{time / 1000:.3f}s" for time in times), str(channel), str(segment.label)]
+        row = [
+            str(index),
+            *(f"{time / 1000:.3f}s" for time in times),
+            str(channel),
+            str(segment.label).replace("|", "\\|"),
+        ]
         rows.append([row[column] for column in columns])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -72,7 +79,7 @@ def srt_text(report: Report) -> str:
     """Write SubRip: one numbered cue a segment, with times such as `00:01:02,345`."""
     cues = (
         f"{index}\n{_clock(segment.start_ms, ',')} --> {_clock(segment.end_ms, ',')}\n"
-        f"{_cue_text(channel, segment.label)}\n"
+        f"{_cue_text(channel, segment.label).replace('-->', '->')}\n"
         for index, (channel, segment) in enumerate(report.in_order(), 1)
     )
     return "\n".join(cues)
@@ -82,7 +89,7 @@ def vtt_text(report: Report) -> str:
     """Write WebVTT: one numbered cue a segment, with times such as `00:01:02.345`."""
     cues = (
         f"\n{index}\n{_clock(segment.start_ms, '.')} --> {_clock(segment.end_ms, '.')}\n"
-        f"{_cue_text(channel, segment.label)}\n"
+        f"{escape(_cue_text(channel, segment.label))}\n"
         for index, (channel, segment) in enumerate(report.in_order(), 1)
     )
     return "WEBVTT\n" + "".join(cues)
@@ -100,7 +107,7 @@ def rttm_text(report: Report) -> str:
     """Write NIST's RTTM: one SPEAKER line a segment; its channels count from 1."""
     return "".join(
         f"SPEAKER {report.name} {1 if channel is None else channel + 1} {segment.start_ms / 1000:.3f} "
-        f"{segment.duration_ms / 1000:.3f} <NA> <NA> {track_name(channel, segment.label)} <NA> <NA>\n"
+        f"{segment.duration_ms / 1000:.3f} <NA> <NA> {'_'.join(track_name(channel, segment.label).split())} <NA> <NA>\n"
         for channel, segment in report.in_order()
     )
 
@@ -119,7 +126,7 @@ def textgrid_text(report: Report) -> str:
         lines += [
             f"    item [{number}]:",
             '        class = "IntervalTier"',
-            f'        name = "{track.name}"',
+            f"        name = {_quoted(track.name)}",
             "        xmin = 0",
             f"        xmax = {_seconds(end)}",
             f"        intervals: size = {len(intervals)}",
@@ -129,7 +136,7 @@ def textgrid_text(report: Report) -> str:
                 f"        intervals [{index}]:",
                 f"            xmin = {_seconds(start)}",
                 f"            xmax = {_seconds(stop)}",
-                f'            text = "{text}"',
+                f"            text = {_quoted(text)}",
             ]
     return "\n".join(lines) + "\n"
 
@@ -146,6 +153,10 @@ def _intervals(track: SegmentTrack, end: int) -> list[tuple[int, int, str]]:
     if reached < end or not intervals:
         intervals.append((reached, end, ""))
     return intervals
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _seconds(time_ms: int) -> str:

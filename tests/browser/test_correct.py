@@ -118,7 +118,7 @@ def test_what_cannot_be_is_told_beside_the_field_and_not_silently_changed(card: 
     expect(end).to_have_attribute("aria-invalid", "true")
     end.fill("99:00")
     end.press("Enter")
-    expect(first.get_by_role("alert")).to_contain_text("99:00.000 is over a neighbour")
+    expect(first.get_by_role("alert")).to_contain_text("1:39:00.000 is behind a neighbour")
     expect(end).not_to_have_value("99:00")
     end.fill(before[1])
     end.press("Enter")

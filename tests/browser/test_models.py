@@ -364,7 +364,8 @@ def _painted_curve(card: CardView) -> str:
         const height = Math.round(70 * canvas.width / canvas.clientWidth);
         const copy = new OffscreenCanvas(canvas.width, height).getContext('2d', {willReadFrequently: true});
         copy.drawImage(canvas, 0, height - canvas.height);
-        return copy.getImageData(0, 0, canvas.width, height).data.reduce((sum, value) => (sum * 31 + value) % 1000003, 7);
+        const {data} = copy.getImageData(0, 0, canvas.width, height);
+        return data.reduce((sum, value) => (sum * 31 + value) % 1000003, 7);
     }"""
     return str(card.root.locator("canvas.ground").evaluate(cut))
 

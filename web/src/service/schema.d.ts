@@ -1859,11 +1859,8 @@ export interface operations {
                      * @default audio
                      */
                     name?: string;
-                    /**
-                     * AudioDocument
-                     * @description The audio that was sent: its container, rate, channels and length.
-                     */
-                    audio: {
+                    /** @description As the answer to the file has it. Without it the audio ends with the last segment. */
+                    audio?: {
                         /** Duration Ms */
                         duration_ms: number;
                         /** Sample Rate */
@@ -1923,7 +1920,7 @@ export interface operations {
                          * @description The file's own name with its ending, where the request says it.
                          */
                         file_name?: string | null;
-                    };
+                    } | null;
                     /** @description Whose segments were corrected. */
                     model?: {
                         /**

@@ -186,7 +186,7 @@ export const TEXTS = {
   markNoTime: ['“{text}”不是时间；请写成 1:02.345 或 62.345。', '“{text}” is not a time. Write 1:02.345 or 62.345.'],
   markMoved: [
     '{asked} 不行：不能越过相邻的段、另一端或文件两端；已放在 {placed}。',
-    '{asked} is over a neighbour, the other end or an end of the file. It was set to {placed}.',
+    '{asked} is behind a neighbour, the other end or an end of the file: set to {placed}.',
   ],
   markLabelTaken: ['这里已有标签为“{label}”的段，两段会重叠。', 'A segment labelled “{label}” is here already, and the two would overlap.'],
   importFailed: ['里面没有可读的语音段。', 'No segments could be read from it.'],
