@@ -19,7 +19,7 @@ from app.engine.backend import Backend
 from app.engine.device import Ladder, choose_device, quickest
 from app.engine.engine import Engine
 from app.observe import Observer
-from app.presets import Preset, Presets
+from app.presets import BEST_LIVE, Preset, Presets
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.grid import Grid
@@ -125,6 +125,22 @@ class Model:
         if self.grid.labels:
             return "labelled"
         return "live" if live or self.for_streams else "file"
+
+    def check_live(self) -> None:
+        """Raise `InvalidOption` for a model that cannot follow a live stream: why, and what can."""
+        if self.live:
+            return
+        reasons = [f"{each.info.name} {each.why_not_live}" for each in self.members if not each.live]
+        told = f"{self.info.name} cannot follow a live stream: {', and '.join(reasons)}"
+        raise InvalidOption("model", f"{told}. {BEST_LIVE} can, and so can its members")
+
+    @property
+    def why_not_live(self) -> str:
+        """What a live stream would be the worse for."""
+        windows = self.grid.windows
+        if windows is None:
+            return "tells more than speech" if self.grid.labels else "needs whole files"
+        return f"hears windows of {windows.samples / windows.sample_rate:g} s, so its answers would come that much late"
 
     def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
         """A stream of this model, for a file (`isolated`) or live; the blocks of a sum are never isolated."""
@@ -497,7 +513,7 @@ class Models:
                     option_defaults=weights.option_defaults,
                     segmenters=self.segmenters,
                     server_options=self.settings.server_options,
-                    live=known.live if known is not None else not scorer.grid.labels,
+                    live=known.live if known is not None else not (scorer.grid.labels or scorer.grid.windows),
                     known=known,
                     accuracy=None if known is None else known.accuracy,
                     for_streams=weights.for_streams,

@@ -62,6 +62,8 @@ class Preset:
 
 
 _PAIR, _CAUSAL_PAIR = "silero+firered", "silero+firered-stream"
+BEST_LIVE = _CAUSAL_PAIR
+"""The most accurate of all that follow live streams (docs/accuracy.md)."""
 _PAIR_REASON = "Of all models and sums the best in noise and music, and level with the best in clean speech: mean F1 "
 _PAIR_REASON += "0.921 over the four, silero+firered-stream 0.916, fsmn 0.869."
 _CAUSAL_REASON = (

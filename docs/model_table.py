@@ -18,6 +18,7 @@ _ROWS: Mapping[str, Mapping[str, str]] = {
         "firered": "clean recordings; live it is `firered-stream`",
         "firered-aed": "speech, singing and music, each labelled; files only",
         "silero+firered": "finding speech wherever it is",
+        "pyannote": "meetings, telephone, far or sung speech; overlapping speech; files only",
     },
     "README.zh.md": {
         "fsmn": "与 FunASR 的切分完全一致；噪声下较弱",
@@ -25,6 +26,7 @@ _ROWS: Mapping[str, Mapping[str, str]] = {
         "firered": "干净的录音；实时用 `firered-stream`",
         "firered-aed": "分别标出语音、歌声、音乐；只用于文件",
         "silero+firered": "各种条件下都要准确找到语音",
+        "pyannote": "会议、电话、远处或唱出的声音；可标出多人同时说话；只用于文件",
     },
 }
 _HEADS = {
@@ -52,5 +54,6 @@ def _frame_f1(model: Mapping[str, Any]) -> str:
 
 def _speed(name: str) -> str:
     rows = json.loads((ROOT / "benchmarks/results/models.json").read_text())["rows"]
-    row = next(row for row in rows if row["name"] == (_OURS if name == _DEFAULT else f"{_OURS}, {name}"))
-    return f"{row['times_funasr']:.1f}×"
+    wanted = _OURS if name == _DEFAULT else f"{_OURS}, {name}"
+    row = next((row for row in rows if row["name"] == wanted), None)
+    return "–" if row is None else f"{row['times_funasr']:.1f}×"

@@ -43,6 +43,7 @@ _TITLES = {
     ("smoothed", "file"): "FireRedVAD 对整段音频做平滑，再由四态机切分。",
     ("smoothed", "live"): "FireRedVAD 的流式状态机，不等待后面的音频。",
     ("smoothed", "labelled"): "FireRedVAD 对整段音频的状态机，分别标出语音、歌声与音乐。",
+    ("binarize", "file"): "pyannote.audio 的门限与最短时长，按网络自己的帧判断。",
 }
 _UNITS = {"frames": "帧"}
 

@@ -37,6 +37,7 @@ SLOW_MODULES = (
     "tests/api/test_firered.py",
     "tests/api/test_misfortune.py",
     "tests/api/test_overload.py",
+    "tests/api/test_pyannote.py",
     "tests/attacks/test_decoding.py",
     "tests/attacks/test_http.py",
     "tests/audio/test_clock.py",
@@ -74,6 +75,8 @@ SLOW_MODULES = (
     "tests/vad/test_fusion.py",
     "tests/vad/test_golden.py",
     "tests/vad/test_hub.py",
+    "tests/vad/test_pyannote.py",
+    "tests/vad/test_pyannote_golden.py",
     "tests/vad/test_silero.py",
     "tests/vad/test_silero_golden.py",
 )

@@ -18,7 +18,7 @@ from app.live.protocols import PROTOCOLS
 from app.live.session import DONE, ClientProtocol, LiveSession
 from app.observe import Observer
 from app.request import Plan
-from app.vad.errors import InvalidOption, Overloaded, VadError
+from app.vad.errors import Overloaded, VadError
 from app.warnings import codes_of
 
 _SWEEP_S = 1.0
@@ -107,9 +107,7 @@ class SessionManager:
     def open(self, holder: Holder, plan: Plan, connection: Connection, protocol: ClientProtocol | None = None) -> Slot:
         """Begin a session. `protocol`: instead of the one that the plan names. Raises `Overloaded`, and `InvalidOption`
         for a model that cannot follow a stream."""
-        model = plan.chosen.model
-        if not model.live:
-            raise InvalidOption("model", f"{model.info.name} cannot follow a live stream")
+        plan.chosen.model.check_live()
         protocol = protocol or PROTOCOLS[plan.request.protocol]
         session = LiveSession(plan, protocol, buffer_s=self.limits.buffer_s)
         ticket = self._shares.arrive(holder)

@@ -32,6 +32,8 @@ class Posteriors:
     after that step, the rest of a frame that is longer than its step."""
     members: FloatArray | None = None
     """Of a model made of models: each one's speech probability, [frames, members]."""
+    overlap: FloatArray | None = None
+    """Of a model that tells it: the probability that several people talk at once, [frames]."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -53,7 +55,8 @@ class Posteriors:
     @property
     def nbytes(self) -> int:
         """Memory that they take, bytes."""
-        return self.values.nbytes + self.decibel.nbytes + (0 if self.members is None else self.members.nbytes)
+        further = sum(0 if each is None else each.nbytes for each in (self.members, self.overlap))
+        return self.values.nbytes + self.decibel.nbytes + further
 
     def column(self, label: int) -> "Posteriors":
         """One label's alone, as if it were speech."""
@@ -63,7 +66,16 @@ class Posteriors:
     def take(self, frames: "slice | NDArray[np.intp]") -> "Posteriors":
         """Some of the frames, without `short_ms`."""
         members = None if self.members is None else self.members[frames]
-        return Posteriors(self.values[frames], self.decibel[frames], self.of, members=members)
+        overlap = None if self.overlap is None else self.overlap[frames]
+        return Posteriors(self.values[frames], self.decibel[frames], self.of, members=members, overlap=overlap)
+
+    def of_overlap(self) -> "Posteriors":
+        """The probability that several people talk at once, as if it were speech. Raises ValueError without one."""
+        if len(self) == 0:
+            return replace(NO_POSTERIORS, short_ms=self.short_ms)
+        if self.overlap is None:
+            raise ValueError("this model does not tell overlap")
+        return Posteriors(self.overlap, self.decibel, short_ms=self.short_ms)
 
 
 NO_POSTERIORS = Posteriors(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))
@@ -77,9 +89,14 @@ def join_posteriors(parts: Sequence[Posteriors]) -> Posteriors:
         return replace(NO_POSTERIORS, short_ms=short_ms)
     values = np.concatenate([part.values for part in parts])
     decibel = np.concatenate([part.decibel for part in parts])
-    of_members = [part.members for part in parts if part.members is not None]
-    members = np.concatenate(of_members) if len(of_members) == len(parts) else None
-    return Posteriors(values, decibel, parts[0].of, short_ms, members)
+    members, overlap = (
+        np.concatenate(there) if len(there) == len(parts) else None
+        for there in (
+            [part.members for part in parts if part.members is not None],
+            [part.overlap for part in parts if part.overlap is not None],
+        )
+    )
+    return Posteriors(values, decibel, parts[0].of, short_ms, members, overlap)
 
 
 class Segmenter(Protocol):

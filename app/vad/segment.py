@@ -9,6 +9,8 @@ from itertools import accumulate
 
 SPEECH = "speech"
 """The label of speech, among others."""
+OVERLAP = "overlap"
+"""The label of times at which several people talk at once. They are part of speech, and counted nowhere as speech."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from app.vad.models.fusion import Mixer, common_grid
 from app.vad.posteriors import NO_POSTERIORS, FloatArray, Posteriors, Segmenter, adjust, final_ms
 from app.vad.segment import Event
 from app.vad.segmenters.options import SegmenterOptions
+from app.vad.windows import WindowCutter, WindowMixer
 
 NO_SAMPLES: FloatArray = np.zeros(0, dtype=np.float32)
 
@@ -111,7 +112,7 @@ class VadStream(Stream):
         self.state: Any = None
         """What the next block starts from; a pool may move it elsewhere, and says so here."""
         self._scorer = scorer
-        self._cutter = BlockCutter(scorer.grid, isolated=self.isolated)
+        self._begin()
 
     @property
     def members(self) -> "Sequence[VadStream]":
@@ -123,11 +124,19 @@ class VadStream(Stream):
         self._segmenter.reset()
         self.state = None
         self._samples = 0
-        self._cutter = BlockCutter(self._scorer.grid, isolated=self.isolated)
+        self._begin()
+
+    def _begin(self) -> None:
+        grid = self._scorer.grid
+        self._windows = None if grid.windows is None else WindowCutter(grid.windows, grid.span(1))
+        self._mixer = None if grid.windows is None else WindowMixer(grid.windows)
+        self._cutter = BlockCutter(grid, isolated=self.isolated)
 
     def cut(self, samples: FloatArray, *, final: bool = False) -> Block[Any] | None:
         """Step 1, for a single model."""
         self._samples += len(samples)
+        if self._windows is not None:
+            return self._windows.cut(samples, final=final)
         return self._cutter.cut(samples, final=final, state=self.state)
 
     def score(self, block: Block[Any]) -> Scored[Any]:
@@ -140,6 +149,8 @@ class VadStream(Stream):
         if scored is not None:
             posteriors = scored.posteriors
             self.state = scored.state
+        if self._mixer is not None:
+            posteriors = self._mixer.accept(posteriors, self._samples, final=final)
         if final:
             posteriors = replace(posteriors, short_ms=short_of_frames(self._scorer.grid, self._samples))
         self.posteriors = posteriors

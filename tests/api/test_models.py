@@ -108,6 +108,7 @@ def test_what_a_service_tells_of_its_models(mixed: RunningServer) -> None:
         assert states == {
             "small": "loaded", "other": "loaded", "silero": "loaded", "silero-8k": "loaded", "fsmn": "absent",
             "fsmn-8k": "absent", "firered": "absent", "firered-stream": "absent", "firered-aed": "absent",
+            "pyannote": "absent",
             "fsmn+silero": "absent", "fsmn+silero+firered": "absent", "silero+firered": "absent",
             "silero+firered-stream": "absent",
         }  # fmt: skip
@@ -129,7 +130,7 @@ def test_options_are_told_for_every_mode_and_model(mixed: RunningServer) -> None
     with mixed.client() as client:
         answer = client.get("/options").json()
     modes = {mode["mode"]: mode["options"] for mode in answer["modes"]}
-    assert set(modes) == {"endpoint", "tight", "smoothed"}
+    assert set(modes) == {"endpoint", "tight", "smoothed", "binarize"}
     assert modes["endpoint"]["max_end_silence_time"] == {
         "default": 800, "minimum": 200, "maximum": 10_000, "type": "integer", "unit": "ms",
         "description": "Silence that ends a segment. Lower cuts earlier and more often.",

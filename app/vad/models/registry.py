@@ -15,9 +15,10 @@ from app.vad.models.family import KnownModel, ModelFamily, ModelSpec
 from app.vad.models.firered.family import FireredFamily
 from app.vad.models.fsmn.family import FsmnFamily
 from app.vad.models.hub import as_directory
+from app.vad.models.pyannote.family import PyannoteFamily
 from app.vad.models.silero.family import SileroFamily
 
-FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily(), FireredFamily())
+FAMILIES: tuple[ModelFamily, ...] = (FsmnFamily(), SileroFamily(), FireredFamily(), PyannoteFamily())
 """The first one reads ModelScope ids that are not known."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -57,9 +57,9 @@ def read_text(path: Path) -> str:
         raise InvalidModel(f"{path} is not text") from None
 
 
-def load_checkpoint(path: Path, allowed: Sequence[type] = ()) -> Any:
-    """Load what `torch.save` wrote, on the CPU. Creates nothing but tensors, containers and `allowed` classes. Raises
-    `InvalidModel`."""
+def load_checkpoint(path: Path, allowed: "Sequence[type | tuple[type, str]]" = ()) -> Any:
+    """Load what `torch.save` wrote, on the CPU. Creates nothing but tensors, containers and `allowed` classes; (class,
+    name) has a class stand in for the one that the file calls so. Raises `InvalidModel`."""
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(list(allowed)):
             warnings.simplefilter("ignore")  # what torch only warns of here ends below as an error of ours, or is fine

@@ -16,6 +16,7 @@ from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
 from app.vad.segment import SPEECH
+from app.vad.segmenters.binarize import BinarizeOptions, new_binarize
 from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
 from app.vad.segmenters.options import SegmenterOptions
@@ -88,6 +89,11 @@ SEGMENTERS: tuple[SegmenterKind[Any], ...] = (
             "FireRedVAD's machine over whole audio, for speech, singing and music.",
             new_for=new_event_machine,
         ),
+    ),
+    SegmenterKind(
+        BinarizeOptions,
+        new_binarize,
+        "pyannote.audio's thresholds and least durations, on the frames of the network itself.",
     ),
 )
 

@@ -1,17 +1,17 @@
-"""Segmenters around another one, of any mode: `OnTenMs`, `Merging`, `Labelled`.
+"""Segmenters around another one, of any mode: `OnTenMs`, `OnOwnFrames`, `Merging`, `Labelled`, `WithOverlap`.
 
-Invariant of all three: events do not depend on how the frames were grouped into calls.
+Invariant of all: events do not depend on how the frames were grouped into calls.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from app.vad.grid import FRAME_MS, Grid
+from app.vad.grid import FRAME_MS, Grid, Windows
 from app.vad.posteriors import NO_POSTERIORS, Posteriors, Segmenter, adjust, final_ms, join_posteriors
-from app.vad.segment import Event, SpeechEnd, SpeechStart
+from app.vad.segment import OVERLAP, SPEECH, Event, SpeechEnd, SpeechStart
 from app.vad.segmenters.options import SegmenterOptions
 
 _STEP_FRAMES = 20
@@ -73,6 +73,52 @@ class OnTenMs:
     def _known_at(self, at_ms: int, end_ms: float) -> int:
         """When the 10 ms frame that ends at `at_ms` was handed on, whichever way the posteriors came."""
         return min(int(end_ms), -(-(at_ms + FRAME_MS) // self._frame_ms) * self._frame_ms)
+
+
+class OnOwnFrames:
+    """10 ms frames that repeat the values of a network's own frames, for a segmenter that hears those.
+
+    An own frame is handed on when it is certain to be one, and not cut off by the audio's end.
+    """
+
+    def __init__(self, inner: Segmenter, windows: Windows) -> None:
+        self._inner, self._windows = inner, windows
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is frame 0 of a new stream."""
+        self._inner.reset()
+        self._waiting = NO_POSTERIORS
+        """10 ms frames that own frames still have to be picked from."""
+        self._first = 0
+        """Number of the first of them."""
+        self._given = 0
+        """Own frames handed on."""
+
+    def use_options(self, options: Any) -> None:
+        """As `Segmenter`, where the inner one can."""
+        adjust(self._inner, options)
+
+    @property
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
+        return final_ms(self._inner)
+
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
+        """As `Segmenter`."""
+        windows = self._windows
+        known = join_posteriors([self._waiting, posteriors])
+        end_ms = (self._first + len(known)) * FRAME_MS - (posteriors.short_ms if final else 0)
+        stop = windows.count(round(end_ms * windows.sample_rate / 1000)) if len(known) else self._given
+        places = [windows.first_nearest(own) - self._first for own in range(self._given, stop)]
+        given = known.take(np.array(places, dtype=np.intp))
+        self._given = max(self._given, stop)
+        gone = min(len(known), windows.first_nearest(self._given) - self._first)
+        self._waiting, self._first = known.take(slice(gone, None)), self._first + gone
+        if final:
+            shift_ms = windows.shift_samples * 1000 / windows.sample_rate
+            given = replace(given, short_ms=self._given * shift_ms - end_ms)
+        return self._inner.accept(given, final=final)
 
 
 class Merging:
@@ -207,6 +253,31 @@ class Merging:
             self._speech_from += drop
 
 
+class WithOverlap:
+    """A segmenter of speech, and beside it one of the times at which several people talk at once; segments of the one
+    are labelled `speech`, of the other `overlap`. The events of a call come in the order in which they were known."""
+
+    def __init__(self, speech: Segmenter, overlap: Segmenter) -> None:
+        self._speech, self._overlap = speech, overlap
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is frame 0 of a new stream."""
+        self._speech.reset()
+        self._overlap.reset()
+
+    @property
+    def final_ms(self) -> int:
+        """As `Segmenter`: of the one that is farther behind."""
+        return min(final_ms(self._speech), final_ms(self._overlap))
+
+    def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
+        """As `Segmenter`; each segment has its label."""
+        spoken = self._speech.accept(posteriors, final=final)
+        overlapping = self._overlap.accept(posteriors.of_overlap(), final=final)
+        events = [*_labelled(spoken, SPEECH), *_labelled(overlapping, OVERLAP)]
+        return sorted(events, key=lambda event: event.at_ms)
+
+
 class Labelled:
     """A segmenter for each label of a model that tells several things apart; their segments may overlap.
 
@@ -231,8 +302,10 @@ class Labelled:
         """As `Segmenter`; each segment has its label."""
         events: list[Event] = []
         for column, (label, segmenter) in enumerate(self._segmenters.items()):
-            for event in segmenter.accept(posteriors.column(column), final=final):
-                if isinstance(event, SpeechEnd):
-                    event = replace(event, segment=replace(event.segment, label=label))  # noqa: PLW2901
-                events.append(event)
+            events += _labelled(segmenter.accept(posteriors.column(column), final=final), label)
         return sorted(events, key=lambda event: event.at_ms)
+
+
+def _labelled(events: Iterable[Event], label: str) -> Iterator[Event]:
+    for event in events:
+        yield replace(event, segment=replace(event.segment, label=label)) if isinstance(event, SpeechEnd) else event

@@ -41,6 +41,12 @@ const OPTIONS: Record<string, readonly [string, string, string]> = {
   min_silence_frame: ['最短静音', 'Shortest silence', '静音达到此长度就断开，并留在段内'],
   merge_silence_frame: ['合并间隙', 'Gaps filled', '更短的间隙并入；0 为不并'],
   extend_speech_frame: ['两侧延伸', 'Padding', '每侧多留一点'],
+  onset: ['起始概率', 'Onset', '概率高于此值，语音开始'],
+  offset: ['结束概率', 'Offset', '低于此值，语音结束；不设则同起始概率'],
+  min_duration_on: ['最短语音', 'Shortest speech', '更短的丢弃'],
+  min_duration_off: ['最短间隙', 'Shortest gap', '更短的间隙并入'],
+  pad_onset: ['起点留白', 'Padding before', '每段之前多留一点'],
+  pad_offset: ['终点留白', 'Padding after', '每段之后多留一点'],
   pad_start_frame: ['起点前移', 'Start moved back', '起点向前移这么多，至少为平滑窗'],
 };
 
@@ -90,6 +96,7 @@ const MODES: Record<string, readonly [string, string, string]> = {
   endpoint: ['端点', 'End-point', '适合送去识别：保留句中停顿'],
   tight: ['贴紧', 'Tight', '紧贴说出的部分'],
   smoothed: ['平滑', 'Smoothed', '先平滑概率，再由四态机切分'],
+  binarize: ['双门限', 'Binarize', 'pyannote.audio 的门限与最短时长'],
 };
 
 /** Units and labels. */
