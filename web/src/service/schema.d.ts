@@ -1091,8 +1091,8 @@ export interface operations {
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
-                mode?: "endpoint" | "tight" | "smoothed";
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. `binarize`: pyannote.audio's thresholds and least durations, on the frames of the network itself. */
+                mode?: "endpoint" | "tight" | "smoothed" | "binarize";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
                 /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
@@ -1165,6 +1165,18 @@ export interface operations {
                 min_event_frame?: number;
                 /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
+                /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
+                onset?: number;
+                /** @description `mode=binarize`. Speech goes on until below this probability; without it `onset` is taken. Without it `0.5`. */
+                offset?: number;
+                /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
+                min_duration_on?: number;
+                /** @description `mode=binarize`. Shorter gaps are filled. Without it `0.0`. */
+                min_duration_off?: number;
+                /** @description `mode=binarize`. Added before each segment. Without it `0.0`. */
+                pad_onset?: number;
+                /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
+                pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
                 /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
@@ -1491,8 +1503,8 @@ export interface operations {
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. */
-                mode?: "endpoint" | "tight" | "smoothed";
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. `binarize`: pyannote.audio's thresholds and least durations, on the frames of the network itself. */
+                mode?: "endpoint" | "tight" | "smoothed" | "binarize";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
                 /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
@@ -1565,6 +1577,18 @@ export interface operations {
                 min_event_frame?: number;
                 /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
+                /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
+                onset?: number;
+                /** @description `mode=binarize`. Speech goes on until below this probability; without it `onset` is taken. Without it `0.5`. */
+                offset?: number;
+                /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
+                min_duration_on?: number;
+                /** @description `mode=binarize`. Shorter gaps are filled. Without it `0.0`. */
+                min_duration_off?: number;
+                /** @description `mode=binarize`. Added before each segment. Without it `0.0`. */
+                pad_onset?: number;
+                /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
+                pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
                 /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
