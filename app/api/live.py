@@ -26,8 +26,9 @@ from starlette.websockets import WebSocketDisconnect
 from app.api.admission import DIRECT, holder_of, request_id_of
 from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_response
 from app.api.service import Service, query_options, service_of
+from app.audio.decode import AudioInfo
 from app.audio.piped import PipedDecoder
-from app.engine.shares import Holder
+from app.engine.shares import Holder, State, Ticket
 from app.formats.documents import ModelDocument
 from app.live.batcher import Slot, fail_stream
 from app.live.protocols import error_message
@@ -35,10 +36,7 @@ from app.live.queues import Json, encode
 from app.live.realtime import RealtimeProtocol, refusal_event, request_options
 from app.live.sessions import NoSuchSession, SessionManager
 from app.request import DetectionRequest
-from app.vad.errors import InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
-
-MOST_DECODERS = 32
-"""At a time, in one service. Each is a process of some 30 MB, where a stream of samples takes 10 kB."""
+from app.vad.errors import InvalidAudio, InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
@@ -58,6 +56,8 @@ _CLOSE_LIMIT_S = 1.0
 _TAKEN_OVER = "taken_over"
 _SUBPROTOCOL = "realtime"
 """Clients of OpenAI's protocol in browsers offer this beside their key, and close unless it is accepted."""
+_HEAD_S = 15.0
+"""From a container's first byte until it is known what it holds. MediaRecorder sends that in its first piece."""
 _TOKEN_BYTES = 8
 """Of randomness in the ids of a realtime session. They are not secret, only unlike each other's."""
 
@@ -75,7 +75,7 @@ async def stream(websocket: WebSocket) -> None:
             return socket.manager.resume(socket.holder, request.session, request.after, socket)
         plan = await request.resolve(service.ready().models, live=True)
         if form.container is not None:
-            socket.feed = await ContainerFeed.start(form.container, service, socket.fed)
+            socket.feed = await ContainerFeed.start(form.container, service, socket.holder, socket.fed)
         return socket.manager.open(socket.holder, plan, socket)
 
     await _serve(websocket, open_session, error_message, name=query.get("session", ""))
@@ -282,21 +282,24 @@ class LiveSocket:
 
 
 class ContainerFeed:
-    """The decoder of one connection. It holds a place among `MOST_DECODERS` from `start` to `close`."""
+    """The decoder of one connection. It holds one of the service's from `start` to `close`."""
 
     def __init__(
         self,
         service: Service,
+        place: Ticket,
         decoder: PipedDecoder,
         fed: Callable[[Slot], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._service, self._decoder, self._fed, self._clock = service, decoder, fed, clock
+        self._service, self._place, self._decoder, self._fed, self._clock = service, place, decoder, fed, clock
         self._pumping: asyncio.Task[None] | None = None
         self._ended = False
 
     @classmethod
-    async def start(cls, container: str, service: Service, fed: Callable[[Slot], Awaitable[None]]) -> "ContainerFeed":
+    async def start(
+        cls, container: str, service: Service, holder: Holder, fed: Callable[[Slot], Awaitable[None]]
+    ) -> "ContainerFeed":
         """Start a child process. `fed`: called when the session has been given samples; it waits for room.
 
         Raises `Overloaded`, and `InvalidOption` where there is no ffmpeg.
@@ -304,18 +307,15 @@ class ContainerFeed:
         audio = service.ready().detector.audio
         if audio.ffmpeg is None:
             raise InvalidOption("encoding", "needs ffmpeg, which is not here: send samples")
-        if service.stream_decoders >= MOST_DECODERS:
-            raise Overloaded(
-                f"{MOST_DECODERS} live streams are being decoded already: send samples, or come again later"
-            )
-        clock = service.ready_sessions().clock
-        service.stream_decoders += 1
+        clock, place = service.ready_sessions().clock, service.stream_decoders.arrive(holder)
+        if place.state is not State.IN_USE:
+            raise Overloaded("too many live streams are being decoded already: send samples, or come again later")
         try:
             decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.store.place)
         except BaseException:
-            service.stream_decoders -= 1
+            service.stream_decoders.leave(place)
             raise
-        return cls(service, decoder, fed, clock)
+        return cls(service, place, decoder, fed, clock)
 
     async def write(self, slot: Slot, data: bytes) -> None:
         """Pass on the next bytes of the file, and wait until there is room for more."""
@@ -342,13 +342,21 @@ class ContainerFeed:
                     await self._pumping
             await self._decoder.close()
         finally:
-            self._service.stream_decoders -= 1
+            self._service.stream_decoders.leave(self._place)
+
+    async def _read_info(self) -> AudioInfo:
+        try:
+            return await asyncio.wait_for(self._decoder.read_info(), _HEAD_S)
+        except asyncio.TimeoutError:
+            raise InvalidAudio(
+                f"the stream's head, which says what it holds, has not come after {_HEAD_S:g} s"
+            ) from None
 
     async def _pump(self, slot: Slot) -> None:
         """Hand the session what is decoded, to the end."""
         session = slot.session
         try:
-            info = await self._decoder.read_info()
+            info = await self._read_info()
             session.use_form(sample_rate=info.sample_rate, channels=info.channels)
             channel = session.plan.channel
             if isinstance(channel, int) and channel >= info.channels:

@@ -16,6 +16,7 @@ from app.api.metrics import Metrics
 from app.api.uploads import UploadReceiver
 from app.detection import AnalysisStore
 from app.engine.engine import Threads
+from app.engine.shares import Shares
 from app.formats.documents import Document, ModelDocument
 from app.live.sessions import SessionManager
 from app.registry import Registry
@@ -24,6 +25,10 @@ from app.vad.errors import NotReady
 
 _SWEEP_S = 10.0
 """How long kept analyses may outlive their time where nobody calls."""
+
+
+MOST_DECODERS = 32
+"""Of live streams, at a time. Each is a process of some 30 MB, where a stream of samples takes 10 kB."""
 
 
 @dataclass(slots=True)
@@ -45,7 +50,7 @@ class Service:
     """None until the models are loaded."""
     sessions: SessionManager | None = None
     """Live streams."""
-    stream_decoders: int = 0
+    stream_decoders: Shares = field(default_factory=lambda: Shares(MOST_DECODERS))
     """Decoders that run for live streams which bring a file's bytes."""
     draining: bool = False
     failure: str | None = None

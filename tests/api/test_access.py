@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -76,6 +77,64 @@ def test_the_rate_limit(small_model: Path, speech_like: Path, tmp_path: Path) ->
         assert answers[-1].json()["code"] == "too_many_requests"
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert server.get("/health").status_code == 200
+
+
+def test_wrong_keys_slow_down_wrong_keys_alone(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    settings = {"VAD_API_KEYS": "right-key", "VAD_RATE_LIMIT": "5/minute"}
+    with local_server(small_model, tmp_path, settings) as server:
+
+        def status(key: str) -> int:
+            return server.post("/vad", content=speech_like.read_bytes(), headers={"X-API-Key": key}).status_code
+
+        assert [status(f"wrong-{number}") for number in range(40)] == [401] * 5 + [429] * 35
+        assert [status("right-key") for _ in range(6)] == [200] * 5 + [429]
+        assert server.post("/vad", content=b"").status_code == 401, "no key is no guess"
+        refused = server.get("/analyses/x/segments", headers={"Authorization": "Bearer guess"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+        assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_key_has_one_rate_from_wherever_it_is_used(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    settings = {"VAD_API_KEYS": "one,two", "VAD_RATE_LIMIT": "3/minute"}
+    with local_server(small_model, tmp_path, settings) as server:
+
+        def status(key: str, address: str) -> int:
+            headers = {"X-API-Key": key, "X-Forwarded-For": address}
+            return server.post("/vad", content=speech_like.read_bytes(), headers=headers).status_code
+
+        assert [status("one", f"192.0.2.{number}") for number in range(5)] == [200] * 3 + [429] * 2
+        assert status("two", "192.0.2.0") == 200
+
+
+@pytest.mark.parametrize(
+    ("addresses", "statuses"),
+    [
+        ([f"2001:db8:0:1::{number:x}" for number in range(1, 6)], [404] * 3 + [429] * 2),
+        ([f"[2001:db8:0:1:{number}::1]:4711" for number in range(1, 6)], [404] * 3 + [429] * 2),
+        ([f"2001:db8:0:{number}::1" for number in range(1, 6)], [404] * 5),
+        ([f"192.0.2.{number}" for number in range(1, 6)], [404] * 5),
+        (["::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1:80", "[::ffff:c000:201]", "192.0.2.1"], [404] * 3 + [429] * 2),
+        (["6.6.6.1, 192.0.2.1", "6.6.6.2, 192.0.2.1", "6.6.6.3, 192.0.2.1", "6.6.6.4, 192.0.2.1"], [404] * 3 + [429]),
+    ],
+    ids=["suffixes", "suffixes with ports", "networks", "IPv4", "one in five forms", "made up before the proxy"],
+)
+def test_whom_a_trusted_proxy_forwards(
+    small_model: Path, tmp_path: Path, addresses: list[str], statuses: list[int]
+) -> None:
+    with local_server(small_model, tmp_path, {"VAD_RATE_LIMIT": "3/minute"}) as server:
+        paths = [server.get("/analyses/x/segments", headers={"X-Forwarded-For": each}) for each in addresses]
+        assert [answer.status_code for answer in paths] == statuses
+
+
+def test_nobody_else_says_who_asks(small_model: Path, tmp_path: Path) -> None:
+    with local_server(small_model, tmp_path, {"VAD_RATE_LIMIT": "3/minute"}) as server:
+        transport = httpx.HTTPTransport(local_address="127.0.0.9")  # uvicorn trusts 127.0.0.1
+        with httpx.Client(base_url=server.url, transport=transport) as client:
+            answers = [
+                client.get("/analyses/x/segments", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+                for number in range(5)
+            ]
+        assert [answer.status_code for answer in answers] == [404] * 3 + [429] * 2
 
 
 def test_metrics_count_what_happens(server: RunningServer, speech_like: Path) -> None:

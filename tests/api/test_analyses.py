@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from app.formats.registry import FORMATS
+from tests.api.raw import ANN, BOB, CY
+from tests.api.test_admission import post
 from tests.api.test_formats import wav_bytes
 from tests.formats.readers import LABELS, READERS
 from tests.server import RunningServer, local_server
@@ -126,6 +128,28 @@ def test_only_so_many_are_kept_and_none_where_there_is_no_room(
         assert client.post("/vad?keep=true", content=content).json()["analysis_id"] is None
         lines = client.post("/vad?keep=true&format=ndjson", content=content).text.splitlines()
         assert '"analysis_id":null' in lines[-1]
+
+
+def test_one_who_keeps_many_costs_nobody_else_his(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    content = speech_like.read_bytes()
+    with local_server(small_model, tmp_path, {"VAD_MAX_ANALYSES": "8"}) as server:
+
+        def keep(client: str) -> str:
+            answer = post(server, content, client, "/vad?keep=true")
+            return str(answer.json()["analysis_id"])
+
+        def there(identifier: str, client: str) -> bool:
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=client)) as sender:
+                return sender.get(f"{server.url}/analyses/{identifier}/segments").status_code == 200
+
+        bobs, anns = keep(BOB), [keep(ANN) for _ in range(20)]
+        assert there(bobs, BOB)
+        assert not there(bobs, ANN)
+        assert [there(each, ANN) for each in anns] == [False] * 14 + [True] * 6, "an eighth is for newcomers"
+        cys = [keep(CY) for _ in range(3)]
+        assert all(there(each, CY) for each in cys)
+        assert there(bobs, BOB)
+        assert [there(each, ANN) for each in anns[14:]] == [True] * 4 + [False] * 2, "her newest made room"
 
 
 def test_the_curve_of_a_stretch(client: httpx.Client, kept: str) -> None:

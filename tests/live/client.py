@@ -81,7 +81,9 @@ def url_of(server: RunningServer, **query: object) -> str:
 
 
 @contextmanager
-def stream(server: RunningServer, headers: dict[str, str] | None = None, **query: object) -> Iterator[ClientConnection]:
+def stream(
+    server: RunningServer, headers: dict[str, str] | None = None, *, address: str = "127.0.0.1", **query: object
+) -> Iterator[ClientConnection]:
     """An open stream. What comes is kept, so that a client which only sends is not a slow reader."""
     with connect(
         url_of(server, **query),
@@ -92,6 +94,7 @@ def stream(server: RunningServer, headers: dict[str, str] | None = None, **query
         max_size=None,
         open_timeout=PATIENCE_S,
         close_timeout=PATIENCE_S,
+        source_address=(address, 0),
     ) as socket:
         yield socket
 

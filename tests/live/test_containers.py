@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import soundfile
-from websockets.sync.client import ClientConnection
 
 from app.api import live
 from app.audio.ffmpeg import find_ffmpeg
+from app.engine.shares import Holder, Shares
 from app.live.batcher import Slot
 from app.vad.errors import InvalidAudio, NotReady
 from app.vad.models.fsmn.network import FsmnScorer
@@ -217,21 +217,23 @@ class BrokenDecoder:
 async def test_a_decoders_place_is_given_back_whatever_became_of_it(
     small_scorer: FsmnScorer, reading: type[Exception] | None, ended: str | None, closing: type[Exception] | None
 ) -> None:
-    service: Any = SimpleNamespace(stream_decoders=1)
+    service: Any = SimpleNamespace(stream_decoders=Shares(1))
+    place = service.stream_decoders.arrive(Holder("client"))
     decoder: Any = BrokenDecoder(reading, closing)
 
     async def fed(slot: Slot) -> None: ...
 
     async with running_manager(small_scorer) as running:
-        feed = live.ContainerFeed(service, decoder, fed, running.manager.clock)
+        feed = live.ContainerFeed(service, place, decoder, fed, running.manager.clock)
         slot = running.open(endpoint(), Connected(), encoding="webm")
         await feed.write(slot, b"bytes")
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
         assert slot.session.ended == ended
         with contextlib.suppress(OSError):
             await feed.close()
     assert decoder.closed
-    assert service.stream_decoders == 0
+    assert service.stream_decoders.taken == 0
 
 
 @pytest.mark.parametrize("name", ["webm", "ogg"])
@@ -244,31 +246,3 @@ def test_funasrs_last_message_waits_for_the_decoder(
         socket.send('{"is_speaking": false}')
         heard = hear_all(socket)
     assert heard.messages[-1]["value"] == file_pairs(server, recordings[name]) != []
-
-
-def test_decoders_are_counted(
-    server: RunningServer, recordings: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live, "MOST_DECODERS", 1)
-
-    def free() -> bool:
-        with stream(server, encoding="webm") as third:
-            return hear(third)["type"] == "ready"  # type: ignore[no-any-return]
-
-    with contextlib.ExitStack() as stack:
-
-        def opened() -> bool:
-            """The first one, once those of other tests have been given back."""
-            socket = stack.enter_context(stream(server, encoding="webm"))
-            found.append(socket)
-            return hear(socket)["type"] == "ready"  # type: ignore[no-any-return]
-
-        found: list[ClientConnection] = []
-        eventually(opened)
-        first = found[-1]
-        with stream(server, encoding="ogg") as second:
-            assert hear_all(second).error["code"] == "overloaded"
-        first.send(recordings["webm"])
-        say(first, "end")
-        assert hear_all(first).code == 1000
-    eventually(free)
