@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.audio.clock import ClockFacts
 from app.audio.facts import FileFacts, Range
 from app.audio.options import RawForm
-from app.audio.signal import Levels
+from app.audio.signal import Levels, is_silence
 from app.vad.errors import AudioTooLong, InvalidAudio
 from app.warnings import AnswerWarning
 
@@ -151,13 +151,18 @@ class Decoder(ABC):
         if len(block) == 0 and self.decoded_frames == 0:
             raise InvalidAudio("the file holds no audio")
         if self.decoded_frames > self._limits.max_seconds * self.info.sample_rate:
-            raise AudioTooLong(f"the audio is longer than {self._limits.max_seconds / 3600:g} h")
-        if len(block):
+            raise self._too_long()
+        if is_silence(block):
+            self._levels.add(block, 0.0)
+        elif len(block):
             peak = max(float(block.max()), -float(block.min()))
             if not peak <= self._limits.max_magnitude:
                 raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
             self._levels.add(block, peak)
         return block
+
+    def _too_long(self) -> AudioTooLong:
+        return AudioTooLong(f"the audio is longer than {self._limits.max_seconds / 3600:g} h")
 
     @property
     def truncated(self) -> bool:

@@ -27,11 +27,16 @@ from app.audio.clock import LEAP_S, Clock, ClockFacts, ClockKeeper, Leap
 from app.audio.containers import BY_NAME, DECODERS, DEMUXERS
 from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
 from app.audio.facts import FileFacts
+from app.audio.signal import silence
 from app.vad.errors import AudioError, InvalidAudio, InvalidOption, UnsupportedAudio
 from app.warnings import AnswerWarning
 
 # --- The program and its command line -------------------------------------------------------------------------------
 
+_LONG_PAUSE_S = 600.0
+"""From here on a pause has the rest of the file looked at, for how long all is together."""
+_PACKETS_BYTES = 1 << 20
+"""Of a listing of packets that is read at a time."""
 _MOST_LEAPS = 10_000
 """A recording that loses packets every second for three hours has as many."""
 # For each frame: how far its time stamp lies ahead of the samples before it (drift), printed with the number of those
@@ -91,6 +96,16 @@ def arguments(
     ]  # fmt: skip
 
 
+def packet_arguments(ffmpeg: Path, path: Path, track: int, options: Sequence[str] = ()) -> list[str]:
+    """The command line that lists a sound's packets, undecoded, a line each: `track, dts, pts, duration, …` in steps of
+    a `#tb` that comes before them."""
+    return [
+        str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "quiet", "-protocol_whitelist", "file",
+        "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS, "-copyts", *options, "-i", f"file:{path}",
+        "-map", f"0:a:{track}", "-c", "copy", "-f", "framecrc", "pipe:1",
+    ]  # fmt: skip
+
+
 AU_HEAD_BYTES = 24
 """Of the header that every AU file begins with."""
 
@@ -133,6 +148,8 @@ _MOST_ERRORS = 64
 """Far more than the few that say why nothing could be decoded; they come first."""
 _MOST_TRACKS = 64
 """As many as `track=` can name."""
+_LISTING_ENDS_BYTES = 4 << 10
+"""Of a listing of packets, its beginning and its end: some tens of lines each."""
 _ENTRY_CHARS = 16 << 10
 """Of a stream's entry in the listing: far more than one without a hostile language has."""
 
@@ -148,13 +165,30 @@ class Track:
     """Whether the container marks it as the one to play."""
 
 
+_TIME_BASE = re.compile(rb"#tb 0: (\d+)/(\d+)")
+_PACKET = re.compile(rb"0, *-?\d+, *(-?\d+), *(\d+),")
+
+
+def last_stamp_s(listing: Iterator[bytes]) -> float:
+    """Where the last packet of a listing ends, s by the file's clock; 0 where it lists none."""
+    head, tail = b"", b""
+    for piece in listing:
+        head = head if len(head) >= _LISTING_ENDS_BYTES else head + piece
+        tail = (tail + piece)[-_LISTING_ENDS_BYTES:]
+    base, packets = _TIME_BASE.search(head), _PACKET.findall(tail)
+    if base is None or not packets:
+        return 0.0
+    stamp, duration = packets[-1]
+    return (int(stamp) + int(duration)) * int(base[1]) / max(1, int(base[2]))
+
+
 class FfmpegLog:
     """Sorts stderr as it comes, line by line; keeps a bounded part of whatever a hostile file makes ffmpeg say."""
 
     def __init__(self) -> None:
         self.leaps: list[Leap] = []
         self._errors: list[str] = []
-        self._start_s = 0.0
+        self.start_s = 0.0
         """Where the file's clock begins; leaps count from there."""
         self._tracks: dict[int, Track] = {}
         self._listing = True
@@ -193,13 +227,13 @@ class FfmpegLog:
         at, self._printed = self._printed, None
         # A changed rate or channel count begins the count anew: from there on the numbers are of no use.
         if len(self.leaps) < _MOST_LEAPS and (not self.leaps or at > self.leaps[-1].at):
-            self.leaps.append(Leap(int(at), number - self._start_s))
+            self.leaps.append(Leap(int(at), number - self.start_s))
 
     def _push_listing(self, line: str) -> None:
         if line.startswith(_LISTING_ENDS):
             self._listing = False
         elif start := _START.match(line):
-            self._start_s = float(start[1])
+            self.start_s = float(start[1])
         if line.startswith(_ENTRY):
             self._entry = line
         elif self._entry and not line.startswith("[") and len(self._entry) < _ENTRY_CHARS:
@@ -300,11 +334,14 @@ class FfmpegDecoder(Decoder):
     ) -> None:
         """Raises `TrackUnreadable`, and the `AudioError`s for one whose rate or channels are out of range."""
         self._container, self.track, self._clock = container, track, clock
+        self._stop = stop
         known = BY_NAME.get(container)
         self._follows_clock = known is not None and known.clock
         self._log = FfmpegLog()
         path = path.resolve()
         command = arguments(ffmpeg, path, limits, track=track, options=options, stamps=self._follows_clock)
+        self._packets = packet_arguments(ffmpeg, path, track, options)
+        self._path, self._end_is_known = path, known is None or known.spliced
         self._child = ConfinedChild(command, limits, directory_beside=path, listen=self._log.push)
         if stop is not None:
             stop.when_stopped(self._child.kill)
@@ -340,6 +377,7 @@ class FfmpegDecoder(Decoder):
             # ffmpeg tells of a leap before it gives out the samples after it, so what has been read is complete.
             self._child.catch_up()
             self._pieces.extend(self._keeper.pieces(block, self._log.leaps))
+            self._refuse_too_long()
         piece = self._pieces.popleft()
         if not isinstance(piece, int):
             if len(piece) > frames:
@@ -347,7 +385,29 @@ class FfmpegDecoder(Decoder):
             return piece[:frames]
         if piece > frames:
             self._pieces.appendleft(piece - frames)
-        return np.zeros((min(piece, frames), self.info.channels), dtype=np.float32)
+        return silence(min(piece, frames), self.info.channels)
+
+    def _refuse_too_long(self) -> None:
+        """Judge a pause before it is given out, let alone scored, and a long one together with all that comes after it:
+        pauses cost their sender nothing."""
+        rate, silent = self.info.sample_rate, [piece for piece in self._pieces if isinstance(piece, int)]
+        if not silent:
+            return
+        if max(silent) > _LONG_PAUSE_S * rate and not self._end_is_known:
+            self._end_is_known = True
+            if self._last_stamp_s() - self._log.start_s > self._limits.max_seconds + LEAP_S:
+                raise self._too_long()
+        waiting = sum(piece if isinstance(piece, int) else len(piece) for piece in self._pieces)
+        if self.decoded_frames + waiting > self._limits.max_seconds * rate:
+            raise self._too_long()
+
+    def _last_stamp_s(self) -> float:
+        """The end of the sound by the file's clock, which takes some tens of ms for each 100 MB of the file."""
+        child = ConfinedChild(self._packets, self._limits, directory_beside=self._path)
+        if self._stop is not None:
+            self._stop.when_stopped(child.kill)
+        with contextlib.closing(child):
+            return last_stamp_s(iter(lambda: bytes(child.read(_PACKETS_BYTES)), b""))
 
     def _read_child(self, frames: int) -> Block:
         width = 4 * self.info.channels

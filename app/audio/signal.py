@@ -6,6 +6,7 @@ reach full scale. Bandwidth is judged at the model's rate, from the mean power s
 places.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Literal, cast
@@ -37,6 +38,9 @@ _FULL_SCALE = 0.99
 _CLIPPED_SHARE = 1e-3
 """A thousandth of all samples: normalised speech touches full scale a hundred times less often."""
 
+_SETTLES_S = 2
+"""Of silence, after which a resampler holds nothing else: its filters are some tens of ms long at most, and it works in
+pieces of some thousand samples."""
 _WIDEBAND_RATE = 16_000
 """Hz. A model at a lower rate uses nothing above 4 kHz itself."""
 _WINDOW = 1_024
@@ -55,6 +59,16 @@ _AUDIBLE_POWER = 1e-8
 """Mean power in the low band, -80 dBFS, below which bandwidth is not judged."""
 _TAPER = np.hanning(_WINDOW)
 """In float64, as the spectrum then is: floats of a live stream may be as large as they can be."""
+
+
+def silence(frames: int, channels: int) -> Block:
+    """Digital silence, read-only, whose memory is one sample."""
+    return np.broadcast_to(np.float32(0), (frames, channels))
+
+
+def is_silence(block: Block) -> bool:
+    """Whether a block is known to be `silence`, without a look at its samples."""
+    return len(block) > 1 and block.strides == (0, 0)
 
 
 def parse_channel(text: str) -> Channel:
@@ -79,6 +93,8 @@ class ChannelChooser:
         """The rows of the next block; `loudest` holds back what does not fill its window."""
         if self._loudest is not None:
             return self._loudest.process(block)
+        if is_silence(block):
+            return silence(len(block), self.rows)
         if self._mixes:
             mean = _mean(block)
             # Of float32 sums: a ratio of a tenth is all that is asked of them.
@@ -145,10 +161,19 @@ def _mean(block: Block) -> Block:
 
 
 class Resampler:
-    """Float32 [n, channels] in at one rate, out at another, piece by piece; equal rates pass through untouched."""
+    """Float32 [n, channels] in at one rate, out at another, piece by piece; equal rates pass through untouched.
+
+    Of a long `silence` only the beginning is filtered, until nothing else is in the filter's memory, and what is left
+    over of whole periods of both rates: silence in between is silence.
+    """
 
     def __init__(self, source_rate: int, target_rate: int, channels: int) -> None:
         self._empty = np.zeros((0, channels), dtype=np.float32)
+        common = math.gcd(source_rate, target_rate)
+        self._period, self._target_period = source_rate // common, target_rate // common
+        self._settled = _SETTLES_S * source_rate
+        self._silent = 0
+        """Samples of silence that have gone into the filter last."""
         self._stream = (
             None
             if source_rate == target_rate
@@ -157,6 +182,19 @@ class Resampler:
 
     def process(self, block: Block, *, last: bool = False) -> Block:
         """The samples at the target's rate that are known with `block`."""
+        if self._stream is None or not is_silence(block):
+            self._silent = 0
+            return self._filter(block, last=last)
+        begin = min(len(block), max(0, self._settled - self._silent))
+        periods, rest = divmod(len(block) - begin, self._period)
+        self._silent += begin + rest
+        parts = [self._filter(np.zeros_like(block, shape=(size, block.shape[1])), last=False) for size in (begin, rest)]
+        if not periods:
+            return np.concatenate(parts)
+        between = silence(periods * self._target_period, block.shape[1])
+        return between if not (begin or rest) else np.concatenate([parts[0], between, parts[1]])
+
+    def _filter(self, block: Block, *, last: bool) -> Block:
         if self._stream is None:
             return block
         out = self._stream.resample_chunk(block, last=last)

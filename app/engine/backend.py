@@ -7,8 +7,8 @@ request is not delayed, and a busy device is filled.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,10 +19,16 @@ from app.engine.engine import Engine, Turn
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.models.family import Scorer
+from app.vad.posteriors import FloatArray
 
 _T = TypeVar("_T")
 Score = Callable[[Blocks], Found]
 """Scores blocks by way of the ladder, in the thread that calls it."""
+
+_SILENT_SAMPLES = 8_000
+"""Half a second and more: below it a look-up gains nothing."""
+_SILENT_KINDS = 8
+"""Of blocks of silence that are remembered: a first one, those in between, and a last one of some lengths."""
 
 
 @dataclass(slots=True)
@@ -50,6 +56,41 @@ class _Gathered:
     scored: "asyncio.Future[tuple[Scored[Any], Cost]]"
 
 
+class SilenceMemory:
+    """What blocks of digital silence were scored as.
+
+    Scoring is pure: a block of the same samples that starts from the same state gives the same, so it need not be
+    scored. Where a model's memory has an end, hours of a pause are one block, or, where each block goes on from the one
+    before, the few until its state no longer changes. A state that never settles is never met again.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, tuple[Any, Scored[Any]]] = OrderedDict()
+        """By all that matters of a block but its state; the state that it started from, and what it gave."""
+
+    def find(self, block: Block[Any]) -> Scored[Any] | None:
+        """What a silent block gives; None where that is not known."""
+        state, scored = self._known.get(_kind_of(block), (None, None))
+        # A scorer of somebody else's may have states that do not say as a whole whether they are equal.
+        return scored if state is block.state or (state == block.state) is True else None
+
+    def add(self, block: Block[Any], scored: Scored[Any]) -> None:
+        kind = _kind_of(block)
+        self._known.pop(kind, None)
+        self._known[kind] = block.state, scored
+        if len(self._known) > _SILENT_KINDS:
+            self._known.popitem(last=False)
+
+
+def _kind_of(block: Block[Any]) -> Hashable:
+    return len(block.samples), block.discard, block.final, block.state is None
+
+
+def _is_silent(samples: FloatArray) -> bool:
+    # Two samples settle it for nearly every block that holds sound.
+    return len(samples) >= _SILENT_SAMPLES and not (samples[0] or samples[-1] or samples.any())
+
+
 class Backend:
     """Used from the engine's event loop."""
 
@@ -60,6 +101,7 @@ class Backend:
         self.name, self.engine, self.scorer, self.batch = name, engine, scorer, batch
         self.grid = scorer.grid
         self._ladder, self._observer = ladder, observer
+        self._silence = SilenceMemory()
         self._gathered: deque[_Gathered] = deque()
         self._pumps: set[asyncio.Task[None]] = set()
         """Each scores one batch after the other; as many as there are threads."""
@@ -103,6 +145,18 @@ class Backend:
 
     async def score_file_block(self, block: Block[Any], turn: Turn, cost: Cost) -> Scored[Any]:
         """Score one block, together with other files' where that pays. Cancelling takes it out of its batch."""
+        if not _is_silent(block.samples):
+            return await self._score_file_block(block, turn, cost)
+        scored = self._silence.find(block)
+        if scored is None:
+            spent = Cost()
+            scored = await self._score_file_block(block, turn, spent)
+            cost.add(spent)
+            if not spent.degraded:  # the CPU's last bits may not be the device's
+                self._silence.add(block, scored)
+        return scored
+
+    async def _score_file_block(self, block: Block[Any], turn: Turn, cost: Cost) -> Scored[Any]:
         if self.batch == 1:
             return (await self.score([block], turn, cost))[0]
         waiting = _Gathered(block, asyncio.get_running_loop().create_future())

@@ -20,6 +20,7 @@ FRAMES_PER_S = 500
 _CONTROL = 0x08
 """Set in the opcodes of pings, pongs and close frames (RFC 6455, 5.5)."""
 _FINAL, _MASKED = 0x80, 0x80
+"""Flags in a frame's first byte and in its second."""
 
 
 class FrameBudget:

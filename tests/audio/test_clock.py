@@ -1,5 +1,7 @@
 """The container's clock: pauses in time stamps, and sound that begins after the picture."""
 
+import contextlib
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,13 @@ import soundfile
 
 from app.audio.clock import Clock, ClockKeeper, Leap
 from app.audio.decode import AudioLimits, Decoder
+from app.audio.ffmpeg import last_stamp_s
 from app.audio.options import AudioInput
-from app.audio.source import open_decoder
+from app.audio.signal import Channel
+from app.audio.source import open_audio, open_decoder
 from app.vad.errors import AudioTooLong
 from tests.audio.clocks import CODECS, LATE_S, late, leaping
-from tests.audio.ffmpegs import encode
+from tests.audio.ffmpegs import AVAILABLE, encode, remux
 from tests.audio.recordings import Samples, alike, decoded, voice
 
 RATE = 16_000
@@ -151,3 +155,80 @@ def test_a_map_of_more_pauses_than_are_listed_ends_where_the_next_one_is() -> No
     assert (facts.gap_count, len(facts.gaps), len(facts.stretches)) == (150, 100, 101)
     assert facts.stretches[:3] == ((0, 0, 1_000), (1_000, 2_000, 1_000), (2_000, 4_000, 1_000))
     assert facts.stretches[-1] == (100_000, 200_000, 1_000)
+
+
+# ---- pauses that cost their sender nothing
+
+
+def at_rate(path: Path, sample_rate: int, channel: Channel = "mix", max_seconds: float = 3600) -> Samples:
+    """All samples that a model hears, with the container's clock."""
+    source = open_audio(
+        AudioInput(path, clock="container"), sample_rate=sample_rate, channel=channel, block_seconds=10,
+        limits=AudioLimits(max_seconds=max_seconds), ffmpeg=next(iter(AVAILABLE.values())),
+    )  # fmt: skip
+    with source:
+        return np.concatenate(list(source), axis=1)
+
+
+@pytest.mark.parametrize("channel", ["mix", "split", "loudest", 1])
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_a_skipped_pause_is_heard_like_one_that_is_filtered(
+    rate: int, channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many samples, in the same places; the last bits of the filter's arithmetic alone may differ."""
+    plain = tmp_path / "stereo.wav"
+    soundfile.write(plain, voice(SECONDS, rate, 2), rate)
+    path = leaping(plain, ".mka", tmp_path, gap_s=47)
+    found = at_rate(path, 16_000, channel)
+    with monkeypatch.context() as patch:
+        for module in ("decode", "signal"):
+            patch.setattr(f"app.audio.{module}.is_silence", lambda block: False)
+        walked = at_rate(path, 16_000, channel)
+    assert found.shape == walked.shape
+    np.testing.assert_allclose(found, walked, atol=1e-6)
+    assert np.count_nonzero(found) / np.count_nonzero(walked) == pytest.approx(1, abs=1e-2)
+
+
+def test_hours_of_pause_take_no_time(plain: Path, tmp_path: Path) -> None:
+    """Eleven hours were 20 s of filtering alone."""
+    path = leaping(plain, ".webm", tmp_path, gap_s=11 * 3600)
+    started = time.process_time()
+    source = open_audio(
+        AudioInput(path, clock="container"), sample_rate=16_000, channel="mix", block_seconds=10,
+        limits=AudioLimits(max_seconds=12 * 3600), ffmpeg=next(iter(AVAILABLE.values())),
+    )  # fmt: skip
+    with source:
+        seconds = sum(rows.shape[1] for rows in source) / 16_000
+    assert abs(seconds - 11 * 3600 - SECONDS) < 0.2
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("suffix", "leap"),
+    [
+        (".webm", "if(gt(PTS*TB\\,1)\\,PTS+46800/TB\\,PTS)"),
+        (".mka", "if(gt(PTS*TB\\,1)\\,PTS+46800/TB\\,PTS)"),
+        # An hour with each tenth of a second, from the first second on.
+        (".mka", "PTS+max(0\\,floor((PTS*TB-1)*10))*3600/TB"),
+        (".mp4", "PTS+max(0\\,floor((PTS*TB-1)*10))*3600/TB"),
+    ],
+    ids=["at once, WebM", "at once", "bit by bit", "bit by bit, MP4"],
+)
+def test_what_will_be_too_long_is_refused_before_its_pauses_are_given_out(
+    suffix: str, leap: str, plain: Path, tmp_path: Path, each_ffmpeg: Path
+) -> None:
+    whole = encode(plain, tmp_path / f"whole{suffix}", "-c:a", CODECS[suffix])
+    path = remux(whole, tmp_path / f"leap{suffix}", "-bsf:a", f"setts=ts={leap}")
+    decoder = open_decoder(AudioInput(path, clock="container"), AudioLimits(max_seconds=12 * 3600), each_ffmpeg)
+    with pytest.raises(AudioTooLong), contextlib.closing(decoder):
+        decoded(decoder)
+    assert decoder.decoded_frames < 4 * decoder.info.sample_rate
+
+
+def test_the_last_packet_of_a_listing() -> None:
+    head = b"#software: Lavf\n#tb 0: 1/1000\n#codec_id 0: opus\n0, 14, 14, 20, 123, 0x841337aa\n"
+    last = b"0,   46807994,   46807994,        7,      265, 0x36334bbd, S=1, Skip Samples,       10, 0x033a008a\n"
+    assert last_stamp_s(iter([head[:40], head[40:], b"0, 34, 34, 20, 1, 0x1\n" * 10_000, last])) == 46808.001
+    assert last_stamp_s(iter([])) == 0
+    assert last_stamp_s(iter([b"#tb 0: 1/0\n"])) == 0
+    assert last_stamp_s(iter([b"nonsense"])) == 0
