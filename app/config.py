@@ -106,7 +106,9 @@ class Settings(BaseSettings):
         60, gt=0, description="min. Longest audio of a request with `probabilities=true`."
     )
     tmp_dir: Path | None = Field(None, description="Where uploads are kept while they are used; default: the system's.")
-    tmp_budget_mb: int = Field(0, ge=0, description="MiB. Disk that all uploads together may take; 0: no limit.")
+    tmp_budget_mb: int = Field(
+        0, ge=0, description="MiB. Disk that all uploads together may take; 0: nine tenths of what is free."
+    )
     ffmpeg: str | None = Field(None, description="The ffmpeg to use; default: the bundled one, else the PATH's.")
     preset: str = Field(
         "",

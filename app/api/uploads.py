@@ -35,11 +35,13 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import Request
 
+from app.api.admission import holder_of
 from app.api.arrival import Arrival, UploadLimits, too_large
 from app.api.errors import BadRequest, UploadTooLarge
 from app.api.headers import decoded, file_name_in, file_name_of, form_boundary, parse_header
 from app.audio.options import AudioInput
 from app.engine.engine import Threads
+from app.engine.shares import Holder, Shares, State, Ticket
 from app.vad.errors import InvalidOption, NoAudio, NotReady, Overloaded, UnsupportedAudio
 
 SMALL_BYTES = 256 << 10
@@ -71,18 +73,22 @@ class UploadStore:
     """Room for uploads, in memory and below `directory`. Memory is counted by the event loop alone, disk by threads."""
 
     def __init__(self, directory: Path, budget_bytes: int) -> None:
-        """`budget_bytes`: disk for all uploads together; 0: no limit."""
+        """`budget_bytes`: disk for all uploads together; 0: nine tenths of what is free when no upload takes any."""
         self.place = directory
         """As the setting has it."""
-        self.disk_bytes = 0
-        """What uploads take right now."""
         self.memory_bytes = 0
         self._base = directory / f"fsmn-vad-{os.getuid()}"
         self._directory = self._base / secrets.token_hex(8)
         self._numbers = itertools.count()
         self._lock: int | None = None
         self._budget_bytes = budget_bytes
+        self._disk = Shares(budget_bytes)
         self._counting, self._restoring = threading.Lock(), threading.Lock()
+
+    @property
+    def disk_bytes(self) -> int:
+        """What uploads take right now."""
+        return self._disk.taken
 
     def prepare(self) -> None:
         """Make this process's private directory, and remove those that killed processes left. Raises OSError, also when
@@ -139,40 +145,69 @@ class UploadStore:
         try:
             return path.open("xb")
         except (FileNotFoundError, NotADirectoryError):
-            if not self.is_usable():
-                raise NotReady("no upload can be kept here at the moment") from None
+            self._check_usable()
             return path.open("xb")
 
-    def take_disk(self, size: int) -> None:
-        """Count disk before it is written. Raises `Overloaded` past the budget."""
-        with self._counting:
-            if size and self._budget_bytes and self.disk_bytes + size > self._budget_bytes:
-                raise _no_space()
-            self.disk_bytes += size
+    def _check_usable(self) -> None:
+        if not self.is_usable():
+            raise NotReady("no upload can be kept here at the moment") from None
 
-    def give_disk_back(self, size: int) -> None:
+    def take_disk(self, holder: Holder, room: Ticket | None, size: int) -> Ticket | None:
+        """Count disk before it is written, beside what `room` stands for, and return what stands for all of it; None
+        where there is none left. Raises `NotReady` where there is no place for files."""
         with self._counting:
-            self.disk_bytes -= size
+            if room is not None:
+                return room if self._disk.grow(room, size) else None
+            if not self._budget_bytes and not self._disk.taken:
+                self._check_usable()
+                self._disk = Shares(shutil.disk_usage(self._directory).free * 9 // 10)
+            room = self._disk.arrive(holder, amount=size) if size <= self._disk.total else None
+            return room if room is not None and room.state is State.IN_USE else None
+
+    def give_disk_back(self, room: Ticket) -> None:
+        with self._counting:
+            self._disk.leave(room)
+
+
+class DiskRoom:
+    """What the files of one request take on disk."""
+
+    def __init__(self, store: UploadStore, holder: Holder) -> None:
+        self.store, self._holder = store, holder
+        self._room: Ticket | None = None
+
+    def take(self, size: int) -> None:
+        """Count disk before it is written. Raises `Overloaded` and `NotReady`."""
+        if size:
+            taken = self.store.take_disk(self._holder, self._room, size)
+            if taken is None:
+                raise _no_space()
+            self._room = taken
+
+    def give_back(self) -> None:
+        """Give it back, once the files have been removed."""
+        if self._room is not None:
+            self.store.give_disk_back(self._room)
+            self._room = None
 
 
 class UploadedFile:
     """One file of a request, in memory (`data`) or on disk. Used by one thread at a time."""
 
-    def __init__(self, store: UploadStore, filename: str | None, content_type: str | None, *, in_memory: bool) -> None:
+    def __init__(self, disk: DiskRoom, filename: str | None, content_type: str | None, *, in_memory: bool) -> None:
         self.filename = filename
         """As the client named it: never to be trusted, never used in a path."""
         self.content_type = content_type
         """Of its part of a form; None for a body that is the file."""
-        self.path = store.new_path()
+        self.path = disk.store.new_path()
         """Where it lies; of one in memory, where `spool` puts it."""
         self.data: bytes | None = None
         """The whole file, once `finish` has been called, where it is in memory."""
         self.size = 0
-        self._store = store
+        self._disk = disk
         self._pieces: list[bytes] | None = [] if in_memory else None
         self._open: BinaryIO | None = None
         self._on_disk = False
-        self._disk_bytes = 0
         self._discarded = False
         self._spooling = threading.Lock()
 
@@ -210,6 +245,7 @@ class UploadedFile:
         return self.path.read_bytes() if self.data is None else self.data
 
     def discard(self) -> None:
+        """Remove it from disk."""
         with self._spooling:
             self._discarded = True
             with suppress(Overloaded):
@@ -217,15 +253,12 @@ class UploadedFile:
             if self._on_disk:
                 with suppress(OSError):  # the directory itself may have been removed
                     self.path.unlink()
-            self._store.give_disk_back(self._disk_bytes)
-            self._disk_bytes = 0
 
     def _write_to_disk(self, data: bytes) -> None:
-        self._store.take_disk(len(data))
-        self._disk_bytes += len(data)
+        self._disk.take(len(data))
         with _full_disk_is_overload():
             if self._open is None:
-                self._open, self._on_disk = self._store.create(self.path), True
+                self._open, self._on_disk = self._disk.store.create(self.path), True
             self._open.write(data)
 
     def _close(self) -> None:
@@ -338,6 +371,7 @@ class _Body:
         """Raises `BadRequest` for a multipart body that cannot be parsed."""
         self.upload = Upload()
         self._store, self._max_files = store, max_files
+        self._disk = DiskRoom(store, holder_of(request.scope))
         self._memory_bytes: int | None = None
         """Counted for a body that stays in memory; None for one on disk."""
         self._finished = True
@@ -425,6 +459,7 @@ class _Body:
         """Give back memory and disk, whether the body came whole or not."""
         for file in self.upload.files:
             file.discard()
+        self._disk.give_back()
         self._store.give_memory_back(self._memory_bytes or 0)
 
     def _on_part_begin(self) -> None:
@@ -495,7 +530,7 @@ class _Body:
         if len(self.upload.files) >= self._max_files:
             raise UploadTooLarge(f"more than {self._max_files} files in one request")
         in_memory = self._memory_bytes is not None
-        file = UploadedFile(self._store, part.filename or None, part.content_type, in_memory=in_memory)
+        file = UploadedFile(self._disk, part.filename or None, part.content_type, in_memory=in_memory)
         self.upload.files.append(file)
         return file
 

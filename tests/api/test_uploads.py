@@ -2,11 +2,14 @@
 
 import io
 import random
+import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
@@ -14,10 +17,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.api.headers import file_name_of, parse_header
-from app.api.uploads import SMALL_BYTES, UploadedFile, UploadStore
+from app.api.uploads import SMALL_BYTES, DiskRoom, UploadedFile, UploadStore
 from app.audio.options import AudioInput
+from app.engine.shares import NOBODY
 from app.vad.errors import Overloaded
-from tests.api.raw import connect, occupied, request, stuck_ffmpeg
+from tests.api.raw import ANN, BOB, answer_of, connect, occupied, problem_of, request, status_of, stuck_ffmpeg
 from tests.audio.ffmpegs import encode
 from tests.server import RunningServer, local_server
 from tests.waiting import eventually
@@ -261,7 +265,8 @@ def test_a_spooled_file_counts_against_the_disk(tmp_path: Path) -> None:
     store = UploadStore(tmp_path, budget_bytes=1_000)
     store.prepare()
     try:
-        files = [UploadedFile(store, "a", None, in_memory=True) for _ in range(2)]
+        rooms = [DiskRoom(store, NOBODY) for _ in range(2)]
+        files = [UploadedFile(room, "a", None, in_memory=True) for room in rooms]
         for file in files:
             file.write(bytes(600))
             file.finish()
@@ -273,10 +278,12 @@ def test_a_spooled_file_counts_against_the_disk(tmp_path: Path) -> None:
         with pytest.raises(Overloaded):
             files[1].spool()
         files[0].discard()
+        rooms[0].give_back()
         files[1].spool()
         assert store.disk_bytes == 600
-        for file in files:
+        for file, room in zip(files, rooms, strict=True):
             file.discard()
+            room.give_back()
         assert (store.disk_bytes, list(tmp_path.rglob("*.upload"))) == (0, [])
         with pytest.raises(FileNotFoundError):
             files[0].spool()
@@ -286,12 +293,14 @@ def test_a_spooled_file_counts_against_the_disk(tmp_path: Path) -> None:
 
 
 def test_the_disk_is_counted_exactly_by_any_number_of_threads(tmp_path: Path) -> None:
-    store = UploadStore(tmp_path, budget_bytes=0)
+    store = UploadStore(tmp_path, budget_bytes=1 << 20)
 
     def count() -> None:
-        for _ in range(5_000):
-            store.take_disk(3)
-            store.give_disk_back(3)
+        for _ in range(2_000):
+            room = DiskRoom(store, NOBODY)
+            room.take(3)
+            room.take(2)
+            room.give_back()
 
     threads = [threading.Thread(target=count) for _ in range(8)]
     for thread in threads:
@@ -299,3 +308,48 @@ def test_the_disk_is_counted_exactly_by_any_number_of_threads(tmp_path: Path) ->
     for thread in threads:
         thread.join()
     assert store.disk_bytes == 0
+
+
+def upload_that_stops(server: RunningServer, client: str, size: int) -> socket.socket:
+    """So many bytes of an upload that is longer."""
+    connection = connect(server, client)
+    connection.sendall(request(body=b"RIFF" + bytes(size), length=8 << 20))
+    return connection
+
+
+def test_one_who_fills_the_disk_leaves_some_for_others(small_model: Path, tmp_path: Path) -> None:
+    megabyte = 1 << 20
+    with local_server(small_model, tmp_path, {"VAD_TMP_BUDGET_MB": "8"}) as server, ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(upload_that_stops(server, ANN, 5 * megabyte // 2))
+        eventually(lambda: held_on_disk(server) >= 6 * megabyte)
+        refused = held.enter_context(upload_that_stops(server, ANN, 5 * megabyte // 2))
+        assert problem_of(answer_of(refused))["code"] == "overloaded", "one megabyte is for those who have nothing"
+        with connect(server, BOB) as bob:
+            bob.sendall(request(body=silence_wav(900_000)))
+            assert status_of(answer_of(bob)) == 200
+    eventually(lambda: server.upload_files == [])
+
+
+def test_without_a_budget_a_tenth_of_the_disk_stays_free(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    with local_server(small_model, tmp_path) as server:
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=4_000_000))
+        assert server.post("/vad", content=silence_wav(3_000_000)).status_code == 200
+        refused = server.post("/vad", content=silence_wav(3_400_000))
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert server.upload_files == []
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=9_000_000))
+        assert server.post("/vad", content=silence_wav(3_400_000)).status_code == 200, "it is measured anew"
+
+
+def held_on_disk(server: RunningServer) -> int:
+    return sum(path.stat().st_size for path in server.folder.rglob("*.upload"))
+
+
+def silence_wav(size: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(size // 2, dtype=np.int16), 16_000, format="WAV")
+    return file.getvalue()
