@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], object], limit_s: float = 15) -> None:
+def eventually(condition: Callable[[], object], limit_s: float = 60) -> None:
     """Return once `condition` holds; fail when it does not within the limit."""
     deadline = time.monotonic() + limit_s
     while not condition():

@@ -16,14 +16,13 @@ from tests.server import RunningServer, local_server, running_server, start_serv
 from tests.signals import bursts
 from tests.waiting import eventually
 
+ROOM = {"VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_MAX_UPLOADS": "9"}
+
 
 @pytest.fixture(scope="module")
 def tight(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Two places, two may wait, room for nine uploads, one of them for newcomers; uploads may pause for a second."""
-    settings = {
-        "VAD_MAX_REQUESTS": "2", "VAD_MAX_QUEUE": "2", "VAD_MAX_UPLOADS": "9", "VAD_BODY_IDLE_TIMEOUT_S": "1",
-        "VAD_BODY_MIN_RATE_KBPS": "10",
-    }  # fmt: skip
+    settings = {**ROOM, "VAD_BODY_IDLE_TIMEOUT_S": "1", "VAD_BODY_MIN_RATE_KBPS": "10"}
     with local_server(small_model, tmp_path_factory.mktemp("tight"), settings) as server:
         yield server
 
@@ -99,7 +98,12 @@ def test_a_huge_head_is_refused(tight: RunningServer) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: Path) -> None:
+def test_two_hundred_clients_against_a_limit(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    with local_server(small_model, tmp_path, ROOM) as server:  # it waits for bodies as long as a busy machine takes
+        storm_of_clients(server, speech_like)
+
+
+def storm_of_clients(tight: RunningServer, speech_like: Path) -> None:
     content = speech_like.read_bytes()
     expected = tight.post("/vad", content=content).json()["segments"]
 
@@ -114,7 +118,7 @@ def test_two_hundred_clients_against_a_limit(tight: RunningServer, speech_like: 
     async def many(address: str) -> list[int]:
         limits = httpx.Limits(max_connections=50, max_keepalive_connections=0)
         transport = httpx.AsyncHTTPTransport(local_address=address, limits=limits)
-        async with httpx.AsyncClient(base_url=tight.url, timeout=60, transport=transport) as client:
+        async with httpx.AsyncClient(base_url=tight.url, timeout=180, transport=transport) as client:
             return list(await asyncio.gather(*(one(client) for _ in range(50))))
 
     async def storm() -> list[int]:

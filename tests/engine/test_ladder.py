@@ -143,7 +143,7 @@ def test_chained_streams_give_the_same_whatever_rung_helps(
 def undisturbed(scorer: Scorer[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What eight streams hear, and their probabilities where nothing fails."""
     rate = scorer.grid.sample_rate
-    sounds = [voice(4.0, [(0.3 + number / 10, 1.6), (2.2, 3.5 - number / 20)], rate) for number in range(8)]
+    sounds = [voice(2.4, [(0.2 + number / 20, 1.0), (1.3, 2.1 - number / 40)], rate) for number in range(8)]
     return sounds, run_turns(sounds, scorer, lambda blocks: (list(scorer.score(blocks)), False), None)[0]
 
 

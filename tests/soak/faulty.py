@@ -16,6 +16,7 @@ from typing import Any
 from app.cli import main
 from app.vad.blocks import Block, Scored
 from app.vad.models.fsmn.network import FsmnScorer
+from app.vad.models.layers import forget_kernels
 
 FAIL_EVERY = 200
 IN_USE_FILE = "SOAK_IN_USE_FILE"
@@ -44,6 +45,7 @@ class _MallInfo(ctypes.Structure):
 
 def _tell_what_is_in_use(*_: object) -> None:
     gc.collect()
+    forget_kernels()  # how many there are depends on what lengths came last
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = _MallInfo
     heap = mallinfo()

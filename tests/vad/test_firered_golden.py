@@ -1,7 +1,7 @@
 """FireRedVAD's own package says the same, to the millisecond, however the audio is cut: all three networks."""
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ CUTTINGS = [
     (16_000, True),
     (50_000, True),
     (160_000, True),
-    (1_600, False),
+    (3_200, False),
     (9_999, False),
 ]
 IDS = [f"{step or 'whole'}-{'isolated' if isolated else 'chained'}" for step, isolated in CUTTINGS]
@@ -63,7 +63,7 @@ class Recorder:
     def reset(self) -> None: ...
 
 
-@lru_cache(maxsize=64)
+@cache
 def pieces_of(
     reference: Path, model: str, name: str, step: int | None, isolated: bool
 ) -> list[tuple[Posteriors, bool]]:

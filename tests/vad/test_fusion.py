@@ -200,7 +200,7 @@ def test_the_common_grid_says_how_far_it_is_behind(small_scorer: FsmnScorer) -> 
 def test_the_pair_that_is_recommended(reference: Path) -> None:
     from tests.vad.test_firered_golden import read, scorer_of
 
-    samples = read(reference, "vad_example.wav")
+    samples = read(reference, "vad_example.wav")[: 20 * 16_000]
     scorers = [new_scorer("silero"), scorer_of(reference, "firered")]
     expected = mean_of(scorers, samples)
     for step in (len(samples), 16_000, 1_600, 9_999):

@@ -42,7 +42,7 @@ TIGHT = [
     TightOptions(threshold=0.9, neg_threshold=0.1, min_silence_duration_ms=400, max_speech_duration_s=1.5),
 ]
 # Runs of one kind with now and then a frame of the other in between, as networks give them.
-RUNS = st.lists(st.tuples(st.integers(1, 180), st.sampled_from([0.02, 0.3, 0.55, 0.97])), min_size=1, max_size=14)
+RUNS = st.lists(st.tuples(st.integers(1, 180), st.sampled_from([0.02, 0.3, 0.55, 0.97])), min_size=1, max_size=9)
 
 
 def posteriors_of(runs: list[tuple[int, float]], stray: np.ndarray) -> Posteriors:
