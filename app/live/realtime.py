@@ -30,7 +30,7 @@ from typing import Any
 
 from app.live.events import Hint, Recorded
 from app.live.queues import Json
-from app.live.session import NO_MESSAGES, LiveSession, Messages
+from app.live.session import FIXED, NO_MESSAGES, LiveSession, Messages
 from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
 from app.vad.segmenters.registry import MODE, SEGMENTERS
@@ -62,8 +62,8 @@ _FORMATS: Mapping[str, tuple[str, int, Mapping[str, Any]]] = {
 }
 """By the beta's names: encoding, Hz, and the object that stands for it today."""
 _TIGHT = next(kind.options for kind in SEGMENTERS if kind.mode == _MODE)
-_OPTIONS = [name for name in _TIGHT.names() if name != "merge_gap_ms"]
-"""All but the one that cannot change while a stream goes on."""
+_OPTIONS = [name for name in _TIGHT.names() if name not in FIXED]
+"""All but those that cannot change while a stream goes on."""
 _OF_ANSWERS = ("create_response", "interrupt_response", "idle_timeout_ms", "eagerness")
 """Fields of turn detection that are about answers, of which there are none: they are accepted and have no effect."""
 _TRANSCRIPTS = ("input_audio_transcription", "audio.input.transcription")

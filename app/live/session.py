@@ -55,7 +55,7 @@ from app.warnings import AnswerWarning
 
 Command = Literal["flush", "reset", "end"]
 DONE = "done"
-_FIXED = (MODE, "merge_gap_ms")
+FIXED = (MODE, "merge_gap_ms", "pad_start_ms", "pad_end_ms")
 """Options that need another segmenter, or another chain of them: an open segment cannot move there."""
 
 Messages = Sequence[Json]
@@ -242,7 +242,7 @@ class LiveSession:
         asked = {name: value for name, value in {**self._asked, **given}.items() if value is not None}
         segmentation = self.plan.with_segmenter_options({**self.protocol.usual_options, **asked}).segmentation
         after, before = segmentation.document(), self.plan.segmentation.document()
-        fixed = next((name for name in _FIXED if after[name] != before[name]), None)
+        fixed = next((name for name in FIXED if after.get(name) != before.get(name)), None)
         if fixed is not None:
             raise InvalidOption(fixed, "cannot change while a stream goes on; begin a new one")
         adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # tried on one that is thrown away

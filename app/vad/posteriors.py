@@ -102,10 +102,12 @@ def join_posteriors(parts: Sequence[Posteriors]) -> Posteriors:
 class Segmenter(Protocol):
     """Turns posteriors into events, one frame after the other. Pure: no audio, no clock, no torch.
 
-    Two more members are optional:
+    Three more members are optional:
 
     - `final_ms`, a property: no segment that has not been given out whole begins before this. Without it, chunks
       wait for the next segment, or the end.
+    - `end_from_ms`, a property: a segment that is open ends here at the least. Without it, or while it is 0, a segment
+      that negative padding may empty is told of at its end.
     - `use_options(options)`, for live streams: decide the next frame, and all after it, by these options of its own
       class. What has been decided stays: an open segment stays open, and none begins before the end of the last one
       that was given out.

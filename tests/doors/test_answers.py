@@ -93,6 +93,12 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
     "a preset with a model": ({"preset": "subtitles", "model": "fsmn"}, ["json", "srt"], "speech"),
     "a preset of a file": ({"preset": "mine"}, ["json", "csv", "clips", "zip"], "speech"),
     "a preset of a file with another model": ({"preset": "mine", "model": "fsmn"}, ["json", "srt"], "speech"),
+    "padding of either side": (
+        {"pad_start_ms": "-40", "pad_end_ms": "300", "mode": "tight"}, ["json", "csv", "wav"], "speech",
+    ),
+    "padding of one side, by channels": (
+        {"pad_end_ms": "250", "channel": "split", "max_chunk_s": "2"}, ["json", "ndjson", "zip"], "speech",
+    ),
     "no preset": ({"preset": "none"}, ["json"], "speech"),
     "what holds little": ({}, ["json", "ndjson", "csv", "textgrid", "wav", "zip", "md"], "odd"),
     "what holds little, by channels": ({"channel": "split"}, ["json", "funasr", "wav", "zip"], "odd"),

@@ -39,3 +39,16 @@ def test_chunks_are_refused(server: RunningServer) -> None:
         refusal = json.loads(socket.recv())
     assert (refusal["type"], refusal["option"]) == ("error", "max_chunk_s")
     assert "live" in refusal["detail"]
+
+
+@pytest.mark.parametrize("mode", ["endpoint", "tight"])
+def test_padding_is_that_of_files(server: RunningServer, mode: str) -> None:
+    for before, after in ((-80, 400), (250, -60)):
+        options = {"mode": mode, "pad_start_ms": before, "pad_end_ms": after}
+        heard = converse(server, CHUNKS, **options)
+        found = [(each["start_ms"], each["end_ms"]) for each in heard.messages[-1]["segments"]]
+        answer = file_answer(server, wav(b"".join(CHUNKS)), **options)
+        assert found == [(each["start_ms"], each["end_ms"]) for each in answer["segments"]] != []
+        assert heard.messages[0]["options"].items() >= options.items()
+        starts = [each["start_ms"] for each in heard.messages if each["type"] == "speech_start"]
+        assert starts == [start for start, _ in found]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
+from typing_extensions import Self
 
 from app.vad.grid import Grid, Windows
 from app.vad.posteriors import Posteriors, Segmenter
@@ -43,6 +44,13 @@ class BinarizeOptions(SegmenterOptions):
     min_duration_off: float = Field(0.0, ge=0, le=60, description="Shorter gaps are filled.", **_SECONDS)
     pad_onset: float = Field(0.0, ge=0, le=2, description="Added before each segment.", **_SECONDS)
     pad_offset: float = Field(0.0, ge=0, le=2, description="Added after each segment.", **_SECONDS)
+
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; gaps are then measured without what is replaced."""
+        before, after = self.pad_start_ms, self.pad_end_ms
+        changes = {"pad_onset": 0.0} if before is not None else {}
+        changes |= {"pad_offset": 0.0} if after is not None else {}
+        return self.model_copy(update=changes), before or 0, after or 0
 
     def frame_speaks(self, probability: float) -> bool | None:
         """As `SegmenterOptions`."""

@@ -46,6 +46,10 @@ _NOISE_UNSET_DB = -100.0
 """The running noise level before the first frame sets it."""
 
 
+_LEAST_LIMIT_MS = 500
+"""Padding must not eat a whole limit, as in `mode=tight`: so much speech fits into a segment, however large it is."""
+
+
 class EndpointOptions(SegmenterOptions):
     """Options of `mode=endpoint`, under FunASR's names."""
 
@@ -136,6 +140,15 @@ class EndpointOptions(SegmenterOptions):
     def limit_ms(self) -> float:
         """As `SegmenterOptions`."""
         return self.max_single_segment_time
+
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; what is added counts towards the longest duration."""
+        before, after = self.pad_start_ms, self.pad_end_ms
+        longest = self.max_single_segment_time - max(0, before or 0) - max(0, after or 0)
+        changes: dict[str, int] = {"max_single_segment_time": max(_LEAST_LIMIT_MS, longest)}
+        changes |= {"lookback_time_start_point": 0} if before is not None else {}
+        changes |= {"lookahead_time_end_point": 0} if after is not None else {}
+        return self.model_copy(update=changes), before or 0, after or 0
 
     def frame_speaks(self, probability: float) -> bool | None:
         """As `SegmenterOptions`, whatever the frame's level."""
@@ -276,6 +289,13 @@ class EndPointer:
         if self._start >= 0:
             return self._start * FRAME_MS
         return max(self._floor, self._frame - self._latency) * FRAME_MS
+
+    @property
+    def end_from_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start < 0 or self._in_pause:
+            return 0  # a cut in a pause goes back to it
+        return (self._frame - self._silent_frames) * FRAME_MS
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """As `Segmenter`."""

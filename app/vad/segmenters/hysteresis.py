@@ -71,6 +71,12 @@ class TightOptions(SegmenterOptions):
         """As `SegmenterOptions`, padding included."""
         return self.max_speech_duration_s * 1000
 
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; what is added counts towards the longest duration, as `speech_pad_ms` does."""
+        before, after = (self.speech_pad_ms if pad is None else pad for pad in (self.pad_start_ms, self.pad_end_ms))
+        longest = self.max_speech_duration_s - (max(0, before) + max(0, after)) / 1000
+        return self.model_copy(update={"speech_pad_ms": 0, "max_speech_duration_s": longest}), before, after
+
     def frame_speaks(self, probability: float) -> bool | None:
         """As `SegmenterOptions`."""
         if probability >= self.threshold:
@@ -161,6 +167,13 @@ class Hysteresis:
         if self._closed >= 0 or (self._start >= 0 and self._announced):
             return self._segment_start
         return max(0, (self._now if self._start < 0 else self._start) - self._pad)
+
+    @property
+    def end_from_ms(self) -> int:
+        """As `Segmenter`."""
+        if self._start < 0 or math.isfinite(self._limit):
+            return 0  # a forced cut goes back to wherever the speech was least
+        return int(self._known if self._silence < 0 else self._silence)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """As `Segmenter`."""

@@ -4,6 +4,7 @@ import math
 from typing import Any, ClassVar
 
 from pydantic import Field
+from typing_extensions import Self
 
 from app.vad.options import Options
 
@@ -26,10 +27,37 @@ class SegmenterOptions(Options):
         **UNIT_MS,
     )
 
+    pad_start_ms: int | None = Field(
+        None,
+        ge=-500,
+        le=2_000,
+        description="Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's "
+        "own padding holds.",
+        **UNIT_MS,
+    )
+    pad_end_ms: int | None = Field(
+        None,
+        ge=-500,
+        le=2_000,
+        description="Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), "
+        "never into a neighbour. Without it the mode's own padding holds.",
+        **UNIT_MS,
+    )
+
     @property
     def limit_ms(self) -> float:
         """Longest segment that these options allow, ms; infinite where there is no limit."""
         return math.inf
+
+    @property
+    def sets_padding(self) -> bool:
+        """Whether either side is padded otherwise than the mode would."""
+        return self.pad_start_ms is not None or self.pad_end_ms is not None
+
+    def unpadded(self) -> tuple[Self, int, int]:
+        """These options without the padding of their own that `pad_start_ms` and `pad_end_ms` replace, and how much
+        is to be added before and after each segment instead, ms."""
+        return self, self.pad_start_ms or 0, self.pad_end_ms or 0
 
     def frame_speaks(self, probability: float) -> bool | None:
         """Whether a frame of this speech probability, 0-1, is speech by itself, before any smoothing; None: it changes
@@ -49,4 +77,4 @@ class SegmenterOptions(Options):
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""
         values = self.model_dump(mode="json")
-        return {"mode": self.mode, **{name: values[name] for name in self.names()}}
+        return {"mode": self.mode, **{name: values[name] for name in self.names() if values[name] is not None}}

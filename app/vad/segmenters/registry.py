@@ -20,6 +20,7 @@ from app.vad.segmenters.binarize import BinarizeOptions, new_binarize
 from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
 from app.vad.segmenters.options import SegmenterOptions
+from app.vad.segmenters.padding import Padded
 from app.vad.segmenters.smoothed import (
     EventOptions,
     SmoothedOptions,
@@ -110,13 +111,19 @@ class Segmentation:
     def new_segmenter(self, grid: Grid) -> Segmenter:
         """A fresh segmenter, for one stream of posteriors."""
         if not grid.labels:
-            return self._merging(self.kind.new(self.options, grid), grid)
+            return self._wrapped(self.kind.new, grid)
         make = self.kind.new_for or (lambda options, grid, label: self.kind.new(options, grid))
-        return Labelled({label: self._merging(make(self.options, grid, label), grid) for label in grid.labels})
 
-    def _merging(self, segmenter: Segmenter, grid: Grid) -> Segmenter:
-        gap_ms = self.options.merge_gap_ms
-        return Merging(segmenter, gap_ms, self.options.limit_ms, grid.frame_ms) if gap_ms else segmenter
+        def new_for(label: str) -> Callable[..., Segmenter]:
+            return lambda options, grid: make(options, grid, label)
+
+        return Labelled({label: self._wrapped(new_for(label), grid) for label in grid.labels})
+
+    def _wrapped(self, new: Callable[..., Segmenter], grid: Grid) -> Segmenter:
+        options = self.options
+        segmenter = Padded(new, options, grid) if options.sets_padding else new(options, grid)
+        gap_ms = options.merge_gap_ms
+        return Merging(segmenter, gap_ms, options.limit_ms, grid.frame_ms) if gap_ms else segmenter
 
     def document(self) -> dict[str, Any]:
         """For answers: the mode and every option in force."""

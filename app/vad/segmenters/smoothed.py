@@ -20,9 +20,10 @@ Invariant: events do not depend on how the frames were grouped into calls.
 """
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
+from typing_extensions import Self
 
 from app.vad.grid import FRAME_MS, Grid
 from app.vad.posteriors import Posteriors, Segmenter
@@ -32,6 +33,8 @@ from app.vad.segmenters.wrappers import on_ten_ms
 
 State = Literal["silence", "maybe speech", "speech", "maybe silence"]
 
+_LEAST_LIMIT = 50
+"""Frames of speech that fit into a segment, however much its padding takes of a limit: 500 ms, as in `mode=tight`."""
 _MOST_FRAMES = 360_000
 """An hour: what is kept of a segment that may have to be cut grows with the limit."""
 _FRAMES: dict[str, Any] = {"json_schema_extra": {"unit": "frames"}}
@@ -45,6 +48,9 @@ _MinSilence = Annotated[
 ]
 _Merge = Annotated[int, Field(ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **_FRAMES)]
 _Extend = Annotated[int, Field(ge=0, le=1_000, description="Added to a segment at both sides.", **_FRAMES)]
+
+
+_OptionsT = TypeVar("_OptionsT", bound=SegmenterOptions)
 
 
 class SmoothedOptions(SegmenterOptions):
@@ -70,6 +76,10 @@ class SmoothedOptions(SegmenterOptions):
     def limit_ms(self) -> float:
         """As `SegmenterOptions`."""
         return self.max_speech_frame * FRAME_MS
+
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; `extend_speech_frame` is of both sides."""
+        return _without_extension(self, self.extend_speech_frame, "max_speech_frame")
 
 
 class EventOptions(SegmenterOptions):
@@ -100,6 +110,10 @@ class EventOptions(SegmenterOptions):
         """As `SegmenterOptions`."""
         return self.max_event_frame * FRAME_MS
 
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; `extend_speech_frame` is of both sides."""
+        return _without_extension(self, self.extend_speech_frame, "max_event_frame")
+
     def frame_threshold(self, label: str) -> float:
         """As `SegmenterOptions`; half where there is no option for the label."""
         return float(getattr(self, f"{label}_threshold", 0.5))
@@ -126,9 +140,30 @@ class StreamingOptions(SegmenterOptions):
         """As `SegmenterOptions`."""
         return self.max_speech_frame * FRAME_MS
 
+    def unpadded(self) -> tuple[Self, int, int]:
+        """As `SegmenterOptions`; the smoothing window still moves a start."""
+        before, after = self.pad_start_ms, self.pad_end_ms or 0
+        longest = max(_LEAST_LIMIT, self.max_speech_frame - _frames_of(before or 0, after))
+        changes = {"max_speech_frame": min(self.max_speech_frame, longest)}
+        changes |= {"pad_start_frame": 0} if before is not None else {}
+        return self.model_copy(update=changes), before or 0, after
+
     def frame_speaks(self, probability: float) -> bool | None:
         """As `SegmenterOptions`."""
         return probability >= self.speech_threshold
+
+
+def _without_extension(options: _OptionsT, extension: int, limit: str) -> tuple[_OptionsT, int, int]:
+    """`SegmenterOptions.unpadded` of a machine that extends both sides. `limit`: its option for the longest segment."""
+    own = extension * FRAME_MS
+    before, after = (own if pad is None else pad for pad in (options.pad_start_ms, options.pad_end_ms))
+    longest = min(getattr(options, limit), max(_LEAST_LIMIT, getattr(options, limit) - _frames_of(before, after)))
+    return options.model_copy(update={"extend_speech_frame": 0, limit: longest}), before, after
+
+
+def _frames_of(*pads_ms: int) -> int:
+    """Frames by which pads make a segment longer."""
+    return sum(max(0, -(-pad_ms // FRAME_MS)) for pad_ms in pads_ms)
 
 
 def new_smoothed(options: SmoothedOptions, grid: Grid) -> Segmenter:

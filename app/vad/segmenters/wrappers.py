@@ -15,8 +15,24 @@ from app.vad.segment import OVERLAP, SPEECH, Event, SpeechEnd, SpeechStart
 from app.vad.segmenters.options import SegmenterOptions
 
 _STEP_FRAMES = 20
-"""An end that `Merging` holds waits for this much more than it has to, 200 ms of most models; frame by frame would cost
+"""An end that a wrapper holds waits for this much more than it has to, 200 ms of most models; frame by frame would cost
 an hour of audio seconds in calls."""
+
+
+def in_steps(posteriors: Posteriors, frame: int, *, final: bool) -> Iterator[tuple[Posteriors, bool, bool]]:
+    """The posteriors in pieces that end at fixed numbers of frames since the stream's start, wherever calls begin and
+    end; with each, whether it is the stream's last, and whether it ends at such a number. `frame`: of the first."""
+    total, done = len(posteriors), 0
+    while True:
+        step = min(total - done, _STEP_FRAMES - (frame + done) % _STEP_FRAMES)
+        last = final and done + step == total
+        part = posteriors if step == total else posteriors.take(slice(done, done + step))
+        if last and step < total:
+            part = replace(part, short_ms=posteriors.short_ms)
+        done += step
+        yield part, last, (frame + done) % _STEP_FRAMES == 0
+        if done == total:
+            return
 
 
 def on_ten_ms(machine: Segmenter, grid: Grid) -> Segmenter:
@@ -55,6 +71,11 @@ class OnTenMs:
     def final_ms(self) -> int:
         """As `Segmenter`."""
         return final_ms(self._inner)
+
+    @property
+    def end_from_ms(self) -> int:
+        """As `Segmenter`."""
+        return int(getattr(self._inner, "end_from_ms", 0))
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """As `Segmenter`."""
@@ -168,21 +189,12 @@ class Merging:
         """As `Segmenter`."""
         events: list[Event] = []
         self._speech.extend(posteriors.speech.tolist())
-        total, done = len(posteriors), 0
-        while True:
-            step = min(total - done, _STEP_FRAMES - self._frame % _STEP_FRAMES)
-            last = final and done + step == total
-            part = posteriors if step == total else posteriors.take(slice(done, done + step))
-            if last and step < total:
-                part = replace(part, short_ms=posteriors.short_ms)
-            self._frame += step
+        for part, last, at_step in in_steps(posteriors, self._frame, final=final):
+            self._frame += len(part)
             for event in self._inner.accept(part, final=last):
                 self._push(event, events)
-            done += step
-            if self._frame % _STEP_FRAMES == 0 and not last and self._next is None:
+            if at_step and not last and self._next is None:
                 self._release_if_alone(events)
-            if done == total:
-                break
         if final:
             self._release(events)
         self._forget()

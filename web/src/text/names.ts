@@ -21,6 +21,8 @@ const OPTIONS: Record<string, readonly [string, string, string]> = {
   speech_2_noise_ratio: ['语音偏好', 'Favour of speech', '静音概率的指数；大于 1 偏向语音'],
   split: ['过长时的切点', 'Cut too long ones', 'hard：到限即切，可能在字中间；pause：在最近最不像语音处切'],
   split_window_ms: ['切点搜索范围', 'Search for the cut', '从上限往回多远内寻找切点；至多上限的一半'],
+  pad_start_ms: ['起点外扩', 'Start padding', '起点提前多少，代替该模式自己的外扩；小于 0 为推后；不越过相邻的段'],
+  pad_end_ms: ['终点外扩', 'End padding', '终点推后多少，代替该模式自己的外扩；小于 0 为提前；不越过相邻的段，空了的段丢弃'],
   merge_gap_ms: ['合并间隙', 'Gaps closed', '间隔不超过此值的相邻两段合为一段；0 为不合并'],
   max_chunk_s: ['块的最长', 'Longest chunk', '把各段装成不超过此长度的块，供识别器使用；留空为不分块'],
   chunk_pad_ms: ['块的留白', 'Chunk padding', '块的两侧多留一点，计入长度，不会伸入相邻的块'],
