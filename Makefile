@@ -56,7 +56,8 @@ page: $(if $(HAVE_PAGE),$(PAGE)) ## build the web page (nothing to do without np
 
 $(PAGE): $(PAGE_SOURCES)
 	@echo "building the page …"
-	@if npm --prefix web ci --silent --no-audit --no-fund && npm --prefix web run --silent build; then touch $@; \
+	@if npm --prefix web ci --silent --no-audit --no-fund && npm --prefix web run --silent build; then \
+	  $(firstword $(wildcard $(BIN)/python) $(PYTHON)) web/sample.py app/web/static; touch $@; \
 	else echo "the page could not be built; the service runs without it"; fi
 
 .PHONY: page-types

@@ -207,8 +207,9 @@ that none the less.
 ## For operators
 
 `GET /health` (all), `/health/live` (the process answers), `/health/ready` (send requests here), `GET /metrics`
-(Prometheus), `/docs` (Swagger UI, from the service itself) and `/openapi.json`. `GET /sample.wav` is twelve seconds of
-a synthetic voice, to try things with. `X-Request-ID` is taken when it is sane, and always answered.
+(Prometheus), `/docs` (Swagger UI, from the service itself) and `/openapi.json`. `GET /sample.wav` is half
+a minute of people talking, to try things with; where the build could not fetch that, a synthetic voice.
+`X-Request-ID` is taken when it is sane, and always answered.
 """
 
 

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 import soundfile
 
+from app.api import pages
 from app.formats.registry import FORMATS
 from tests.server import RunningServer
 from tests.waiting import eventually
@@ -143,6 +144,22 @@ def test_a_body_that_is_no_json_leaves_nothing_behind(server: RunningServer) -> 
     assert (too_large.status_code, too_large.json()["code"]) == (413, "upload_too_large")
 
 
+@pytest.fixture
+def synthetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in a build that could not fetch the sample."""
+    monkeypatch.setattr(pages, "FETCHED_SAMPLE", tmp_path / "none.wav")
+
+
+def test_a_sample_that_the_build_has_fetched_is_sent(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speech_like: Path
+) -> None:
+    fetched = tmp_path / "sample.wav"
+    fetched.write_bytes(speech_like.read_bytes())
+    monkeypatch.setattr(pages, "FETCHED_SAMPLE", fetched)
+    assert server.get("/sample.wav").content == speech_like.read_bytes()
+
+
+@pytest.mark.usefixtures("synthetic")
 def test_the_sample_is_audio_and_the_same_each_time(server: RunningServer) -> None:
     first, second = server.get("/sample.wav"), server.get("/sample.wav")
     assert first.content == second.content
@@ -152,11 +169,13 @@ def test_the_sample_is_audio_and_the_same_each_time(server: RunningServer) -> No
 
 
 @pytest.mark.reference
+@pytest.mark.usefixtures("synthetic")
 def test_the_published_model_hears_three_stretches_in_the_sample(published_server: RunningServer) -> None:
     heard = published_server.post("/vad", content=published_server.get("/sample.wav").content).json()["segments"]
     assert [(one["start_ms"] // 1000, round(one["end_ms"] / 1000)) for one in heard] == [(0, 3), (3, 8), (8, 11)]
 
 
+@pytest.mark.usefixtures("synthetic")
 def test_silero_hears_the_same(tmp_path: Path) -> None:
     pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
     from tests.server import local_server

@@ -41,12 +41,13 @@ def expect_service_s_options(server: RunningServer, card: CardView, model: str, 
 def _shown(name: str, schema: dict[str, Any], default: Any) -> dict[str, Any]:
     number = {**schema, **next((one for one in schema.get("anyOf", []) if one.get("type") == "number"), {})}
     least, most = (number.get(f"{key}", number.get(f"exclusive{key.title()}")) for key in ("minimum", "maximum"))
+    switch = schema.get("type") == "integer" and (least, most) == (0, 1)
     return {
         "name": name,
-        "value": "" if default == "inf" else default,
-        "min": "" if least is None else f"{least:g}".replace("e+06", "000000"),
-        "max": "" if most is None else f"{most:.0f}",
+        "value": bool(default) if switch else "" if default == "inf" else default,
+        "min": "" if switch or least is None else f"{least:g}".replace("e+06", "000000"),
+        "max": "" if switch or most is None else f"{most:.0f}",
         "unit": schema.get("unit", ""),
         "help": schema["description"].replace("`", ""),
-        "slides": least is not None and most is not None,
+        "slides": not switch and least is not None and most is not None,
     }

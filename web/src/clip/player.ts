@@ -29,6 +29,8 @@ export class Player {
     this.media.preload = 'metadata';
     this.media.src = url;
     this.media.addEventListener('play', () => this.started());
+    // What plays can be played, whatever was tried before.
+    this.media.addEventListener('playing', () => (this.unplayable.value = false));
     this.media.addEventListener('pause', () => this.stopped());
     this.media.addEventListener('ended', () => this.ended());
     this.media.addEventListener('error', () => this.fail());
@@ -87,8 +89,8 @@ export class Player {
     try {
       await this.media.play();
     } catch (error) {
-      // Another play comes in between: that is no fault of the format.
-      if ((error as Error).name !== 'AbortError') this.fail();
+      // Another play that comes in between, or a browser that wants a click first, is no fault of the format.
+      if ((error as Error).name === 'NotSupportedError') this.fail();
     }
   }
 

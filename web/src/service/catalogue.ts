@@ -7,7 +7,14 @@ export interface Choice {
   title: string;
   /** Its own defaults are known when it has been loaded, at its first use. */
   loaded: boolean;
+  /** How well its segments fit labelled speech, 0 to 1; null where that has not been measured. */
+  f1: number | null;
 }
+
+/** The page's own preset: the best model at hand, close around speech. */
+export const PEOPLE = 'people';
+
+const TIGHT = 'tight';
 
 export class Catalogue {
   constructor(
@@ -18,7 +25,17 @@ export class Catalogue {
   /** Those that can be asked for, the default one first. */
   models(live: boolean): Choice[] {
     const usable = this.listed.filter((model) => model.state !== 'absent' && (model.live || !live));
-    return usable.map(({ name, title, state }) => ({ name, title, loaded: state === 'loaded' }));
+    return usable.map(({ name, title, state, accuracy }) => ({
+      name,
+      title,
+      loaded: state === 'loaded',
+      f1: accuracy?.frame_f1 ?? null,
+    }));
+  }
+
+  /** Of those that can be asked for, the one with the highest F1; null where none has been measured. */
+  best(live: boolean): Choice | null {
+    return this.models(live).reduce<Choice | null>((best, one) => ((one.f1 ?? 0) > (best?.f1 ?? 0) ? one : best), null);
   }
 
   has(model: string, live = false): boolean {
@@ -68,8 +85,12 @@ export class Catalogue {
     return this.offered.audio;
   }
 
+  /** That of people who speak first, as what most people want. */
   get presets(): readonly Preset[] {
-    return this.offered.presets;
+    const [best, live] = [this.best(false), this.best(true)];
+    if (!best || !this.modes.includes(TIGHT)) return this.offered.presets;
+    const people = { name: PEOPLE, title: '', model: best.name, live_model: live?.name ?? this.defaultModel, mode: TIGHT, options: {} };
+    return [people as Preset, ...this.offered.presets];
   }
 
   get forms(): readonly Form[] {

@@ -240,7 +240,8 @@ export interface paths {
         };
         /**
          * Get a recording to try the service with
-         * @description Twelve seconds of a synthetic voice that speaks three times: 16 kHz, mono, always the same.
+         * @description Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
+         *     16 kHz, mono, always the same.
          */
         get: operations["get_sample"];
         put?: never;

@@ -63,7 +63,13 @@ const AUDIO: Record<string, readonly [string, string, string]> = {
 };
 
 /** [Chinese name, English name, Chinese meaning]; the English meaning is the service's. */
-const PRESETS: Record<string, readonly [string, string, string]> = {
+const PRESETS: Record<string, readonly [string, string, string, string?]> = {
+  people: [
+    '有人说话的地方',
+    'Where people speak',
+    '用这里最好的模型，紧贴说话的部分。',
+    'The best model here, close around what is spoken.',
+  ],
   asr: ['语音识别', 'Speech recognition', '送去识别：一句不漏，装成不超过 30 秒、在停顿处切开的块。'],
   subtitles: ['字幕', 'Subtitles', '做字幕：一行一个短句。'],
   commands: ['语音指令', 'Commands', '指令与对话轮次：很快报出结尾，小声也听得到。'],
@@ -71,6 +77,8 @@ const PRESETS: Record<string, readonly [string, string, string]> = {
   noisy: ['嘈杂环境', 'Noisy', '人声之下有噪声或音乐。'],
   labelling: ['标注', 'Labelling', '供标注：边界放在人会放的地方。'],
 };
+
+const SUM = ['几个模型的平均：更准，也更慢。', 'The mean of several models: more accurate, and slower.'] as const;
 
 /** What forms of answer are called, where their names do not say it; [Chinese, English]. */
 const FORMS: Record<string, readonly [string, string]> = {
@@ -94,6 +102,20 @@ const FORMS: Record<string, readonly [string, string]> = {
   zip: ['逐段 WAV（ZIP）', 'A WAV per segment (ZIP)'],
 };
 
+/** What each model is good for, in a line; [Chinese, English]. */
+const MODELS: Record<string, readonly [string, string]> = {
+  fsmn: ['最快；适合送去识别，保留句中停顿。', 'The quickest. Made to feed speech recognition: it keeps the pauses inside an utterance.'],
+  silero: ['紧贴语音；干净的对话里很准。', 'Close around speech. Good in clean conversation.'],
+  'silero-8k': ['用于电话等 8 kHz 音频。', 'For telephone calls and other audio of 8 kHz.'],
+  firered: ['噪声里也稳；整个文件一起看。', 'Steady in noise. Looks at the whole file.'],
+  'firered-stream': ['电话与噪声里都好，也能实时。', 'Good by telephone and in noise, and it follows live speech.'],
+  'firered-aed': ['还分出歌声与音乐。', 'Tells singing and music from speech.'],
+  pyannote: [
+    '会议、远处说话与歌唱最好；能找出多人同时说话。',
+    'The best single model for meetings, far speech and singing. Finds where two people talk at once.',
+  ],
+};
+
 const MODES: Record<string, readonly [string, string, string]> = {
   endpoint: ['端点', 'End-point', '适合送去识别：保留句中停顿'],
   tight: ['贴紧', 'Tight', '紧贴说出的部分'],
@@ -113,6 +135,12 @@ export function optionName(name: string): Both | null {
 export function optionHelp(name: string, told = ''): Both {
   const plain = told.replaceAll('`', '');
   return { zh: (OPTIONS[name] ?? AUDIO[name])?.[2] ?? plain, en: plain };
+}
+
+/** A sum of models is said to be what it is. */
+export function modelHelp(name: string): Both {
+  const [zh, en] = MODELS[name] ?? (name.includes('+') ? SUM : ['', '']);
+  return { zh, en };
 }
 
 export function modeName(mode: string): Both {
@@ -135,7 +163,8 @@ export function presetName(name: string): Both {
 }
 
 export function presetTitle(name: string, told: string): Both {
-  return { zh: PRESETS[name]?.[2] ?? told, en: told };
+  const [, , zh = told, en = told] = PRESETS[name] ?? [];
+  return { zh, en };
 }
 
 export function formName(name: string): Both {

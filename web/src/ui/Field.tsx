@@ -54,8 +54,13 @@ export function Field(props: FieldProps) {
 
 function controlOf(schema: Schema): (props: ControlProps) => JSX.Element {
   if (schema.enum || schema.examples) return Choice;
-  if (schema.type === 'boolean') return Tick;
+  if (schema.type === 'boolean' || isSwitch(schema)) return Tick;
   return [schema, ...(schema.anyOf ?? [])].some(({ type }) => type === 'number' || type === 'integer') ? Amount : Text;
+}
+
+/** A number that is 0 or 1. */
+function isSwitch({ type, minimum, maximum }: Schema): boolean {
+  return type === 'integer' && minimum === 0 && maximum === 1;
 }
 
 function common({ name, id, described, complaint }: ControlProps) {
@@ -89,8 +94,8 @@ function Tick(props: ControlProps) {
       <input
         {...common(props)}
         type="checkbox"
-        checked={props.value === true}
-        onChange={(event) => props.take(event.currentTarget.checked)}
+        checked={props.value === true || props.value === 1}
+        onChange={({ currentTarget: { checked } }) => props.take(isSwitch(props.schema) ? Number(checked) : checked)}
       />
     </span>
   );

@@ -3,8 +3,9 @@
 import type { Clip } from '../clip/clip';
 import type { Detection, Warning } from '../service/types';
 import { type Settings, withAudio, withPreset, withValue } from '../settings/settings';
-import { keyNamed, language, t } from '../text/i18n';
+import { keyNamed, t } from '../text/i18n';
 import type { TextKey } from '../text/texts';
+import { detailOf } from '../text/warnings';
 import { clock } from '../timeline/time';
 import { Figure } from './Corrections';
 
@@ -98,12 +99,21 @@ export function Warnings({ clip, answer }: { clip: Clip; answer: Detection }) {
 /** In the page's own words where it has some; the figures are the service's, which are English. */
 function WarningLine({ clip, answer, warning }: { clip: Clip; answer: Detection; warning: Warning }) {
   const key = keyNamed(`warn_${warning.code}`);
+  const { parts, foreign } = detailOf(warning.code, warning.detail);
   const remedy = remedyFor(warning.code, clip, answer);
   return (
     <li data-code={warning.code}>
       <span>{key ? t(key) : warning.code}</span>
-      <span class="hint" lang={language.value === 'zh' ? 'en' : undefined}>
-        {warning.detail}
+      <span class="hint" lang={foreign ? 'en' : undefined}>
+        {parts.map(({ text, atMs }, at) =>
+          atMs === undefined ? (
+            text
+          ) : (
+            <button key={at} type="button" class="moment" title={t('goThere')} onClick={() => clip.seek(atMs)}>
+              {text}
+            </button>
+          ),
+        )}
       </span>
       {remedy && (
         <button type="button" onClick={() => clip.change(remedy.settings)}>
@@ -116,6 +126,11 @@ function WarningLine({ clip, answer, warning }: { clip: Clip; answer: Detection;
 
 /** Shorter files hold too little for a preset to change anything. */
 const LEAST_FOR_PRESET_MS = 1000;
+
+/** Whether there is more than digital silence. */
+function heardAnything(clip: Clip): boolean {
+  return (clip.wave.value?.loudest.value ?? 1) > 1e-4;
+}
 
 interface Remedy {
   key: TextKey;
@@ -143,8 +158,8 @@ function remedyFor(code: string, clip: Clip, answer: Detection): Remedy | null {
     late_start: () => ({ key: 'doClock', settings: audio('clock', 'container') }),
     time_gap: () => ({ key: 'doClock', settings: audio('clock', 'container') }),
     band_limited: () => preset('telephone'),
-    // Of a file without sound, or with hardly any length, no setting makes speech.
-    very_quiet: () => (answer.speech_ms > 0 && answer.audio.duration_ms >= LEAST_FOR_PRESET_MS ? preset('asr') : null),
+    // No setting makes speech of a file without sound, or of one that is too short to hold a word.
+    very_quiet: () => (heardAnything(clip) && answer.audio.duration_ms >= LEAST_FOR_PRESET_MS ? preset('asr') : null),
     clipped: () => preset('noisy'),
     forced_cuts: () => (take.value('split') === 'hard' ? { key: 'doSplit', settings: withValue(settings, 'split', 'pause', offer) } : null),
   };

@@ -18,7 +18,7 @@ import {
   withValue,
 } from '../settings/settings';
 import { language, t } from '../text/i18n';
-import { modeHelp, modeName, presetName, presetTitle } from '../text/names';
+import { modeHelp, modelHelp, modeName, presetName, presetTitle } from '../text/names';
 import { Fold } from './controls';
 import { Field } from './Field';
 
@@ -105,17 +105,19 @@ function Models({ settings, offer, change, problem }: SettingsPanelProps) {
   const id = useId();
   if (models.length < 2) return null;
   const complaint = complaintOf(problem, 'model');
+  const best = offer.catalogue.best(offer.live)?.name;
   const loaded = models.find(({ name }) => name === settings.model)?.loaded ?? true;
   return (
     <div class="model">
       <label for={id}>{t('model')}</label>
       <select id={id} value={settings.model} onChange={(event) => change(withModel(settings, event.currentTarget.value))}>
-        {models.map(({ name, title }) => (
+        {models.map(({ name, title, f1 }) => (
           <option key={name} value={name}>
-            {title === name ? name : `${title} (${name})`}
+            {[title === name ? name : `${title} (${name})`, f1 !== null && scoreOf(f1, name === best)].filter(Boolean).join(' · ')}
           </option>
         ))}
       </select>
+      <p class="hint">{t(modelHelp(settings.model))}</p>
       {!offer.live && <p class="hint">{t('modelHint')}</p>}
       {!loaded && <p class="hint">{t('modelLoads')}</p>}
       {complaint !== null && (
@@ -125,6 +127,10 @@ function Models({ settings, offer, change, problem }: SettingsPanelProps) {
       )}
     </div>
   );
+}
+
+function scoreOf(f1: number, best: boolean): string {
+  return t(best ? 'bestModel' : 'modelF1', { f1: f1.toFixed(2) });
 }
 
 function Modes({ settings, offer, change }: SettingsPanelProps) {

@@ -120,11 +120,11 @@ function Words({ problem: { code, title, detail } }: { problem: Problem }) {
     <>
       <strong>{titleKey ? t(titleKey) : chinese || title === '' ? t('err_unknown') : title}</strong>
       {own && <p>{own}</p>}
-      {detail && !own && <p lang={chinese ? 'en' : undefined}>{detail}</p>}
-      {detail && own && chinese && (
+      {detail && !own && <p lang={chinese ? 'en' : undefined}>{detail.replaceAll('`', '')}</p>}
+      {detail && own && (
         <details class="foreign">
           <summary>{t('serviceSays')}</summary>
-          <span lang="en">{detail}</span>
+          <span lang="en">{detail.replaceAll('`', '')}</span>
         </details>
       )}
     </>

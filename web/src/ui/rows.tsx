@@ -35,7 +35,7 @@ export function Rows({ label, columns, count, row, reveal, growing = false, kind
   const follows = useRef(true);
   // One stop of Tab for the whole table; arrows move it.
   const [active, setActive] = useState({ place: 0, column: 0 });
-  const wanted = useRef(false);
+  const wanted = useRef<{ place: number; column: number } | null>(null);
   const windowed = count > ALL_AT_ONCE && !printing.value;
   const high = scroller.current?.clientHeight ?? 400;
   const first = windowed ? Math.max(0, Math.floor(top / height.current) - MARGIN_ROWS) : 0;
@@ -52,15 +52,16 @@ export function Rows({ label, columns, count, row, reveal, growing = false, kind
   }, [reveal]);
   useEffect(() => {
     if (!wanted.current) return;
+    const { place, column } = wanted.current;
     // A row that was out of sight is made after the scrolling.
-    const row = scroller.current?.querySelector<HTMLElement>(`tr[data-place="${active.place}"]`);
+    const row = scroller.current?.querySelector<HTMLElement>(`tr[data-place="${place}"]`);
     if (!row) return;
-    wanted.current = false;
-    stopsOf(row)[active.column]?.focus();
+    wanted.current = null;
+    stopsOf(row)[column]?.focus();
   });
   const inTabOrder = { place: active.place >= first && active.place < last ? active.place : first, column: active.column };
   const go = (place: number, column: number): void => {
-    wanted.current = true;
+    wanted.current = { place, column };
     bringIntoSight(scroller.current, place, height.current);
     setActive({ place, column });
   };
