@@ -43,7 +43,7 @@ class GivenSegment(BaseModel):
     end_ms: int = Field(ge=0, le=_MOST_MS)
     channel: int | None = Field(None, ge=0, le=63)
     label: Annotated[str, Field(pattern=_LABEL), AfterValidator(safe_label)] | None = Field(
-        None, description="What it is, without `+` and `-` at its beginning; without it `speech`."
+        None, description="What it is, without `=`, `+`, `-` and `@` at its beginning; without it `speech`."
     )
     forced_end: bool = False
     speech_probability: float = Field(1.0, ge=0, le=1, description="1 where a person has said so.")

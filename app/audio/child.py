@@ -7,6 +7,7 @@ and written files.
 import contextlib
 import importlib.util
 import io
+import math
 import os
 import select
 import shutil
@@ -15,9 +16,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from weakref import WeakSet
 
 from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
@@ -34,6 +36,12 @@ ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null
 ulimit -n 32 2>/dev/null; ulimit -c 0 2>/dev/null; ulimit -f 0 2>/dev/null
 shift 2; exec "$@"
 """
+# A group of its own, so that all of it can be killed. Not a session where it need not be: Linux shares processors out
+# among sessions first (autogroups), and a child's priority would count for nothing beside the service.
+_OWN_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
+_NICE, _NICE_LATER, _LATER_S = 4, 10, 0.5
+"""A child's priority, and that of one which is at it for longer: a clip is decoded by then. Who decodes hours leaves
+processors to scoring, and to those who have little to decode; where nobody else wants them nothing changes."""
 _LINE_BYTES = 4 << 10
 """What is kept of a line; no line that means something is longer."""
 _STDERR_BYTES = 64 << 10
@@ -89,7 +97,7 @@ class ConfinedChild:
                 stderr=subprocess.PIPE,
                 cwd=self._directory,
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                start_new_session=True,
+                **_OWN_GROUP,
                 close_fds=True,
                 bufsize=0,
             )
@@ -98,6 +106,8 @@ class ConfinedChild:
             raise
         self.pid = self._process.pid
         """Of the program itself, which leads a process group of its own."""
+        self._lower_priority(_NICE)
+        self._later_at = time.monotonic() + _LATER_S
         self._stdout, self._stderr = _unbuffered(self._process.stdout), _unbuffered(self._process.stderr)
         self._line = b""
         """The beginning of a line of stderr whose end has not come."""
@@ -119,6 +129,9 @@ class ConfinedChild:
             if not self._stdout.closed:
                 pipe.register(self._stdout, select.POLLIN)
             while done < size and not self._stdout.closed:
+                if time.monotonic() > self._later_at:
+                    self._later_at = math.inf
+                    self._lower_priority(_NICE_LATER)
                 if not pipe.poll(self._silence_s * 1000):
                     self.kill()
                 count = self._stdout.readinto(view[done:])
@@ -155,6 +168,11 @@ class ConfinedChild:
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _lower_priority(self, nice: int) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(OSError):  # it ended in this very moment, or has a lower one already
+                os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
 
     def close(self) -> None:
         """Kill it if it runs, and give everything back."""

@@ -241,3 +241,21 @@ def test_without_the_package_the_path_is_searched(tmp_path: Path, monkeypatch: p
     own = program(tmp_path, "exit 0")
     own.rename(tmp_path / "ffmpeg")
     assert find_ffmpeg(None) == tmp_path / "ffmpeg"
+
+
+def test_a_child_leaves_the_processors_to_others_and_more_so_when_it_takes_long(
+    tmp_path: Path, limits: AudioLimits
+) -> None:
+    """By its group: in a session of its own Linux would weigh it against the whole service."""
+    said = seen_inside(
+        tmp_path, limits, "for i in 1 2 3 4 5 6; do cut -d' ' -f 5,6,19 /proc/self/stat; sleep 0.2; done"
+    )
+    seen = [[int(number) for number in line.split()] for line in said.splitlines()]
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert [nice - own for *_, nice in seen][1] == 4
+    assert [nice - own for *_, nice in seen][-1] == 10
+    groups, sessions = {group for group, *_ in seen}, {session for _, session, _ in seen}
+    assert len(groups) == 1
+    assert groups != {os.getpgid(0)}
+    if sys.version_info >= (3, 11):
+        assert sessions == {os.getsid(0)}

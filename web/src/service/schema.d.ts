@@ -1973,7 +1973,7 @@ export interface operations {
                         channel?: number | null;
                         /**
                          * Label
-                         * @description What it is, without `+` and `-` at its beginning; without it `speech`.
+                         * @description What it is, without `=`, `+`, `-` and `@` at its beginning; without it `speech`.
                          */
                         label?: string | null;
                         /**
