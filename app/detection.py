@@ -31,7 +31,7 @@ from app.request import Plan
 from app.vad.chunks import Chunk, new_chunker
 from app.vad.errors import InvalidOption, VadError
 from app.vad.posteriors import Posteriors, join_posteriors
-from app.vad.segment import Event, Segment, clip, segments_of
+from app.vad.segment import OVERLAP, Event, Segment, clip, segments_of
 from app.warnings import AnswerWarning, codes_of
 
 
@@ -111,12 +111,14 @@ class ChannelGatherer:
         )
 
     def _member_probabilities(self, posteriors: Posteriors) -> dict[str, list[float]]:
-        """By member of a sum, or by label."""
+        """By member of a sum, or by label; and of overlap, if it is asked for."""
         if self._grid.labels:
             return {label: _rounded(posteriors.column(at).speech) for at, label in enumerate(self._grid.labels)}
         names = [member.info.name for member in self._plan.chosen.model.members]
         columns = posteriors.members if posteriors.members is not None else posteriors.speech[:, None]
-        return {name: _rounded(columns[:, at]) for at, name in enumerate(names)}
+        members = {name: _rounded(columns[:, at]) for at, name in enumerate(names)}
+        overlap = {OVERLAP: _rounded(posteriors.of_overlap().speech)} if self._plan.request.overlap else {}
+        return members | overlap
 
 
 class ProbabilityAllowance:
@@ -344,7 +346,7 @@ class Run:
                 inference_ms=round(cost.inference_s * 1000),
                 total_ms=round((time.perf_counter() - self._started) * 1000),
             ),
-            labels=model.grid.labels,
+            labels=self.plan.segmentation.labels(model.grid),
             frame_ms=model.grid.frame_ms,
             warnings=(*self.plan.warnings, *source.warnings(), *degraded, *forced_cuts(channels)),
         )
@@ -444,6 +446,7 @@ class Analysis:
             self.report,
             request_id=request_id,
             channels=tuple(channels),
+            labels=plan.segmentation.labels(grid),
             options=plan.segmentation.document(),
             extras={"analysis_id": identifier},
             # What is odd about the audio stays so; which segments were cut does not.

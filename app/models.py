@@ -134,6 +134,12 @@ class Model:
         told = f"{self.info.name} cannot follow a live stream: {', and '.join(reasons)}"
         raise InvalidOption("model", f"{told}. {BEST_LIVE} can, and so can its members")
 
+    def check_overlap(self) -> None:
+        """Raise `InvalidOption` for a model that does not tell when several people talk at once."""
+        if self.grid.overlap is None:
+            told = f"{self.info.name} does not tell when several people talk at once"
+            raise InvalidOption("overlap", f"{told}; pyannote does, and sums that it is part of")
+
     @property
     def why_not_live(self) -> str:
         """What a live stream would be the worse for."""

@@ -105,6 +105,18 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         False,
         description="With `probabilities`: also those of each member of a sum of models, or of each label.",
     )
+    overlap: bool = Field(
+        False,
+        description="Also tells when several people talk at once: segments labelled `overlap` beside those of speech, "
+        "in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of.",
+    )
+    overlap_threshold: float = Field(
+        0.13,
+        ge=0,
+        le=1,
+        description="With `overlap`: the probability above which several people talk at once. Low, because the "
+        "network seldom is sure.",
+    )
     lang: Lang = Field("zh", description="Language of the headings of `format=md`.")
     keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
 
@@ -236,6 +248,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         if misplaced:
             name = min(misplaced, key=self.names().index)
             raise InvalidOption(name, f"is an option of {there}, not of {here}")
+        if "overlap_threshold" in self.model_fields_set and not self.overlap:
+            raise InvalidOption("overlap_threshold", "is for overlap=true, which is not asked for")
         if not live and self.encoding in STREAM_CONTAINERS:
             raise InvalidOption("encoding", f"{self.encoding} is for live streams; a file says itself what it is")
 
@@ -261,10 +275,14 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         form = (formats or Formats()).choose(self.format, accept)
         if self.channel == "split":
             form = form.split or form
+        segmentation = chosen.segmentation(self.segmenter_options, live=live)
+        if self.overlap:
+            chosen.model.check_overlap()
+            segmentation = replace(segmentation, overlap_threshold=self.overlap_threshold)
         return Plan(
             request=self,
             chosen=chosen,
-            segmentation=chosen.segmentation(self.segmenter_options, live=live),
+            segmentation=segmentation,
             channel=parse_channel(self.channel),
             form=form,
             live=live,
@@ -309,7 +327,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         return StreamForm(encoding, rate, channels)
 
 
-FILE_ONLY = frozenset({"format", "members", "lang", "keep", "track", "clock", *ExcerptOptions.model_fields})
+_OVERLAP = ("overlap", "overlap_threshold")
+FILE_ONLY = frozenset({"format", "members", *_OVERLAP, "lang", "keep", "track", "clock", *ExcerptOptions.model_fields})
 """Options that no live stream has."""
 STREAM_ONLY = frozenset(
     {"protocol", "confirm_ms", "maybe_end_ms", "audio", "probability_interval_ms", "session", "after"}

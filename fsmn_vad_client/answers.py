@@ -164,6 +164,7 @@ class Channel(Document):
     interruptions: int
     probabilities: Probabilities | None = None
     events: dict[str, float] | None = None
+    overlap_ratio: float | None = None
 
 
 class TimeGap(Document):
@@ -238,6 +239,8 @@ class Detection(Document):
     interruptions: int | None = None
     probabilities: Probabilities | None = None
     events: dict[str, float] | None = None
+    overlap_ratio: float | None = None
+    """With `overlap=True`: share of the audio in which several people talk at once."""
     analysis_id: str | None = None
     """With `keep=True`."""
 

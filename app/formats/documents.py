@@ -160,6 +160,7 @@ class ChannelDocument(Document):
     interruptions: int = Field(description="Its segments that begin while another channel speaks already.")
     probabilities: ProbabilitiesDocument | None = None
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
+    overlap_ratio: float | None = Field(None, description="As in the answer itself, of this channel.")
 
 
 class TimeGapDocument(Document):
@@ -284,6 +285,10 @@ class DetectionDocument(Document):
     events: dict[str, float] | None = Field(
         None, description="Of a model that tells more than speech: the share of frames that reach each threshold."
     )
+    overlap_ratio: float | None = Field(
+        None,
+        description="With `overlap=true`: the share of the audio in which several people talk at once, in any channel.",
+    )
     analysis_id: str | None = Field(
         None, description="With `keep=true`: names the kept posteriors; null when there is no room for them."
     )
@@ -298,6 +303,8 @@ class DetectionDocument(Document):
             members |= _conversation(report)
         elif report.channels:
             members |= _frame_members(report.channels[0], report)
+        if report.overlap_ratio is not None:
+            members["overlap_ratio"] = report.overlap_ratio
         timing = report.timing
         return cls.model_construct(
             request_id=report.request_id,
@@ -390,13 +397,14 @@ def _conversation(report: Report) -> dict[str, Any]:
 
 
 def _channel(entry: ChannelSegments, report: Report, turns: Turns) -> ChannelDocument:
-    duration = report.audio.duration_ms
     members = _frame_members(entry, report)
+    if report.overlap_ratio is not None:
+        members["overlap_ratio"] = report.share(entry.overlap_ms)
     return ChannelDocument.model_construct(
         channel=entry.channel,
         segment_count=len(entry.segments),
         speech_ms=entry.speech_ms,
-        speech_ratio=round(entry.speech_ms / duration, 4) if duration else 0.0,
+        speech_ratio=report.share(entry.speech_ms),
         silence_ms=turns.silence_ms,
         overlap_ms=turns.overlap_ms,
         interruptions=turns.interruptions,

@@ -27,6 +27,7 @@ from app.formats.report import Piece, Report
 from app.formats.texts import csv_text, segment_columns, segment_rows
 from app.vad.errors import InvalidOption
 from app.vad.options import Options
+from app.vad.segment import OVERLAP
 
 Block = NDArray[np.float32]
 """[n, channels], in [-1, 1]."""
@@ -230,8 +231,10 @@ def stream_zip(report: Report, open_blocks: SourceBlocks, options: ExcerptOption
             tracks[chunk.channel, None].append((chunk.index, chunk))
     else:
         tracks = {(track.channel, track.label): [] for track in report.tracks()}
+        tracks = {key: stretches for key, stretches in tracks.items() if key[1] != OVERLAP}
         for index, (channel, segment) in enumerate(report.in_order(), 1):
-            tracks.setdefault((channel, segment.label), []).append((index, segment))
+            if segment.label != OVERLAP:  # it is in the speech already
+                tracks.setdefault((channel, segment.label), []).append((index, segment))
     archive = ZipStream(compress_type=ZIP_STORED)
     names: dict[int, str] = {}
     for (channel, label), stretches in tracks.items():

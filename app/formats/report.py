@@ -7,7 +7,7 @@ label (`tracks`), or as the pieces that a recogniser takes (`pieces`). Times are
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from app.vad.chunks import Chunk
 from app.vad.grid import FRAME_MS
 from app.vad.models.family import ModelInfo
-from app.vad.segment import SPEECH, Segment
+from app.vad.segment import OVERLAP, SPEECH, Segment
 from app.warnings import AnswerWarning
 
 _MAX_NAME = 64
@@ -84,6 +84,11 @@ class ChannelSegments:
     def speech_ms(self) -> int:
         """Sum of the speech segments' lengths; they do not overlap."""
         return sum(segment.duration_ms for segment in self.segments if segment.is_speech)
+
+    @property
+    def overlap_ms(self) -> int:
+        """Sum of the lengths of the stretches in which several people talk at once."""
+        return sum(segment.duration_ms for segment in self.segments if segment.label == OVERLAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,18 +201,33 @@ class Report:
     @property
     def speech_ms(self) -> int:
         """Time in which at least one channel speaks."""
+        return self._covered_ms(lambda segment: segment.is_speech)
+
+    @property
+    def overlap_ratio(self) -> float | None:
+        """Share of the duration in which several people talk at once in at least one channel, 0-1; None where that was
+        not asked for."""
+        if OVERLAP not in self.labels:
+            return None
+        return self.share(self._covered_ms(lambda segment: segment.label == OVERLAP))
+
+    def share(self, time_ms: int) -> float:
+        """That time over the duration, 0-1."""
+        return round(time_ms / self.audio.duration_ms, 4) if self.audio.duration_ms else 0.0
+
+    def _covered_ms(self, counts: Callable[[Segment], bool]) -> int:
+        """Time that at least one of the segments that count covers, over all channels."""
         total = reached = 0
         for _, segment in self.in_order():
-            if not segment.is_speech:
-                continue
-            total += max(0, segment.end_ms - max(reached, segment.start_ms))
-            reached = max(reached, segment.end_ms)
+            if counts(segment):
+                total += max(0, segment.end_ms - max(reached, segment.start_ms))
+                reached = max(reached, segment.end_ms)
         return total
 
     @property
     def speech_ratio(self) -> float:
         """`speech_ms` over the duration, 0-1."""
-        return round(self.speech_ms / self.audio.duration_ms, 4) if self.audio.duration_ms else 0.0
+        return self.share(self.speech_ms)
 
     @property
     def real_time_factor(self) -> float:

@@ -1,6 +1,9 @@
 """pyannote's network over HTTP: a directory as a model, its own modes, and what it cannot do."""
 
+import csv
 import io
+import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +107,119 @@ def test_live_streams_refuse_it_and_say_what_to_take(small: RunningServer) -> No
         assert f"{model} cannot follow a live stream: windows hears windows of 10 s" in heard.error["detail"]
         assert "silero+firered-stream can" in heard.error["detail"]
         assert heard.code == 1008
+
+
+# ---- overlap
+
+LOUDER = SOUND * np.where(np.arange(len(SOUND)) % 32_000 < 12_000, 1, 0.4).astype(np.float32)
+"""The small network takes the loudest for two people."""
+
+
+def test_overlap_is_a_second_row_in_every_format_with_labels(small: RunningServer) -> None:
+    content = wav(LOUDER)
+    plain = post(small, content, model="windows").json()
+    answer = post(small, content, model="windows", overlap="true").json()
+    assert spans(answer, "speech") == spans(plain)
+    overlapping = spans(answer, "overlap")
+    assert len(overlapping) > 1
+    assert answer["speech_ms"] == plain["speech_ms"]
+    assert answer["overlap_ratio"] == round(sum(end - start for start, end in overlapping) / 12_000, 4) > 0
+    assert (answer["options"]["overlap"], answer["options"]["overlap_threshold"]) == (True, 0.13)
+    assert "overlap_ratio" not in plain
+    assert "overlap" not in plain["options"]
+
+    def text(form: str) -> str:
+        return post(small, content, model="windows", overlap="true", format=form).text
+
+    labels = [row["label"] for row in csv.DictReader(io.StringIO(text("csv")))]
+    assert labels == [each["label"] for each in answer["segments"]]
+    assert {label: labels.count(label) for label in ("speech", "overlap")} == {
+        "speech": len(spans(plain)), "overlap": len(overlapping),
+    }  # fmt: skip
+    for form in ("audacity", "rttm", "srt", "vtt", "md", "textgrid", "eaf", "labelstudio", "ndjson"):
+        assert text(form).count("overlap") >= len(overlapping), form
+    grid = text("textgrid")
+    assert 'name = "speech"' in grid
+    assert 'name = "overlap"' in grid
+    assert [each["key"] for each in json.loads(text("funasr"))] == ["audio-speech", "audio-overlap"]
+    for form in ("clips", "whisperx", "kaldi", "lhotse"):
+        assert text(form) == post(small, content, model="windows", format=form).text or form == "whisperx"
+    assert len(json.loads(text("whisperx"))) == len(spans(plain))
+
+
+def test_overlap_is_no_excerpt_and_no_chunk(small: RunningServer) -> None:
+    content = wav(LOUDER)
+    kinds = {"model": "windows", "overlap": "true"}
+    with_it = post(small, content, **kinds, format="wav").content
+    assert with_it == post(small, content, model="windows", format="wav").content
+    names = zipfile.ZipFile(io.BytesIO(post(small, content, **kinds, format="zip").content)).namelist()
+    assert len(names) == 1 + len(spans(post(small, content, model="windows").json()))
+    assert not [name for name in names if "overlap" in name]
+    chunks = post(small, content, **kinds, max_chunk_s=5).json()["chunks"]
+    plain = post(small, content, model="windows", max_chunk_s=5).json()["chunks"]
+    assert [[each["start_ms"], each["end_ms"]] for each in chunks] == [
+        [each["start_ms"], each["end_ms"]] for each in plain
+    ]
+
+
+def test_overlap_by_channels_and_kept(small: RunningServer) -> None:
+    file = io.BytesIO()
+    both = np.stack([LOUDER, bursts(12.0, [(3.0, 5.0)], seed=5)], axis=1)
+    soundfile.write(file, both, 16_000, format="WAV", subtype="PCM_16")
+    kinds = {"model": "windows", "channel": "split"}
+    answer = post(small, file.getvalue(), **kinds, overlap="true", keep="true", probabilities="true").json()
+    assert [each["overlap_ratio"] > 0 for each in answer["channels"]] == [True, True]
+    assert max(each["overlap_ratio"] for each in answer["channels"]) <= answer["overlap_ratio"]
+    plain = post(small, file.getvalue(), **kinds).json()
+    assert answer["overlap_ms"] == plain["overlap_ms"]  # that of two channels, another thing
+    url = f"/analyses/{answer['analysis_id']}/segments"
+    again = small.get(url, params={"overlap": "true"}).json()
+    assert again["segments"] == answer["segments"]
+    assert again["overlap_ratio"] == answer["overlap_ratio"]
+    without = small.get(url).json()
+    assert without["segments"] == plain["segments"]
+    surer = small.get(url, params={"overlap": "true", "overlap_threshold": "0.9", "format": "csv"}).text
+    assert "overlap" not in surer
+
+
+def test_overlap_in_every_mode(small: RunningServer) -> None:
+    content = wav(LOUDER)
+    rows = {mode: post(small, content, model="windows", mode=mode, overlap="true").json()
+            for mode in ("tight", "endpoint", "smoothed", "binarize")}  # fmt: skip
+    for mode, answer in rows.items():
+        assert spans(answer, "speech") == spans(post(small, content, model="windows", mode=mode).json())
+        if mode != "binarize":
+            assert spans(answer, "overlap") == spans(rows["tight"], "overlap")
+    # The mode's own durations are those of both rows.
+    longer = post(small, content, model="windows", mode="binarize", overlap="true", min_duration_on=0.5).json()
+    assert [span for span in spans(rows["binarize"], "overlap") if span[1] - span[0] >= 500] == spans(longer, "overlap")
+
+
+def test_the_probability_of_overlap(small: RunningServer) -> None:
+    answer = post(small, wav(LOUDER), model="windows", overlap="true", probabilities="true", members="true").json()
+    members = answer["probabilities"]["members"]
+    assert set(members) == {"windows", "overlap"}
+    assert len(members["overlap"]) == len(answer["probabilities"]["values"]) == 1_200
+    assert 0.13 < max(members["overlap"]) <= 1
+
+
+def test_a_sum_has_the_overlap_of_its_member(small: RunningServer) -> None:
+    content = wav(LOUDER)
+    alone = post(small, content, model="windows", overlap="true").json()
+    answer = post(small, content, model="small+windows", overlap="true", probabilities="true", members="true").json()
+    assert spans(answer, "overlap") == spans(alone, "overlap") != []
+    assert set(answer["probabilities"]["members"]) == {"small", "windows", "overlap"}
+    assert answer["overlap_ratio"] == alone["overlap_ratio"]
+
+
+def test_overlap_is_refused_where_it_is_not_told(small: RunningServer) -> None:
+    content = wav(SOUND)
+    for model in ("small", "ahead", "ahead+small"):
+        refused = post(small, content, model=model, overlap="true")
+        assert (refused.status_code, refused.json()["option"]) == (422, "overlap")
+        assert f"{model} does not tell when several people talk at once; pyannote does" in refused.json()["detail"]
+    refused = post(small, content, model="windows", overlap_threshold=0.5)
+    assert (refused.status_code, refused.json()["option"]) == (422, "overlap_threshold")
+    refused = post(small, content, model="windows", overlap="true", overlap_threshold=1.5)
+    assert (refused.status_code, refused.json()["option"]) == (422, "overlap_threshold")
+    assert post(small, content, model="small", overlap="false").status_code == 200

@@ -20,6 +20,7 @@ from tests.server import RunningServer
 from tests.signals import bursts
 from tests.small_checkpoint import write_small_checkpoint
 from tests.small_firered import write_small_firered
+from tests.small_pyannote import write_small_pyannote
 
 HOSTILE = 'it\'s "50%" & <b>, ünïcödé 日本 --x;=.final.wav'
 """A name with what CSV, XML, URLs, headers, shells and command lines take for their own."""
@@ -62,6 +63,7 @@ def write_models(folder: Path) -> tuple[str, dict[str, str]]:
         f"firered=firered:{write_small_firered(folder / 'firered')}",
         f"firered-stream=firered:{write_small_firered(folder / 'firered-stream', ahead=0)}",
         f"firered-aed=firered:{write_small_firered(folder / 'firered-aed', labels=3, seed=4)}",
+        f"pyannote=pyannote:{write_small_pyannote(folder / 'pyannote')}",
         *(["silero", "silero-8k"] if SILERO else []),
     ]
     nowhere = folder / "nowhere"

@@ -82,6 +82,12 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
     "probabilities of labels": (
         {"probabilities": "true", "members": "true", "model": "firered-aed", "channel": "split"}, ["json"], "speech",
     ),
+    "overlap": (
+        {"overlap": "true", "overlap_threshold": "0.2", "model": "pyannote"}, ["json", "csv", "zip"], "speech",
+    ),
+    "overlap of a sum, by channels, in more than a block": (
+        {"overlap": "true", "model": "firered+pyannote", "channel": "split", "max_chunk_s": "3"}, ["ndjson"], "long",
+    ),
     "excerpts": (other_values(ExcerptOptions), ["json", "wav", "zip"], "speech"),
     "excerpts of split channels": (
         {**other_values(ExcerptOptions), "channel": "split"}, ["json", "wav", "zip"], "speech",

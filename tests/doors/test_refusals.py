@@ -65,6 +65,11 @@ WRONG: list[Options] = [
     {"channels": "2"},
     {"encoding": "g722", "channels": "2"},
     {"encoding": "g729", "sample_rate": "16000"},
+    # what a model does not tell
+    {"overlap": "true"},
+    {"overlap": "true", "model": "firered-aed"},
+    {"overlap_threshold": "0.2", "model": "pyannote"},
+    {"overlap_threshold": "2", "overlap": "true", "model": "pyannote"},
     # sums
     {"model": "fsmn+fsmn"},
     {"model": "fsmn+firered-aed"},

@@ -72,7 +72,8 @@ def common_grid(members: Sequence[Grid]) -> Grid:
         needed_ms += max(grid.frame_ms - FRAME_MS, 0)
         behind = max(behind, -(-needed_ms // FRAME_MS))
     # And one more step, because the last one known is held back.
-    return Grid(rate, step, step, look_ahead_frames=behind + 1)
+    overlap = next((grid.overlap for grid in members if grid.overlap is not None), None)
+    return Grid(rate, step, step, look_ahead_frames=behind + 1, overlap=overlap)
 
 
 class Mixer:
@@ -81,6 +82,7 @@ class Mixer:
     def __init__(self, grids: Sequence[Grid]) -> None:
         self._steps_ms = [grid.frame_ms for grid in grids]
         self._levels = next((index for index, ms in enumerate(self._steps_ms) if ms == FRAME_MS), 0)
+        self._overlap = next((index for index, grid in enumerate(grids) if grid.overlap is not None), None)
         self.reset()
 
     def reset(self) -> None:
@@ -112,6 +114,12 @@ class Mixer:
         source = self._levels if len(self._known[self._levels]) else 0
         known = self._known[source]
         levels = known.decibel[self._at(source, frames)] if len(known) else np.full(len(frames), -60.0, np.float32)
+        overlap = None
+        if self._overlap is not None:
+            known = self._known[self._overlap]
+            overlap = np.zeros(len(frames), np.float32)
+            if known.overlap is not None:
+                overlap = known.overlap[self._at(self._overlap, frames)]
         self._given += len(frames)
         for member in range(len(self._known)):
             # Kept are what the next frame needs, and the last value, which holds past the member's end.
@@ -120,7 +128,7 @@ class Mixer:
             self._known[member] = self._known[member].take(slice(gone, None))
             self._first[member] += gone
         members = np.stack(speech, axis=1)
-        return Posteriors(members.mean(axis=1), levels, members=members.astype(np.float32))
+        return Posteriors(members.mean(axis=1), levels, members=members.astype(np.float32), overlap=overlap)
 
     def _at(self, member: int, frames: np.ndarray) -> np.ndarray:
         """The member's frames in which the middles of these frames lie; past its end its last one."""

@@ -78,6 +78,17 @@ def new_binarize(options: BinarizeOptions, grid: Grid) -> Segmenter:
     return Binarize(options, lambda frame: 0.5 * (frame * shift_s + (frame * shift_s + frame_s)), grid.frame_ms)
 
 
+def new_overlap(options: SegmenterOptions, threshold: float, windows: Windows) -> Segmenter:
+    """For the probability that several people talk at once, told by a network with windows, beside speech segmented by
+    these options: with the same least durations and padding where they are of this mode; else with 0.1 s of both
+    durations, under which overlap flickers."""
+    if isinstance(options, BinarizeOptions):
+        own = options.model_copy(update={"onset": threshold, "offset": threshold})
+    else:
+        own = BinarizeOptions(onset=threshold, offset=threshold, min_duration_on=0.1, min_duration_off=0.1)
+    return on_own_frames(own, windows)
+
+
 def on_own_frames(options: BinarizeOptions, windows: Windows) -> Segmenter:
     """For 10 ms frames that repeat the values of a network's own frames."""
     shift_ms = windows.shift_samples * 1000 / windows.sample_rate

@@ -15,8 +15,8 @@ from app.vad.chunks import NO_CHUNKS, ChunkOptions
 from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.posteriors import Segmenter
-from app.vad.segment import SPEECH
-from app.vad.segmenters.binarize import BinarizeOptions, new_binarize
+from app.vad.segment import OVERLAP, SPEECH
+from app.vad.segmenters.binarize import BinarizeOptions, new_binarize, new_overlap
 from app.vad.segmenters.endpoint import EndpointOptions, new_end_pointer
 from app.vad.segmenters.hysteresis import TightOptions, new_hysteresis
 from app.vad.segmenters.options import SegmenterOptions
@@ -29,7 +29,7 @@ from app.vad.segmenters.smoothed import (
     new_smoothed,
     new_streaming,
 )
-from app.vad.segmenters.wrappers import Labelled, Merging
+from app.vad.segmenters.wrappers import Labelled, Merging, WithOverlap
 
 OptionsT = TypeVar("OptionsT", bound=SegmenterOptions)
 MODE = "mode"
@@ -107,11 +107,21 @@ class Segmentation:
     options: SegmenterOptions
     chunks: ChunkOptions = NO_CHUNKS
     """How its segments are packed."""
+    overlap_threshold: float | None = None
+    """Where it is also told when several people talk at once: the probability from which on; else None."""
+
+    def labels(self, grid: Grid) -> tuple[str, ...]:
+        """Labels that segments of posteriors on a grid have, speech first; none where all are speech."""
+        return (SPEECH, OVERLAP) if self.overlap_threshold is not None else grid.labels
 
     def new_segmenter(self, grid: Grid) -> Segmenter:
         """A fresh segmenter, for one stream of posteriors."""
         if not grid.labels:
-            return self._wrapped(self.kind.new, grid)
+            speech = self._wrapped(self.kind.new, grid)
+            threshold, windows = self.overlap_threshold, grid.overlap
+            if threshold is None or windows is None:
+                return speech
+            return WithOverlap(speech, self._wrapped(lambda options, _: new_overlap(options, threshold, windows), grid))
         make = self.kind.new_for or (lambda options, grid, label: self.kind.new(options, grid))
 
         def new_for(label: str) -> Callable[..., Segmenter]:
@@ -131,7 +141,9 @@ class Segmentation:
 
     @cached_property
     def _document(self) -> dict[str, Any]:
-        return self.options.document() | self.chunks.document()
+        threshold = self.overlap_threshold
+        overlap = {} if threshold is None else {"overlap": True, "overlap_threshold": threshold}
+        return self.options.document() | overlap | self.chunks.document()
 
 
 class Segmenters:

@@ -384,6 +384,11 @@ export interface components {
             events?: {
                 [key: string]: number;
             } | null;
+            /**
+             * Overlap Ratio
+             * @description As in the answer itself, of this channel.
+             */
+            overlap_ratio?: number | null;
         };
         /**
          * ChunkDocument
@@ -523,6 +528,11 @@ export interface components {
             events?: {
                 [key: string]: number;
             } | null;
+            /**
+             * Overlap Ratio
+             * @description With `overlap=true`: the share of the audio in which several people talk at once, in any channel.
+             */
+            overlap_ratio?: number | null;
             /**
              * Analysis Id
              * @description With `keep=true`: names the kept posteriors; null when there is no room for them.
@@ -1068,6 +1078,10 @@ export interface operations {
                 probabilities?: boolean;
                 /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
                 members?: boolean;
+                /** @description Also tells when several people talk at once: segments labelled `overlap` beside those of speech, in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of. Without it `false`. */
+                overlap?: boolean;
+                /** @description With `overlap`: the probability above which several people talk at once. Low, because the network seldom is sure. Without it `0.13`. */
+                overlap_threshold?: number;
                 /** @description Language of the headings of `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
                 /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
@@ -1480,6 +1494,10 @@ export interface operations {
                 probabilities?: boolean;
                 /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
                 members?: boolean;
+                /** @description Also tells when several people talk at once: segments labelled `overlap` beside those of speech, in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of. Without it `false`. */
+                overlap?: boolean;
+                /** @description With `overlap`: the probability above which several people talk at once. Low, because the network seldom is sure. Without it `0.13`. */
+                overlap_threshold?: number;
                 /** @description Language of the headings of `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
                 /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */

@@ -124,7 +124,7 @@ const MODES: Record<string, readonly [string, string, string]> = {
 };
 
 /** Units and labels. */
-const WORDS: Record<string, string> = { frames: '帧', speech: '语音', singing: '歌声', music: '音乐' };
+const WORDS: Record<string, string> = { frames: '帧', speech: '语音', singing: '歌声', music: '音乐', overlap: '重叠' };
 
 /** Null for an option that only the service knows. */
 export function optionName(name: string): Both | null {
