@@ -1144,6 +1144,10 @@ export interface operations {
                 speech_2_noise_ratio?: number;
                 /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
+                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                pad_start_ms?: number;
+                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
                 /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
@@ -1339,6 +1343,10 @@ export interface operations {
                 model?: string;
                 /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
+                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                pad_start_ms?: number;
+                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
                 /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
@@ -1560,6 +1568,10 @@ export interface operations {
                 speech_2_noise_ratio?: number;
                 /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
+                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                pad_start_ms?: number;
+                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
                 /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
