@@ -7,6 +7,7 @@ reads this file, too.
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if set(getattr(item, "fixturenames", ())) >= PEER_OVER_RECORDINGS:
             item.add_marker(pytest.mark.full)
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_sessionfinish() -> None:
+    """End what commands were forked from, if any were: a child's time counts when it has ended."""
+    if forked := sys.modules.get("tests.forked"):
+        forked.end()
 
 
 @pytest.hookimpl(trylast=True)

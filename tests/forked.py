@@ -57,9 +57,14 @@ def _listen(listening: socket.socket) -> None:
             with connection:
                 if os.fork() == 0:
                     _look_after(connection)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        _reap()
+    _reap()  # the time of what has ended counts
+
+
+def _reap() -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _look_after(connection: socket.socket) -> NoReturn:
@@ -140,15 +145,24 @@ def _address() -> str:
             [sys.executable, "-m", "tests.forked", "listen", str(listening.fileno())], cwd=ROOT, env=environment,
             stdin=subprocess.PIPE, pass_fds=[listening.fileno()],
         )  # fmt: skip
-    atexit.register(_end, process)
-    atexit.register(shutil.rmtree, Path(path).parent, ignore_errors=True)
+    _STARTED.append((process, Path(path).parent))
     return path
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    process.wait()
+_STARTED: list[tuple["subprocess.Popen[bytes]", Path]] = []
+"""The process that is forked from, and its folder."""
+
+
+@atexit.register
+def end() -> None:
+    """End the process that is forked from, which goes by itself when what was started has ended. Nothing can be started
+    after it."""
+    while _STARTED:
+        process, folder = _STARTED.pop()
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Forked:
