@@ -88,8 +88,12 @@ def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = 
     if form.together is not None:
         # Lines of one text are told apart by their file's name alone.
         names = unique_names([report.name for report in reports])
-        text = form.together([replace(report, name=name) for report, name in zip(reports, names, strict=True)])
-        return Answer(form.media_type, iter([text.encode()]), headers=headers)
+        together = form.together()
+        texts = [
+            together.add(name, b"".join(form.new(context).finish(replace(report, name=name))).decode())
+            for name, report in zip(names, reports, strict=True)
+        ]
+        return Answer(form.media_type, iter(["".join([*texts, together.finish()]).encode()]), headers=headers)
     return Answer("application/zip", _zip(form, context, reports, failures), headers=headers)
 
 

@@ -47,6 +47,7 @@ SLOW_MODULES = (
     "tests/batch/test_crashes.py",
     "tests/batch/test_killed.py",
     "tests/batch/test_run.py",
+    "tests/cli/test_pipes.py",
     "tests/cli/test_stream.py",
     "tests/doors/test_answers.py",
     "tests/doors/test_refusals.py",

@@ -426,14 +426,15 @@ def _read_one(file: BinaryIO, start: int, size: int) -> tuple[Wave, int | None] 
             declared = long_length if long_length is not None and length == _UNKNOWN else length
             return _measure(file, form, at + 8, declared, size)
         if name == b"fmt ":
-            form = _format(file.read(min(length, 40)), order)
+            form = wave_format(file.read(min(length, 40)), order)
         elif name == b"ds64" and magic in (b"RF64", b"BW64"):
             long_length = struct.unpack("<Q", file.read(16)[8:16].ljust(8, b"\0"))[0]
         at += 8 + length + length % 2
     return None
 
 
-def _format(chunk: bytes, order: str) -> WaveFormat | None:
+def wave_format(chunk: bytes, order: str) -> WaveFormat | None:
+    """What a `fmt ` chunk says; None for one that is cut. `order`: of its bytes, as `struct` has it."""
     if len(chunk) < 16:
         return None
     tag, channels, rate, _, align, bits = struct.unpack(f"{order}HHIIHH", chunk[:16])
@@ -447,6 +448,11 @@ def _format(chunk: bytes, order: str) -> WaveFormat | None:
     return WaveFormat(tag, channels, rate, width, plain, order == ">")
 
 
+def is_placeholder(declared: int) -> bool:
+    """Whether programs write this length of samples where they do not know it."""
+    return declared == 0 or (1 << 31) - _NEAR <= declared <= 1 << 31 or (1 << 32) - _NEAR <= declared < 1 << 32
+
+
 def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int, size: int) -> tuple[Wave, int | None]:
     """Compare the `declared` bytes of samples from `start` on with the file."""
     there = size - start
@@ -454,10 +460,7 @@ def _measure(file: BinaryIO, form: WaveFormat | None, start: int, declared: int,
     if declared == _UNKNOWN:
         return replace(plain, ranges=((start, there),)), None
     follows, next_at = _what_follows(file, start + declared, size) if declared < there else ("nothing", size)
-    is_placeholder = (
-        declared == 0 or (1 << 31) - _NEAR <= declared <= 1 << 31 or (1 << 32) - _NEAR <= declared < 1 << 32
-    )
-    if is_placeholder and (declared > there or follows == "samples"):
+    if is_placeholder(declared) and (declared > there or follows == "samples"):
         text = f"the length of its samples is a placeholder, {declared:#x}; all {there} bytes were read"
         return Wave(form, ((start, there),), declared > there, text), None
     if declared > there:

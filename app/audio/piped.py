@@ -6,12 +6,16 @@ waits while nobody reads. Its samples are those of the same bytes as a file, in 
 """
 
 import asyncio
+import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from app.audio.child import ConfinedChild
 from app.audio.containers import DECODERS
 from app.audio.decode import AudioInfo, AudioLimits, check_info
+from app.audio.facts import Wave, is_placeholder, wave_format
 from app.audio.ffmpeg import AU_HEAD_BYTES, read_au_head
+from app.audio.options import RawForm
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 
 _READ_BYTES = 64 << 10
@@ -31,6 +35,33 @@ def piped_arguments(ffmpeg: Path, demuxer: str, limits: AudioLimits) -> list[str
         "-af", "asetpts=N/SR/TB", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-flush_packets", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
+
+
+class PipedWave(NamedTuple):
+    """A WAV whose samples can be taken as they come."""
+
+    raw: RawForm
+    start: int
+    """Where they begin, in bytes."""
+    declared: int | None
+    """How many bytes of them there are; None where the header does not know."""
+
+
+def piped_wave(head: bytes) -> PipedWave | None:
+    """What the first bytes say of a RIFF or RIFX file; None where they do not reach its samples, or these are no bare
+    ones."""
+    order = {b"RIFF": "<", b"RIFX": ">"}.get(head[:4], "<")
+    form, at = None, 12
+    while at + 8 <= len(head):
+        name, length = struct.unpack_from(f"{order}4sI", head, at)
+        at += 8
+        if name == b"data":
+            raw = Wave(form, ()).bare
+            return None if raw is None else PipedWave(raw, at, None if is_placeholder(length) else length)
+        if name == b"fmt ":
+            form = wave_format(head[at : at + min(length, 40)], order)
+        at += length + length % 2
+    return None
 
 
 class PipedDecoder:

@@ -100,9 +100,15 @@ class Collection:
     """An opened source of files; each process opens its own."""
 
     def __init__(self, url: str) -> None:
-        """`url`: a path, or `protocol://…` for fsspec. Raises `WrongPlace` for a protocol that cannot be had."""
+        """`url`: a path, or `protocol://…` for fsspec. Raises `WrongPlace` for a protocol that cannot be had, and for
+        what cannot be read twice."""
         self.url = url
         self._fs, self._path = open_url(url)
+        if isinstance(self._fs, LocalFileSystem) and (url == "-" or _is_pipe(self._path)):
+            text = (
+                "a pipe can be read once, and a batch may have to read again; save it as a file, or use fsmn-vad detect"
+            )
+            raise WrongPlace(f"{url}: {text}")
         self._is_glob = bool(_MAGIC & set(self._path)) and not self._fs.exists(self._path)
         # What paths are relative to: the folder, a file's folder, or what stands before a glob's first magic.
         if self._is_glob:
@@ -150,6 +156,11 @@ class Collection:
         with tempfile.NamedTemporaryFile(prefix="fsmn-vad-batch-", dir=scratch) as copy:
             self._fs.get_file(whole, copy.name)
             yield Path(copy.name)
+
+
+def _is_pipe(path: str) -> bool:
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def open_url(url: str) -> tuple[Any, str]:

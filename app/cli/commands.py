@@ -119,7 +119,7 @@ def health(
 @cli.command(cls=SectionedCommand)
 @with_file_flags()
 def detect(
-    sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs; - is stdin.")],
+    sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, globs, pipes; - is stdin.")],
     *,
     out: Annotated[
         Path | None,
@@ -141,7 +141,7 @@ def detect(
 @cli.command(cls=SectionedCommand)
 @with_stream_flags
 def stream(
-    source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file, or - for raw PCM on stdin.")] = None,
+    source: Annotated[str | None, typer.Argument(metavar="FILE", help="A file or a pipe; - is stdin.")] = None,
     *,
     mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone (needs the extra mic).")] = False,
     url: Annotated[str | None, typer.Option(help="Use the server at this ws:// or http:// URL.")] = None,
@@ -150,7 +150,7 @@ def stream(
     speed: Annotated[Speed, typer.Option(help="How fast a file is sent.")] = "full",
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of stdin (default pcm_s16le), or of a FILE without a header: pcm_f32le, mulaw, alaw …"),
+        typer.Option(help="Of samples without a header (default pcm_s16le): pcm_f32le, mulaw, alaw …"),
     ] = None,
     sample_rate: Annotated[
         int | None, typer.Option(help="Hz, of the same and the microphone. Default: 16000; 8000 for mulaw and alaw.")

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.files import TABLE, FileAnswer, Input, Output, Progress, find_inputs
+from app.cli.files import TABLE, FileAnswer, Input, Output, Progress, find_inputs, told_apart
 from app.cli.local import check, planned
 from app.cli.terminal import ALL_WELL, SOME_FAILED, UsageError, failed, note, run_command
 from app.config import Settings
@@ -55,13 +55,15 @@ def run(
             found = find_inputs(sources, Path(directory))
             for problem in found.problems:
                 failed(problem, SOME_FAILED)
-            extension = name if form is None else form.extension
-            output = Output(found.inputs, folder, extension, as_table=as_table)
+            inputs = found.inputs
+            if folder is None and form is not None and form.together is not None:
+                inputs = told_apart(inputs)
+            output = Output(inputs, folder, name if form is None else form, as_table=as_table)
             if url is None:
                 answers = local_answers(request, settings, registry)
             else:
                 answers = remote_answers(asked, url, key, form, timeout_s=settings.request_timeout_s)
-            status = asyncio.run(_detect_all(found.inputs, answers, output, jobs))
+            status = asyncio.run(_detect_all(inputs, answers, output, jobs))
             return SOME_FAILED if found.problems else status
 
     return run_command(command)
@@ -87,7 +89,7 @@ async def _detect_all(
                     async with answer_of(item, progress) as answer:
                         await output.show(item, answer)
             except (VadError, OSError) as error:
-                output.failed(item.shown, str(error))
+                output.failed(item, str(error))
                 return False
             return True
 
@@ -119,7 +121,7 @@ async def local_answers(request: DetectionRequest, settings: Settings, registry:
 
         @asynccontextmanager
         async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:
-            job = FileJob(request.input(item.path), item.path.name, "cli")
+            job = FileJob(request.input(item.path), item.file_name, "cli")
             run = Run(detector, plan, job)
             async with aclosing(run.steps()) as steps:
                 # What fails before anything is found has no answer, here as over HTTP.
@@ -198,7 +200,7 @@ async def remote_answers(
         async def answer_of(item: Input, progress: Progress) -> AsyncIterator[FileAnswer]:
             progress(0, None)
             try:
-                async with client.open_answer(item.path, name, **rest) as reply:
+                async with client.open_answer(item.path, name, filename=item.file_name, **rest) as reply:
                     if form is not None and reply.media_type != form.media_type:
                         kind = reply.media_type or "something without a type"
                         raise VadError(f"the server answered with {kind}, and not with {form.media_type}")

@@ -3,12 +3,11 @@ stdout or in files, as a table for people, the rest on stderr."""
 
 import itertools
 import json
-import shutil
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import glob, has_magic
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,7 +21,10 @@ from rich.table import Table
 from typing_extensions import Self
 
 from app.audio.containers import SUFFIXES
+from app.cli.pipes import identity, is_pipe, spool
 from app.cli.terminal import STDERR, UsageError, counted, failed, note
+from app.formats.registry import HEADING, Format
+from app.formats.report import safe_name, unique_names
 from app.vad.errors import VadError
 from app.warnings import AnswerWarning
 
@@ -46,6 +48,8 @@ class Input:
     """As the person named it."""
     place: PurePath
     """Where it lies below what was named: where its result goes below the folder of results."""
+    file_name: str
+    """What its answer is to call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +62,38 @@ class Found:
 
 
 def find_inputs(sources: list[str], scratch: Path) -> Found:
-    """Every file that `sources` name, each once: files, folders (their audio files, deep), globs, `-` for stdin. Raises
-    `UsageError` where none leads to a file."""
+    """Every file that `sources` name, each once: files, folders (their audio files, deep), globs, pipes, `-` for stdin.
+    What comes through a pipe is kept below `scratch`. Raises `UsageError` where none leads to a file."""
     inputs: dict[Path, Input] = {}
+    pipes: set[tuple[int, int]] = set()
     problems: list[str] = []
     for source in sources:
         try:
-            for found in _find(source, scratch):
-                inputs.setdefault(found.path.absolute(), found)
+            if not is_pipe(source):
+                for found in _find(source):
+                    inputs.setdefault(found.path.absolute(), found)
+            elif (pipe := identity(source)) not in pipes:  # which can be read once
+                pipes.add(pipe)
+                path = spool(source, scratch / str(len(pipes)))
+                inputs[path] = _input(path, source, PurePath(path.name))
         except UsageError as error:  # noqa: PERF203 - one name that leads nowhere stops no other
             problems.append(str(error))
     if not inputs:
         raise UsageError("\n".join(problems))
     return Found(list(inputs.values()), problems)
+
+
+def _input(path: Path, shown: str, place: PurePath) -> Input:
+    return Input(path, shown, place, path.name)
+
+
+def told_apart(inputs: Sequence[Input]) -> list[Input]:
+    """The same, no two of which are called alike in answers, as over HTTP."""
+    names = unique_names([safe_name(item.file_name) for item in inputs])
+    return [
+        item if name == safe_name(item.file_name) else replace(item, file_name=f"{name}{item.path.suffix}")
+        for item, name in zip(inputs, names, strict=True)
+    ]
 
 
 def result_places(inputs: Sequence[Input], extension: str) -> dict[Input, PurePath]:
@@ -89,21 +112,15 @@ def result_places(inputs: Sequence[Input], extension: str) -> dict[Input, PurePa
     return places
 
 
-def _find(source: str, scratch: Path) -> Iterator[Input]:
+def _find(source: str) -> Iterator[Input]:
     path = Path(source)
-    if source == "-":
-        # A seekable file: some containers keep their index at the end.
-        path = scratch / "stdin"
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        yield Input(path, "-", PurePath("stdin"))
-    elif path.is_dir():
+    if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
         if not files:
             raise UsageError(f"{source}: there are no audio files in this folder")
-        yield from (Input(file, str(file), file.relative_to(path)) for file in files)
+        yield from (_input(file, str(file), file.relative_to(path)) for file in files)
     elif path.exists():
-        yield Input(path, source, PurePath(path.name))
+        yield _input(path, source, PurePath(path.name))
     elif has_magic(source):
         matches = sorted(glob(source, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
@@ -111,7 +128,7 @@ def _find(source: str, scratch: Path) -> Iterator[Input]:
         # The folder that all matches are below.
         root = Path(*itertools.takewhile(lambda part: not has_magic(part), path.parts))
         found = (Path(match) for match in matches)
-        yield from (Input(each, str(each), each.relative_to(root)) for each in found if each.is_file())
+        yield from (_input(each, str(each), each.relative_to(root)) for each in found if each.is_file())
     else:
         raise UsageError(f"{source}: there is no such file")
 
@@ -140,11 +157,20 @@ class FileAnswer:
 class Output:
     """One run's output; used as a context while files are worked on."""
 
-    def __init__(self, inputs: Sequence[Input], folder: Path | None, extension: str, *, as_table: bool) -> None:
-        """`folder`: for a file each, named with `extension`; None: stdout. `as_table`: answers are in JSON, and are
-        shown as tables."""
+    def __init__(self, inputs: Sequence[Input], folder: Path | None, form: Format | str, *, as_table: bool) -> None:
+        """`folder`: for a file each; None: stdout. `form`: of the answers, or its name where it is not known here.
+        `as_table`: answers are in JSON, and are shown as tables."""
         self._folder, self._as_table, self._alone = folder, as_table, len(inputs) == 1
-        self._places = result_places(inputs, extension)
+        self._places = result_places(inputs, form if isinstance(form, str) else form.extension)
+        known = None if isinstance(form, str) else form
+        self._heading = HEADING if known is None else known.heading
+        self._streams = known is not None and known.streams
+        self._together = known.together() if known is not None and known.together is not None else None
+        self._waited_for = deque(inputs)
+        self._texts: dict[Input, str | None] = {}
+        """Texts of several files are printed in the files' order: those that have come before their turn, None for a
+        file that has none."""
+        self._between = ""
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._bars = Bars(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal)
 
@@ -156,6 +182,11 @@ class Output:
 
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
+        # Whatever has ended the run, what was found is printed.
+        for item in self._waited_for:
+            self._print_text(item, self._texts.get(item))
+        if self._together is not None and not self._alone and self._folder is None:
+            _print(self._together.finish())
 
     @contextmanager
     def progress(self, shown: str) -> Iterator[Progress]:
@@ -166,10 +197,11 @@ class Output:
         finally:
             self._bars.remove_task(task)
 
-    def failed(self, shown: str, reason: str) -> None:
+    def failed(self, item: Input, reason: str) -> None:
         """Say that one file could not be detected."""
         with self._without_bars():
-            failed(f"{shown}: {reason}", 1)
+            failed(f"{item.shown}: {reason}", 1)
+            self._in_turn(item, None)
 
     async def show(self, item: Input, answer: FileAnswer) -> None:
         """Put one file's answer where it is wanted. Raises what its pieces raise, and OSError."""
@@ -187,7 +219,10 @@ class Output:
             # A document is printed when it is known to be whole, and one file's answer after the other's.
             content = b"".join([piece async for piece in answer.pieces])
             with self._without_bars():
-                self._print(item, answer, content)
+                if self._alone or self._streams or answer.media_type == _JSON:
+                    self._print(item, answer, content)
+                else:
+                    self._in_turn(item, content.decode(errors="replace"))
         for warning in answer.warnings:
             with self._without_bars():
                 note(f"{item.shown}: {warning.code}: {warning.detail}")
@@ -204,6 +239,24 @@ class Output:
         sys.stdout.buffer.write(content if content.endswith(b"\n") else content + b"\n")
         sys.stdout.buffer.flush()
 
+    def _in_turn(self, item: Input, text: str | None) -> None:
+        """Print the text of a file, and those after it that have waited, when all before it have had their turn."""
+        self._texts[item] = text
+        while self._waited_for and self._waited_for[0] in self._texts:
+            first = self._waited_for.popleft()
+            self._print_text(first, self._texts.pop(first))
+
+    def _print_text(self, item: Input, text: str | None) -> None:
+        """Print one of several texts, told apart from the others by a file's name in each line or above it."""
+        if text is None:
+            return
+        if self._together is not None:
+            _print(self._together.add(safe_name(item.file_name), text))
+        else:
+            end = "" if text.endswith("\n") or not text else "\n"
+            _print(f"{self._between}{self._heading.format(item.shown)}{text}{end}")
+            self._between = "\n"
+
     @contextmanager
     def _without_bars(self) -> Iterator[None]:
         """What is printed meanwhile stands alone: bars would be left half over it, on a terminal that shows both."""
@@ -215,6 +268,11 @@ class Output:
             yield
         finally:
             self._bars.start()
+
+
+def _print(text: str) -> None:
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 async def _print_pieces(pieces: AsyncIterator[bytes]) -> None:

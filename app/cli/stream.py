@@ -8,6 +8,7 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from typing_extensions import Self
 
 from app.audio.signal import parse_channel
 from app.cli.local import check
+from app.cli.pipes import is_pipe, open_pipe
 from app.cli.stream_links import Link, Message, RemoteLink, StreamFailed, local_link, stream_url
-from app.cli.stream_sources import ChunkSource, Feed, at_real_time, open_file, open_microphone, open_stdin
+from app.cli.stream_sources import ChunkSource, Feed, at_real_time, open_file, open_microphone, read_head
 from app.cli.terminal import (
     ALL_WELL,
     INTERRUPTED,
@@ -37,7 +39,7 @@ from app.cli.terminal import (
 )
 from app.config import Settings
 from app.registry import installed
-from app.request import STREAM_CONTAINERS, DetectionRequest, StreamForm
+from app.request import STREAM_CONTAINERS, DetectionRequest
 from app.vad.errors import InvalidOption, ModelError, VadError
 
 _BAR_WIDTH = 30
@@ -53,7 +55,7 @@ class StreamCommand:
     """What a `DetectionRequest` holds: options that were set, model and preset; `encoding`, `sample_rate`,
     `channels` of stdin, a file without a header, or the microphone."""
     source: str | None
-    """A file, or `-`; None with `mic`."""
+    """A file, a pipe, or `-`; None with `mic`."""
     mic: bool
     chunk_ms: int
     speed: Literal["realtime", "full"]
@@ -64,10 +66,6 @@ class StreamCommand:
     """Use the service of the settings' host and port."""
     key: str | None
 
-    @property
-    def is_file(self) -> bool:
-        return not self.mic and self.source != "-"
-
 
 def run(command: StreamCommand) -> int:
     """Stream to the end, or until interrupted. Return the exit status, as `detect` does."""
@@ -76,7 +74,9 @@ def run(command: StreamCommand) -> int:
 
 def _run(command: StreamCommand, settings: Settings) -> int:
     try:
-        return asyncio.run(_stream(command, settings))
+        # What waits for a pipe's beginning does so before there is an event loop, which would swallow an interrupt.
+        with contextlib.ExitStack() as held:
+            return asyncio.run(_stream(command, settings, _prepare(command, settings, held)))
     except StreamFailed as error:
         return failed(error, WRONG_USAGE if error.reason == InvalidOption.code else SOME_FAILED)
     except (InvalidOption, ModelError):
@@ -87,59 +87,88 @@ def _run(command: StreamCommand, settings: Settings) -> int:
         return INTERRUPTED
 
 
-async def _stream(command: StreamCommand, settings: Settings) -> int:
-    """Find all that can be wrong with the command line before a model is loaded or a server asked; then stream."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A stream that nothing is wrong with, as far as can be known before a model is loaded or a server asked."""
+
+    request: DetectionRequest
+    source: ChunkSource
+    url: str | None
+    """Of the server; None: in this process."""
+    at_once: bool
+    """Whether chunks are sent as soon as they can be read."""
+
+
+def _prepare(command: StreamCommand, settings: Settings, held: contextlib.ExitStack) -> _Prepared:
+    """Find all that can be wrong with the command line, and open what is to be heard."""
     registry, asked = installed(), DetectionRequest.parse(command.asked)
     if asked.encoding in STREAM_CONTAINERS:
         raise InvalidOption("encoding", "is that of samples here: a file is decoded by itself, so name it without one")
-    request = asked
-    if command.is_file:
-        # What is streamed is the decoded file, and its channel is picked here.
-        channel = None if asked.channel.isdigit() else asked.channel
-        request = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
+    if command.mic == (command.source is not None):
+        raise UsageError("name one thing to listen to: --mic, a file, a pipe, or - for stdin")
+    # What is streamed of a file is its decoded sound, and its channel is picked here.
+    channel = None if asked.channel.isdigit() else asked.channel
+    of_file = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)
     address = command.url
     if address is None and command.service:
         address = f"ws://{service_address(settings)}"
-    url = None if address is None else stream_url(address)  # None: in this process
-    if url is None:
-        check(request, registry, settings, live=True)
+    url = None if address is None else stream_url(address)
+
+    def checked(request: DetectionRequest) -> DetectionRequest:
+        if url is None:
+            check(request, registry, settings, live=True)
+        else:
+            registry.segmenters.check_defaults(request.segmenter_options)  # nothing is known of the server's model
+        return request
+
+    request, at_once = checked(asked if command.mic else of_file), command.speed == "full"
+    if command.mic:
+        form = request.stream_form()
+        source, at_once = open_microphone(form.sample_rate, command.chunk_ms), True
+    elif is_pipe(name := str(command.source)):
+        piped, at_once = read_head(held.enter_context(open_pipe(name))), True
+        if piped.is_samples(asked.encoding):
+            request = checked(asked)
+            source = piped.samples(request.stream_form(), command.chunk_ms)
+        else:
+            folder = held.enter_context(tempfile.TemporaryDirectory(prefix="fsmn-vad-"))
+            wave = piped.wave(command.chunk_ms)
+            source = wave or _open_file(piped.kept(Path(folder)), asked, settings, command.chunk_ms)
     else:
-        registry.segmenters.check_defaults(request.segmenter_options)  # nothing is known of the server's model
-    source = _open_source(command, settings, asked, request.stream_form())
+        source = _open_file(Path(name), asked, settings, command.chunk_ms)
+    return _Prepared(request, source, url, at_once)
+
+
+def _open_file(path: Path, asked: DetectionRequest, settings: Settings, chunk_ms: int) -> ChunkSource:
+    # Without an encoding the file itself says what it is.
+    read = asked if asked.encoding else asked.changed(sample_rate=None, channels=None)
+    return open_file(read.source(path), settings, chunk_ms, parse_channel(asked.channel))
+
+
+async def _stream(command: StreamCommand, settings: Settings, prepared: _Prepared) -> int:
+    """Stream to the end, or until interrupted."""
+    source, asked = prepared.source, DetectionRequest.parse(command.asked)
     view: View
     if command.json or not sys.stdout.isatty():
         view = JsonView(probabilities=asked.probabilities)
     else:
         view = TerminalView(Console(highlight=False), source.expected_ms)
-    request = request.changed(
+    request = prepared.request.changed(
         encoding=source.encoding,
         sample_rate=source.sample_rate,
         channels=source.channels,
         channel=asked.channel if source.channels > 1 else None,
         probabilities=view.wants_probabilities or None,
     )
-    at_once = not command.is_file or command.speed == "full"
-    feed = Feed(source.chunks if at_once else at_real_time(source, request.stream_form().raw.frame_bytes))
+    feed = Feed(source.chunks if prepared.at_once else at_real_time(source, request.stream_form().raw.frame_bytes))
     try:
-        async with _open_link(command, settings, request, url) as link:
+        async with _open_link(command, settings, request, prepared.url) as link:
             with _interruptible(feed) as interrupted, view:
                 await link.run(feed, view.show)
     finally:
         await feed.close()
     # An interrupt is the only way to end a microphone.
     return INTERRUPTED if interrupted and not command.mic else ALL_WELL
-
-
-def _open_source(command: StreamCommand, settings: Settings, asked: DetectionRequest, form: StreamForm) -> ChunkSource:
-    if command.mic == (command.source is not None):
-        raise UsageError("name one thing to listen to: --mic, a file, or - for raw PCM on stdin")
-    if command.mic:
-        return open_microphone(form.sample_rate, command.chunk_ms)
-    if command.source == "-":
-        return open_stdin(form, command.chunk_ms)
-    # Without an encoding the file itself says what it is.
-    read = asked if asked.encoding else asked.changed(sample_rate=None, channels=None)
-    return open_file(read.source(Path(str(command.source))), settings, command.chunk_ms, parse_channel(asked.channel))
 
 
 @asynccontextmanager

@@ -1,4 +1,7 @@
-"""Where `fsmn-vad stream` gets its audio: a microphone, a file, or raw PCM on stdin.
+"""Where `fsmn-vad stream` gets its audio: a microphone, a file, or a pipe.
+
+What comes through a pipe is told by its first bytes. Bare samples, and those of a WAV, go on as they come; every other
+file is kept until its end, because decoders seek.
 
 ChunkSource (a blocking generator of chunks) -> Feed (the same in an event loop) -> ResendBuffer (what may have to be
 sent again, of a stream on a server)
@@ -8,32 +11,38 @@ import asyncio
 import contextlib
 import importlib
 import os
+import stat
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from typing_extensions import Self
 
+from app.audio.containers import container_for_certain
 from app.audio.decode import AudioLimits
 from app.audio.ffmpeg import find_ffmpeg
-from app.audio.options import AudioInput
+from app.audio.options import HEADERLESS, AudioInput, RawForm
+from app.audio.piped import piped_wave
 from app.audio.signal import Channel
 from app.audio.source import AudioSource, open_audio
+from app.cli.pipes import copy
 from app.cli.terminal import UsageError
 from app.config import Settings
 from app.extras import how_to_install
-from app.request import StreamForm
-from app.vad.errors import VadError
+from app.request import DetectionRequest, StreamForm
+from app.vad.errors import InvalidOption, VadError
 
 Chunks = Generator[bytes, None, None]
 
 _FILE_RATE = 16_000
 """Hz. The rate of most models, so that a server need not resample."""
-_STDIN = 0
+_HEAD_BYTES = 64
+"""More than any container's name needs."""
 _READ_BYTES = 1 << 16
 """What a pipe holds on Linux."""
 _AHEAD = 600
@@ -62,7 +71,8 @@ class ChunkSource:
 def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Channel) -> ChunkSource:
     """A file that the service can read, as one channel at 16 kHz. Raises `UsageError`, the `AudioError`s."""
     if not source.path.is_file():
-        raise UsageError(f"{source.path}: there is no such file")
+        reason = "this is a folder; name one file" if source.path.is_dir() else "there is no such file"
+        raise UsageError(f"{source.path}: {reason}")
     audio = open_audio(
         source,
         sample_rate=_FILE_RATE,
@@ -77,13 +87,64 @@ def open_file(source: AudioInput, settings: Settings, chunk_ms: int, channel: Ch
     return ChunkSource(_blocks(audio), _FILE_RATE, "pcm_f32le", None if seconds is None else round(seconds * 1000))
 
 
-def open_stdin(form: StreamForm, chunk_ms: int) -> ChunkSource:
-    """Raw PCM from a pipe. Raises `UsageError` at a terminal."""
-    if sys.stdin.isatty():
-        raise UsageError("-: pipe raw PCM into this, such as: arecord -t raw -f S16_LE -r 16000 | fsmn-vad stream -")
-    frame_bytes = form.raw.frame_bytes
-    chunks = _pieces(form.sample_rate * chunk_ms // 1000 * frame_bytes, frame_bytes)
-    return ChunkSource(chunks, form.sample_rate, form.encoding, channels=form.channels)
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """A pipe whose first bytes have been read."""
+
+    pipe: BinaryIO
+    head: bytes
+
+    def is_samples(self, encoding: str | None) -> bool:
+        """Whether what comes can be streamed as it is. Raises `InvalidOption` where `encoding` calls samples what is a
+        file, and says itself what it holds."""
+        container = container_for_certain(self.head)
+        if container is not None and encoding is not None:
+            text = f"this is a {container} file, which says itself what it holds; leave this out"
+            raise InvalidOption("encoding", text)
+        return container is None and (encoding is None or encoding.lower() not in HEADERLESS)
+
+    def samples(self, form: StreamForm, chunk_ms: int) -> ChunkSource:
+        """What comes as samples of this form."""
+        return self._as_they_come(form.raw, chunk_ms, self.head, None)
+
+    def wave(self, chunk_ms: int) -> ChunkSource | None:
+        """What comes as the samples of a WAV. None where it has to be read as a file: also where it is one, whose whole
+        length then tells what the header may have wrong."""
+        wave = piped_wave(self.head) if container_for_certain(self.head) == "WAV" else None
+        if wave is None or stat.S_ISREG(os.fstat(self.pipe.fileno()).st_mode):
+            return None
+        raw = wave.raw
+        form = {"encoding": raw.encoding.name, "sample_rate": raw.sample_rate, "channels": raw.channels}
+        try:
+            DetectionRequest.parse(form).stream_form()
+        except InvalidOption:
+            return None  # as of a rate that no stream has: a file is resampled here
+        return self._as_they_come(raw, chunk_ms, self.head[wave.start :], wave.declared)
+
+    def kept(self, folder: Path) -> Path:
+        """A file of all that comes, for decoders that seek. Blocks until the pipe ends."""
+        path = folder / "piped"
+        copy(self.pipe, path, self.head)
+        return path
+
+    def _as_they_come(self, raw: RawForm, chunk_ms: int, begun: bytes, most_bytes: int | None) -> ChunkSource:
+        size = raw.sample_rate * chunk_ms // 1000 * raw.frame_bytes
+        chunks = _pieces(self.pipe, begun, size, raw.frame_bytes, most_bytes)
+        expected_ms = None if most_bytes is None else most_bytes // raw.frame_bytes * 1000 // raw.sample_rate
+        return ChunkSource(chunks, raw.sample_rate, raw.encoding.name, expected_ms, raw.channels)
+
+
+def read_head(pipe: BinaryIO) -> Piped:
+    """Read as much as comes at once, which is soon for sound that is being recorded; of a WAV all up to its samples.
+    Blocks."""
+    head = b""
+    while len(head) < _HEAD_BYTES and (data := pipe.read(_READ_BYTES)):
+        head += data
+    while head.startswith((b"RIFF", b"RIFX")) and b"data" not in head and len(head) < _READ_BYTES:
+        if not (data := pipe.read(_READ_BYTES)):
+            break
+        head += data
+    return Piped(pipe, head)
 
 
 def open_microphone(sample_rate: int, chunk_ms: int) -> ChunkSource:
@@ -114,15 +175,18 @@ def _blocks(audio: AudioSource) -> Chunks:
             yield rows[0].astype("<f4").tobytes()
 
 
-def _pieces(size: int, frame_bytes: int) -> Chunks:
-    # Not through sys.stdin, whose lock a thread that still reads would hold when the interpreter ends.
-    held = b""
-    while data := os.read(_STDIN, _READ_BYTES):
-        held += data
+def _pieces(pipe: BinaryIO, begun: bytes, size: int, frame_bytes: int, most_bytes: int | None) -> Chunks:
+    """`begun` and what follows it in a pipe, `most_bytes` of it. The pipe is left open: a thread may wait for it."""
+    held, left = b"", sys.maxsize if most_bytes is None else most_bytes
+    data = begun or pipe.read(_READ_BYTES)
+    while data and left > 0:
+        held += data[:left]
+        left -= len(data)
         whole = len(held) // size * size
         for start in range(0, whole, size):
             yield held[start : start + size]
         held = held[whole:]
+        data = pipe.read(_READ_BYTES) if left > 0 else b""
     if whole := len(held) // frame_bytes * frame_bytes:
         yield held[:whole]
 

@@ -83,6 +83,10 @@ class Renderer:
         return b""
 
 
+HEADING = "==> {} <==\n"
+"""As `head` and `tail` print it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One form of answer."""
@@ -102,9 +106,11 @@ class Format:
     entries: Callable[[Report], Sequence[Any]] | None = None
     """A report's entries in the one JSON array that answers several files. Formats whose own answer is an array of
     independent entries give all of them; others give one. None for formats that are not JSON."""
-    together: Callable[[Sequence[Report]], str] | None = None
-    """Several reports as one text. A format with neither `entries` nor `together` that needs no audio and does not
-    stream answers several files with a zip of one file each."""
+    together: Callable[[], texts.Together] | None = None
+    """Makes one text of several files' answers. A format with neither `entries` nor `together` that needs no audio and
+    does not stream answers several files with a zip of one file each."""
+    heading: str = HEADING
+    """What stands before a file's answer where several follow one another on a screen, with the file's name."""
 
     @property
     def takes_several(self) -> bool:
@@ -210,11 +216,6 @@ def _excerpts(write: _WriteExcerpts, headers: _ExcerptHeaders) -> Callable[[Rend
     return lambda context: _Excerpts(context, write, headers)
 
 
-def _joined(write: Callable[[Report], str]) -> Callable[[Sequence[Report]], str]:
-    """Write several reports one after the other, for formats whose every line names its file."""
-    return lambda reports: "".join(map(write, reports))
-
-
 FORMATS: tuple[Format, ...] = (
     Format("json", "application/json", "json", _document(json_document), ("application/json",),
            entries=lambda report: [json_document(report)]),
@@ -222,10 +223,10 @@ FORMATS: tuple[Format, ...] = (
            streams=True),
     Format("funasr", "application/json", "funasr.json", _document(funasr_documents), entries=funasr_documents),
     Format("csv", "text/csv; charset=utf-8", "csv", _text(texts.csv_text), ("text/csv",),
-           together=texts.csv_of_several),
+           together=texts.TogetherAsTable),
     Format("audacity", "text/plain; charset=utf-8", "labels.txt", _text(texts.audacity_text), ("text/plain",)),
     Format("rttm", "text/x-rttm; charset=utf-8", "rttm", _text(texts.rttm_text), ("text/x-rttm",),
-           together=_joined(texts.rttm_text)),
+           together=texts.Together),
     Format("srt", "application/x-subrip; charset=utf-8", "srt", _text(texts.srt_text), ("application/x-subrip",)),
     Format("vtt", "text/vtt; charset=utf-8", "vtt", _text(texts.vtt_text), ("text/vtt",)),
     Format("textgrid", "text/x-textgrid; charset=utf-8", "TextGrid", _text(texts.textgrid_text), ("text/x-textgrid",)),
@@ -234,15 +235,15 @@ FORMATS: tuple[Format, ...] = (
     Format("whisperx", "application/json", "whisperx.json", _document(pipeline.whisperx_chunks),
            entries=lambda report: [pipeline.whisperx_chunks(report)]),
     Format("kaldi", "text/plain; charset=utf-8", "segments", _text(pipeline.kaldi_text),
-           together=lambda reports: "".join(sorted(
-               line for each in reports for line in pipeline.kaldi_text(each).splitlines(keepends=True)))),
+           together=texts.TogetherInOrder),
     Format("lhotse", "application/x-ndjson", "supervisions.jsonl", _text(pipeline.lhotse_lines),
-           together=_joined(pipeline.lhotse_lines)),
+           together=texts.Together),
     Format("labelstudio", "application/json", "labelstudio.json", _document(pipeline.labelstudio_tasks),
            entries=pipeline.labelstudio_tasks),
     Format("eaf", "application/xml; charset=utf-8", "eaf", _text(pipeline.eaf_text)),
     Format("md", "text/markdown; charset=utf-8", "md",
-           lambda context: _Text(lambda report: texts.markdown_text(report, context.lang)), ("text/markdown",)),
+           lambda context: _Text(lambda report: texts.markdown_text(report, context.lang)), ("text/markdown",),
+           heading="## {}\n\n"),
     Format("wav", "audio/wav", "speech.wav",
            _excerpts(lambda report, blocks, options: stream_wav(report, blocks(), options), wav_headers),
            ("audio/wav", "audio/x-wav"), needs_audio=True,

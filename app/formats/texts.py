@@ -7,7 +7,6 @@ would break out of its field in the way that the form has for it.
 
 import csv
 import io
-from collections.abc import Sequence
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
@@ -31,16 +30,44 @@ def csv_text(report: Report) -> str:
     return out.getvalue()
 
 
-def csv_of_several(reports: Sequence[Report]) -> str:
-    """Write one table of several files, with each file's name first; `label` is there if any file has labels."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    labelled = [report for report in reports if report.labels]
-    columns = segment_columns((labelled or reports)[0]) if reports else []
-    writer.writerow(["name", *columns])
-    for report in reports:
-        writer.writerows([report.name, *row] for row in segment_rows(report))
-    return out.getvalue()
+class Together:
+    """Several files' answers as one text, for forms whose every line names its file. Each is given the next answer, and
+    gives out as much of the text as is certain."""
+
+    def add(self, name: str, text: str) -> str:
+        """`name`: a `safe_name` that no other of the files has, and that the answer itself was written with."""
+        return text
+
+    def finish(self) -> str:
+        return ""
+
+
+class TogetherInOrder(Together):
+    """Lines sorted over all files, as Kaldi wants them."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def add(self, name: str, text: str) -> str:
+        self._lines += text.splitlines(keepends=True)
+        return ""
+
+    def finish(self) -> str:
+        return "".join(sorted(self._lines))
+
+
+class TogetherAsTable(Together):
+    """One header line, and the file's name before each row. All answers have the same columns."""
+
+    _header = ""
+
+    def add(self, name: str, text: str) -> str:
+        header, *rows = text.splitlines(keepends=True)
+        begins, self._header = not self._header, header
+        return (f"name,{header}" if begins else "") + "".join(f"{name},{row}" for row in rows)
+
+    def finish(self) -> str:
+        return "" if self._header else "name\n"
 
 
 def segment_columns(report: Report) -> list[str]:
