@@ -16,6 +16,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +31,8 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from app.api.admission import DIRECT
+from app.engine.shares import Ticket
+from app.server.crowd import Crowd
 from app.server.frames import MESSAGE_BYTES, TURN_S, FrameBudget, frame_at
 
 log = structlog.get_logger(__name__)
@@ -106,9 +109,17 @@ class HttpConnection(H11Protocol):
         self._upgraded = False
         self._given_up = False
         self._thrown_away = 0
+        self._crowd = _crowd_of(self.server_state)
+        self._ticket: Ticket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self._ticket = self._crowd.arrive(transport, self.transport.close)
+        if self._ticket is None:
+            # At once: whoever is told so at leisure takes up what there is too little of.
+            self.transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "too many connections"))
+            self.transport.close()
+            return
         # The same wait, and the same timer, as for the next request on a connection that is kept.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
@@ -117,6 +128,8 @@ class HttpConnection(H11Protocol):
         self._cancel(self._stall_timer)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it where there was an error
+        if self._ticket is not None:
+            self._crowd.leave(self._ticket)
 
     def data_received(self, data: bytes) -> None:
         if self._given_up:
@@ -125,6 +138,7 @@ class HttpConnection(H11Protocol):
                 self.transport.close()
             return
         super().data_received(data)
+        self._tell_crowd()
         # A head that has begun has to end: the timer is set once, and no further byte sets it anew.
         begun = self.conn.their_state is h11.IDLE and not self._upgraded and not self.transport.is_closing()
         if not begun:
@@ -139,9 +153,26 @@ class HttpConnection(H11Protocol):
                 f"the request's head took over {_HEAD_S:g} s",
             )
 
+    def _tell_crowd(self) -> None:
+        """Whether a request is under way."""
+        if self._ticket is None or self._upgraded:
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._crowd.work(self._ticket)
+        elif not self.transport.is_closing():
+            self._crowd.wait(self._ticket, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._tell_crowd()
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._upgraded = True
         super().handle_websocket_upgrade(event)
+        connection = self.transport.get_protocol()
+        if self._ticket is not None and isinstance(connection, WebSocketConnection):
+            self._crowd.work(self._ticket)
+            connection.ends_with = partial(self._crowd.leave, self._ticket)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or not as it is accepted here. uvicorn calls this for every protocol error."""
@@ -197,6 +228,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.logger = _WEBSOCKET_LOG
         # Without extensions: speech hardly shrinks, and unpacking is work that strangers would give us.
         self.conn = ServerProtocol(max_size=MESSAGE_BYTES, logger=self.logger)
+        self.ends_with: Callable[[], None] = lambda: None
+        """Called when the connection is lost."""
         self.take: Callable[[bytes | str], bool] | None = None
         """The application's: takes a message, or returns False. Called when none waits before it."""
         self._unread = bytearray()
@@ -216,6 +249,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:
             self.scope["extensions"][DIRECT] = self  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.ends_with()
 
     def data_received(self, data: bytes) -> None:
         if self._given_up:
@@ -372,6 +409,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.conn.data_to_send()  # the library's own answer, which is plain text or none
         self.transport.write(refusal(status, code, "the handshake cannot be read: too large, or with a body"))
         self.loop.call_later(_LINGER_S, self.transport.close)
+
+
+def _crowd_of(state: Any) -> Crowd:
+    """The one of uvicorn's server, whose connections share its state."""
+    crowd: Crowd | None = getattr(state, "vad_crowd", None)
+    if crowd is None:
+        crowd = state.vad_crowd = Crowd()
+    return crowd
 
 
 def refusal(status: HTTPStatus, code: str, detail: str) -> bytes:
