@@ -13,7 +13,7 @@ model and the preset; until those are known they stay as they came, in `segmente
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,6 +46,8 @@ _STREAM_RATES = (8_000, 48_000)
 """Hz. The telephone's rate, and the highest that browsers and sound cards give by default."""
 _OWN = "segmenter_options"
 """The one field that is no option."""
+_KEPT_REQUESTS, _KEPT_LETTERS = 256, 512
+"""Parsed requests that are kept for others that ask for the same, and the most that one may have, names and all."""
 _SUGGESTED = 0.7
 """How alike two names are (difflib's ratio) for one to be suggested for the other: one or two letters differ."""
 _FOREIGN_HINT = "silero"
@@ -155,6 +157,21 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         merged: dict[str, Any] = {}
         for source in (*layers, given or {}):
             merged |= {name: value for name, value in source.items() if value is not None and str(value).strip()}
+        items = tuple(merged.items())
+        # Most requests ask for what others have asked for. Of text alone, because 1, 1.0 and True are equal.
+        is_text = all(isinstance(value, str) for value in merged.values())
+        if is_text and sum(len(name) + len(value) for name, value in items) <= _KEPT_LETTERS:
+            return cls._kept(items)
+        return cls._of(items)
+
+    @classmethod
+    @lru_cache(_KEPT_REQUESTS)
+    def _kept(cls, items: tuple[tuple[str, str], ...]) -> Self:
+        return cls._of(items)
+
+    @classmethod
+    def _of(cls, items: Iterable[tuple[str, Any]]) -> Self:
+        merged = dict(items)
         fields = {name: merged.pop(name) for name in cls.names() if name in merged}
         return super().parse({**fields, "segmenter_options": merged})
 
@@ -167,6 +184,12 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         of_streams = [name for name in own if name in STREAM_ONLY]
         shared = [*InputOptions.model_fields, *ExcerptOptions.model_fields]
         return [*(name for name in own if name not in of_streams), *shared, *of_streams]
+
+    @classmethod
+    @cache
+    def _names_everywhere(cls) -> frozenset[str]:
+        """Of options that do not depend on the segmenter."""
+        return frozenset({*cls.names(), MODE, *ChunkOptions.model_fields})
 
     @field_validator("channel")
     @classmethod
@@ -195,9 +218,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     def refuse_unknown_names(cls, names: Iterable[str], segmenters: Segmenters, *, live: bool = False) -> None:
         """Raise `InvalidOption` for a name that no door, mode or chunk option has: no model, and no later source, makes
         it one. `live`: suggest the options of streams, not those of files."""
-        ours = {*cls.names(), MODE, *ChunkOptions.model_fields}
         for name in names:
-            if name in ours or segmenters.places_of(name):
+            if name in cls._names_everywhere() or segmenters.places_of(name):
                 continue
             known = [*cls.names(), MODE, *ChunkOptions.names()]
             known += dict.fromkeys(name for _, kind in segmenters.variants() for name in kind.options.names())

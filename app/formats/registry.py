@@ -199,9 +199,12 @@ def _line(kind: str, members: Mapping[str, Any]) -> bytes:
     return json_bytes({"type": kind, **members}) + b"\n"
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def json_bytes(value: Any, indent: int | None = None) -> bytes:
-    separators = (",", ":") if indent is None else None
-    return json.dumps(value, ensure_ascii=False, indent=indent, separators=separators).encode()
+    encoder = _COMPACT if indent is None else json.JSONEncoder(ensure_ascii=False, indent=indent)
+    return encoder.encode(value).encode()
 
 
 def _text(write: Callable[[Report], str]) -> Callable[[RenderContext], Renderer]:
