@@ -40,7 +40,8 @@ class Settings(BaseSettings):
         DEFAULT_MODEL,
         min_length=1,
         description="The model of requests that name none: a known name (fsmn, silero, firered, pyannote …), several "
-        "joined by +, a ModelScope id or a directory. `name=DIRECTORY` gives it a name of its own.",
+        "joined by + (with weights: silero+2*pyannote), best, a ModelScope id or a "
+        "directory. `name=DIRECTORY` gives it a name of its own.",
     )
     models: CommaList = Field(
         default_factory=lambda: [AUTO],

@@ -24,7 +24,7 @@ from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, InvalidOption, ModelError, ModelNotFound
 from app.vad.grid import Grid
 from app.vad.models import fusion
-from app.vad.models.accuracy import MEASURED_SUMS, Accuracy, measured
+from app.vad.models.accuracy import LISTED_SUMS, Accuracy, measured
 from app.vad.models.family import DType, KnownModel, ModelInfo, ModelSpec, OptionDefaults, Scorer, Weights
 from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.registry import Catalogue, name_of
@@ -62,6 +62,8 @@ class Model:
     """Whether files too are segmented by a mode's machine for streams."""
     members: "tuple[Model, ...]" = ()
     """The models that it is the mean of; of a single one itself."""
+    weights: tuple[int, ...] = (1,)
+    """How often each of them counts, in smallest terms."""
     _segmentations: dict[str, Segmentation] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -71,24 +73,27 @@ class Model:
             self.segmentation({MODE: mode})
 
     @classmethod
-    def mean_of(cls, members: Sequence["Model"]) -> "Model":
-        """The model whose speech probability is the mean of these models'. Raises `InvalidOption`."""
-        names = [member.info.name for member in members]
+    def mean_of(cls, weighted: "Sequence[tuple[Model, int]]") -> "Model":
+        """The model whose speech probability is the mean of these models', each counted as often as is said, in
+        smallest terms. Raises `InvalidOption`."""
+        members, weights = zip(*weighted, strict=True)
+        terms = [fusion.Term(member.info.name, weight) for member, weight in weighted]
         # Other weights under a known name have not been measured.
         published = all(member.known is not None and member.known.name == member.info.name for member in members)
         tight = [member.segmentation({MODE: "tight"}).options.model_dump() for member in members]
         return cls(
-            info=fusion.info_of([member.info for member in members]),
+            info=fusion.info_of([member.info for member in members], weights),
             backends=tuple(member.backend for member in members),
             grid=fusion.common_grid([member.grid for member in members]),
             device=members[0].device,
             default_mode=fusion.DEFAULT_MODE,
-            option_defaults=fusion.option_defaults(names, tight),
+            option_defaults=fusion.option_defaults(terms, tight),
             segmenters=members[0].segmenters,
             server_options=members[0].server_options,
             live=all(member.live for member in members),
-            accuracy=measured(*names) if published else None,
-            members=tuple(members),
+            accuracy=measured(*map(str, terms)) if published else None,
+            members=members,
+            weights=weights,
         )
 
     @property
@@ -153,7 +158,8 @@ class Model:
         if len(self.members) == 1:
             return VadStream(self.backend.scorer, segmentation.new_segmenter, isolated=isolated)
         scorers = [backend.scorer for backend in self.backends]
-        return FusedStream(scorers, segmentation.new_segmenter, lambda source, target: Resampler(source, target, 1))
+        new_segmenter = segmentation.new_segmenter
+        return FusedStream(scorers, new_segmenter, lambda source, target: Resampler(source, target, 1), self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +285,9 @@ class Models:
         return iter(self._loaded.values())
 
     def sums(self) -> dict[tuple[str, ...], Model]:
-        """The sums of loaded models that `GET /models` lists, by their members' names: the measured and the default."""
-        return {names: each for names, each in self._sums.items() if names in MEASURED_SUMS or each is self._default}
+        """The sums of loaded models that `GET /models` lists, by their terms: those with a figure or a name of their
+        own, and the default."""
+        return {terms: each for terms, each in self._sums.items() if terms in LISTED_SUMS or each is self._default}
 
     async def start(self) -> None:
         """Load what is there from the start. Raises `ModelError`, `InvalidOption` for wrong server options."""
@@ -307,8 +314,7 @@ class Models:
             return self.with_preset(await self.get(asked, live=live), preset, self._warnings_for(asked), live=live)
         name = wanted.live_model if live else wanted.model
         try:
-            members = [await self._get_one(each, live=live) for each in fusion.split_names(name)]
-            return self.with_preset(self._mean(members), preset, own=True, live=live)
+            return self.with_preset(await self._sum_of(name, live=live), preset, own=True, live=live)
         except InvalidOption as error:
             model = await self.get(None, live=live)
             text = f"preset {wanted.name} is made for {name}, which this service does not have: {error.reason}; "
@@ -343,15 +349,38 @@ class Models:
         """The model of this name, or the sum of several; None: the default one. `live`: what takes its place on live
         streams. Raises `InvalidOption`, which says what to do instead; with `on_demand` `ModelError`s too."""
         if asked is None:
-            members = (self._default or await self._load_default()).members
+            default = self._default or await self._load_default()
+            weighted = list(zip(default.members, default.weights, strict=True))
         elif self.settings.on_demand:
-            members = tuple([await self._load_any(spec, live=live) for spec in self._catalogue.resolve_all(asked)])
+            specs = self._catalogue.resolve_all(asked)
+            weighted = [(await self._load_any(spec, live=live), spec.weight) for spec in specs]
         else:
-            names = [asked] if asked in self._aliases else fusion.split_names(asked)
-            members = tuple([await self._get_one(name, live=live) for name in names])
+            return await self._sum_of(asked, live=live)
         if live:
-            members = tuple([await self._live_member(member) for member in members])
-        return self._mean(members)
+            weighted = [(await self._live_member(member), weight) for member, weight in weighted]
+        return self._mean(weighted)
+
+    async def _sum_of(self, asked: str, *, live: bool) -> Model:
+        """The model, or the sum, of this name, by the rules of a service. Of `best` all members that cannot be had are
+        named, for nobody has named them before."""
+        own = asked in self._aliases or asked in self._loaded
+        terms = [fusion.Term(asked)] if own else fusion.split_terms(asked)
+        found = [await self._had(term.name, live=live) for term in terms]
+        refusals = [each for each in found if isinstance(each, InvalidOption)]
+        if refusals and not own and asked.strip() == fusion.BEST_NAME:
+            reasons = "; ".join(each.reason for each in refusals)
+            raise InvalidOption("model", f"{fusion.BEST_NAME} is {'+'.join(map(str, terms))}; {reasons}")
+        if refusals:
+            raise refusals[0]
+        members = [each for each in found if isinstance(each, Model)]
+        return self._mean([(member, term.weight) for member, term in zip(members, terms, strict=True)])
+
+    async def _had(self, asked: str, *, live: bool) -> Model | InvalidOption:
+        """As `_get_one`, with its refusal as a value."""
+        try:
+            return await self._get_one(asked, live=live)
+        except InvalidOption as error:
+            return error
 
     async def _get_one(self, asked: str, *, live: bool) -> Model:
         """The model of this name, by the rules of a service."""
@@ -380,8 +409,10 @@ class Models:
         live_as = None if known is None or known.live else known.live_as
         return None if live_as is None else self._catalogue.find_known(live_as)
 
-    def _mean(self, members: Sequence[Model]) -> Model:
-        """The model made of these, in the catalogue's order; a single one itself. Raises `InvalidOption`."""
+    def _mean(self, weighted: Sequence[tuple[Model, int]]) -> Model:
+        """The model made of these, in the catalogue's order and with their weights in smallest terms; a single one
+        itself. Raises `InvalidOption`."""
+        members, weights = [member for member, _ in weighted], [weight for _, weight in weighted]
         if len(members) == 1:
             return members[0]
         names = [member.info.name for member in members]
@@ -393,10 +424,13 @@ class Models:
             raise InvalidOption("model", f"{labelled} tells more than speech, and cannot be part of a sum")
         order = [known.name for _, known in self._catalogue.known()]
         places = {name: order.index(name) if name in order else len(order) for name in names}
-        members = sorted(members, key=lambda each: (places[each.info.name], each.info.name))
-        key = tuple(member.info.name for member in members)
+        weighted = sorted(
+            zip(members, fusion.reduced(weights), strict=True),
+            key=lambda each: (places[each[0].info.name], each[0].info.name),
+        )
+        key = tuple(str(fusion.Term(member.info.name, weight)) for member, weight in weighted)
         if key not in self._sums:
-            self._sums[key] = Model.mean_of(members)
+            self._sums[key] = Model.mean_of(weighted)
         return self._sums[key]
 
     def is_known(self, asked: str) -> bool:
@@ -405,8 +439,11 @@ class Models:
         def known(name: str) -> bool:
             return name in self._loaded or name in self._aliases or self._catalogue.find_known(name) is not None
 
-        names = fusion.split_names(asked)
-        return known(asked) or (len(names) > 1 and all(map(known, names)))
+        try:
+            terms = fusion.split_terms(asked)
+        except InvalidOption:
+            return False
+        return known(asked) or (terms != [fusion.Term(asked)] and all(known(term.name) for term in terms))
 
     async def available(self) -> list[str]:
         """Names of the known models that are not loaded, may be asked for, and can be had without a download."""
@@ -428,7 +465,7 @@ class Models:
     async def _load_default(self) -> Model:
         wanted, fallback = self.settings.default, self.settings.fallback
         try:
-            self._default = self._mean([await self._load(spec) for spec in wanted])
+            self._default = self._mean([(await self._load(spec), spec.weight) for spec in wanted])
         except ModelNotFound as error:
             if fallback is None:
                 raise
@@ -530,10 +567,11 @@ class Models:
             self._loaded[name] = model
             for alias in (spec.source, info.id):
                 self._aliases.setdefault(alias, name)
-            # Measured sums are there once their members are, so that their defaults can be listed.
-            for names in MEASURED_SUMS:
-                if all(each in self._loaded for each in names):
-                    self._mean([self._loaded[each] for each in names])
+            # Listed sums are there once their members are, so that their defaults can be told.
+            for listed in LISTED_SUMS:
+                terms = [fusion.Term.parse(each) for each in listed]
+                if all(term.name in self._loaded for term in terms):
+                    self._mean([(self._loaded[term.name], term.weight) for term in terms])
             self._observer.model_loaded(info, device)
             log.info("model loaded", model=name, id=info.id, device=device)
             return model

@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.vad.errors import InvalidOption
-from app.vad.models.fusion import DEFAULT_MODE, split_names
+from app.vad.models.fusion import DEFAULT_MODE, are_the_same
 from app.vad.segmenters.registry import MODE, Segmenters
 
 PRESET, PRESETS_FILE = "preset", "VAD_PRESETS"
@@ -56,7 +56,7 @@ class Preset:
         own, options = self.model, self.options
         if live:
             own, options = self.live_model, self.options if self.live_options is None else self.live_options
-        if model is not None and sorted(split_names(model)) != sorted(split_names(own)):
+        if model is not None and not are_the_same(model, own):
             options = {name: value for name, value in options.items() if name not in OF_A_MODEL}
         return {MODE: self.mode, **options}
 

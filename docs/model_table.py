@@ -19,6 +19,7 @@ _ROWS: Mapping[str, Mapping[str, str]] = {
         "firered-aed": "speech, singing and music, each labelled; files only",
         "silero+firered": "finding speech wherever it is",
         "pyannote": "meetings, telephone, far or sung speech; overlapping speech; files only",
+        "silero+firered+2*pyannote": "`best`: conversation and meetings, clean or not; files only",
     },
     "README.zh.md": {
         "fsmn": "与 FunASR 的切分完全一致；噪声下较弱",
@@ -27,6 +28,7 @@ _ROWS: Mapping[str, Mapping[str, str]] = {
         "firered-aed": "分别标出语音、歌声、音乐；只用于文件",
         "silero+firered": "各种条件下都要准确找到语音",
         "pyannote": "会议、电话、远处或唱出的声音；可标出多人同时说话；只用于文件",
+        "silero+firered+2*pyannote": "`best`：对话与会议，干净或嘈杂；只用于文件",
     },
 }
 _HEADS = {

@@ -258,7 +258,13 @@ class ListedModel(Document):
 
     name: str
     title: str
+    alias: str | None = None
+    """A short name that `model=` takes as well."""
     members: tuple[str, ...] | None = None
+    weights: tuple[int, ...] | None = None
+    """How often each member counts; None: all alike."""
+    note: str | None = None
+    """What it is good for, and what it costs."""
     state: str
     """`loaded`, `available` (loaded at its first use) or `absent`."""
     default: bool

@@ -19,7 +19,8 @@ from app.models import Model
 from app.presets import NONE
 from app.request import DetectionRequest
 from app.runtime import Runtime
-from app.vad.models.accuracy import MEASURED_SUMS
+from app.vad.models.accuracy import LISTED_SUMS
+from app.vad.models.fusion import Term
 from app.vad.segmenters.registry import MODE
 
 _NAME = "accuracy"
@@ -39,8 +40,8 @@ class Service:
         """Every model at hand, and every sum of them that has been measured or is the default."""
         models = self.runtime.models
         names = [*(model.info.name for model in models), *await models.available()]
-        sums = dict.fromkeys([*models.sums(), *MEASURED_SUMS])
-        names += ["+".join(members) for members in sums if set(members) <= set(names)]
+        sums = dict.fromkeys([*models.sums(), *LISTED_SUMS])
+        names += ["+".join(terms) for terms in sums if {Term.parse(term).name for term in terms} <= set(names)]
         return sorted(names, key=lambda name: name != models.default.info.name)
 
     async def settings(

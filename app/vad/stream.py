@@ -181,14 +181,16 @@ class FusedStream(Stream):
         scorers: Sequence[ScoresBlocks],
         new_segmenter: Callable[[Grid], Segmenter],
         new_resampler: Callable[[int, int], Resampler],
+        weights: Sequence[int] | None = None,
     ) -> None:
-        """`new_resampler`: from and to Hz. The members' blocks are chained: they have to keep in step."""
+        """`new_resampler`: from and to Hz. `weights`: how often each member counts; None: all alike. The members'
+        blocks are chained: they have to keep in step."""
         self._grids = [scorer.grid for scorer in scorers]
         self._grid = common_grid(self._grids)
         super().__init__(new_segmenter(self._grid))
         self.isolated = False
         self._members = [VadStream(scorer, lambda grid: _NoSegmenter()) for scorer in scorers]
-        self._mixer = Mixer(self._grids)
+        self._mixer = Mixer(self._grids, weights or [1] * len(scorers))
         self._new_resampler = new_resampler
         self._resamplers = self._new_resamplers()
 

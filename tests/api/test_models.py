@@ -108,7 +108,7 @@ def test_what_a_service_tells_of_its_models(mixed: RunningServer) -> None:
         assert states == {
             "small": "loaded", "other": "loaded", "silero": "loaded", "silero-8k": "loaded", "fsmn": "absent",
             "fsmn-8k": "absent", "firered": "absent", "firered-stream": "absent", "firered-aed": "absent",
-            "pyannote": "absent",
+            "pyannote": "absent", "silero+firered+2*pyannote": "absent",
             "fsmn+silero": "absent", "fsmn+silero+firered": "absent", "silero+firered": "absent",
             "silero+firered-stream": "absent",
         }  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.doors.house import SILERO
 from tests.live.client import hear_all, s16, stream
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
@@ -223,3 +224,73 @@ def test_overlap_is_refused_where_it_is_not_told(small: RunningServer) -> None:
     refused = post(small, content, model="windows", overlap="true", overlap_threshold=1.5)
     assert (refused.status_code, refused.json()["option"]) == (422, "overlap_threshold")
     assert post(small, content, model="small", overlap="false").status_code == 200
+
+
+# ---- sums with weights
+
+
+def test_weights_of_a_sum(small: RunningServer) -> None:
+    content = wav(SOUND)
+    asked = ("small+2*windows", "2*windows small", "2*small,4*windows", "small + 2 * windows")
+    answers = [post(small, content, model=name).json() for name in asked]
+    assert {answer["model"]["name"] for answer in answers} == {"small+2*windows"}
+    assert len({json.dumps(answer["segments"]) for answer in answers}) == 1
+    assert len({answer["model"]["fingerprint"] for answer in answers}) == 1
+    in_url = small.post("/vad?model=small+2*windows", content=content, timeout=60).json()
+    assert in_url["model"] == answers[0]["model"]
+    told = post(small, content, model="small+2*windows", probabilities="true", members="true").json()["probabilities"]
+    members = told["members"]
+    expected = [(one + 2 * two) / 3 for one, two in zip(members["small"], members["windows"], strict=True)]
+    np.testing.assert_allclose(told["values"], expected, atol=2e-4)
+    plain = post(small, content, model="2*small+2*windows").json()
+    assert plain["model"]["name"] == "small+windows"
+    assert plain["model"]["fingerprint"] != answers[0]["model"]["fingerprint"]
+    assert post(small, content, model="3*windows").json()["model"]["name"] == "windows"
+
+
+def test_weights_that_are_none(small: RunningServer) -> None:
+    content = wav(SOUND)
+    for name in ("0*small+windows", "small+10*windows", "small+1.5*windows", "small*2+windows", "small+*windows", "2*"):
+        refused = post(small, content, model=name)
+        assert (refused.status_code, refused.json()["option"]) == (422, "model")
+        assert "a weight is a whole number from 1 to 9" in refused.json()["detail"]
+    refused = post(small, content, model="2*small+3*small")
+    assert refused.json()["detail"] == "model: small is named twice"
+
+
+def test_best_says_what_is_missing(small: RunningServer) -> None:
+    refused = post(small, wav(SOUND), model="best")
+    assert (refused.status_code, refused.json()["option"]) == (422, "model")
+    told = refused.json()["detail"]
+    assert told.startswith("model: best is silero+firered+2*pyannote; ")
+    assert "silero is known" in told
+    assert "firered is known" in told
+    assert "pyannote is known" in told
+    [listed] = [each for each in small.get("/models").json()["models"] if each.get("alias") == "best"]
+    assert (listed["name"], listed["members"], listed["weights"], listed["live"]) == (
+        "silero+firered+2*pyannote", ["silero", "firered", "pyannote"], [1, 1, 2], False,
+    )  # fmt: skip
+    assert "in meetings pyannote alone is level with it" in listed["note"]
+
+
+@pytest.mark.skipif(not SILERO, reason="the package silero-vad is not installed")
+def test_best(small_model: Path, tmp_path: Path) -> None:
+    ahead, windows = write_small_firered(tmp_path / "ahead"), write_small_pyannote(tmp_path / "windows")
+    settings = {
+        "VAD_MODELS": f"silero,firered=firered:{ahead},pyannote=pyannote:{windows}",
+        "MODELSCOPE_CACHE": str(tmp_path / "none"),
+    }
+    content = wav(LOUDER)
+    with local_server(small_model, tmp_path, settings) as server:
+        answer = post(server, content, model="best", overlap="true").json()
+        assert answer["model"]["name"] == "silero+firered+2*pyannote"
+        assert (answer["options"]["threshold"], answer["options"]["neg_threshold"]) == (0.45, 0.4)
+        assert (
+            answer["segments"]
+            == post(server, content, model="2*pyannote+silero+firered", overlap="true").json()["segments"]
+        )
+        assert "overlap_ratio" in answer
+        assert answer["model"]["name"] in server.get("/options").json()["models"]
+        with stream(server, model="best") as socket:
+            heard = hear_all(socket)
+        assert "pyannote hears windows of 10 s" in heard.error["detail"]

@@ -73,6 +73,9 @@ WRONG: list[Options] = [
     # sums
     {"model": "fsmn+fsmn"},
     {"model": "fsmn+firered-aed"},
+    {"model": "fsmn+0*firered"},
+    {"model": "fsmn+10*firered"},
+    {"model": "best+fsmn"},
     {"model": "fsmn+firered", "max_end_silence_time": "500"},
     # another door's
     {"encoding": "webm"},

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from app.audio.signal import Resampler
 from app.vad.blocks import Block
+from app.vad.errors import InvalidOption
 from app.vad.grid import Grid
 from app.vad.models.accuracy import measured
 from app.vad.models.fsmn.network import FsmnScorer
-from app.vad.models.fusion import Mixer, common_grid, option_defaults
+from app.vad.models.fusion import Mixer, Term, are_the_same, common_grid, option_defaults, reduced, split_terms
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of
 from app.vad.stream import FusedStream
@@ -145,7 +146,8 @@ def test_whatever_the_members_frames_are(steps: list[int], total: int, data: st.
     """The mixer alone, against the law's words, for any grouping into calls."""
     grids = [Grid(1_000, step, step, pads_last=True) for step in steps]
     speech = [np.random.default_rng(index).random(-(-total * 10 // step)) for index, step in enumerate(steps)]
-    mixer = Mixer(grids)
+    weights = [data.draw(st.integers(1, 9)) for _ in steps]
+    mixer = Mixer(grids, weights)
     # A frame that is not whole is known at the end alone.
     whole = [total * 10 // step for step in steps]
     places = [sorted(data.draw(st.lists(st.integers(0, most), max_size=4))) for most in whole]
@@ -162,8 +164,12 @@ def test_whatever_the_members_frames_are(steps: list[int], total: int, data: st.
     rest = [new_posteriors(values[cut[-1] :]) for values, cut in zip(speech, cuts, strict=True)]
     found.append(mixer.accept(rest, total=total))
     expected = [
-        np.mean(
-            [values[min((10 * frame + 5) // step, len(values) - 1)] for values, step in zip(speech, steps, strict=True)]
+        np.average(
+            [
+                values[min((10 * frame + 5) // step, len(values) - 1)]
+                for values, step in zip(speech, steps, strict=True)
+            ],
+            weights=weights,
         )
         for frame in range(total)
     ]
@@ -178,11 +184,44 @@ def new_posteriors(speech: np.ndarray) -> Posteriors:
 
 def test_defaults() -> None:
     one, other = {"threshold": 0.5, "neg_threshold": 0.35}, {"threshold": 0.35, "neg_threshold": 0.15}
-    assert option_defaults(("silero", "firered"), [one, other])["tight"]["threshold"] == 0.40
+    assert option_defaults(split_terms("silero+firered"), [one, other])["tight"]["threshold"] == 0.40
     assert measured("silero", "firered")
-    untuned = option_defaults(("silero", "mine"), [one, other])["tight"]
+    untuned = option_defaults(split_terms("silero+mine"), [one, other])["tight"]
     assert (untuned["threshold"], untuned["neg_threshold"]) == (0.425, 0.25)
     assert measured("silero", "mine") is None
+    heavier = option_defaults(split_terms("2*silero+mine"), [one, other])["tight"]
+    assert (heavier["threshold"], heavier["neg_threshold"]) == (0.45, 0.283)
+    best = option_defaults(split_terms("best"), [one, one, other])
+    assert (best["tight"]["threshold"], best["tight"]["neg_threshold"]) == (0.45, 0.40)
+    assert best["binarize"] == {"onset": 0.45}
+
+
+@pytest.mark.parametrize("asked", ["a+2*b", "a 2*b", "a,2*b", "a + 2 * b", " a+2* b ", "1*a+2*b"])
+def test_sums_are_written_in_many_ways(asked: str) -> None:
+    assert split_terms(asked) == [Term("a"), Term("b", 2)]
+
+
+@pytest.mark.parametrize(
+    "asked", ["0*a", "10*a", "-1*a", "1.5*a", "*a", "2*", "a*2", "02*a", "2*3*a", "٢*a", "a+b*c", "2**a"]
+)
+def test_a_weight_is_a_whole_number_from_1_to_9(asked: str) -> None:
+    with pytest.raises(InvalidOption, match="a weight is a whole number from 1 to 9, as in 2\\*pyannote"):
+        split_terms(asked)
+
+
+def test_the_best_sum_has_a_name() -> None:
+    assert split_terms("best") == split_terms(" best ") == split_terms("silero+firered+2*pyannote")
+    for asked in ("best+fsmn", "2*best", "fsmn best"):
+        with pytest.raises(InvalidOption, match="best is a sum itself"):
+            split_terms(asked)
+
+
+def test_weights_in_smallest_terms() -> None:
+    assert reduced([2, 4, 6]) == (1, 2, 3)
+    assert reduced([3]) == (1,)
+    assert are_the_same("2*a+2*b", "b+a")
+    assert are_the_same("best", "4*pyannote+2*firered+2*silero")
+    assert not are_the_same("a+2*b", "2*a+b")
 
 
 def test_the_common_grid_says_how_far_it_is_behind(small_scorer: FsmnScorer) -> None:

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, ModelNotFound
 from app.vad.models.family import ModelSpec
+from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.hub import ModelHub, ModelPlace
 from app.vad.models.pyannote.family import FILES, PyannoteFamily
 from app.vad.models.pyannote.network import PyannoteScorer
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of
-from app.vad.stream import VadStream
+from app.vad.stream import FusedStream, VadStream
 from tests.hub_server import running_hub
 from tests.segmentations import endpoint, segmentation, tight
 from tests.signals import bursts
@@ -210,6 +211,33 @@ def test_what_is_held_does_not_grow(scorer: PyannoteScorer) -> None:
     assert max(samples for samples, _, _ in held) <= 160_000 + 3 * 79_920 + 160_000
     assert max(frames for _, frames, _ in held) <= 2 * 589
     assert max(settled for _, _, settled in held) <= 2
+
+
+# ---- sums
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 2), (3, 1)], ids=str)
+def test_a_sum_with_weights(scorer: PyannoteScorer, small_scorer: FsmnScorer, weights: tuple[int, int]) -> None:
+    """Frames of 10 ms meet those of 16.875 ms; members that know more wait for the windows."""
+    expected, recorder = posteriors_of(scorer, len(SAMPLES), len(SAMPLES)), Recorder()
+    other = small_scorer.score([Block(SAMPLES, 0, True, None)])[0].posteriors.speech
+    other = np.concatenate((other, np.repeat(other[-1:], len(expected) - len(other))))
+    mean = (weights[0] * other + weights[1] * expected.speech) / sum(weights)
+    found: list[Posteriors] = []
+    for step in (len(SAMPLES), 160_000, 31_111):
+        recorder.reset()
+        stream = FusedStream([small_scorer, scorer], lambda grid: recorder, no_resampler, weights)
+        for at in range(0, len(SAMPLES), step):
+            stream.accept_waveform(SAMPLES[at : at + step])
+        stream.flush()
+        found.append(join_posteriors(recorder.pieces))
+        np.testing.assert_allclose(found[-1].speech, mean, atol=1e-6)
+        assert np.array_equal(found[-1].overlap, expected.overlap)
+        assert stream.posteriors.short_ms == expected.short_ms
+
+
+def no_resampler(source: int, target: int) -> Any:
+    raise AssertionError(f"from {source} to {target} Hz")
 
 
 # ---- files

@@ -37,9 +37,34 @@ MEASURED: Mapping[tuple[str, ...], Accuracy] = {
     ("fsmn", "silero", "firered"): Accuracy(0.946, threshold=0.45, neg_threshold=0.40),
     ("silero", "firered"): Accuracy(0.949, threshold=0.40, neg_threshold=0.35),
 }
-"""By the names of a model, or of a sum's members in the catalogue's order."""
+"""By the name of a model, or the terms of a sum in the catalogue's order."""
 
 MEASURED_SUMS: Sequence[tuple[str, ...]] = [names for names in MEASURED if len(names) > 1]
+
+
+BEST: tuple[str, ...] = ("silero", "firered", "2*pyannote")
+"""What is called `best`: of all sums tried, the one with the most frame F1 over conversation and meetings."""
+LISTED_SUMS: Sequence[tuple[str, ...]] = [*MEASURED_SUMS, BEST]
+"""Sums that are told of wherever their members are."""
+
+WIDE: Mapping[tuple[str, ...], Mapping[str, float]] = {
+    ("pyannote",): {"threshold": 0.60, "neg_threshold": 0.60},
+    ("fsmn", "pyannote"): {"threshold": 0.55, "neg_threshold": 0.45},
+    ("silero", "pyannote"): {"threshold": 0.40, "neg_threshold": 0.30},
+    ("firered", "pyannote"): {"threshold": 0.45, "neg_threshold": 0.40},
+    ("silero", "firered", "pyannote"): {"threshold": 0.35, "neg_threshold": 0.25},
+    ("silero", "firered", "2*pyannote"): {"threshold": 0.45, "neg_threshold": 0.40},
+    ("silero", "firered", "3*pyannote"): {"threshold": 0.50, "neg_threshold": 0.45},
+    ("2*silero", "firered", "2*pyannote"): {"threshold": 0.40, "neg_threshold": 0.30},
+}
+"""Settings of `mode=tight` that suit six other conditions best: conversation clean, with pink noise and kitchen noise
+at 0 dB, and by telephone; meetings clean and with pink noise at 5 dB. Fitted on half of the clips, judged on others."""
+
+
+def tight_thresholds(*names: str) -> Mapping[str, float] | None:
+    """The thresholds of `mode=tight` that were fitted for a model, or a sum; None where none were."""
+    accuracy = measured(*names)
+    return WIDE.get(names) if accuracy is None else accuracy.thresholds
 
 
 def measured(*names: str) -> Accuracy | None:

@@ -65,6 +65,8 @@ class ModelSpec:
     fingerprint: str | None = None
     """Refuse weights with another one."""
     known: KnownModel | None = None
+    weight: int = 1
+    """How often it counts in a sum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Sums of models: the mean of their members' speech probabilities on a common grid of 10 ms.
+"""Sums of models: the mean of their members' speech probabilities on a common grid of 10 ms, each counted as often as
+its weight says.
 
 A frame of the grid takes each member's value where the frame's middle lies, and past a member's end its last value; the
 mean is in float64. The grid has as many frames as there are whole steps of 10 ms. Levels are those of the first member
@@ -9,52 +10,114 @@ stream's last frame, so the stream must never end without one.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import Self
 
+from app.vad.errors import InvalidOption
 from app.vad.grid import FRAME_MS, Grid
-from app.vad.models.accuracy import measured
+from app.vad.models.accuracy import BEST, tight_thresholds
 from app.vad.models.family import ModelInfo, OptionDefaults
 from app.vad.posteriors import NO_POSTERIORS, Posteriors, join_posteriors
 
 SEPARATORS = "+, "
 """What may join names in `model=`; a `+` in a URL arrives as a space."""
 DEFAULT_MODE = "tight"
+BEST_NAME = "best"
+"""What `model=` calls the best sum of all."""
+_WEIGHTS = range(1, 10)
+"""A member that should count more than nine times as much as another needs no other."""
 
 _DURATIONS = {"min_speech_duration_ms": 100, "min_silence_duration_ms": 100, "speech_pad_ms": 20}
 _THRESHOLDS = ("threshold", "neg_threshold")
 
 
-def split_names(asked: str) -> list[str]:
-    """The names in a sum; one name alone in what is none."""
-    return [name for name in re.split(f"[{re.escape(SEPARATORS)}]", asked) if name] or [asked]
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A member of a sum, and how often it counts."""
+
+    name: str
+    weight: int = 1
+
+    def __str__(self) -> str:
+        return self.name if self.weight == 1 else f"{self.weight}*{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `pyannote` or `2*pyannote`. Raises `InvalidOption`."""
+        weight, star, name = text.rpartition("*")
+        if not star:
+            return cls(text)
+        if not name or weight not in map(str, _WEIGHTS):
+            raise InvalidOption(
+                "model",
+                f"{text[:64]!r} is no member of a sum: a weight is a whole number from 1 to 9, as in 2*pyannote",
+            )
+        return cls(name, int(weight))
 
 
-def option_defaults(names: Sequence[str], tight: Sequence[Mapping[str, Any]]) -> OptionDefaults:
-    """For each mode the defaults of a sum. `tight`: its members' in that mode, whose mean is taken where the sum has
-    not been measured."""
-    accuracy = measured(*names)
-    means = {name: round(float(np.mean([defaults[name] for defaults in tight])), 3) for name in _THRESHOLDS}
-    thresholds = means if accuracy is None else accuracy.thresholds
+def split_terms(asked: str) -> list[Term]:
+    """The terms of a sum, or of the one that a name means; one name alone in what is none. Raises `InvalidOption`."""
+    asked = re.sub(r"\s*\*\s*", "*", asked)
+    terms = [Term.parse(each) for each in re.split(f"[{re.escape(SEPARATORS)}]", asked) if each]
+    if [str(term) for term in terms] == [BEST_NAME]:
+        return [Term.parse(each) for each in BEST]
+    if BEST_NAME in [term.name for term in terms]:
+        raise InvalidOption("model", f"{BEST_NAME} is a sum itself: {'+'.join(BEST)}; name its members")
+    return terms or [Term(asked)]
+
+
+def reduced(weights: Sequence[int]) -> tuple[int, ...]:
+    """Weights in smallest terms: the mean of twice each is the mean of each."""
+    return tuple(weight // math.gcd(*weights) for weight in weights)
+
+
+def are_the_same(one: str, other: str) -> bool:
+    """Whether two names mean one model, or one sum. Raises `InvalidOption`."""
+
+    def members(asked: str) -> set[Term]:
+        terms = split_terms(asked)
+        weights = reduced([term.weight for term in terms])
+        return {Term(term.name, weight) for term, weight in zip(terms, weights, strict=True)}
+
+    return members(one) == members(other)
+
+
+def option_defaults(terms: Sequence[Term], tight: Sequence[Mapping[str, Any]]) -> OptionDefaults:
+    """For each mode the defaults of a sum. `tight`: its members' in that mode, whose mean is taken where none were
+    fitted for the sum."""
+    weights = [term.weight for term in terms]
+    means = {
+        name: round(float(np.average([defaults[name] for defaults in tight], weights=weights)), 3)
+        for name in _THRESHOLDS
+    }
+    thresholds = tight_thresholds(*map(str, terms)) or means
     threshold = thresholds["threshold"]
     return {
         "tight": {**thresholds, **_DURATIONS},
         # The end-point machine's test is one on a probability of (1 + x) / 2.
         "endpoint": {"speech_noise_thres": round(2 * threshold - 1, 3)},
         "smoothed": {"speech_threshold": threshold},
+        "binarize": {"onset": threshold},
     }
 
 
-def info_of(members: Sequence[ModelInfo]) -> ModelInfo:
+def info_of(members: Sequence[ModelInfo], weights: Sequence[int]) -> ModelInfo:
     """How answers name a sum."""
-    digest = hashlib.sha256("\n".join(member.fingerprint for member in members).encode()).hexdigest()
+
+    def terms(of_member: Callable[[ModelInfo], str]) -> list[str]:
+        return [str(Term(of_member(member), weight)) for member, weight in zip(members, weights, strict=True)]
+
+    digest = hashlib.sha256("\n".join(terms(lambda member: member.fingerprint)).encode()).hexdigest()
     revisions = [member.revision or "-" for member in members]
     return ModelInfo(
-        name="+".join(member.name for member in members),
-        id="+".join(member.id for member in members),
+        name="+".join(terms(lambda member: member.name)),
+        id="+".join(terms(lambda member: member.id)),
         revision="+".join(revisions) if any(member.revision for member in members) else None,
         fingerprint=digest,
     )
@@ -79,7 +142,8 @@ def common_grid(members: Sequence[Grid]) -> Grid:
 class Mixer:
     """Turns the members' posteriors of one stream, as they come, into the mean's."""
 
-    def __init__(self, grids: Sequence[Grid]) -> None:
+    def __init__(self, grids: Sequence[Grid], weights: Sequence[int]) -> None:
+        self._weights = np.array(weights, dtype=np.float64)
         self._steps_ms = [grid.frame_ms for grid in grids]
         self._levels = next((index for index, ms in enumerate(self._steps_ms) if ms == FRAME_MS), 0)
         self._overlap = next((index for index, grid in enumerate(grids) if grid.overlap is not None), None)
@@ -128,7 +192,8 @@ class Mixer:
             self._known[member] = self._known[member].take(slice(gone, None))
             self._first[member] += gone
         members = np.stack(speech, axis=1)
-        return Posteriors(members.mean(axis=1), levels, members=members.astype(np.float32), overlap=overlap)
+        mean = (members * self._weights).sum(axis=1) / self._weights.sum()
+        return Posteriors(mean, levels, members=members.astype(np.float32), overlap=overlap)
 
     def _at(self, member: int, frames: np.ndarray) -> np.ndarray:
         """The member's frames in which the middles of these frames lie; past its end its last one."""

@@ -55,10 +55,9 @@ class Catalogue:
 
     def resolve_all(self, text: str) -> tuple[ModelSpec, ...]:
         """The model that a setting names, or those of the sum that it names. Raises `InvalidOption`."""
-        names = fusion.split_names(text)
-        if "=" in text or as_directory(text) is not None:
+        if text != fusion.BEST_NAME and ("=" in text or as_directory(text) is not None):
             return (self.resolve(text),)
-        return tuple(map(self.resolve, names))
+        return tuple(replace(self.resolve(term.name), weight=term.weight) for term in fusion.split_terms(text))
 
     def resolve(self, text: str) -> ModelSpec:
         """The model that a setting names: a known name, an id, a directory, `name=spec` or `name=family:spec`.

@@ -664,10 +664,25 @@ export interface components {
             /** Title */
             title: string;
             /**
+             * Alias
+             * @description A short name that `model=` takes as well.
+             */
+            alias?: string | null;
+            /**
              * Members
              * @description The models that it is the mean of; absent where it is one.
              */
             members?: string[] | null;
+            /**
+             * Weights
+             * @description How often each member counts; absent where all count alike.
+             */
+            weights?: number[] | null;
+            /**
+             * Note
+             * @description What it is good for, and what it costs.
+             */
+            note?: string | null;
             /**
              * State
              * @description `available`: at hand, loaded at its first use. `absent`: not to be had here without a download.
@@ -1068,7 +1083,7 @@ export interface operations {
             query?: {
                 /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
+                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
                 model?: string;
                 /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
@@ -1339,7 +1354,7 @@ export interface operations {
     detect_speech_timestamps: {
         parameters: {
             query?: {
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
+                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
                 model?: string;
                 /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
@@ -1492,7 +1507,7 @@ export interface operations {
             query?: {
                 /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Without it the service's default model does. */
+                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
                 model?: string;
                 /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
