@@ -85,8 +85,8 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     model: str | None = Field(
         None,
         max_length=1_000,
-        description="Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a "
-        "name counts it twice, and `best` is the best mean of all. Without it the service's default model does.",
+        description="Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before "
+        "a name counts it twice, and `best` is the best mean of all. Without it the service's default model does.",
     )
     preset: str | None = Field(
         None,

@@ -106,7 +106,7 @@ def test_every_mode_without_a_setting(small_service: str, tmp_path: Path) -> Non
     assert main(command(tmp_path / "data", tmp_path / "out", "--condition", "clean", "--model", small_service)) == 0
     rows = json.loads((tmp_path / "out" / "accuracy.json").read_text())["segments"]
     assert [row["setting"] for row in rows] == [
-        f"{small_service}, {mode}" for mode in ("endpoint", "tight", "smoothed")
+        f"{small_service}, {mode}" for mode in ("endpoint", "tight", "smoothed", "binarize")
     ]
     assert rows[0]["f1"][1] is None, "one file has no interval"
 
