@@ -106,6 +106,7 @@ const FORMS: Record<string, readonly [string, string]> = {
 const MODELS: Record<string, readonly [string, string]> = {
   fsmn: ['最快；适合送去识别，保留句中停顿。', 'The quickest. Made to feed speech recognition: it keeps the pauses inside an utterance.'],
   silero: ['紧贴语音；干净的对话里很准。', 'Close around speech. Good in clean conversation.'],
+  'fsmn-8k': ['用于 8 kHz 电话音频的 FSMN。', 'FSMN-VAD for telephone calls and other audio of 8 kHz.'],
   'silero-8k': ['用于电话等 8 kHz 音频。', 'For telephone calls and other audio of 8 kHz.'],
   firered: ['噪声里也稳；整个文件一起看。', 'Steady in noise. Looks at the whole file.'],
   'firered-stream': ['电话与噪声里都好，也能实时。', 'Good by telephone and in noise, and it follows live speech.'],
