@@ -56,12 +56,14 @@ def create_app(
     settings: Settings | None = None,
     on_failed_start: OnFailedStart | None = None,
     *,
+    on_ready: Callable[[], None] | None = None,
     registry: Registry | None = None,
 ) -> FastAPI:
     """The whole application. Nothing is loaded before its lifespan begins.
 
     `on_failed_start`: called, in place of the log, when the model cannot be loaded; the service then answers, and says
     that it is not ready.
+    `on_ready`: called once the models are loaded.
     `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins.
     """
     prepare_heap()
@@ -72,7 +74,7 @@ def create_app(
         title="FSMN-VAD",
         version=__version__,
         description=_DESCRIPTION,
-        lifespan=_lifespan(settings, shared, on_failed_start),
+        lifespan=_lifespan(settings, shared, on_failed_start, on_ready),
         docs_url=None,  # the framework's own pages are made of other hosts' files
         redoc_url=None,
         redirect_slashes=False,  # they would lead to whatever host the request names
@@ -150,13 +152,15 @@ def _service(settings: Settings, registry: Registry) -> Service:
 
 
 def _lifespan(
-    settings: Settings, shared: Service, on_failed_start: OnFailedStart | None
+    settings: Settings, shared: Service, on_failed_start: OnFailedStart | None, on_ready: Callable[[], None] | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async def start() -> None:
             try:
                 await _start(settings, shared)
+                if on_ready is not None:
+                    on_ready()
             except Exception as error:  # noqa: BLE001 - reported, and kept for `/health`
                 shared.failure = str(error)
                 (on_failed_start or log_failed_start)(error)

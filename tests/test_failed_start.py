@@ -1,11 +1,15 @@
 """A start that cannot succeed: one clear message, told once, the right exit status, in time."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
+from app.server.serve import address
 from tests.cli.calling import call, spawn
+from tests.server import running_server
+from tests.waiting import eventually
 
 
 @pytest.mark.slow
@@ -62,3 +66,25 @@ def test_a_wrong_preset_is_named(small_model: Path) -> None:
     ended = call(small_model, "serve", VAD_PORT="0", VAD_PRESET="everything")
     assert ended.returncode == 3
     assert "VAD_PRESET: there is no such preset; there are: asr" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_told_with_a_way_out(small_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = call(small_model, "serve", VAD_PORT=str(port))
+    assert ended.returncode == 4
+    assert f"Port {port} of 127.0.0.1 cannot be used" in ended.stderr
+    assert f"--port {port + 1}" in ended.stderr
+
+
+def test_the_last_line_of_a_start_says_what_to_open(small_model: Path, tmp_path: Path) -> None:
+    with running_server(small_model, tmp_path) as server:
+        eventually(lambda: f"Open {server.url}/ (Ctrl-C stops)" in server.log)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "http://127.0.0.1:80/"), ("0.0.0.0", "http://127.0.0.1:80/"), ("::1", "http://[::1]:80/")],  # noqa: S104
+)
+def test_the_address_can_be_opened_in_a_browser(host: str, shown: str) -> None:
+    assert address(host, 80) == shown

@@ -102,7 +102,8 @@ def _print_settings() -> None:
     table = Table("variable", "default", "meaning", title="Settings: environment variables, or lines of a .env file")
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
-        table.add_row(variable_name(name), "" if default in (None, "", [], {}) else str(default), field.description)
+        shown = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        table.add_row(variable_name(name), "" if default in (None, "", [], {}) else shown, field.description)
     Console().print(table)
 
 

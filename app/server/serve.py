@@ -8,12 +8,15 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
+import structlog
 import uvicorn
 
 from app.audio.child import stop_children
 from app.config import Settings
 from app.logs import configure_logging
 from app.server.connections import HttpConnection, WebSocketConnection
+
+log = structlog.get_logger(__name__)
 
 _KEEP_ALIVE_S = 15
 """For the first request, and for the next one of a client that is busy with the answer to the last; proxies' own
@@ -42,7 +45,11 @@ def serve(settings: Settings) -> None:
         failures.append(error)
         server.should_exit = True
 
-    app = create_app(settings, give_up)
+    def invite() -> None:
+        # The last line of a start, where a person looks.
+        log.info(f"Open {address(settings.host, server.port or settings.port)} (Ctrl-C stops)")
+
+    app = create_app(settings, give_up, on_ready=invite)
     server = Server(server_config(settings, app), on_stop=app.state.service.drain)
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises what it caught again when it has stopped: an orderly stop is status 0, not death by signal.
@@ -51,7 +58,11 @@ def serve(settings: Settings) -> None:
     try:
         server.run()
     except SystemExit:
-        raise CannotListen(f"VAD_HOST, VAD_PORT: {settings.host}:{settings.port} cannot be listened on") from None
+        raise CannotListen(
+            f"Port {settings.port} of {settings.host} cannot be used: another program may have it. Choose another one, "
+            f"as with `fsmn-vad serve --port {settings.port + 1}` (in a clone: make run ARGS='--port "
+            f"{settings.port + 1}'); VAD_HOST and VAD_PORT set the address."
+        ) from None
     finally:
         stop_children()
     if failures:
@@ -74,11 +85,23 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
 
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on; None before it does."""
+        sockets = [each for server in self.servers for each in server.sockets] if self.started else []
+        return int(sockets[0].getsockname()[1]) if sockets else None
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called in the main thread, between two steps of the event loop."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self._on_stop()
+
+
+def address(host: str, port: int) -> str:
+    """Where a browser on this machine finds the service; an address that stands for all of them is none to open."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "localhost", "": "localhost"}.get(host, host)  # noqa: S104
+    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
 
 def server_config(settings: Settings, app: object) -> uvicorn.Config:
