@@ -84,7 +84,7 @@ def test_the_last_line_of_a_start_says_what_to_open(small_model: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("host", "shown"),
-    [("127.0.0.1", "http://127.0.0.1:80/"), ("0.0.0.0", "http://127.0.0.1:80/"), ("::1", "http://[::1]:80/")],  # noqa: S104
+    [("127.0.0.1", "http://127.0.0.1:80/"), ("0.0.0.0", "http://127.0.0.1:80/"), ("::1", "http://[::1]:80/")],
 )
 def test_the_address_can_be_opened_in_a_browser(host: str, shown: str) -> None:
     assert address(host, 80) == shown

@@ -225,15 +225,34 @@ def open_destination(store: Store, manifest: Mapping[str, Any], source: str, *, 
     if there is None:
         store.write_json(MANIFEST, {"source": source, **manifest})
         return
-    differing = [text for name in manifest for text in _differences(name, there.get(name), manifest[name])]
-    if differing:
-        raise OtherRun(f"{store.url} holds the results of another run. {'; '.join(differing)}. {_ADVICE}")
+    if any(there.get(name) != value for name, value in manifest.items()):
+        raise OtherRun(f"{store.url} holds the results of another run, {_difference(there, manifest)}. {_ADVICE}")
 
 
-def _differences(name: str, there: Any, wanted: Any) -> list[str]:
-    if there == wanted:
-        return []
-    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
-        keys = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
-        return [f"{name}.{key}: {there.get(key)} there, {wanted.get(key)} now" for key in keys]
-    return [f"{name}: {there} there, {wanted} now"]
+def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What tells the two runs apart, in one clause: the weightiest difference, because others follow from it."""
+
+    def of(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        value = manifest.get(name)
+        return value if isinstance(value, Mapping) else {}
+
+    options, asked = of(there, "options"), of(wanted, "options")
+    if of(there, "model").get("name") != of(wanted, "model").get("name"):
+        return f"made with model {of(there, 'model').get('name')}; you asked for {of(wanted, 'model').get('name')}"
+    if there.get("model") != wanted.get("model"):
+        return "made with other weights of the same model, or other arithmetic"
+    if options.get("mode") != asked.get("mode"):
+        return f"made with mode {options.get('mode')}; you asked for {asked.get('mode')}"
+    if options != asked:
+        names = [name for name in {**options, **asked} if options.get(name) != asked.get(name)]
+        made = ", ".join(f"{name}={options.get(name)}" for name in names)
+        return f"made with {made}; you asked for {', '.join(str(asked.get(name)) for name in names)}"
+    if there.get("listing") != wanted.get("listing"):
+        before, now = of(there, "listing").get("files"), of(wanted, "listing").get("files")
+        return f"made of other files ({before} then, {now} now)"
+    before, now = dict(there), dict(wanted)
+    for group in (name for name, value in wanted.items() if isinstance(value, Mapping)):
+        before.update(of(there, group))
+        now.update(of(wanted, group))
+    name = next(name for name, value in now.items() if not isinstance(value, Mapping) and before.get(name) != value)
+    return f"made with {name} {before.get(name)}; you asked for {now[name]}"

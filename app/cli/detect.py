@@ -43,7 +43,9 @@ def run(
         """All that can be wrong with the command line is found before a model is loaded or a server asked."""
         registry = installed()
         name = options.get("format") or (TABLE if sys.stdout.isatty() and folder is None else "json")
-        as_table, name = name == TABLE and folder is None, "json" if name == TABLE else str(name)
+        if name == TABLE and folder is not None:
+            raise UsageError("--format table is for the terminal. With --out choose json, csv, srt or another form")
+        as_table, name = name == TABLE, "json" if name == TABLE else str(name)
         asked = {**options, "format": name}
         request = DetectionRequest.parse(asked)
         if url is None:

@@ -18,6 +18,7 @@ from app.vad.models.registry import name_of
 if TYPE_CHECKING:
     from app.models import ModelLoader
 
+_WIDTH_WITH_IDS = 120
 _PIPE_WIDTH = 160
 """Columns of a table that nobody looks at: wide enough that no id is broken."""
 
@@ -67,20 +68,22 @@ def list_models() -> int:
 
     def show(settings: Settings) -> int:
         loader, defaults = _loader(settings, None)
-        table = Table("name", "id", "licence", "rate", "state", "")
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = _PIPE_WIDTH
+        # The ids are long: a narrow terminal would break every line for them.
+        wide = console.width >= _WIDTH_WITH_IDS
+        table = Table("name", "rate", "state", "", "licence", *(["id"] if wide else []))
         for spec in _listed(settings, loader, defaults):
             known = spec.known
             table.add_row(
                 name_of(spec),
-                spec.source,
-                known.licence if known is not None else "",
                 f"{known.sample_rate} Hz" if known is not None else "",
                 "at hand" if loader.is_at_hand(spec) else "not here",
                 "default" if spec in defaults else "",
+                known.licence if known is not None else "",
+                *([spec.source] if wide else []),
             )
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = _PIPE_WIDTH
         console.print(table)
         return ALL_WELL
 

@@ -1,6 +1,7 @@
 """What every command shares with the person at the terminal: settings read with messages to act on, what went wrong in
 red, and exit statuses."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,7 +64,9 @@ def run_command(command: Callable[[Settings], int], overrides: Mapping[str, Any]
 
 def failed(error: Exception | str, status: int) -> int:
     """Say what went wrong; `status`, for the caller to return."""
-    STDERR.print(str(error), style="red", markup=False, soft_wrap=True)
+    # What a request would write as mode=tight is a flag here.
+    text = re.sub(r"\badd (\w+)=", lambda found: f"add --{found[1].replace('_', '-')} ", str(error))
+    STDERR.print(text, style="red", markup=False, soft_wrap=True)
     return status
 
 

@@ -71,11 +71,14 @@ def test_done_is_done(done: Path, few: Few, small_model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--shard-files", "16", "--max-end-silence-time", "900"], "options.max_end_silence_time: 800 there, 900 now"),
-        (["--shard-files", "16", "--mode", "tight"], "options.mode: endpoint there, tight now"),
-        (["--shard-files", "16", "--model", "mine={model}"], "model.name: {name} there, mine now"),
-        (["--shard-files", "17"], "shards.max_files: 16 there, 17 now"),
-        (["--shard-files", "16", "--channel", "split"], "channel: mix there, split now"),
+        (
+            ["--shard-files", "16", "--max-end-silence-time", "900"],
+            "made with max_end_silence_time=800; you asked for 900",
+        ),
+        (["--shard-files", "16", "--mode", "tight"], "made with mode endpoint; you asked for tight"),
+        (["--shard-files", "16", "--model", "mine={model}"], "made with model {name}; you asked for mine"),
+        (["--shard-files", "17"], "made with max_files 16; you asked for 17"),
+        (["--shard-files", "16", "--channel", "split"], "made with channel mix; you asked for split"),
     ],
 )
 def test_another_run_is_refused(arguments: list[str], told: str, done: Path, few: Few, small_model: Path) -> None:
@@ -94,7 +97,7 @@ def test_a_grown_collection_is_refused_until_overwritten(small_model: Path, few:
     (audio / few[1][1]).unlink()
     ended = run(small_model, audio, results, "--shard-files", "1")
     assert ended.returncode == 2
-    assert "listing.files: 2 there, 1 now" in ended.stderr
+    assert "made of other files (2 then, 1 now)" in ended.stderr
     assert run(small_model, audio, results, "--shard-files", "1", "--overwrite").returncode == 0
     assert [row["path"] for row in read_jsonl(results)] == few[1][:1]
 

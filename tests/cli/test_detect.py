@@ -381,7 +381,10 @@ def test_one_bad_file_spoils_nothing(small_model: Path, speech_like: Path, tmp_p
         (("-", "--format", "doc"), "format: there is no such format"),
         (("-", "--format", "zip"), "--out"),
         (("-", "--mode", "tight", "--threshold", "3"), "threshold"),
-        (("-", "--threshold", "0.4"), "threshold: is an option of mode=tight, and the mode in force is endpoint"),
+        (
+            ("-", "--threshold", "0.4"),
+            "threshold: is an option of mode=tight, and the mode in force is endpoint: add --mode tight",
+        ),
         (("-", "--mode", "loose"), "endpoint, tight"),
         (("-", "--channel", "left"), "channel"),
         (("-", "--lang", "fr"), "lang: input should be 'zh' or 'en'"),

@@ -51,7 +51,10 @@ def test_over_http(toy_server: RunningServer, speech_like: Path) -> None:
         assert accepted.text == LINES
         refused = client.post("/vad?model=toy&threshold=0.4", content=speech_like.read_bytes())
         assert refused.status_code == 422
-        assert refused.json()["detail"] == "threshold: is an option of mode=tight, and the mode in force is runs"
+        assert (
+            refused.json()["detail"]
+            == "threshold: is an option of mode=tight, and the mode in force is runs: add mode=tight"
+        )
 
 
 def test_any_segmenter_on_any_model(toy_server: RunningServer, speech_like: Path) -> None:
