@@ -23,12 +23,19 @@ from app.vad.errors import VadError
 from app.warnings import AnswerWarning, codes_of
 
 WARNINGS_HEADER = "X-VAD-Warnings"
+WARNING_DETAILS_HEADER = "X-VAD-Warning-Details"
+"""The details, as JSON."""
+_MOST_DETAIL = 300
+"""Characters of a detail in a header: a file's tracks may be called anything."""
 PROBLEMS_HEADER = "X-VAD-Problems"
 """For answers to several files that have no room for a problem: `name=code` of each file that has no answer, names in
 percent-encoded UTF-8; with as many as fit into `HEADER_BYTES`, and how many more there are."""
 _MORE = ", and {} more"
 SHORT = 64
 """Segments, chunks and probabilities (`Report.size`) of an answer that takes some tenths of a millisecond to write."""
+_MOST_DETAILED = 8
+"""Warnings whose details are in a header, of all files of a request together: some kilobytes of header are the most
+that proxies take."""
 _PROGRESS_EVERY_S = 1.0
 _PROGRESS_EVERY_SHARE = 0.05
 """A line of progress each second of the clock or each twentieth of the audio: enough for a bar that moves."""
@@ -58,9 +65,12 @@ class Answer:
 
 
 def warning_headers(warnings: Iterable[AnswerWarning]) -> dict[str, str]:
-    """The codes, for forms of answer that have no room for warnings; nothing where there are none."""
-    codes = codes_of(warnings)
-    return {WARNINGS_HEADER: ", ".join(codes)} if codes else {}
+    """The codes and the details, for forms of answer that have no room for warnings; nothing where there are none."""
+    warnings = list(warnings)
+    if not warnings:
+        return {}
+    details = [{"code": warning.code, "detail": warning.detail[:_MOST_DETAIL]} for warning in warnings[:_MOST_DETAILED]]
+    return {WARNINGS_HEADER: ", ".join(codes_of(warnings)), WARNING_DETAILS_HEADER: json.dumps(details)}
 
 
 def write(plan: Plan, found: Sequence[Report | Failure], blocks: SourceBlocks = lambda: ()) -> Answer:

@@ -246,8 +246,11 @@ class Run:
             self._stop.when_stopped(source.close)
             if not source.is_short(room):
                 return source, None
-            with source:
-                return source, score_whole(source, model.new_stream(self.plan.segmentation), score)
+            try:
+                with source:
+                    return source, score_whole(source, model.new_stream(self.plan.segmentation), score)
+            except NeedsChild:  # a FLAC is damaged midway
+                return None, None
 
         ticket = await memory.enter(job.holder, room)
         try:

@@ -15,7 +15,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.answer import PROBLEMS_HEADER, WARNINGS_HEADER
+from app.answer import PROBLEMS_HEADER, WARNING_DETAILS_HEADER, WARNINGS_HEADER
 from app.api import analyses, catalogue, detect, errors, live, metrics, pages, render, service
 from app.api.admission import Admission, AdmissionLimits
 from app.api.arrival import UploadLimits
@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 _MIB = 1 << 20
 
 _EXPOSED_HEADERS = [
-    "X-Request-ID", "Retry-After", WARNINGS_HEADER, PROBLEMS_HEADER, TIME_MAP, TIME_MAP_COUNT, CLOCK_MAP,
+    "X-Request-ID", "Retry-After", WARNINGS_HEADER, WARNING_DETAILS_HEADER, PROBLEMS_HEADER,
+    TIME_MAP, TIME_MAP_COUNT, CLOCK_MAP,
 ]  # fmt: skip
 """What a page of another origin may read of an answer."""
 

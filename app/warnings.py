@@ -11,6 +11,8 @@ from dataclasses import dataclass
 MEANINGS: Mapping[str, str] = {
     "truncated": "The file ends before its own structure says it does. What is there was decoded.",
     "header_repaired": "A length in the header is not what the file holds; it was read as the file is.",
+    "damaged": "Parts of the file cannot be decoded, and what was heard lacks them; times behind them may be early.",
+    "joined": "Behind the file's end another file begins that was not heard.",
     "other_tracks": "The file has several sound tracks, and one was heard. `track=` picks another.",
     "late_start": "By the file's own clock its sound begins late, so that a player's times are later than these. "
     "`clock=container` answers in the player's.",

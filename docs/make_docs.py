@@ -143,7 +143,8 @@ WARNINGS = """## Warnings
 
 What was odd about the audio, or about how it was answered, though it was answered: `warnings` in JSON answers, in the
 ndjson summary, in live `done` and in batch rows, each with a `code` and a `detail`; the header `X-VAD-Warnings` with
-the codes on any answer of one piece; stderr on the command line; `vad_warnings_total` in the metrics.
+the codes on any answer of one piece, and `X-VAD-Warning-Details` with `[{"code": …, "detail": …}]`; stderr on the
+command line; `vad_warnings_total` in the metrics.
 
 | code | meaning |
 | --- | --- |

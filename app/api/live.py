@@ -37,6 +37,7 @@ from app.live.realtime import RealtimeProtocol, refusal_event, request_options
 from app.live.sessions import NoSuchSession, SessionManager
 from app.request import DetectionRequest
 from app.vad.errors import InvalidAudio, InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
+from app.warnings import AnswerWarning
 
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["live"])
@@ -51,6 +52,8 @@ _CLOSE_CODES = {
     "not_ready": 1012,
 }
 """RFC 6455's codes for the reasons for which a session ends. Every other reason is a matter of policy (1008)."""
+_DECODED_SAMPLE_BYTES = 4
+"""A container's samples are decoded to 32-bit floats."""
 _CLOSE_LIMIT_S = 1.0
 """Given to a peer that may not read any more."""
 _TAKEN_OVER = "taken_over"
@@ -361,9 +364,14 @@ class ContainerFeed:
             channel = session.plan.channel
             if isinstance(channel, int) and channel >= info.channels:
                 raise InvalidOption("channel", f"the stream has {info.channels} channels, counted from 0")
+            received = 0
             while data := await self._decoder.read():
+                received += len(data)
                 session.receive_audio(data, self._clock())
                 await self._fed(slot)
+            frames = received // (info.channels * _DECODED_SAMPLE_BYTES)
+            if (damage := await self._decoder.damage(frames, info.sample_rate)) is not None:
+                session.tell(AnswerWarning("damaged", damage))
             session.receive_last_sample()
         except InvalidOption as error:
             # Opening the stream found no fault in its options: it is the file that does not fit them.

@@ -54,6 +54,15 @@ def mpeg_length(data: bytes, at: int) -> int:
     return (72_000 if layer == 1 and version != 3 else 144_000) * kbps // rate + padding
 
 
+def mpeg_frame_ms(frame: bytes) -> float:
+    """How long the sound of a frame is that `mpeg_length` knows, ms."""
+    version, layer, rate_index = (frame[1] >> 3) & 3, (frame[1] >> 1) & 3, (frame[2] >> 2) & 3
+    if version == 1 or layer == 0 or rate_index == 3:
+        return 0.0
+    samples = 384 if layer == 3 else 576 if layer == 1 and version != 3 else 1152
+    return samples * 1000 / (_MPEG_HZ[rate_index] // {3: 1, 2: 2, 0: 4}[version])
+
+
 def adts_length(data: bytes, at: int) -> int:
     """ADTS: twelve bits of sync, a valid rate, and thirteen bits of length, the header included."""
     if len(data) < at + 6 or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0 or (data[at + 2] >> 2) & 0xF >= 13:
@@ -69,6 +78,37 @@ def loas_length(data: bytes, at: int) -> int:
     return 3 + ((data[at + 1] & 0x1F) << 8 | data[at + 2])
 
 
+def dts_length(data: bytes, at: int) -> int:
+    """DTS in 16-bit words, big-endian: a core frame has fourteen bits of length, an extension sixteen or twenty (ETSI
+    TS 102 114)."""
+    if len(data) < at + 10:
+        return 0
+    if data[at : at + 4] == b"\x7f\xfe\x80\x01":
+        return ((data[at + 5] & 3) << 12 | data[at + 6] << 4 | data[at + 7] >> 4) + 1
+    if data[at : at + 4] != b"\x64\x58\x20\x25":
+        return 0
+    bits = int.from_bytes(data[at + 5 : at + 10], "big")
+    return (bits >> 5 & 0xFFFFF if bits >> 37 & 1 else bits >> 13 & 0xFFFF) + 1
+
+
+_AC3_KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
+"""By half of the six bits of a header (ETSI TS 102 366, table 4.13)."""
+
+
+def ac3_length(data: bytes, at: int) -> int:
+    """AC-3 by its bit rate, Enhanced AC-3 by eleven bits of length (ETSI TS 102 366)."""
+    if len(data) < at + 6 or data[at] != 0x0B or data[at + 1] != 0x77:
+        return 0
+    if data[at + 5] >> 3 > 10:
+        length = 2 * (((data[at + 2] & 7) << 8 | data[at + 3]) + 1)
+        return length if length > 6 else 0
+    rate, size = data[at + 4] >> 6, data[at + 4] & 0x3F
+    if rate == 3 or size >= 2 * len(_AC3_KBPS):
+        return 0
+    kbps = _AC3_KBPS[size >> 1]
+    return 2 * (2 * kbps, 320 * kbps // 147 + (size & 1), 3 * kbps)[rate]
+
+
 # --- The list -------------------------------------------------------------------------------------------------------
 
 Matches = Callable[[bytes], bool]
@@ -82,12 +122,17 @@ def _riff(*forms: bytes, names: tuple[bytes, ...] = (b"RIFF",)) -> Matches:
     return lambda head: head[:4] in names and head[8:12] in forms
 
 
-def _every(stride: int, first: int, byte: int, mask: int = 0xFF, times: int = 5) -> Matches:
-    """Whether a byte comes again at equal distances all over the head, `times` at least."""
+_SHARE = 0.8
+"""Text in Cyrillic, whose letters begin with two of the sixteen bytes that GSM frames begin with, has half of it."""
+
+
+def _every(stride: int, first: int, byte: int, mask: int = 0xFF, times: int = 5, share: float = 0.0) -> Matches:
+    """Whether a byte comes again at equal distances, `times` at the beginning, and in this share of all places in the
+    head: a file may be damaged there."""
 
     def matches(head: bytes) -> bool:
-        seen = head[first::stride]
-        return len(seen) >= times and all(each & mask == byte for each in seen)
+        seen = [each & mask == byte for each in head[first::stride]]
+        return len(seen) >= times and all(seen[:times]) and sum(seen) >= share * len(seen)
 
     return matches
 
@@ -163,7 +208,7 @@ CONTAINERS: tuple[Container, ...] = (
     Container("DTS", "DTS", ("dts", "dtshd"), (".dts", ".dtshd"),
               _at(0, b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8", b"DTSHDHDR")),
     Container("AC3", "AC-3, E-AC-3", ("ac3", "eac3"), (".ac3", ".eac3", ".ec3"), _at(0, b"\x0b\x77"), telling=False),
-    Container("GSM", "GSM 06.10", ("gsm",), (".gsm",), _every(33, 0, 0xD0, 0xF0, times=6), telling=False,
+    Container("GSM", "GSM 06.10", ("gsm",), (".gsm",), _every(33, 0, 0xD0, 0xF0, times=6, share=_SHARE), telling=False,
               forced=True),
     Container("SILK", "SILK, of WeChat and QQ (the extra `silk`)", (), (".silk", ".slk"),
               _at(0, b"#!SILK_V3", b"\x02#!SILK_V3")),
@@ -235,6 +280,10 @@ _UNKNOWN = (
 )
 
 
+FLAC_BEGINS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+"""A FLAC begins so: its name, and the head of a block of 34 bytes, which may be the last one (RFC 9639)."""
+
+
 def sniff(head: bytes) -> str | None:
     """Name the container, such as `WAV`; None when the bytes are of none that is read here."""
     head = head[:HEAD_BYTES]
@@ -259,6 +308,21 @@ def container_for_certain(head: bytes) -> str | None:
             return container.name
     by_frames = {"MP3": mpeg_length, "AAC": adts_length, "LATM": loas_length}
     return next((name for name, length_of in by_frames.items() if chain(head, 0, length_of, CHAIN) == CHAIN), None)
+
+
+def begins_later(head: bytes) -> tuple[str, int] | None:
+    """A WAV or FLAC file that begins behind something else, such as a byte order mark, empty lines, zeros, or the head
+    of a form's part: its container, and its first byte."""
+    head = head[:HEAD_BYTES]
+    found = [("FLAC", at) for begin in FLAC_BEGINS if (at := head.find(begin)) > 0]
+    at = head.find(b"WAVE", 9)
+    while at >= 0:
+        container = next((each.name for each in CONTAINERS[:2] if each.matches(head[at - 8 : at + 4])), None)
+        if container is not None:
+            found.append((container, at - 8))
+            break
+        at = head.find(b"WAVE", at + 1)
+    return min(found, key=lambda each: each[1], default=None)
 
 
 def has_mpeg_audio_after_junk(head: bytes) -> bool:

@@ -14,10 +14,11 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy as np
 from app.audio.child import ConfinedChild
 from app.audio.clock import LEAP_S, Clock, ClockFacts, ClockKeeper, Leap
 from app.audio.containers import BY_NAME, DECODERS, DEMUXERS
+from app.audio.damage import Trouble
 from app.audio.decode import AudioInfo, AudioLimits, Block, Decoder, Stop
 from app.audio.facts import FileFacts
 from app.audio.signal import silence
@@ -37,11 +39,13 @@ _LONG_PAUSE_S = 600.0
 """From here on a pause has the rest of the file looked at, for how long all is together."""
 _PACKETS_BYTES = 1 << 20
 """Of a listing of packets that is read at a time."""
+_ASKED_S = 10
+"""For an ffmpeg that is asked what it can do, which takes it a twentieth of a second."""
 _MOST_LEAPS = 10_000
 """A recording that loses packets every second for three hours has as many."""
 # For each frame: how far its time stamp lies ahead of the samples before it (drift), printed with the number of those
 # samples whenever that has changed; then the time stamp that the samples alone give, which is what goes on.
-_LEAPS = (
+LEAPS = (
     f"st(0,T-N/SR);if(gt(abs(ld(0)-ld(1)),{LEAP_S})*lt(ld(2),{_MOST_LEAPS}),"
     "print(N);print(ld(0));st(1,ld(0));st(2,ld(2)+1));N/SR/TB"
 )
@@ -85,13 +89,16 @@ def arguments(
     stamps are to be seen as they are; ffmpeg else has the one sound that is asked for begin at 0, and takes leaps over
     10 s out of transport streams and Ogg.
 
+    However many packets fail, the others are heard (`-max_error_rate`), and each that fails is told (`repeat`).
+
     Samples are numbered anew, or `-t` would measure time stamps and silently cut a recording with a pause in them.
     """
     return [
-        str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-threads", "1",
+        str(ffmpeg), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-threads", "1",
         "-protocol_whitelist", "file", "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS,
+        "-max_error_rate", "1",
         *(["-copyts"] if stamps else []), *options, "-i", f"file:{path}", "-map", f"0:a:{track}", "-vn", "-sn", "-dn",
-        "-map_metadata", "-1", "-af", f"asetpts='{_LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        "-map_metadata", "-1", "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
@@ -104,6 +111,28 @@ def packet_arguments(ffmpeg: Path, path: Path, track: int, options: Sequence[str
         "-format_whitelist", DEMUXERS, "-codec_whitelist", DECODERS, "-copyts", *options, "-i", f"file:{path}",
         "-map", f"0:a:{track}", "-c", "copy", "-f", "framecrc", "pipe:1",
     ]  # fmt: skip
+
+
+_CHECKED = frozenset({"WAVPACK", "TTA", "FLAC", "AC3", "OGG", "MATROSKA", "MP4"})
+"""Containers of codings with check sums that every encoder writes right."""
+
+
+def reading_options(ffmpeg: Path, container: str, facts: FileFacts | None) -> tuple[str, ...]:
+    """ffmpeg's, for what a look at the file has found: compare check sums; hear the pauses of an AMR file, which its
+    own decoder drops, so that all that follows would be early."""
+    if container == "AMR" and facts is not None and facts.pauses and "libopencore_amrnb" in _decoders(ffmpeg):
+        return ("-c:a", "libopencore_amrnb")
+    return ("-err_detect", "crccheck") if container in _CHECKED else ()
+
+
+@cache
+def _decoders(ffmpeg: Path) -> frozenset[str]:
+    """What it can decode; empty where it cannot be asked."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = [str(ffmpeg), "-hide_banner", "-decoders"]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ASKED_S).stdout
+        return frozenset(words[1] for line in listing.splitlines() if len(words := line.split()) > 1)
+    return frozenset()
 
 
 AU_HEAD_BYTES = 24
@@ -121,8 +150,9 @@ def read_au_head(head: bytes | bytearray, container: str) -> tuple[AudioInfo, in
 
 
 # --- What it writes on stderr ---------------------------------------------------------------------------------------
-# Two things in it are facts to build on: the listing of streams, whose form is that of ffmpeg 5 to 9, and the numbers
-# that the expression above prints. Errors decide nothing but how a refusal is worded.
+# Three things in it are facts to build on: the listing of streams, whose form is that of ffmpeg 5 to 9, the numbers
+# that the expression above prints, and, once the listing has ended, each packet that could not be decoded (`damage`).
+# The first errors also decide how a refusal is worded.
 #
 # Every call of ffmpeg's log that begins a line puts the level in front, and ffmpeg indents by what a line tells of: its
 # own steps not at all, a file's streams by two blanks, tags by four or more. A tag's text can say anything, so nothing
@@ -139,7 +169,7 @@ _STREAM = re.compile(
 """The language is a tag as well and may hold anything: the last kind in an entry is the one that ffmpeg wrote."""
 _LISTING_ENDS = ("[info] stream mapping:", "[info] output #")
 _PRINTED = re.compile(r"(?:\[eval @ [0-9a-fx]+\] )?\[info\] (-?\d+\.\d{6})")
-_ERROR = re.compile(r"(?:\[[^\]\n]+ @ [0-9a-fx]+\] )*\[(?:error|fatal|panic)\] ")
+_ERROR = re.compile(r"(?:\[[^\]\n]+ @ [0-9a-fx]+\] )*\[(error|fatal|panic|warning)\] ")
 # Signs in errors of versions 5 to 9, in lower case: that there is no audio, and, all of them together, that its coding
 # is not let in.
 _NO_AUDIO_SIGNS = ("format not on whitelist", "matches no streams", "no decoder found for", "decoder (codec")
@@ -187,6 +217,7 @@ class FfmpegLog:
 
     def __init__(self) -> None:
         self.leaps: list[Leap] = []
+        self.trouble = Trouble()
         self._errors: list[str] = []
         self.start_s = 0.0
         """Where the file's clock begins; leaps count from there."""
@@ -213,9 +244,11 @@ class FfmpegLog:
         line = line.lower()
         if printed := _PRINTED.fullmatch(line):
             self._push_number(float(printed[1]))
-        elif _ERROR.match(line):
-            if len(self._errors) < _MOST_ERRORS:
+        elif error := _ERROR.match(line):
+            if error[1] != "warning" and len(self._errors) < _MOST_ERRORS:
                 self._errors.append(line)
+            if not self._listing:
+                self.trouble.add(line[error.end() :])
         elif self._listing:
             self._push_listing(line)
 
@@ -339,6 +372,7 @@ class FfmpegDecoder(Decoder):
         self._follows_clock = known is not None and known.clock
         self._log = FfmpegLog()
         path = path.resolve()
+        options = (*options, *reading_options(ffmpeg, container, facts))
         command = arguments(ffmpeg, path, limits, track=track, options=options, stamps=self._follows_clock)
         self._packets = packet_arguments(ffmpeg, path, track, options)
         self._path, self._end_is_known = path, known is None or known.spliced
@@ -355,6 +389,7 @@ class FfmpegDecoder(Decoder):
         except BaseException:
             self.close()
             raise
+        self.trouble = self._log.trouble
         self._child.drop_directory()
         self._child.catch_up()
         self.pid = self._child.pid
@@ -362,12 +397,17 @@ class FfmpegDecoder(Decoder):
         """All sounds of the file."""
         self.track_count = max(1, len(self.tracks))
         self._keeper = ClockKeeper(clock, info.sample_rate, spliced=known is not None and known.spliced)
+        self._heard = 0
         self._pieces: deque[Block | int] = deque()
         """What has been decoded and not been given out: blocks, and numbers of silent samples."""
 
     @property
     def clock_facts(self) -> ClockFacts:
         return self._keeper.facts()
+
+    @property
+    def heard_frames(self) -> int:
+        return self._heard
 
     def _read(self, frames: int) -> Block:
         while not self._pieces:
@@ -420,6 +460,7 @@ class FfmpegDecoder(Decoder):
                 raise self._failure()
             if status != 0:
                 self.cut = self.cut or "it is damaged, and could not be decoded to its end"
+        self._heard += whole
         block = np.frombuffer(data, dtype=">f4", count=whole * self.info.channels).astype(np.float32)
         return block.reshape(whole, self.info.channels)
 

@@ -10,12 +10,17 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from app.audio.child import ConfinedChild
+from app.audio.clock import ClockKeeper
 from app.audio.containers import DECODERS
+from app.audio.damage import describe
 from app.audio.decode import AudioInfo, AudioLimits, check_info
-from app.audio.facts import Wave, is_placeholder, wave_format
-from app.audio.ffmpeg import AU_HEAD_BYTES, read_au_head
+from app.audio.facts import FileFacts
+from app.audio.ffmpeg import AU_HEAD_BYTES, LEAPS, FfmpegLog, read_au_head
 from app.audio.options import RawForm
+from app.audio.wave import Wave, is_placeholder, wave_format
 from app.vad.errors import AudioError, InvalidAudio, UnsupportedAudio
 
 _READ_BYTES = 64 << 10
@@ -28,11 +33,11 @@ def piped_arguments(ffmpeg: Path, demuxer: str, limits: AudioLimits) -> list[str
     """The fixed command line. Nothing is looked at ahead of its turn (`probesize`, `analyzeduration`), and what is
     decoded is given out at once (`flush_packets`): else speech would be known seconds late."""
     return [
-        str(ffmpeg), "-hide_banner", "-nostats", "-loglevel", "level+error", "-threads", "1",
+        str(ffmpeg), "-hide_banner", "-nostats", "-loglevel", "repeat+level+info", "-threads", "1",
         "-protocol_whitelist", "pipe", "-format_whitelist", _DEMUXERS, "-codec_whitelist", DECODERS,
-        "-probesize", "32", "-analyzeduration", "0",
+        "-probesize", "32", "-analyzeduration", "0", "-max_error_rate", "1", "-copyts",
         "-f", demuxer, "-i", "pipe:0", "-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1",
-        "-af", "asetpts=N/SR/TB", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
+        "-af", f"asetpts='{LEAPS}'", "-t", f"{limits.max_seconds + 1:.3f}", "-threads", "1",
         "-flush_packets", "1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1",
     ]  # fmt: skip
 
@@ -75,7 +80,9 @@ class PipedDecoder:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         reading: asyncio.ReadTransport,
+        log: FfmpegLog,
     ) -> None:
+        self._log = log
         self._child, self._container, self._limits = child, container, limits
         self._reader, self._writer, self._reading = reader, writer, reading
         self._ended = False
@@ -83,11 +90,13 @@ class PipedDecoder:
     @classmethod
     async def start(cls, ffmpeg: Path, container: str, limits: AudioLimits, folder: Path) -> "PipedDecoder":
         """`folder`: where the child's empty directory may be made. Raises OSError when it cannot be started."""
+        log = FfmpegLog()
         child = await asyncio.to_thread(
             ConfinedChild,
             piped_arguments(ffmpeg, container, limits),
             limits,
             directory_beside=folder / "stream",
+            listen=log.push,
             fed=True,
         )
         loop = asyncio.get_running_loop()
@@ -100,7 +109,7 @@ class PipedDecoder:
             await asyncio.to_thread(child.close)
             raise
         writer = asyncio.StreamWriter(writing, protocol, None, loop)
-        return cls(child, container, limits, reader, writer, reading)
+        return cls(child, container, limits, reader, writer, reading, log)
 
     async def write(self, data: bytes) -> None:
         """Write the next bytes of the file; returns when there is room for more. A child that is gone takes nothing,
@@ -134,6 +143,15 @@ class PipedDecoder:
         if not data and not self._ended:
             raise self._failure()
         return data
+
+    async def damage(self, frames: int, sample_rate: int) -> str | None:
+        """After the end: how the file is damaged; None: it is not. `frames`: samples that have been read."""
+        await asyncio.to_thread(self._child.finish)
+        keeper = ClockKeeper("samples", sample_rate, spliced=self._container == "ogg")
+        for _ in keeper.pieces(np.broadcast_to(np.float32(0), (frames, 1)), self._log.leaps):
+            pass
+        heard_ms, clock_ms = frames * 1000 / sample_rate, keeper.facts().gap_ms
+        return describe(FileFacts(), self._log.trouble, heard_ms, cut=False, clock_ms=clock_ms)
 
     async def close(self) -> None:
         """Kill the child, if it runs."""

@@ -7,10 +7,10 @@ what is cut out of it.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from app.audio.containers import (
     BY_NAME,
     HEAD_BYTES,
     advice,
+    begins_later,
     container_for_certain,
     has_mpeg_audio_after_junk,
     sniff,
@@ -87,7 +88,16 @@ def open_decoder(
         head = file.read(HEAD_BYTES)
         if not head:
             raise NoAudio("the file is empty")
-        opened = _open_as_said(source, file, head, limits) or _open_by_content(source, file, head, limits, ffmpeg)
+
+        def recover() -> Decoder:
+            """Read a FLAC that is damaged: ffmpeg goes on behind that."""
+            if in_process:
+                raise NeedsChild
+            return open_with_ffmpeg(source.on_disk(), "FLAC", limits, cast("Path", ffmpeg), stop=stop)
+
+        opened = _open_as_said(source, file, head, limits) or _open_by_content(
+            source, file, head, limits, ffmpeg, recover if ffmpeg is not None else None
+        )
         if isinstance(opened, Decoder):
             opening.pop_all()  # the file is the decoder's now
             return opened
@@ -132,9 +142,16 @@ def _open_as_said(source: AudioInput, file: BinaryIO, head: bytes, limits: Audio
 
 
 def _open_by_content(
-    source: AudioInput, file: BinaryIO, head: bytes, limits: AudioLimits, ffmpeg: Path | None
+    source: AudioInput,
+    file: BinaryIO,
+    head: bytes,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+    recover: Callable[[], Decoder] | None,
 ) -> Decoder | _ForChild:
-    container = sniff(head)
+    container, begin = sniff(head), 0
+    if container_for_certain(head) is None and (later := begins_later(head)) is not None:
+        container, begin = later
     if container is None:
         if not has_mpeg_audio_after_junk(head):
             raise UnsupportedAudio(advice(head))
@@ -142,23 +159,30 @@ def _open_by_content(
     known = BY_NAME[container]
     if source.track and not known.tracks:
         raise InvalidOption("track", f"a {container} file has one, number 0")
-    facts = examine(file, container)
-    decoder = _open_in_process(file, container, facts, limits, ffmpeg)
+    facts = examine(file, container, begin)
+    decoder = _open_in_process(file, container, facts, limits, ffmpeg, recover, begin)
     return decoder or _ForChild(container, facts, ("-f", known.demuxers[0]) if known.forced else ())
 
 
 def _open_in_process(
-    file: BinaryIO, container: str, facts: FileFacts, limits: AudioLimits, ffmpeg: Path | None
+    file: BinaryIO,
+    container: str,
+    facts: FileFacts,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+    recover: Callable[[], Decoder] | None,
+    begin: int,
 ) -> Decoder | None:
-    """WAV, RF64 and FLAC; None for what ffmpeg reads better, where there is one, and for everything else."""
+    """WAV, RF64 and FLAC; None for what ffmpeg reads better, where there is one, and for everything else. `begin`: the
+    file's first byte."""
     wave = facts.wave
     if wave is not None and wave.bare is not None:
         return RawDecoder(file, wave.bare, limits, container=container, ranges=wave.ranges, facts=facts)
-    better_by_ffmpeg = wave is not None and (not wave.as_declared or wave.tag in _NOT_FOR_LIBSNDFILE)
+    better_by_ffmpeg = wave is not None and not begin and (not wave.as_declared or wave.tag in _NOT_FOR_LIBSNDFILE)
     if container not in ("WAV", "FLAC") or (better_by_ffmpeg and ffmpeg is not None):
         return None
     try:
-        return SoundfileDecoder(file, container, limits, facts)
+        return SoundfileDecoder(file, container, limits, facts, recover if container == "FLAC" else None, begin)
     except CannotRead as error:
         if ffmpeg is None:
             raise InvalidAudio(f"the {container} file cannot be read: {error}") from None

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,8 +206,8 @@ async def remote_answers(
                     if form is not None and reply.media_type != form.media_type:
                         kind = reply.media_type or "something without a type"
                         raise VadError(f"the server answered with {kind}, and not with {form.media_type}")
-                    codes = [AnswerWarning(code, MEANINGS.get(code, "")) for code in reply.warnings]
-                    answer = FileAnswer(reply.media_type, reply.pieces, warnings=codes)
+                    told = _told(reply.warnings, reply.headers)
+                    answer = FileAnswer(reply.media_type, reply.pieces, warnings=told)
                     if "json" in reply.media_type:
                         members = ("audio", "segments") if name == "json" else ()
                         answer.pieces = _judged(reply.pieces, answer, members)
@@ -243,6 +243,14 @@ async def _judged(pieces: AsyncIterator[bytes], answer: FileAnswer, members: Seq
         raise VadError("the server answered in no form that is known here") from None
     if isinstance(document, dict) and document.get("type") == "error":
         raise VadError(f"{document.get('detail')} ({document.get('code')})")
+
+
+def _told(codes: Sequence[str], headers: Mapping[str, str]) -> list[AnswerWarning]:
+    """The warnings beside an answer, with their figures where the server gives them."""
+    details: dict[str, str] = {}
+    with suppress(ValueError, TypeError, KeyError):
+        details = {each["code"]: str(each["detail"]) for each in json.loads(headers.get("x-vad-warning-details", "[]"))}
+    return [AnswerWarning(code, details.get(code, MEANINGS.get(code, ""))) for code in codes]
 
 
 def _time_map(headers: Mapping[str, str]) -> list[list[float]] | None:

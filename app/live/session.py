@@ -143,6 +143,8 @@ class LiveSession:
         if request.confirm_ms or request.maybe_end_ms:
             self._hints = Hints(request.confirm_ms, request.maybe_end_ms, self._grid.frame_ms)
         self._recording = Recording(self._grid.sample_rate) if request.audio else None
+        self._told: list[AnswerWarning] = []
+        """What a decoder in front of the session has found."""
         self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
         self._received: list[float] = []
         """The owner's clock at each chunk that is not in a block yet."""
@@ -220,6 +222,10 @@ class LiveSession:
                 self._inbox.put("end")
         else:
             self._inbox.put("flush")
+
+    def tell(self, warning: AnswerWarning) -> None:
+        """Add a warning to those that the client gets in the end."""
+        self._told.append(warning)
 
     def receive_last_sample(self) -> None:
         """End the stream of a container, whose decoder has given out everything."""
@@ -318,7 +324,7 @@ class LiveSession:
         degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self.degraded else []
         signal = (*self._levels.warnings(), *self._bandwidth.warnings())
         cuts = forced_cuts([ChannelSegments(None, tuple(self._segments))])
-        return (*self.plan.warnings, *signal, *degraded, *cuts)
+        return (*self.plan.warnings, *self._told, *signal, *degraded, *cuts)
 
     def _read_chunks(self) -> FloatArray:
         """Read the chunks at the head of the inbox. Return their samples at the model's rate."""

@@ -38,7 +38,7 @@ def test_what_went_in_comes_out(recipe: Recipe, binary: str, tmp_path: Path, lim
         decoder.close()
     assert -recipe.shorter <= len(samples) - len(original) <= recipe.longer
     assert decoder.decoded_frames == len(samples)
-    assert not decoder.truncated
+    assert {warning.code for warning in decoder.warnings()}.isdisjoint({"truncated", "damaged", "joined"})
     for channel in range(recipe.channels):
         if recipe.options and recipe.channels == 6 and channel == 3:
             continue  # low frequencies only, in codings that know of loudspeakers

@@ -93,8 +93,8 @@ def test_a_joined_file_of_another_form_is_told(tmp_path: Path, limits: AudioLimi
     other = riff(wave_format(rate=8_000), chunk(b"data", DATA))
     samples, codes, details = read(riff(wave_format(), chunk(b"data", DATA)) + other, tmp_path, limits)
     np.testing.assert_array_equal(samples, ORIGINAL)
-    assert codes == ["header_repaired"]
-    assert "was not read" in details["header_repaired"]
+    assert codes == ["joined"]
+    assert f"begins at byte {len(riff(wave_format(), chunk(b'data', DATA)))}" in details["joined"]
 
 
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"]

@@ -108,6 +108,21 @@ def test_what_is_cut_off_is_heard_as_far_as_it_goes(
     data = recordings[name][: len(recordings[name]) // 2]
     heard = converse(server, cut(data, 777), encoding=name)
     assert heard.pairs == file_pairs(server, data) != []
+    assert "damaged" not in [warning["code"] for warning in heard.done["warnings"]]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_damage_is_told_in_the_end(server: RunningServer, recordings: dict[str, bytes], name: str) -> None:
+    whole = recordings[name]
+    assert "damaged" not in [
+        each["code"] for each in converse(server, cut(whole, 999), encoding=encoding(name)).done["warnings"]
+    ]
+    start = len(whole) * 2 // 5
+    data = whole[:start] + bytes(len(whole) // 20) + whole[start + len(whole) // 20 :]
+    heard = converse(server, cut(data, 999), encoding=encoding(name))
+    details = {warning["code"]: warning["detail"] for warning in heard.done["warnings"]}
+    assert "broken" in details["damaged"] or "packet" in details["damaged"]
+    assert "ms are missing" in details["damaged"]
 
 
 def fails(server: RunningServer, data: bytes, **query: str) -> Heard:

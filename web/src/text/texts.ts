@@ -118,6 +118,8 @@ export const TEXTS = {
   goThere: ['转到此处', 'Go there'],
   warn_truncated: ['文件不完整，只检测了现有部分', 'The file is cut short; what is there was detected'],
   warn_header_repaired: ['文件头的长度有误，已按实际内容读取', 'A length in the header is wrong; read as the file is'],
+  warn_damaged: ['文件有损坏，部分音频没有检测到', 'The file is damaged; some of it was not heard'],
+  warn_joined: ['文件后面还接着另一个文件，未被检测', 'Another file follows this one and was not heard'],
   warn_other_tracks: ['文件有多条音轨，只检测了其中一条', 'Several sound tracks; one was heard'],
   warn_late_start: ['声音晚于文件开头开始', 'The sound begins later than the file'],
   warn_time_gap: ['时间戳中有停顿（丢包？）', 'Pauses in the time stamps (lost packets?)'],
