@@ -1,4 +1,4 @@
-"""That cutting speech out of an hour holds a block of it, whatever there is to cut; counted, not timed."""
+"""That cutting speech out of a long file holds a block of it, whatever there is to cut; counted, not timed."""
 
 import gc
 import io
@@ -13,9 +13,9 @@ from app.formats.excerpts import Block, ExcerptOptions, SourceBlocks, stream_cha
 from app.formats.report import Report
 from tests.formats.reports import Times, report_of
 
-RATE, HOUR_MS, BLOCK_FRAMES = 8_000, 3_600_000, 1 << 16
-ONE_LONG = [(0, HOUR_MS)]
-MANY_SHORT = [(start, start + 2_000) for start in range(0, HOUR_MS, 5_000)]
+RATE, LONG_MS, BLOCK_FRAMES = 8_000, 1_200_000, 1 << 16
+ONE_LONG = [(0, LONG_MS)]
+MANY_SHORT = [(start, start + 2_000) for start in range(0, LONG_MS, 5_000)]
 Stream = Callable[[Report, SourceBlocks], Iterator[bytes]]
 ZEROS = ExcerptOptions(silence="zero")
 STREAMS: dict[str, Stream] = {
@@ -26,7 +26,7 @@ STREAMS: dict[str, Stream] = {
 }
 
 
-class HourOfBlocks:
+class LongSource:
     """A source that is made as it is read, and knows which of its blocks are still held by anyone."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class HourOfBlocks:
     def open(self) -> Iterable[Block]:
         """A pass."""
         self.passes += 1
-        total = HOUR_MS * RATE // 1000
+        total = LONG_MS * RATE // 1000
         for start in range(0, total, BLOCK_FRAMES):
             block = np.full((min(BLOCK_FRAMES, total - start), 1), 0.25, dtype=np.float32).view(_Tracked)
             self._alive.add(block)
@@ -61,15 +61,15 @@ class _Tracked(np.ndarray):  # type: ignore[type-arg]
 @pytest.mark.parametrize("times", [ONE_LONG, MANY_SHORT], ids=["one long", "many short"])
 @pytest.mark.parametrize("name", STREAMS)
 def test_one_block_and_one_piece_are_held(name: str, times: Times) -> None:
-    source = HourOfBlocks()
-    report = report_of(times, duration_ms=HOUR_MS, rate=RATE)
+    source = LongSource()
+    report = report_of(times, duration_ms=LONG_MS, rate=RATE)
     most_held = longest = total = 0
     for piece in STREAMS[name](report, source.open):
         most_held, longest, total = max(most_held, source.held), max(longest, len(piece)), total + len(piece)
         assert piece, "an empty piece ends an HTTP body"
     assert most_held <= 2, "the block that is being cut, and the one that is being made"
     if name == "wav with silence":
-        assert total == 44 + HOUR_MS * RATE // 1000 * 2
+        assert total == 44 + LONG_MS * RATE // 1000 * 2
     assert longest <= BLOCK_FRAMES * 2 + 65_536, "a piece is at most a block of 16-bit samples, or the zip's directory"
     assert total > sum(end - start for start, end in times) * RATE // 1000 * 2
     assert source.passes == 1
@@ -79,8 +79,8 @@ def test_one_block_and_one_piece_are_held(name: str, times: Times) -> None:
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_the_answer_begins_before_the_source_has_been_read(name: str) -> None:
-    source = HourOfBlocks()
-    pieces = STREAMS[name](report_of(ONE_LONG, duration_ms=HOUR_MS, rate=RATE), source.open)
+    source = LongSource()
+    pieces = STREAMS[name](report_of(ONE_LONG, duration_ms=LONG_MS, rate=RATE), source.open)
     received = b""
     while len(received) < 100_000:
         received += next(pieces)
@@ -90,7 +90,7 @@ def test_the_answer_begins_before_the_source_has_been_read(name: str) -> None:
 
 def test_a_zip_of_many_is_whole() -> None:
     data = io.BytesIO()
-    for piece in stream_zip(report_of(MANY_SHORT, duration_ms=HOUR_MS, rate=RATE), HourOfBlocks().open):
+    for piece in stream_zip(report_of(MANY_SHORT, duration_ms=LONG_MS, rate=RATE), LongSource().open):
         data.write(piece)
     with zipfile.ZipFile(data) as archive:
         assert archive.testzip() is None
