@@ -15,7 +15,7 @@ from tests.waiting import eventually
 @pytest.mark.slow
 def test_no_model_and_no_hub(tmp_path: Path) -> None:
     settings = {"MODELSCOPE_CACHE": str(tmp_path / "cache"), "MODELSCOPE_ENDPOINT": "http://127.0.0.1:9"}
-    ended = spawn("fsmn", "serve", VAD_PORT="0", limit_s=15, **settings)
+    ended = spawn("fsmn", "serve", VAD_PORT="0", limit_s=40, **settings)
     assert ended.returncode == 3
     assert ended.stderr.count("could not start") == 1
     assert ended.stderr.count("cannot be reached") == 1

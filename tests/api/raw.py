@@ -76,7 +76,7 @@ def _is_whole(answer: bytes) -> bool:
 
 def occupied(server: RunningServer) -> tuple[int, int, int]:
     """(uploads, inflight, queue), as metrics have them."""
-    text = server.get("/metrics", timeout=20).text
+    text = server.get("/metrics", timeout=60).text
     found = dict(re.findall(r"^(vad_uploads|vad_inflight|vad_queue_depth) (\S+)$", text, re.MULTILINE))
     uploads, inside, queued = (int(float(found[f"vad_{name}"])) for name in ("uploads", "inflight", "queue_depth"))
     return uploads, inside, queued

@@ -39,7 +39,7 @@ def tight(small_model: Path, tmp_path: Path) -> Iterator[RunningServer]:
 
 
 def post(server: RunningServer, content: bytes, client: str, path: str = "/vad") -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=client), timeout=20) as sender:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=client), timeout=60) as sender:
         return sender.post(f"{server.url}{path}", content=content)
 
 
@@ -118,7 +118,7 @@ def test_the_newest_address_of_a_key_is_next(small_model: Path, tmp_path: Path, 
             connection = held.enter_context(connect(server, f"127.0.0.{number}"))
             connection.sendall(request(body=MP3).replace(b"\r\n\r\n", b"\r\nX-API-Key: one\r\n\r\n", 1))
         eventually(lambda: occupied(server) == (0, 3, 5))
-        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.1"), timeout=20) as other:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.1"), timeout=60) as other:
             answer = other.post(f"{server.url}/vad", content=speech_like.read_bytes(), headers={"X-API-Key": "two"})
         assert answer.status_code == 200
         assert occupied(server) == (0, 3, 5)

@@ -31,7 +31,7 @@ def hasty(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             yield server
 
 
-def is_closed(connection: socket.socket, limit_s: float = 10) -> bool:
+def is_closed(connection: socket.socket, limit_s: float = 20) -> bool:
     """Whether the peer closes, after whatever it still has to say."""
     connection.settimeout(limit_s)
     try:

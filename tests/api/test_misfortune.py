@@ -69,7 +69,7 @@ def test_decoders_that_hang_hold_up_nobody_and_end_with_their_clients(
                     held.enter_context(long_computing(server, client))
                 eventually(lambda inside=inside: occupied(server) == (0, inside, 0))
             eventually(lambda: len(set(children_of(server.pid)) - before) >= 6)
-            with httpx.Client(transport=httpx.HTTPTransport(local_address=CY), timeout=20) as other:
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=CY), timeout=60) as other:
                 assert other.post(f"{server.url}/vad", content=speech_like.read_bytes()).status_code == 200
         eventually(lambda: occupied(server) == (0, 0, 0))
         eventually(lambda: not set(children_of(server.pid)) - before)
@@ -137,7 +137,7 @@ def test_at_debug_no_key_is_logged(small_model: Path, tmp_path: Path, speech_lik
             (url, {"X-API-Key": secret}),
         ):
             with live(address, additional_headers=headers) as socket_:
-                socket_.recv(timeout=20)
+                socket_.recv(timeout=60)
         form = {"file": ("a.wav", speech_like.read_bytes())}
         assert server.post("/vad", files=form, headers={"X-API-Key": secret}).status_code == 200
         assert '"level": "debug"' in server.log or "request" in server.log

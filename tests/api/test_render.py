@@ -108,11 +108,11 @@ def test_labels_without_number_are_refused_and_many_take_no_time(server: Running
     """What is done for each label and each segment is not done for each pair of them."""
     segments = [{"start_ms": at, "end_ms": at + 1, "label": f"a{at}"} for at in range(20_000)]
     body = {"audio": AUDIO, "segments": segments}
-    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=10)
+    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=20)
     assert (answer.status_code, answer.json()["option"]) == (422, "segments")
     for segment in segments:
         segment["label"] = f"a{segment['start_ms'] % 256}"
-    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=10)
+    answer = server.post("/render", params={"format": "textgrid"}, json=body, timeout=20)
     assert answer.text.count("IntervalTier") == 256
 
 

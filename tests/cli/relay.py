@@ -64,7 +64,7 @@ def breaking_relay(target_port: int, cuts: list[int]) -> Iterator[BreakingRelay]
     relay = BreakingRelay(target_port, cuts)
     thread = threading.Thread(target=lambda: asyncio.run(relay.run()))
     thread.start()
-    assert relay.listening.wait(10)
+    assert relay.listening.wait(60)
     try:
         yield relay
     finally:

@@ -64,7 +64,7 @@ class Site:
             while time.monotonic() < until:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                     break
-            with httpx.Client(base_url=self.url, verify=False, timeout=20) as client:
+            with httpx.Client(base_url=self.url, verify=False, timeout=60) as client:
                 yield client
         finally:
             self.nginx("-s", "stop")

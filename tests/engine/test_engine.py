@@ -88,7 +88,7 @@ async def test_a_permit_is_held_until_the_thread_is_done_though_its_waiter_was_c
 
     async with serving(ScorerAround(small_scorer, slow)) as model:
         tasks = [asyncio.create_task(detect(model, Source(SAMPLES))) for _ in range(8)]
-        await asyncio.to_thread(lambda: (running.acquire(timeout=20), running.acquire(timeout=20)))
+        await asyncio.to_thread(lambda: (running.acquire(timeout=60), running.acquire(timeout=60)))
         for task in tasks:
             task.cancel()
         more = [asyncio.create_task(detect(model, Source(SAMPLES))) for _ in range(3)]
@@ -153,7 +153,7 @@ async def test_a_first_block_does_not_wait_for_long_files(small_scorer: FsmnScor
 
     async with serving(ScorerAround(small_scorer, hold_the_long)) as model:
         long = [asyncio.create_task(detect(model, Source(SAMPLES))) for _ in range(4)]
-        await asyncio.to_thread(lambda: (held.acquire(timeout=20), held.acquire(timeout=20)))
+        await asyncio.to_thread(lambda: (held.acquire(timeout=60), held.acquire(timeout=60)))
         short = SAMPLES[: 16_000 * 2]
         for _ in range(3):
             found = await asyncio.wait_for(detect(model, Source(short)), 10)

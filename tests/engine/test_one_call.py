@@ -221,7 +221,7 @@ async def held_up(
 
     async with serving(ScorerAround(scorer, wait)) as service:
         release.clear()
-        yield service, release, lambda: sum(standing.acquire(timeout=20) for _ in range(count))
+        yield service, release, lambda: sum(standing.acquire(timeout=60) for _ in range(count))
         release.set()
 
 

@@ -60,7 +60,7 @@ def opened(server: RunningServer, *, receive_buffer: int | None = None) -> Itera
     with socket.socket() as connection:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.settimeout(20)
+        connection.settimeout(60)
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(HEAD)
         answer = b""

@@ -15,22 +15,27 @@ from pathlib import Path
 
 import httpx
 
+from tests.api.raw import occupied
 from tests.server import RunningServer, start_server, stop_server, wait_until_ready
 from tests.soak.account import Account
 from tests.soak.faults import children, descriptors, in_use_bytes, kill_a_decoder, resident_bytes, small_disk
 from tests.soak.faulty import IN_USE_FILE
 from tests.soak.samples import Sample, Spans, long_silence, spans
+from tests.waiting import eventually
 
 INSIDE, QUEUED = 4, 4
 SETTINGS = {
     "VAD_MAX_REQUESTS": str(INSIDE), "VAD_MAX_QUEUE": str(QUEUED), "VAD_BODY_IDLE_TIMEOUT_S": "1",
+    "VAD_ANALYSIS_TTL_S": "1",
 }  # fmt: skip
 REFUSED = {400, 408, 415, 422}
 BAD_FILES = [b"", b"text", b"RIFF\xff\xff\xff\xffWAVEfmt ", b"fLaC" * 50, b"ID3\x04" * 99]
 CUT_SHORT = b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n"
 
-_LULL_S = 5
-"""Clients that left are noticed, and their requests end."""
+_LULL_S = 12
+"""Clients that left are noticed, analyses that nobody uses are dropped, and memory is given back."""
+_PARTS = 4
+"""Of a storm, with a lull behind each."""
 _RUDE = "127.0.0.2"
 """Where those come from who mean no good: another client than the one with the clips."""
 
@@ -58,8 +63,9 @@ class Storm:
             before = descriptors(self._server)
             asyncio.run(self._rage(self._restart()))
             self._rest()
-            asyncio.run(self._rage())
-            self._rest()
+            for _ in range(_PARTS - 1):
+                asyncio.run(self._rage())
+                self._rest()
             self._count_faults()
             self.account.descriptors = (before, descriptors(self._server))
             self.account.left_files = len(self._server.upload_files)
@@ -88,12 +94,13 @@ class Storm:
 
     def _rest(self) -> None:
         """A lull, in which the server ends what it had to do, and what it has in use then."""
+        eventually(lambda: occupied(self._server) == (0, 0, 0))
         time.sleep(_LULL_S)
         self.account.at_rest.append(in_use_bytes(self._server, self._in_use_file))
 
     async def _rage(self, *events: Coroutine[None, None, None]) -> None:
-        """Half of the storm."""
-        self._until = time.monotonic() + self._seconds / 2
+        """A part of the storm."""
+        self._until = time.monotonic() + self._seconds / _PARTS
         acts = [self._clip] * (2 * INSIDE) + [self._bad, self._abort, self._slow, self._leave, self._long, self._crumbs]
         await asyncio.gather(*map(self._client, acts), self._break_decoders(), self._watch_memory(), *events)
 
@@ -189,7 +196,7 @@ class Storm:
             self.account.children_killed += kill_a_decoder(self._server)
 
     async def _restart(self) -> None:
-        await asyncio.sleep(self._seconds / 6)
+        await asyncio.sleep(self._seconds / _PARTS / 3)
         status = await asyncio.to_thread(stop_server, self._server)
         if status != 0:
             self.account.wrong.append(f"the server stopped with status {status}")
