@@ -1,12 +1,14 @@
 """Who is measured: this project and its peers, each by a runner in an environment of its own."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from benchmarks.plan import Plan
-from benchmarks.process import Measured, measure
+from benchmarks.process import Measured, Missing, environment, measure
 
 _RUNNERS = Path(__file__).resolve().parent / "runners"
 
@@ -65,13 +67,29 @@ def products(plan: Plan, cores: int) -> Callable[[], Measured]:
     return partial(measure, [plan.ours_python, _RUNNERS / "products.py", "--cores", str(cores)])
 
 
-def bare_clips(plan: Plan) -> Measured:
-    """Clips decoded, scored and segmented in one thread of this project, without a service."""
+@contextmanager
+def bare_clips(plan: Plan) -> Iterator[Callable[[float, int], float]]:
+    """Clips decoded, scored and segmented in one thread of this project, without a service: a length in seconds and a
+    count to the CPU ms of one. Raises `Missing`."""
     command = [
         plan.ours_python, _RUNNERS / "bare_clips.py", "--audio", plan.speech, "--warm-up", plan.speech,
         "--cores", "1", "--model", plan.model,
     ]  # fmt: skip
-    return measure(command, plan.model_cache)
+    process = subprocess.Popen(
+        command, env=environment(plan.model_cache), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with process:
+        stdin, stdout = process.stdin, process.stdout
+        if stdin is None or stdout is None or not stdout.readline():
+            raise Missing("clips cannot be detected without a service here")
+
+        def cost(seconds: float, count: int) -> float:
+            print(seconds, count, file=stdin, flush=True)
+            return float(stdout.readline())
+
+        yield cost
+        stdin.close()
 
 
 def parts_of(plan: Plan, audio: Path, warm_up: Path) -> Measured:

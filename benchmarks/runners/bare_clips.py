@@ -1,14 +1,15 @@
-"""What clips cost without a service: decoded, scored and segmented in one thread, CPU ms each, medians. One JSON line.
+"""What clips cost without a service: decoded, scored and segmented in one thread.
 
-The bytes of each WAV are in memory, as those of a short upload are.
+The bytes of each WAV are in memory, as those of a short upload are. Each line of standard input, `SECONDS COUNT`, is
+answered by the CPU ms of one clip of this length, the mean of so many: so that whoever asks can ask in turns with
+something else. The first line says that it may be asked.
 """
 
 import asyncio
-import json
+import os
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 from measured import arguments
 
@@ -21,12 +22,11 @@ from app.config import Settings  # noqa: E402
 from app.runtime import start_runtime  # noqa: E402
 from benchmarks.clips import SECONDS, wav_of  # noqa: E402
 
-_ROUNDS, _REPEATS = 15, 20
-"""So many that a median of milliseconds stands still."""
-
 
 def main() -> None:
-    """Measure every length in turns."""
+    """Answer until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what is logged meanwhile
     loop = asyncio.new_event_loop()
     runtime = loop.run_until_complete(start_runtime(Settings(workers=1), on_demand=True))
     model = loop.run_until_complete(runtime.models.get(given.model or None))
@@ -48,15 +48,15 @@ def main() -> None:
         stream.commit_scores(list(model.backends[0].scorer.score([block])), final=True)
 
     contents = {seconds: wav_of(seconds) for seconds in SECONDS}
-    taken: dict[float, list[float]] = {seconds: [] for seconds in SECONDS}
-    for number in range(_ROUNDS + 1):
-        for seconds, content in contents.items():
-            started = time.thread_time()
-            for _ in range(_REPEATS):
-                detect(content)
-            if number:  # the first warms up
-                taken[seconds].append((time.thread_time() - started) / _REPEATS * 1e3)
-    print(json.dumps({"ms": {str(seconds): median(times) for seconds, times in taken.items()}}))
+    for content in contents.values():
+        detect(content)
+    print("ready", file=answers)
+    for line in sys.stdin:
+        seconds, count = line.split()
+        started = time.thread_time()
+        for _ in range(int(count)):
+            detect(contents[float(seconds)])
+        print((time.thread_time() - started) / int(count) * 1e3, file=answers)
 
 
 main()
