@@ -122,6 +122,7 @@ def _service(settings: Settings, registry: Registry) -> Service:
                 requests=settings.requests_inside,
                 queue=settings.requests_queued,
                 queue_timeout_s=settings.queue_timeout_s,
+                answer_s=settings.request_timeout_s,
             ),
             observer,
         ),

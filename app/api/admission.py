@@ -4,7 +4,8 @@ is read.
 Two gates, because the two things that a request needs are so different. Room for uploads is cheap, and there is much of
 it: a slow body costs a descriptor and a little disk. Places for computing are few. So a request has room for its upload
 until its body is whole, then waits in line for a place, for so long and no longer, and has the place until its answer
-has been sent. Slow uploads thus keep nobody from computing. Both are dealt out by `app.engine.shares`.
+has been sent, or rather while more of it is made: not while it waits for a client that reads slowly. Slow uploads and
+slow readers thus keep nobody from computing. All is dealt out by `app.engine.shares`.
 
 The middleware takes a `RequestLease` for each request that counts and ends it with the answer; routes say when they
 need the place (`take_place`).
@@ -14,25 +15,37 @@ import asyncio
 import contextlib
 import ipaddress
 import re
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Scope
+from starlette.types import Message, Scope, Send
 
 from app.api.interruption import Interruption
 from app.engine.shares import AsyncShares, Holder, Shares, State, Ticket
 from app.observe import Observer
 from app.vad.errors import DeadlineExceeded, NotReady, Overloaded
 
+log = structlog.get_logger(__name__)
+
 _FULL = "the service is full; please try again in a moment"
+_READERS = 2
+"""Answers that wait for slow clients, for each place: a decoder that waits takes 40 MB at most, an answer that is whole
+in memory ten."""
+_SLOW_S, _RETRY_S = 0.25, 1.0
+"""A client that has let its answer wait for so long in all reads slowly; how often room for one more is looked for."""
+_LARGE_BYTES = 64 << 10
+"""Of an answer that is not handed to the system in one go: servers and their buffers are of this size."""
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
 _UNWATCHED_S = 0.1
 """A request's work goes on for so long before anybody looks whether its client is still there: a clip is done by then,
 and has paid for no watch."""
 _CONTEXT = "vad.context"
+ABORT = "vad.abort"
+"""The ASGI extension of a server whose connections can be ended at once: a function that does it."""
 DIRECT = "vad.direct"
 """The ASGI extension of a server that offers a WebSocket's messages as they come: its connection, whose attribute
 `take` an application may set to a function that takes a message, `bytes` or `str`, or returns False. Then it is
@@ -184,6 +197,8 @@ class AdmissionLimits:
     """Received, and waiting for a place."""
     queue_timeout_s: float
     """The longest wait for a place."""
+    answer_s: float = 600.0
+    """The longest that an answer keeps a place because there is no room for one more slow reader."""
 
 
 class Admission:
@@ -196,6 +211,8 @@ class Admission:
         self._uploads = Shares(limits.uploads)
         places = Shares(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
         self._places = AsyncShares(places, _FULL)
+        self.readers = Shares(_READERS * limits.requests)
+        """Answers that wait for clients which read them slowly."""
 
     @property
     def uploads(self) -> int:
@@ -237,6 +254,13 @@ class Admission:
         except Overloaded:
             raise self._refusal() from None
 
+    async def enter_again(self, holder: Holder) -> Ticket:
+        """Wait for a place to go on with an answer that has begun: such a one is not refused."""
+        while True:
+            with contextlib.suppress(Overloaded):
+                return await self._places.enter(holder)
+            await asyncio.sleep(_RETRY_S)
+
     def release(self, room: Ticket, place: Ticket | None = None) -> None:
         """Give back the room of an upload, and a place, which the next in line has at once. More than once is as good
         as once."""
@@ -250,11 +274,23 @@ class Admission:
 
 
 class RequestLease:
-    """What one request holds: room for its upload, then a place."""
+    """What one request holds: room for its upload, then a place.
+
+    A place is for computing, and a client that reads its answer more slowly than it is made would hold one for as long
+    as it likes. So the place is lent to others while the answer waits for its client, and taken back before more of the
+    answer is made. Of answers that wait so there may be twice as many as places: each holds its upload, what is made
+    and not sent, and perhaps a decoder.
+    """
 
     def __init__(self, admission: Admission, holder: Holder, room: Ticket) -> None:
         self._admission, self._holder, self._room = admission, holder, room
         self._place: Ticket | None = None
+        self._reading: Ticket | None = None
+        """While the place is lent."""
+        self._patience_s = _SLOW_S
+        """For what is left of the answer."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut_at: float | None = None
 
     async def take_place(self, request: Request) -> None:
         """Exchange the room for a place, which may mean to wait. Raises `Overloaded` and `ClientDisconnect`."""
@@ -271,8 +307,56 @@ class RequestLease:
         else:
             await while_connected(request, enter(), self._admission.limits.queue_timeout_s + _MARGIN_S)
 
+    async def send(self, scope: Scope, send: Send, message: Message) -> None:
+        """Send a part of the answer. The place is lent while that waits for the client."""
+        if len(message.get("body", b"")) > _LARGE_BYTES and not message.get("more_body", False):
+            # A server takes a body whole, however long, and waits before the next: the answer ends when it is read.
+            await self._send(scope, send, {**message, "more_body": True})
+            message = {"type": message["type"], "body": b"", "more_body": False}
+        await self._send(scope, send, message)
+        if self._reading is not None and message.get("more_body", False):
+            self._place = await self._admission.enter_again(self._holder)
+            self._end_reading()
+
+    async def _send(self, scope: Scope, send: Send, message: Message) -> None:
+        if self._place is None:
+            await send(message)
+            return
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        abort = scope.get("extensions", {}).get(ABORT)
+        self._timer = loop.call_later(max(0.0, self._patience_s), self._lend, loop, abort)
+        try:
+            await send(message)
+        finally:
+            self._timer.cancel()
+            self._patience_s -= loop.time() - started
+
+    def _lend(self, loop: asyncio.AbstractEventLoop, abort: Callable[[], None] | None) -> None:
+        """The client has let the answer wait: make room for others, or, if too many are as slow, give it so long."""
+        if self._place is None:
+            return
+        reading = self._admission.readers.arrive(self._holder)
+        if reading.state is State.IN_USE:
+            self._reading = reading
+            self._admission.release(self._room, self._place)
+            self._place = None
+            return
+        self._cut_at = self._cut_at or loop.time() + self._admission.limits.answer_s
+        if loop.time() >= self._cut_at and abort is not None:
+            log.info("answer cut: its client reads too slowly, and so do many others")
+            abort()
+            return
+        self._timer = loop.call_later(_RETRY_S, self._lend, loop, abort)
+
+    def _end_reading(self) -> None:
+        if self._reading is not None:
+            self._admission.readers.leave(self._reading)
+            self._reading = None
+
     def end(self) -> None:
         """Give everything back, however the request ended."""
+        self._end_reading()
         self._admission.release(self._room, self._place)
 
 

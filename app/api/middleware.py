@@ -216,12 +216,19 @@ class Middleware:
         except VadError as error:
             await refuse(error, scope, receive, send)
             return
-        try:
+        lease = context.lease
+        if lease is None:
             await self._app(scope, receive, send)
+            return
+
+        async def send_by_lease(message: Message) -> None:
+            await lease.send(scope, send, message)
+
+        try:
+            await self._app(scope, receive, send_by_lease)
         finally:
-            if context.lease is not None:
-                context.lease.end()
-                self._on_end()
+            lease.end()
+            self._on_end()
 
     def _check_access(self, scope: Scope, context: RequestContext) -> None:
         if self._digests:

@@ -30,7 +30,7 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from app.api.admission import DIRECT
+from app.api.admission import ABORT, DIRECT
 from app.engine.shares import Ticket
 from app.server.crowd import Crowd
 from app.server.frames import MESSAGE_BYTES, TURN_S, FrameBudget, frame_at
@@ -52,6 +52,8 @@ _LINGER_BYTES = 4 << 20
 """Most that is read and thrown away meanwhile."""
 _STALL_S = 60.0
 """For a peer to read some of an answer; nginx gives as long."""
+_LEAST_READ_BYTES_PER_S, _SLOW_READ_S = 10_000, 15.0
+"""In the mean over the time in which an answer has waited for its peer, from so many seconds on: as for uploads."""
 _MANY_CHUNKS, _CRUMB_BYTES = 4_096, 32
 """A body of so many pieces that are smaller than this on average is refused: each piece costs h11 as much as a large
 one. Speech that is sent as it is spoken, 20 ms at a time, has 40 bytes and more even as Opus."""
@@ -106,6 +108,9 @@ class HttpConnection(H11Protocol):
         self.ws_protocol_class = WebSocketConnection
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._paused_at = self._paused_bytes = 0.0
+        self._waited_s = self._read_bytes = 0.0
+        """By this peer, while answers waited for it."""
         self._upgraded = False
         self._given_up = False
         self._thrown_away = 0
@@ -159,6 +164,8 @@ class HttpConnection(H11Protocol):
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._crowd.work(self._ticket)
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope.setdefault("extensions", {})[ABORT] = self.transport.abort
         elif not self.transport.is_closing():
             self._crowd.wait(self._ticket, self.transport.close)
 
@@ -182,10 +189,15 @@ class HttpConnection(H11Protocol):
         """Time the client, which reads its answer more slowly than it is made."""
         super().pause_writing()
         self._stall_timer = self.loop.call_later(_STALL_S, self.transport.abort)
+        self._paused_at, self._paused_bytes = self.loop.time(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._cancel(self._stall_timer)
+        self._waited_s += self.loop.time() - self._paused_at
+        self._read_bytes += self._paused_bytes - self.transport.get_write_buffer_size()
+        if self._waited_s > _SLOW_READ_S and self._read_bytes < self._waited_s * _LEAST_READ_BYTES_PER_S:
+            self.transport.abort()
 
     def _give_up(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Refuse, unless an answer has begun, and close once the client has had time to read it."""

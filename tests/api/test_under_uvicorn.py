@@ -30,7 +30,8 @@ from tests.server import RunningServer
 ROOT = Path(__file__).resolve().parents[2]
 USED_OF_HTTP = {
     "app", "client", "config", "conn", "connection_lost", "connection_made", "cycle", "data_received", "flow",
-    "handle_websocket_upgrade", "loop", "on_response_complete", "pause_writing", "resume_writing", "send_400_response",
+    "handle_websocket_upgrade", "loop", "on_response_complete", "pause_writing", "resume_writing", "scope",
+    "send_400_response",
     "server_state", "timeout_keep_alive", "timeout_keep_alive_handler", "timeout_keep_alive_task", "transport",
     "ws_protocol_class",
     "_unset_keepalive_if_required",
