@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.models import ModelLoader
 
 _WIDTH_WITH_IDS = 120
+"""Columns. The longest id has 44 characters; everything else in a line takes 70."""
 _PIPE_WIDTH = 160
 """Columns of a table that nobody looks at: wide enough that no id is broken."""
 
