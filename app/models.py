@@ -445,6 +445,16 @@ class Models:
             return False
         return known(asked) or (terms != [fusion.Term(asked)] and all(known(term.name) for term in terms))
 
+    async def at_hand(self) -> list[str]:
+        """Names of all that may be asked for and can be had without a download, loaded or not; the default first."""
+        named = {name_of(spec): spec for spec in (*self.settings.default, *self.settings.others)}
+        unloaded = {name: spec for name, spec in named.items() if name not in self._loaded}
+        there = await asyncio.to_thread(
+            lambda: {name for name, spec in unloaded.items() if self._loader.is_at_hand(spec)}
+        )
+        names = [*(name for name in named if name in self._loaded or name in there), *self._loaded]
+        return list(dict.fromkeys([*names, *await self.available()]))
+
     async def available(self) -> list[str]:
         """Names of the known models that are not loaded, may be asked for, and can be had without a download."""
         # Picked here and looked for in a thread: what is loaded changes in this one.

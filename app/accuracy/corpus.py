@@ -156,6 +156,14 @@ def read_clip(recording: Recording) -> Clip:
     return Clip(recording.path, samples, spans)
 
 
+def length_of(path: Path) -> tuple[int, int]:
+    """An audio file's samples and their rate in Hz, counted and not as its header says. Raises `AudioError`s."""
+    with _opened(path) as source:
+        for _ in source:
+            pass
+        return source.decoder.decoded_frames, source.info.sample_rate
+
+
 def read_samples(path: Path) -> Samples:
     """An audio file's mean over its channels at `RATE`. Raises `AudioError`s."""
     with _opened(path) as source:

@@ -21,6 +21,7 @@ from app.request import DetectionRequest
 from app.runtime import Runtime
 from app.vad.models.accuracy import LISTED_SUMS
 from app.vad.models.fusion import Term
+from app.vad.posteriors import Posteriors
 from app.vad.segmenters.registry import MODE
 
 _NAME = "accuracy"
@@ -39,10 +40,9 @@ class Service:
     async def model_names(self) -> list[str]:
         """Every model at hand, and every sum of them that has been measured or is the default."""
         models = self.runtime.models
-        names = [*(model.info.name for model in models), *await models.available()]
+        names = await models.at_hand()
         sums = dict.fromkeys([*models.sums(), *LISTED_SUMS])
-        names += ["+".join(terms) for terms in sums if {Term.parse(term).name for term in terms} <= set(names)]
-        return sorted(names, key=lambda name: name != models.default.info.name)
+        return names + ["+".join(terms) for terms in sums if {Term.parse(term).name for term in terms} <= set(names)]
 
     async def settings(
         self, models: Sequence[str], given: Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -73,6 +73,11 @@ class Service:
         model = await self.runtime.models.get(name)
         mine = {setting.name: options for setting, options in settings.items() if setting.model == model.info.name}
         return [await self._hear(model, path, frames, mine) for path, frames in clips]
+
+    async def posteriors(self, model: Model, path: Path) -> Posteriors:
+        """What a model makes of every frame of a file."""
+        ((_, posteriors),) = (await self._analyse(model, path)).rows
+        return posteriors
 
     async def _hear(self, model: Model, path: Path, frames: int, settings: Mapping[str, Mapping[str, Any]]) -> Heard:
         analysis = await self._analyse(model, path)

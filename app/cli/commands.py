@@ -209,6 +209,49 @@ def batch(
     raise typer.Exit(ended)
 
 
+@cli.command(cls=SectionedCommand)
+def tune(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Audio with labels, in any form of docs/accuracy.md.")
+    ],
+    *,
+    models: Annotated[
+        str | None, typer.Option(metavar="NAME,…", help="Models and sums to try. Default: all that are at hand.")
+    ] = None,
+    objective: Annotated[
+        Literal["f1", "recall", "precision", "boundaries"],
+        typer.Option(
+            help="What is to be best: F1 of frames, the same with recall or precision counting more (F2, F0.5), or how "
+            "close edges are to the labels' edges."
+        ),
+    ] = "f1",
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also hear the files so: clean, telephone, white:5, pink:0, music:5, level:-30, noise.wav:0; may be "
+            "repeated. Default: clean alone.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the preset is written; other presets in the file stay.")
+    ] = Path("presets.json"),
+    name: Annotated[str, typer.Option(help="What the preset is called.")] = "tuned",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it from under two minutes of speech or five files, too.")
+    ] = False,
+) -> None:
+    """Fit models' settings to your own labelled audio, and write the best as a preset (VAD_PRESETS). Exit status as of
+    detect."""
+    _require("tune", "scipy", "praatio")
+    from app.cli.tune import run
+
+    asked = [each.strip() for each in (models or "").split(",") if each.strip()]
+    raise typer.Exit(
+        run(folder, models=asked, objective=objective, conditions=condition or (), out=out, name=name, force=force)
+    )
+
+
 @model_cli.command("list", cls=SectionedCommand)
 def model_list() -> None:
     """Show every model that has a name here, and whether it is at hand without a download."""

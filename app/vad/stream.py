@@ -229,6 +229,12 @@ class FusedStream(Stream):
         self.posteriors = replace(mean, short_ms=short_of_frames(self._grid, self._samples)) if final else mean
         return self._segmenter.accept(self.posteriors, final=final)
 
+    def mix(self, posteriors: Sequence[Posteriors], samples: int) -> Posteriors:
+        """A whole audio's posteriors, from those that its members gave for it elsewhere. `samples`: at the rate of the
+        common grid. The stream must be a fresh one."""
+        mean = self._mixer.accept(posteriors, total=self._grid.frames(samples, final=True))
+        return replace(mean, short_ms=short_of_frames(self._grid, samples))
+
     def _new_resamplers(self) -> list[Resampler | None]:
         rate = self._grid.sample_rate
         return [

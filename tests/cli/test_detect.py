@@ -491,7 +491,7 @@ def test_health_of_a_container_goes_without_the_other_commands(small_model: Path
 
 HELPS = Path(__file__).parent / "help"
 COMMANDS = [
-    "", "serve", "health", "detect", "stream", "batch", "model", "model list", "model path", "model download",
+    "", "serve", "health", "detect", "stream", "batch", "tune", "model", "model list", "model path", "model download",
     "model verify", "model export",
 ]  # fmt: skip
 
