@@ -5,11 +5,12 @@ writes while the detection runs, for formats that tell things as they are found.
 `Failure` among the reports: it spoils nothing for the others.
 """
 
+import asyncio
 import io
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -131,10 +132,15 @@ def _zip(
     yield written.getvalue()
 
 
+async def report_of(run: Run) -> Report:
+    """The report of a run that has ended, where nothing has to be done with it before it is written."""
+    return run.report()
+
+
 async def stream(
     run: Run,
     steps: AsyncIterator[Progress],
-    complete: Callable[[Run], Report],
+    complete: Callable[[Run], Awaitable[Report]],
     describe: Callable[[VadError], Mapping[str, Any]],
 ) -> AsyncIterator[bytes]:
     """Write a file's answer while it is detected: segments and chunks when they are found, progress now and then, the
@@ -157,8 +163,10 @@ async def stream(
             if now - reported_at >= _PROGRESS_EVERY_S or 0 < share <= step.done_ms - reported_ms:
                 reported_at, reported_ms = now, step.done_ms
                 yield renderer.progress(step.done_ms, step.expected_ms)
-        report = complete(run)
-        for piece in renderer.finish(with_time_map(report, plan.request) if plan.request.time_map else report):
+        report = await complete(run)
+        rest = renderer.finish(with_time_map(report, plan.request) if plan.request.time_map else report)
+        # A million probabilities take a second to write.
+        for piece in rest if report.values <= SHORT else await asyncio.to_thread(list, rest):
             yield piece
     except VadError as error:
         yield renderer.failed(describe(error))

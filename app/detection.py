@@ -9,7 +9,7 @@ another plan's segmenter makes another report without the audio. Both gather wha
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,10 +29,17 @@ from app.models import Model
 from app.observe import Observer
 from app.request import Plan
 from app.vad.chunks import Chunk, new_chunker
-from app.vad.errors import InvalidOption, VadError
-from app.vad.posteriors import Posteriors, join_posteriors
+from app.vad.errors import InvalidOption, Overloaded, VadError
+from app.vad.posteriors import Column, DoubleArray, FloatArray, Posteriors, join_posteriors, ten_thousandths
 from app.vad.segment import OVERLAP, Event, Segment, clip, segments_of
 from app.warnings import AnswerWarning, codes_of
+
+_VALUE_BYTES = 2
+_WRITING_BYTES = 56
+"""For each probability that is written: a number of 24 bytes, its places in the lists of three documents, its digits as
+text and as bytes: 54, measured."""
+_SENDING = 2
+"""Copies of an answer while it is sent: the application's, and what the socket has not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,12 @@ class ChannelGatherer:
     """What is found in one channel, or in the mix of all."""
 
     def __init__(self, plan: Plan, channel: int | None, *, keeps: bool) -> None:
-        """`keeps`: whether the posteriors are kept."""
+        """`keeps`: whether the posteriors are kept, for other options later."""
         self.channel = channel
         self.frames = 0
         self.posteriors: list[Posteriors] = []
+        self._columns: list[NDArray[np.uint16]] = []
+        """Probabilities that are asked for, [columns, frames] of each step, in ten thousandths."""
         self._plan, self._keeps = plan, keeps
         self._grid = plan.chosen.model.grid
         self._chunker = new_chunker(plan.segmentation.chunks, self._grid.frame_ms)
@@ -81,6 +90,8 @@ class ChannelGatherer:
             self._frames_over[label] += int(np.count_nonzero(over))
         if self._keeps:
             self.posteriors.append(posteriors)
+        if self._plan.request.probabilities:
+            self._columns.append(np.stack([ten_thousandths(column) for column in self._probabilities(posteriors)]))
         return segments, chunks
 
     def drop_posteriors(self) -> None:
@@ -100,39 +111,77 @@ class ChannelGatherer:
             ratios=ratios or None,
             chunks=chunks,
         )
-        request = self._plan.request
-        if not request.probabilities:
+        if not self._columns:
             return found
-        posteriors = join_posteriors(self.posteriors)
-        return replace(
-            found,
-            probabilities=_rounded(posteriors.speech),
-            member_probabilities=self._member_probabilities(posteriors) if request.members else None,
-        )
+        speech, *members = (Column(column) for column in np.concatenate(self._columns, axis=1))
+        named = dict(zip(_member_names(self._plan), members, strict=True)) if members else None
+        return replace(found, probabilities=speech, member_probabilities=named)
 
-    def _member_probabilities(self, posteriors: Posteriors) -> dict[str, list[float]]:
-        """By member of a sum, or by label; and of overlap, if it is asked for."""
+    def _probabilities(self, posteriors: Posteriors) -> "list[FloatArray | DoubleArray]":
+        """Those of speech, and those of each member of a sum or of each label, and of overlap, as they are asked for."""
+        columns: list[FloatArray | DoubleArray] = [posteriors.speech]
+        if not self._plan.request.members:
+            return columns
         if self._grid.labels:
-            return {label: _rounded(posteriors.column(at).speech) for at, label in enumerate(self._grid.labels)}
-        names = [member.info.name for member in self._plan.chosen.model.members]
-        columns = posteriors.members if posteriors.members is not None else posteriors.speech[:, None]
-        members = {name: _rounded(columns[:, at]) for at, name in enumerate(names)}
-        overlap = {OVERLAP: _rounded(posteriors.of_overlap().speech)} if self._plan.request.overlap else {}
-        return members | overlap
+            return columns + [posteriors.column(at).speech for at in range(len(self._grid.labels))]
+        columns += [posteriors.speech] if posteriors.members is None else list(posteriors.members.T)
+        return columns + ([posteriors.of_overlap().speech] if self._plan.request.overlap else [])
 
 
-class ProbabilityAllowance:
-    """How many probabilities one request may still have. They are held in memory until its answer is written."""
+def _member_names(plan: Plan) -> Sequence[str]:
+    """What the probabilities that `members` asks for are named."""
+    model, overlap = plan.chosen.model, [OVERLAP] if plan.request.overlap else []
+    return model.grid.labels or [*(member.info.name for member in model.members), *overlap]
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = self._left_s = limit_s
 
-    def spend(self, seconds: float) -> None:
-        """Count `seconds` more. Raises `InvalidOption` when they are too many."""
+class Results:
+    """What one request has in memory until its answer has been sent: probabilities, and what is written of them.
+
+    While they are found, a probability takes two bytes: those who run share one budget, and there is room for all as
+    long as `VAD_MAX_PROBABILITY_MINUTES` are what it is by default. Writing takes some thirty times as much for a
+    moment. So whoever writes has room for that before it begins, and waits for it.
+    """
+
+    def __init__(self, detector: "Detector", holder: Holder) -> None:
+        self._found, self._writing = detector.found, detector.writing
+        self._holder = holder
+        self._limit_s = self._left_s = detector.audio.max_probability_s
+        self._held: Ticket | None = None
+        self._written: Ticket | None = None
+
+    def add(self, seconds: float, values: int) -> None:
+        """Count probabilities of so much more audio. Raises `InvalidOption` when they are too many for one request, and
+        `Overloaded` when there is no room for them."""
         self._left_s -= seconds
         if self._left_s < 0:
             limit = f"{self._limit_s / 60:g} minutes"
             raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
+        size = _VALUE_BYTES * values
+        if self._held is None:
+            self._held = self._found.arrive(self._holder, amount=size)
+            there_is = self._held.state is State.IN_USE
+        else:
+            there_is = self._found.grow(self._held, size)
+        if not there_is:
+            raise Overloaded("too many probabilities are being found; please try again in a moment")
+
+    async def start_writing(self, values: int) -> None:
+        """Wait for room in which so many can be written. Raises `Overloaded` when that takes too long."""
+        if values:
+            self._written = await self._writing.enter(self._holder, _WRITING_BYTES * values)
+
+    def wrote(self, size: int) -> None:
+        """Keep no more room than so many bytes of an answer need while they are sent."""
+        if self._written is not None:
+            self._writing.shrink(self._written, _SENDING * size)
+
+    def close(self) -> None:
+        """Give everything back, once the answer has been sent. A second call does nothing."""
+        if self._held is not None:
+            self._found.leave(self._held)
+        if self._written is not None:
+            self._writing.leave(self._written)
+        self._held = self._written = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +196,8 @@ class FileJob:
     """Whose share of the memory it takes."""
     keeping: "Keeping | None" = None
     """Counts its posteriors, if they are to be kept; None: nobody does."""
-    allowance: ProbabilityAllowance | None = None
-    """Shared with the other files of the request; None for a file alone."""
+    results: Results | None = None
+    """Shared with the other files of the request; None for a file alone, whose answer nobody counts."""
 
     @property
     def name(self) -> str:
@@ -169,9 +218,12 @@ class Detector:
             "too much audio is being decoded; please try again in a moment",
         )
 
-    def new_allowance(self) -> ProbabilityAllowance:
-        """Return what the files of one request share."""
-        return ProbabilityAllowance(self.audio.max_probability_s)
+        self.found = Shares(audio.decoded_bytes)
+        """Memory for probabilities until they are written."""
+        self.writing = AsyncShares(
+            Shares(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
+            "too many probabilities are being written; please try again in a moment",
+        )
 
     async def run(self, plan: Plan, job: FileJob, on_progress: Callable[[Progress], None] = lambda step: None) -> "Run":
         """Run a file to its end. Raises the `AudioError`s, `InvalidOption`, `NotReady`."""
@@ -193,7 +245,7 @@ class Run:
         self._rows: list[ChannelGatherer] = []
         self._report: Report | None = None
         self._stop = Stop()
-        self._allowance = job.allowance or detector.new_allowance()
+        self._results = job.results or Results(detector, job.holder)
         self._keeps = plan.request.keep
         """Whether the posteriors are to be kept, and there is room for them so far."""
         self._started = time.perf_counter()
@@ -201,15 +253,19 @@ class Run:
     async def steps(self) -> AsyncGenerator[Progress, None]:
         """Yield what is found, block by block. Closing the iterator stops the work within one block."""
         observer = self._detector.observer
-        source, whole = await self._in_one_call()
-        if source is None:
-            source = await self._open()
-        if whole is not None:
-            yield self._progress(whole, source)
-        else:
-            async with aclosing(self._block_by_block(source)) as found:
-                async for step in found:
-                    yield self._progress(step, source)
+        try:
+            source, whole = await self._in_one_call()
+            if source is None:
+                source = await self._open()
+            if whole is not None:
+                yield self._progress(whole, source)
+            else:
+                async with aclosing(self._block_by_block(source)) as found:
+                    async for step in found:
+                        yield self._progress(step, source)
+        finally:
+            if self.job.results is None:
+                self._results.close()
         self._report = self._finish(source)
         observer.file_done(self._model.info.name, source.decoder.name, source.decode_seconds, source.duration_ms)
         observer.warned(codes_of(self._report.warnings))
@@ -304,15 +360,15 @@ class Run:
 
     def _progress(self, found: RowEvents, source: AudioSource) -> Progress:
         plan, frame_ms = self.plan, self._model.grid.frame_ms
-        keeps = plan.request.probabilities or self._keeps
         while found.row >= len(self._rows):
             number = plan.channel if isinstance(plan.channel, int) else len(self._rows)
             self._rows.append(
-                ChannelGatherer(plan, None if plan.channel in ("mix", "loudest") else number, keeps=keeps)
+                ChannelGatherer(plan, None if plan.channel in ("mix", "loudest") else number, keeps=self._keeps)
             )
         row = self._rows[found.row]
         if plan.request.probabilities:
-            self._allowance.spend(len(found.posteriors) * frame_ms / 1000)
+            frames = len(found.posteriors)
+            self._results.add(frames * frame_ms / 1000, frames * _columns_of(plan))
         self._count_kept(found.posteriors)
         segments, chunks = row.push(found.events, found.posteriors, found.final_ms, source.duration_ms)
         expected = source.expected_seconds
@@ -326,9 +382,8 @@ class Run:
         if not self._keeps or keeping is None or keeping.add(posteriors.nbytes):
             return
         self._keeps = False
-        if not self.plan.request.probabilities:
-            for row in self._rows:
-                row.drop_posteriors()
+        for row in self._rows:
+            row.drop_posteriors()
 
     def _finish(self, source: AudioSource) -> Report:
         model, cost = self._model, self._cost
@@ -374,9 +429,9 @@ def _summary(source: AudioSource, file_name: str) -> AudioSummary:
     )
 
 
-def _rounded(values: NDArray[np.floating]) -> list[float]:
-    rounded: list[float] = np.round(values.astype(np.float64), 4).tolist()
-    return rounded
+def _columns_of(plan: Plan) -> int:
+    """Probabilities of each frame that are asked for."""
+    return 1 + (len(_member_names(plan)) if plan.request.members else 0)
 
 
 def _close_opened(opening: "asyncio.Future[AudioSource]") -> None:
@@ -432,16 +487,21 @@ class Analysis:
         if plan.form.needs_audio or plan.form.streams:
             raise InvalidOption("format", f"{plan.form.name} needs the audio, which is not kept; send the file to /vad")
 
-    def segment(
-        self, plan: Plan, request_id: str, identifier: str, allowance: ProbabilityAllowance | None = None
-    ) -> Report:
+    def count(self, plan: Plan, results: Results) -> int:
+        """Count the probabilities that the plan asks for, and return how many they are. Raises as `Results.add`."""
+        if not plan.request.probabilities:
+            return 0
+        frames = sum(len(posteriors) for _, posteriors in self.rows)
+        values = frames * _columns_of(plan)
+        results.add(frames * self.model.grid.frame_ms / 1000, values)
+        return values
+
+    def segment(self, plan: Plan, request_id: str, identifier: str) -> Report:
         """Make the report that this plan would have given. Pure computation, about 0.2 s for an hour of audio."""
         started, grid, duration_ms = time.perf_counter(), self.model.grid, self.report.audio.duration_ms
         channels = []
         for channel, posteriors in self.rows:
-            row = ChannelGatherer(plan, channel, keeps=plan.request.probabilities)
-            if plan.request.probabilities and allowance is not None:
-                allowance.spend(len(posteriors) * grid.frame_ms / 1000)
+            row = ChannelGatherer(plan, channel, keeps=False)
             events = plan.segmentation.new_segmenter(grid).accept(posteriors, final=True)
             row.push(events, posteriors, final_ms=0, duration_ms=duration_ms)
             channels.append(row.finish(duration_ms))

@@ -291,6 +291,11 @@ class RequestLease:
         """For what is left of the answer."""
         self._timer: asyncio.TimerHandle | None = None
         self._cut_at: float | None = None
+        self._at_end: list[Callable[[], None]] = []
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Have a call made when the answer has been sent, or will not be."""
+        self._at_end.append(call)
 
     async def take_place(self, request: Request) -> None:
         """Exchange the room for a place, which may mean to wait. Raises `Overloaded` and `ClientDisconnect`."""
@@ -357,7 +362,17 @@ class RequestLease:
     def end(self) -> None:
         """Give everything back, however the request ended."""
         self._end_reading()
+        for call in self._at_end:
+            call()
         self._admission.release(self._room, self._place)
+
+
+def lease_of(scope: Scope) -> RequestLease:
+    """What the request holds. Raises RuntimeError for one that has not passed admission."""
+    lease = context_of(scope).lease
+    if lease is None:
+        raise RuntimeError("what computes has to pass admission: see PATHS in app.api.admission")
+    return lease
 
 
 async def take_place(request: Request) -> None:
@@ -365,10 +380,7 @@ async def take_place(request: Request) -> None:
 
     Raises `Overloaded` when the line is full or the wait too long, and `ClientDisconnect`.
     """
-    lease = context_of(request.scope).lease
-    if lease is None:
-        raise RuntimeError("what computes has to pass admission: see PATHS in app.api.admission")
-    await lease.take_place(request)
+    await lease_of(request.scope).take_place(request)
 
 
 async def while_connected(request: Request, work: Awaitable[_T], timeout_s: float) -> _T:

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.answer import Answer, write
-from app.api.admission import holder_of, request_id_of, take_place
+from app.api.admission import holder_of, lease_of, request_id_of, take_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters, problem
 from app.api.service import blank_is, query_options, service_of
+from app.detection import Results
 from app.formats.documents import ChannelCurveDocument, CurveDocument, DetectionDocument
 from app.registry import Registry
 from app.request import DetectionRequest
@@ -56,14 +57,17 @@ async def segments(request: Request, identifier: str) -> Response:
     plan = asked.plan(chosen, formats, accept=request.headers.get("accept"))
     analysis.check(plan)
     await take_place(request)
-    request_id, allowance = request_id_of(request.scope), runtime.detector.new_allowance()
+    request_id, results = request_id_of(request.scope), Results(runtime.detector, holder_of(request.scope))
+    lease_of(request.scope).at_end(results.close)
+    await results.start_writing(analysis.count(plan, results))
 
     def answer() -> tuple[Answer, bytes]:
-        report = analysis.segment(plan, request_id, identifier, allowance)
+        report = analysis.segment(plan, request_id, identifier)
         written = write(plan, [report])
         return written, b"".join(written.pieces)
 
     written, content = await service.threads.run(answer)
+    results.wrote(len(content))
     return Response(content, media_type=written.media_type, headers=answer_headers(written, "inline"))
 
 

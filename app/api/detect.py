@@ -14,13 +14,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
-from app.api.admission import holder_of, request_id_of, take_place, while_connected
+from app.api.admission import holder_of, lease_of, request_id_of, take_place, while_connected
 from app.api.errors import problem_of
 from app.api.headers import form_boundary
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
 from app.api.service import Service, query_options, service_of
 from app.audio.source import SourcePasses
-from app.detection import FileJob, Progress, Run
+from app.detection import FileJob, Progress, Results, Run
 from app.formats.documents import DetectionDocument, FunasrDocument, Problem, Timestamp
 from app.formats.report import Report
 from app.registry import Registry
@@ -125,6 +125,8 @@ class _Call:
     runtime: Runtime
     plan: Plan
     jobs: Sequence[FileJob]
+    results: Results
+    """What it has in memory until its answer has been sent."""
     resources: AsyncExitStack
     """Gives the upload back; a streamed answer takes it over by `pop_all`."""
 
@@ -164,7 +166,8 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
             plan = await make_plan(service, runtime, DetectionRequest.parse(query, upload.fields))
         plan.refuse_several_files(len(upload.files), service.registry.formats)
         holder, request_id = holder_of(request.scope), request_id_of(request.scope)
-        allowance = runtime.detector.new_allowance()
+        results = Results(runtime.detector, holder)
+        lease_of(request.scope).at_end(results.close)
         jobs = []
         for file in upload.files:
             keeping = service.analyses.begin(holder) if plan.request.keep else None
@@ -172,9 +175,9 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
                 resources.callback(keeping.drop)
             source = file.audio_input(plan.request.input, media_type)
             name = file.filename or request.path_params.get("filename")
-            jobs.append(FileJob(source, name, request_id, holder, keeping, allowance))
+            jobs.append(FileJob(source, name, request_id, holder, keeping, results))
         await take_place(request)
-        yield _Call(request, service, runtime, plan, jobs, resources)
+        yield _Call(request, service, runtime, plan, jobs, results, resources)
 
 
 async def _answer_whole(call: _Call) -> Response:
@@ -190,7 +193,9 @@ async def _answer_whole(call: _Call) -> Response:
         # A short answer takes less time to write than to hand to a thread and back.
         answer, content = _written(call.plan, found)
     else:
+        await call.results.start_writing(sum(each.values for each in found if isinstance(each, Report)))
         answer, content = await call.service.threads.run(_written, call.plan, found)
+        call.results.wrote(len(content))
     return Response(content, media_type=answer.media_type, headers=answer_headers(answer, "inline"))
 
 
@@ -215,7 +220,12 @@ async def _answer_while_detecting(call: _Call) -> Response:
                 raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
             yield step
 
-    pieces = stream(run, limited(), call.report, call.problem)
+    async def complete(run: Run) -> Report:
+        report = call.report(run)
+        await call.results.start_writing(report.values)
+        return report
+
+    pieces = stream(run, limited(), complete, call.problem)
     return _OwningResponse(pieces, call.plan.form.media_type, {"X-Accel-Buffering": "no"}, call.resources.pop_all())
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.answer import stream, write
+from app.answer import report_of, stream, write
 from app.audio.source import SourcePasses
 from app.batch import reason_of
 from app.batch.collection import Collection, Entry, Shard
@@ -128,7 +128,7 @@ class ShardWorker:
                     run = await detector.run(self._plan, job)
                 else:
                     run = Run(detector, self._streamed, job)
-                    lines = [line async for line in stream(run, run.steps(), lambda run: run.report(), _raise)]
+                    lines = [line async for line in stream(run, run.steps(), report_of, _raise)]
                 report = run.report()
                 if self._per_file:
                     await detector.engine.readers.run(self._write_answers, entry, job, report, lines)

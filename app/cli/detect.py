@@ -158,7 +158,7 @@ async def local_answers(request: DetectionRequest, settings: Settings, registry:
 
 async def _while_detecting(run: "Run", steps: "AsyncIterator[Step]", answer: FileAnswer) -> AsyncIterator[bytes]:
     """Write an answer while the file is detected. Raises what went wrong on the way, after the piece that says so."""
-    from app.answer import stream
+    from app.answer import report_of, stream
     from app.api.errors import problem_of
 
     failures: list[VadError] = []
@@ -167,7 +167,7 @@ async def _while_detecting(run: "Run", steps: "AsyncIterator[Step]", answer: Fil
         failures.append(error)
         return problem_of(error, run.job.request_id)
 
-    async for piece in stream(run, steps, lambda run: run.report(), describe):
+    async for piece in stream(run, steps, report_of, describe):
         yield piece
     if failures:
         raise failures[0]

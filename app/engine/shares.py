@@ -214,6 +214,13 @@ class Shares:
         self._serve_line()  # what was displaced may have been more
         return True
 
+    def shrink(self, ticket: Ticket, amount: int) -> None:
+        """Have a ticket in use stand for no more than `amount`."""
+        rest = max(0, ticket.amount - amount)
+        ticket.amount -= rest
+        self._count(ticket.holder, held=-rest, total=-rest)
+        self._serve_line()
+
     def keep(self, ticket: Ticket) -> None:
         """Record that what the ticket stands for is not in use, and may be displaced."""
         if ticket.state is State.IN_USE:
@@ -444,6 +451,11 @@ class AsyncShares:
     def leave(self, ticket: Ticket) -> None:
         """Give back what the ticket stands for. A second call does nothing."""
         self.shares.leave(ticket)
+        self._wake()
+
+    def shrink(self, ticket: Ticket, amount: int) -> None:
+        """Have a ticket stand for no more than `amount`."""
+        self.shares.shrink(ticket, amount)
         self._wake()
 
     async def _decision(self, ticket: Ticket) -> None:

@@ -199,6 +199,16 @@ class Report:
         return sum(len(part) for entry in parts for part in entry)
 
     @property
+    def values(self) -> int:
+        """How many probabilities there are to write, those of members, too."""
+        columns = [
+            column
+            for entry in self.channels
+            for column in (entry.probabilities, *(entry.member_probabilities or {}).values())
+        ]
+        return sum(len(column or ()) for column in columns)
+
+    @property
     def speech_ms(self) -> int:
         """Time in which at least one channel speaks."""
         return self._covered_ms(lambda segment: segment.is_speech)

@@ -1,8 +1,8 @@
 """What a model hands to a segmenter: a probability and a level for each frame; and the protocol of segmenters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,36 @@ class Posteriors:
         if self.overlap is None:
             raise ValueError("this model does not tell overlap")
         return Posteriors(self.overlap, self.decibel, short_ms=self.short_ms)
+
+
+class Column(Sequence[float]):
+    """Probabilities of consecutive frames, rounded to four digits: two bytes each, where a list takes 32."""
+
+    def __init__(self, values: NDArray[np.uint16]) -> None:
+        """`values`: as `ten_thousandths` gives them."""
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Column": ...
+    def __getitem__(self, index: int | slice) -> "float | Column":
+        found = self._values[index]
+        return Column(found) if isinstance(index, slice) else float(found) / _ONE
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self._values / _ONE).tolist())
+
+
+_ONE = 10_000.0
+
+
+def ten_thousandths(probabilities: "FloatArray | DoubleArray") -> NDArray[np.uint16]:
+    """Probabilities as whole ten thousandths; as `numpy.round` rounds to four digits."""
+    return np.rint(probabilities.astype(np.float64) * _ONE).astype(np.uint16)
 
 
 NO_POSTERIORS = Posteriors(np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32))

@@ -1,9 +1,12 @@
 """What one request may have in memory is asked while it grows, not when it is all there."""
 
 import io
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -44,3 +47,38 @@ def test_an_analysis_that_is_too_large_is_given_up_on_its_way(narrow: RunningSer
 def test_audio_wider_than_the_budget_is_still_heard_alone(narrow: RunningServer) -> None:
     answer = narrow.post("/vad?channel=split", content=silence(30, 8))
     assert (answer.status_code, answer.json()["audio"]["duration_ms"]) == (200, 30_000)
+
+
+@pytest.fixture(scope="module")
+def generous(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Probabilities of many hours, and 1 MiB for those that have been found: half a million."""
+    settings = {"VAD_MAX_PROBABILITY_MINUTES": "10000", "VAD_DECODED_MB": "1"}
+    with local_server(small_model, tmp_path_factory.mktemp("generous"), settings) as server:
+        yield server
+
+
+def test_probabilities_count_against_the_memory(generous: RunningServer) -> None:
+    wanted = "/vad?probabilities=true&members=true"
+    answer = generous.post(wanted, content=silence(60, 1))
+    assert (answer.status_code, len(answer.json()["probabilities"]["values"])) == (200, 5_998)
+    for form in ("", "&format=ndjson"):
+        refused = generous.post(f"{wanted}&channel=split{form}", content=silence(400, 8)).text
+        assert json.loads(refused.splitlines()[-1])["code"] == "overloaded"
+    assert generous.post(wanted, content=silence(60, 1)).text.count(",") == answer.text.count(","), "all is given back"
+
+
+def test_large_answers_are_written_in_turn(generous: RunningServer) -> None:
+    """Each takes more than there is for all while it is written, so one waits for the other."""
+    content = silence(200, 1)
+
+    def ask(number: int) -> list[float]:
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=f"127.0.1.{number}"), timeout=60) as client:
+            answer = client.post(f"{generous.url}/vad?probabilities=true", content=content).json()
+            return answer["probabilities"]["values"]  # type: ignore[no-any-return]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(1, 7)))
+    assert all(answer == answers[0] for answer in answers)
+    kept = generous.post("/vad?keep=true", content=content).json()["analysis_id"]
+    again = generous.get(f"/analyses/{kept}/segments?probabilities=true").json()
+    assert again["probabilities"]["values"] == answers[0]

@@ -108,6 +108,15 @@ class AnyOrder(RuleBasedStateMachine):
             assert self.held()[ticket.holder.client] == ticket.amount <= self.reserve
         self.note(before)
 
+    @precondition(lambda self: self.using and self.most > 1)
+    @rule(data=st.data(), amount=st.integers(0, 4))
+    def shrink(self, data: st.DataObject, amount: int) -> None:
+        ticket = data.draw(st.sampled_from(sorted(self.using, key=lambda each: each.number)))
+        size, before = ticket.amount, {each: each.state for each in self.tickets}
+        self.shares.shrink(ticket, amount)
+        assert ticket.amount == min(size, amount)
+        self.note(before)
+
     @rule(seconds=st.floats(0, 2 * PATIENCE_S))
     def tick(self, seconds: float) -> None:
         self.now += seconds
