@@ -90,7 +90,7 @@ class ChannelGatherer:
             self._frames_over[label] += int(np.count_nonzero(over))
         if self._keeps:
             self.posteriors.append(posteriors)
-        if self._plan.request.probabilities:
+        if self._plan.request.probabilities and len(posteriors):
             self._columns.append(np.stack([ten_thousandths(column) for column in self._probabilities(posteriors)]))
         return segments, chunks
 
@@ -111,14 +111,15 @@ class ChannelGatherer:
             ratios=ratios or None,
             chunks=chunks,
         )
-        if not self._columns:
+        if not self._plan.request.probabilities:
             return found
-        speech, *members = (Column(column) for column in np.concatenate(self._columns, axis=1))
-        named = dict(zip(_member_names(self._plan), members, strict=True)) if members else None
+        none = np.zeros((_columns_of(self._plan), 0), np.uint16)
+        speech, *members = (Column(column) for column in np.concatenate([none, *self._columns], axis=1))
+        named = dict(zip(_member_names(self._plan), members, strict=True)) if self._plan.request.members else None
         return replace(found, probabilities=speech, member_probabilities=named)
 
     def _probabilities(self, posteriors: Posteriors) -> "list[FloatArray | DoubleArray]":
-        """Those of speech, and those of each member of a sum or of each label, and of overlap, as they are asked for."""
+        """Those of speech, and, if asked for, of each member of a sum or of each label, and of overlap."""
         columns: list[FloatArray | DoubleArray] = [posteriors.speech]
         if not self._plan.request.members:
             return columns
