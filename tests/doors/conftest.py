@@ -35,10 +35,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def _load_once(load: Any) -> Any:
-    loaded: dict[tuple[ModelSpec, str, str], Any] = {}
+    loaded: dict[tuple[str, str, str], Any] = {}
 
     def load_once(loader: ModelLoader, spec: ModelSpec) -> Any:
-        key = (spec, loader.device, loader.dtype)
+        key = (repr(spec), loader.device, loader.dtype)
         if key not in loaded:
             loaded[key] = load(loader, spec)
         return loaded[key]
