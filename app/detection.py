@@ -1,18 +1,17 @@
-"""One file from its plan to its report, and what is kept of it for other options.
+"""One file from its plan to its report.
 
     audio (blocks at the model's rate) -> model (posteriors, events) -> rows (one a channel) -> report
 
-A `Run` walks a file so. An `Analysis` is what a run leaves behind when it is asked to: the posteriors, from which
-another plan's segmenter makes another report without the audio. Both gather what they find channel by channel.
+A `Run` walks a file so, and gathers what it finds channel by channel.
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,16 @@ from app.engine.engine import Engine, Turn
 from app.engine.shares import NOBODY, AsyncShares, Holder, Shares, State, Ticket
 from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, base_name, forced_cuts, safe_name
-from app.models import Model
 from app.observe import Observer
 from app.request import Plan
 from app.vad.chunks import Chunk, new_chunker
-from app.vad.errors import InvalidOption, Overloaded, VadError
+from app.vad.errors import InvalidOption, Overloaded
 from app.vad.posteriors import Column, DoubleArray, FloatArray, Posteriors, join_posteriors, ten_thousandths
 from app.vad.segment import OVERLAP, Event, Segment, clip, segments_of
 from app.warnings import AnswerWarning, codes_of
+
+if TYPE_CHECKING:
+    from app.analyses import Keeping
 
 _VALUE_BYTES = 2
 _WRITING_BYTES = 56
@@ -113,7 +114,7 @@ class ChannelGatherer:
         )
         if not self._plan.request.probabilities:
             return found
-        none = np.zeros((_columns_of(self._plan), 0), np.uint16)
+        none = np.zeros((columns_of(self._plan), 0), np.uint16)
         speech, *members = (Column(column) for column in np.concatenate([none, *self._columns], axis=1))
         named = dict(zip(_member_names(self._plan), members, strict=True)) if self._plan.request.members else None
         return replace(found, probabilities=speech, member_probabilities=named)
@@ -157,13 +158,13 @@ class Results:
         if self._left_s < 0:
             limit = f"{self._limit_s / 60:g} minutes"
             raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
-        size = _VALUE_BYTES * values
-        if self._held is None:
-            self._held = self._found.arrive(self._holder, amount=size)
-            there_is = self._held.state is State.IN_USE
-        else:
-            there_is = self._found.grow(self._held, size)
-        if not there_is:
+        size, held = _VALUE_BYTES * values, self._held
+        if held is None:
+            ticket = self._found.arrive(self._holder, amount=size)
+            held = self._held = ticket if ticket.state is State.IN_USE else None
+        elif not self._found.grow(held, size):
+            held = None
+        if held is None:
             raise Overloaded("too many probabilities are being found; please try again in a moment")
 
     async def start_writing(self, values: int) -> None:
@@ -277,13 +278,10 @@ class Run:
             raise RuntimeError("the run has not ended")
         return self._report
 
-    def analysis(self) -> "Analysis | None":
-        """The posteriors, for other options later, after `steps` has ended. None if they became too many, or were not
-        asked for."""
-        if not self._keeps:
-            return None
-        rows = tuple((row.channel, join_posteriors(row.posteriors)) for row in self._rows)
-        return Analysis(self.report(), rows, self._model, self.plan)
+    def posteriors(self) -> tuple[tuple[int | None, Posteriors], ...] | None:
+        """(channel, posteriors) of every row, after `steps` has ended. None if they became too many, or were not asked
+        for."""
+        return tuple((row.channel, join_posteriors(row.posteriors)) for row in self._rows) if self._keeps else None
 
     async def _in_one_call(self) -> tuple[AudioSource | None, RowEvents | None]:
         """Open, read, score, segment and close the file in one call of a scoring thread, if it is short and read in
@@ -369,7 +367,7 @@ class Run:
         row = self._rows[found.row]
         if plan.request.probabilities:
             frames = len(found.posteriors)
-            self._results.add(frames * frame_ms / 1000, frames * _columns_of(plan))
+            self._results.add(frames * frame_ms / 1000, frames * columns_of(plan))
         self._count_kept(found.posteriors)
         segments, chunks = row.push(found.events, found.posteriors, found.final_ms, source.duration_ms)
         expected = source.expected_seconds
@@ -430,7 +428,7 @@ def _summary(source: AudioSource, file_name: str) -> AudioSummary:
     )
 
 
-def _columns_of(plan: Plan) -> int:
+def columns_of(plan: Plan) -> int:
     """Probabilities of each frame that are asked for."""
     return 1 + (len(_member_names(plan)) if plan.request.members else 0)
 
@@ -438,213 +436,3 @@ def _columns_of(plan: Plan) -> int:
 def _close_opened(opening: "asyncio.Future[AudioSource]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-# ---- kept analyses
-
-
-class NoSuchAnalysis(VadError):
-    """There is none of this id, or not any more."""
-
-    code = "no_such_analysis"
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What a picture of an analysis needs; all lists are of equal length."""
-
-    probabilities: list[float]
-    """Mean over the channels."""
-    peaks: list[float]
-    by_channel: tuple[tuple[int, list[float]], ...]
-    """(channel, its own probabilities), of channels that were detected separately."""
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """One file's posteriors and first report, kept so that other options need no second upload."""
-
-    report: Report
-    """As first answered."""
-    rows: tuple[tuple[int | None, Posteriors], ...]
-    """(channel, posteriors)."""
-    model: Model
-    """The model that produced the posteriors."""
-    plan: Plan
-    """By which the file was read."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the posteriors take."""
-        return sum(posteriors.nbytes for _, posteriors in self.rows)
-
-    def check(self, plan: Plan) -> None:
-        """Raise `InvalidOption` for what needs the audio: another channel, track, clock or reading of it."""
-        asked, kept = plan.request, self.plan.request
-        for name in ("channel", "track", "clock", "encoding", "sample_rate", "channels"):
-            if name in asked.model_fields_set and getattr(asked, name) != getattr(kept, name):
-                made_with = "the default" if getattr(kept, name) is None else getattr(kept, name)
-                raise InvalidOption(name, f"the kept analysis was made with {made_with}; send the file to /vad again")
-        if plan.form.needs_audio or plan.form.streams:
-            raise InvalidOption("format", f"{plan.form.name} needs the audio, which is not kept; send the file to /vad")
-
-    def count(self, plan: Plan, results: Results) -> int:
-        """Count the probabilities that the plan asks for, and return how many they are. Raises as `Results.add`."""
-        if not plan.request.probabilities:
-            return 0
-        frames = sum(len(posteriors) for _, posteriors in self.rows)
-        values = frames * _columns_of(plan)
-        results.add(frames * self.model.grid.frame_ms / 1000, values)
-        return values
-
-    def segment(self, plan: Plan, request_id: str, identifier: str) -> Report:
-        """Make the report that this plan would have given. Pure computation, about 0.2 s for an hour of audio."""
-        started, grid, duration_ms = time.perf_counter(), self.model.grid, self.report.audio.duration_ms
-        channels = []
-        for channel, posteriors in self.rows:
-            row = ChannelGatherer(plan, channel, keeps=False)
-            events = plan.segmentation.new_segmenter(grid).accept(posteriors, final=True)
-            row.push(events, posteriors, final_ms=0, duration_ms=duration_ms)
-            channels.append(row.finish(duration_ms))
-        return replace(
-            self.report,
-            request_id=request_id,
-            channels=tuple(channels),
-            labels=plan.segmentation.labels(grid),
-            options=plan.segmentation.document(),
-            extras={"analysis_id": identifier},
-            # What is odd about the audio stays so; which segments were cut does not.
-            warnings=(*(each for each in self.report.warnings if each.code != "forced_cuts"), *forced_cuts(channels)),
-            timing=Timing(0, 0, 0, round((time.perf_counter() - started) * 1000)),
-        )
-
-    def curve(self, start_ms: int, end_ms: int, points: int) -> Curve:
-        """Speech probability (mean over each step's frames) and amplitude of a stretch, in `points` steps or fewer."""
-        grid = self.model.grid
-        stretch = slice(start_ms // grid.frame_ms, -(-end_ms // grid.frame_ms))
-        speech = [posteriors.take(stretch).speech for _, posteriors in self.rows]
-        level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)
-        # The root of the mean square, times a sine's ratio of peak to that.
-        amplitude = np.sqrt(10.0 ** (level / 10) / grid.frame_samples * 2)
-        return Curve(
-            probabilities=np.round(_steps(np.mean(np.stack(speech), axis=0), points, np.mean), 4).tolist(),
-            peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),
-            by_channel=tuple(
-                (channel, np.round(_steps(row, points, np.mean), 4).tolist())
-                for (channel, _), row in zip(self.rows, speech, strict=True)
-                if channel is not None and len(self.rows) > 1
-            ),
-        )
-
-
-def _steps(
-    values: NDArray[np.floating], points: int, reduce: Callable[[NDArray[np.floating]], np.floating]
-) -> NDArray[np.float64]:
-    if len(values) <= points:
-        return values.astype(np.float64)
-    return np.array([reduce(part) for part in np.array_split(values, points)], dtype=np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    analysis: Analysis
-    client: str
-    until: float
-    place: Ticket
-    room: Ticket
-
-
-class AnalysisStore:
-    """Kept analyses, bounded in number, bytes and time, and dealt out by `app.engine.shares`. The client that made one
-    can use it, nobody else. To be used from the event loop alone."""
-
-    def __init__(
-        self, max_count: int, max_bytes: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.places, self.room = Shares(max_count), Shares(max_bytes)
-        """How many, and how many bytes, of those being made, too."""
-        self._ttl_s, self._clock = ttl_s, clock
-        self._kept: dict[str, _Kept] = {}
-        self._names: dict[Ticket, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def begin(self, holder: Holder) -> "Keeping":
-        """Return what counts an analysis while it is being made."""
-        return Keeping(self, holder)
-
-    def keep(self, analysis: Analysis, place: Ticket, room: Ticket) -> str:
-        """Keep an analysis and return its id."""
-        identifier = secrets.token_urlsafe(16)
-        self._kept[identifier] = _Kept(analysis, place.holder.client, self._clock() + self._ttl_s, place, room)
-        self._names[place] = self._names[room] = identifier
-        self.places.keep(place)
-        self.room.keep(room)
-        return identifier
-
-    def get(self, identifier: str, holder: Holder) -> Analysis:
-        """Return the analysis, and begin its time anew. Raises `NoSuchAnalysis`, for somebody else's too."""
-        self.drop_old()
-        kept = self._kept.get(identifier)
-        if kept is None or kept.client != holder.client:
-            raise NoSuchAnalysis("there is no such analysis, or not any more; please send the file again")
-        self._kept[identifier] = replace(kept, until=self._clock() + self._ttl_s)
-        for shares, ticket in ((self.places, kept.place), (self.room, kept.room)):
-            shares.use(ticket)
-            shares.keep(ticket)  # now the newest
-        return kept.analysis
-
-    def drop_old(self) -> bool:
-        """Drop what has been displaced, or was not used for long; whether there was any."""
-        displaced = [self._names[ticket] for shares in (self.places, self.room) for ticket in shares.decided()]
-        now = self._clock()
-        expired = [identifier for identifier, kept in self._kept.items() if kept.until <= now]
-        dropped = {*displaced, *expired}
-        for identifier in dropped:
-            kept = self._kept.pop(identifier)
-            for shares, ticket in ((self.places, kept.place), (self.room, kept.room)):
-                del self._names[ticket]
-                shares.leave(ticket)
-        return bool(dropped)
-
-
-class Keeping:
-    """Room for an analysis that is being made. Nobody knows how large it will be: past what there is room for it is not
-    kept, and the answer says so."""
-
-    def __init__(self, store: AnalysisStore, holder: Holder) -> None:
-        self._store, self._holder = store, holder
-        self._room: Ticket | None = None
-
-    def add(self, size: int) -> bool:
-        """Count bytes. False: there is no room for them, and what had been counted is given back."""
-        shares = self._store.room
-        self._store.drop_old()
-        if self._room is None and size <= shares.total:
-            self._room = shares.arrive(self._holder, amount=size)
-            there_is = self._room.state is State.IN_USE
-        else:
-            there_is = self._room is not None and shares.grow(self._room, size)
-        self._store.drop_old()
-        if not there_is:
-            self.drop()
-        return there_is
-
-    def keep(self, analysis: Analysis) -> str | None:
-        """Keep it and return its id, or None where there is no room."""
-        self._store.drop_old()
-        place, room = self._store.places.arrive(self._holder), self._room
-        self._store.drop_old()
-        if room is None or place.state is not State.IN_USE:
-            self._store.places.leave(place)
-            self.drop()
-            return None
-        self._room = None
-        return self._store.keep(analysis, place, room)
-
-    def drop(self) -> None:
-        """Give back what is not kept. A second call does nothing."""
-        if self._room is not None:
-            self._store.room.leave(self._room)
-            self._room = None

@@ -15,6 +15,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
+from app.analyses import AnalysisStore
 from app.answer import PROBLEMS_HEADER, WARNING_DETAILS_HEADER, WARNINGS_HEADER
 from app.api import analyses, catalogue, detect, errors, live, metrics, pages, render, service
 from app.api.admission import Admission, AdmissionLimits
@@ -24,7 +25,6 @@ from app.api.middleware import AccessRules, LingerLimits, Middleware, with_trace
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadReceiver, UploadStore
 from app.config import Settings
-from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.engine.memory import prepare_heap
 from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT

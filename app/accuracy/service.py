@@ -12,8 +12,9 @@ from typing import Any
 from app.accuracy.frames import FloatArray, at_middles
 from app.accuracy.heard import Heard, Setting
 from app.accuracy.labels import Span
+from app.analyses import Analysis
 from app.audio.options import AudioInput
-from app.detection import Analysis, FileJob
+from app.detection import FileJob
 from app.engine.shares import Holder
 from app.models import Model
 from app.presets import NONE
@@ -91,7 +92,7 @@ class Service:
     async def _analyse(self, model: Model, path: Path) -> Analysis:
         plan = DetectionRequest.parse({"keep": True}).plan(self.runtime.models.with_preset(model, NONE))
         run = await self.runtime.detector.run(plan, FileJob(AudioInput(path), path.name, holder=Holder(_NAME)))
-        analysis = run.analysis()
+        analysis = Analysis.of(run)
         if analysis is None:
             raise PosteriorsLost(f"{path.name} is too long for its posteriors to be kept; set VAD_ANALYSES_MB higher")
         return analysis

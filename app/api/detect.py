@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.analyses import Analysis
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
 from app.api.admission import holder_of, lease_of, request_id_of, take_place, while_connected
 from app.api.errors import problem_of
@@ -135,7 +136,7 @@ class _Call:
         no room for them."""
         if not self.plan.request.keep:
             return run.report()
-        analysis, keeping = run.analysis(), run.job.keeping
+        analysis, keeping = Analysis.of(run), run.job.keeping
         identifier = None if analysis is None or keeping is None else keeping.keep(analysis)
         return replace(run.report(), extras={"analysis_id": identifier})
 

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.status import WS_1008_POLICY_VIOLATION
 from starlette.types import Receive, Scope, Send
 
+from app.analyses import NoSuchAnalysis
 from app.api.admission import request_id_of
-from app.detection import NoSuchAnalysis
 from app.formats.documents import Problem
 from app.live.sessions import NoSuchSession
 from app.vad import errors as domain

@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
+from app.analyses import AnalysisStore
 from app.api.admission import Admission
 from app.api.metrics import Metrics
 from app.api.uploads import UploadReceiver
-from app.detection import AnalysisStore
 from app.engine.engine import Threads
 from app.engine.shares import Shares
 from app.formats.documents import Document, ModelDocument
