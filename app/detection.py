@@ -22,7 +22,7 @@ from app.audio.source import AudioPolicy, AudioSource, NeedsChild, bytes_at_once
 from app.engine.backend import Cost, Score
 from app.engine.engine import Engine, Turn
 from app.engine.shares import NOBODY, AsyncShares, Holder, Shares, State, Ticket
-from app.engine.walk import RowEvents, blocks_in_flight, score_whole, walk
+from app.engine.walk import RowEvents, blocks_in_flight, samples_beside, score_whole, walk
 from app.formats.report import AudioSummary, ChannelSegments, Report, Timing, base_name, forced_cuts, safe_name
 from app.observe import Observer
 from app.request import Plan
@@ -341,7 +341,7 @@ class Run:
         """Hold room for what this run has in memory while it runs. Closes the source, also when there is no room in
         time."""
         model, memory = self._model, self._detector.memory
-        held = source.bytes_held(blocks_in_flight(model.backends[0]))
+        held = source.bytes_held(blocks_in_flight(model.backends[0]), samples_beside(model.backends))
         try:
             ticket = await memory.enter(self.job.holder, held)
         except BaseException:

@@ -263,10 +263,12 @@ class AudioSource:
         """After the last block: what is odd about the file, and what its samples have shown."""
         return (*self.decoder.warnings(), *self._chooser.warnings(), *self._bandwidth.warnings())
 
-    def bytes_held(self, blocks: int) -> int:
-        """Memory that samples take while they are read and so many blocks of each row are in use."""
+    def bytes_held(self, blocks: int, samples: int) -> int:
+        """Memory that samples take while they are read, and so many blocks and further samples of each row are in
+        use."""
         # A piece as decoded, and as resampled.
-        return 4 * (2 * self._piece_frames * self.info.channels + blocks * self._chooser.rows * self._block_samples)
+        in_use = self._chooser.rows * (blocks * self._block_samples + samples)
+        return 4 * (2 * self._piece_frames * self.info.channels + in_use)
 
     def is_short(self, most_bytes: int) -> bool:
         """Whether it has one row, is at most one block long, and takes at most so much memory when read in one go."""

@@ -96,6 +96,13 @@ def blocks_in_flight(backend: Backend) -> int:
     return 3 + backend.engine.workers * backend.batch + 1
 
 
+def samples_beside(backends: Sequence[Backend]) -> int:
+    """Samples of each row that a walk has in memory beside those blocks: what models that hear windows keep until a
+    group of them is whole, and the group that is made of it."""
+    found = [backend.grid.windows for backend in backends]
+    return sum(2 * (windows.samples + windows.group * windows.hop_samples) for windows in found if windows is not None)
+
+
 def score_whole(source: SampleSource, stream: Stream, score: Score) -> RowEvents:
     """All events of a source of one row, in the calling thread, one block after the other.
 

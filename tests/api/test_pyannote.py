@@ -294,3 +294,37 @@ def test_best(small_model: Path, tmp_path: Path) -> None:
         with stream(server, model="best") as socket:
             heard = hear_all(socket)
         assert "pyannote hears windows of 10 s" in heard.error["detail"]
+
+
+# ---- the published network
+
+
+@pytest.mark.reference
+def test_golden_scores_over_http(reference: Path, published_model: Path, tmp_path: Path) -> None:
+    """What `probabilities` tells are the law's scores, on 10 ms; and segments are those of the law's scores."""
+    if not (reference / "modelscope" / "models" / "pyannote").is_dir():
+        pytest.skip("pyannote is not among the reference data")
+    settings = {"VAD_MODELS": "auto", "MODELSCOPE_CACHE": str(reference / "modelscope")}
+    with local_server(published_model, tmp_path, settings) as server:
+        for name in ("vad_example", "firered_event", "funasr_long"):
+            content = (reference / "audio" / f"{name}.wav").read_bytes()
+            kinds = {"model": "pyannote", "overlap": "true", "probabilities": "true", "members": "true"}
+            answer = post(server, content, **kinds).json()
+            law = np.load(reference / "golden" / f"pyannote_scores_{name}.law.npy")
+            told = answer["probabilities"]
+            nearest = ((320 * np.arange(len(told["values"])) - 561) // 540).clip(0, len(law) - 1)
+            np.testing.assert_allclose(told["values"], law[nearest, 0], atol=1.6e-4)  # told in four places
+            np.testing.assert_allclose(told["members"]["overlap"], law[nearest, 1], atol=1.6e-4)
+            assert answer["model"]["name"] == "pyannote"
+        content = (reference / "audio" / "vad_example.wav").read_bytes()
+        answer = post(server, content, model="pyannote", mode="binarize").json()
+        cases = json.loads((reference / "golden" / "pyannote_segments.json").read_text())
+        case = next(
+            each
+            for each in cases
+            if (each["audio"], each["scores"], each["options"]) == ("vad_example.wav", "law_speech", {})
+        )
+        found = np.array(spans(answer))
+        assert found.shape == np.array(case["segments_ms"]).shape
+        # Another processor's arithmetic may move an edge by a frame.
+        assert np.abs(found - case["segments_ms"]).max() <= 17
