@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from typing_extensions import Self
 
 from app.audio.options import ENCODINGS, HEADERLESS, AudioInput, InputOptions, RawForm, find_encoding, raw_form
-from app.audio.signal import CHANNEL_PATTERN, Channel, parse_channel
+from app.audio.signal import CHANNEL_PATTERN, HEARD_TOGETHER, Channel, parse_channel
 from app.formats.excerpts import ExcerptOptions
 from app.formats.registry import Format, Formats, Lang
 from app.registry import Registry
@@ -339,6 +339,9 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         if self.channel == "split":
             raise InvalidOption("channel", "a stream has one row of segments: mix, loudest, or the number of a channel")
         # A container says itself how many channels there are.
+        if channels > HEARD_TOGETHER and not self.channel.isdigit():
+            most = f"up to {HEARD_TOGETHER} can be heard together; `channel` and a number hears one of more"
+            raise InvalidOption("channels", most)
         if not container and self.channel.isdigit() and int(self.channel) >= channels:
             raise InvalidOption("channel", f"the stream has {channels} channels, counted from 0")
         extras = {"audio": self.audio, "confirm_ms": self.confirm_ms, "maybe_end_ms": self.maybe_end_ms}

@@ -22,6 +22,8 @@ MEANINGS: Mapping[str, str] = {
     "`channel=loudest`, or a number, hears them.",
     "very_quiet": "Nothing in the audio comes near the loudness at which models were trained; speech may be missed.",
     "clipped": "Many samples stand at full scale: the recording was too loud, and its speech is distorted.",
+    "beyond_full_scale": "Samples are far larger than full scale, as where integers are kept as floats without being "
+    "divided by 32768. Models hear them as extremely loud.",
     "band_limited": "Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for "
     "8 kHz may hear it better.",
     "forced_cuts": "Segments end because they reached the longest allowed duration, not because speech ended.",

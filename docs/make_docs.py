@@ -186,7 +186,7 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
 | 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
 | 421 | `unknown_host` | the `Host` is none of `VAD_ALLOWED_HOSTS` |
-| 422 | `invalid_audio` | damaged, no frames, samples that are not finite, a rate outside 4-384 kHz, over 8 channels |
+| 422 | `invalid_audio` | damaged, no frames, samples not finite, rates outside 4-384 kHz, over 8 channels (one of 64) |
 | 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
 | 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
 | 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket's handshake |

@@ -28,6 +28,7 @@ from app.api.errors import UpgradeRequired, close_reason, problem_of, problem_re
 from app.api.service import Service, query_options, service_of
 from app.audio.decode import AudioInfo
 from app.audio.piped import PipedDecoder
+from app.audio.signal import HEARD_TOGETHER
 from app.engine.shares import Holder, State, Ticket
 from app.formats.documents import ModelDocument
 from app.live.batcher import Slot, fail_stream
@@ -364,6 +365,8 @@ class ContainerFeed:
             channel = session.plan.channel
             if isinstance(channel, int) and channel >= info.channels:
                 raise InvalidOption("channel", f"the stream has {info.channels} channels, counted from 0")
+            if not isinstance(channel, int) and info.channels > HEARD_TOGETHER:
+                raise InvalidOption("channel", f"the stream has {info.channels} channels: name one by its number")
             received = 0
             while data := await self._decoder.read():
                 received += len(data)

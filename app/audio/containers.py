@@ -210,6 +210,7 @@ CONTAINERS: tuple[Container, ...] = (
     Container("AC3", "AC-3, E-AC-3", ("ac3", "eac3"), (".ac3", ".eac3", ".ec3"), _at(0, b"\x0b\x77"), telling=False),
     Container("GSM", "GSM 06.10", ("gsm",), (".gsm",), _every(33, 0, 0xD0, 0xF0, times=6, share=_SHARE), telling=False,
               forced=True),
+    Container("SPHERE", "NIST SPHERE", (), (".sph", ".nist"), _at(0, b"NIST_1A")),
     Container("SILK", "SILK, of WeChat and QQ (the extra `silk`)", (), (".silk", ".slk"),
               _at(0, b"#!SILK_V3", b"\x02#!SILK_V3")),
     Container("AAC", "ADTS AAC", ("aac",), (".aac",), telling=False),

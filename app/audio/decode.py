@@ -25,7 +25,7 @@ from app.audio.damage import Trouble, describe
 from app.audio.facts import FileFacts
 from app.audio.follow import Count, search
 from app.audio.options import RawForm
-from app.audio.signal import Levels, is_silence
+from app.audio.signal import HEARD_TOGETHER, MOST_CHANNELS, Levels, is_silence
 from app.audio.wave import Range
 from app.vad.errors import AudioTooLong, InvalidAudio
 from app.warnings import AnswerWarning
@@ -55,8 +55,10 @@ class AudioLimits:
     """Hz. Speech below it, half of a telephone's rate, cannot be understood."""
     max_rate: int = 384_000
     """Hz, the highest of studio equipment."""
-    max_channels: int = 8
-    """As many as 7.1 has."""
+    max_channels: int = HEARD_TOGETHER
+    """That are heard together."""
+    most_channels: int = MOST_CHANNELS
+    """Of which one is heard."""
     max_magnitude: float = MAX_MAGNITUDE
     child_memory_mb: int = 1_024
     """MiB of address space."""
@@ -92,8 +94,8 @@ def check_info(info: AudioInfo, limits: AudioLimits) -> AudioInfo:
         raise InvalidAudio(
             f"the sample rate is {info.sample_rate} Hz; {limits.min_rate} to {limits.max_rate} Hz can be used"
         )
-    if not 1 <= info.channels <= limits.max_channels:
-        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.max_channels} can be used")
+    if not 1 <= info.channels <= limits.most_channels:
+        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.most_channels} can be used")
     return info
 
 

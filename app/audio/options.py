@@ -303,7 +303,12 @@ class InputOptions(Options):
         " `g722` and `g729` have their own.",
         json_schema_extra={"unit": "Hz"},
     )
-    channels: int | None = Field(None, ge=1, le=8, description="Of raw samples, interleaved; without it 1.")
+    channels: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one.",
+    )
 
     def source(self, path: Path, content_type: str = "") -> AudioInput:
         """The input that these options and a media type make of a file. Raises `InvalidOption`."""

@@ -23,8 +23,12 @@ Samples = NDArray[np.float32]
 Channel = int | Literal["mix", "split", "loudest"]
 """`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half
 second the one with the most energy."""
-CHANNEL_PATTERN = r"^(mix|split|loudest|[0-7])$"
-"""The numbers end where `AudioLimits.max_channels` does."""
+HEARD_TOGETHER = 8
+"""Channels, as many as 7.1 has."""
+MOST_CHANNELS = 64
+"""Of a file, of which one is heard: as many as recorders and sound cards for studios have."""
+CHANNEL_PATTERN = r"^(mix|split|loudest|[0-9]|[1-5][0-9]|6[0-3])$"
+"""The numbers end where `MOST_CHANNELS` does."""
 _CANCELLED_SHARE = 0.1
 """Of the energy that the mean of channels with nothing in common has. Speech on both sides has more, never less."""
 _WINDOWS_PER_S = 2
@@ -35,6 +39,8 @@ _QUIET_PEAK = 0.01
 """-40 dBFS. Speech recorded as usual peaks 20 to 40 dB above that."""
 _FULL_SCALE = 0.99
 """Just below the largest value of 8 bits, 127/128."""
+_FAR_BEYOND = 16.0
+"""24 dB over full scale. Floats that were mixed too loud have a few dB; integers of 16 bits, kept as floats, 90."""
 _CLIPPED_SHARE = 1e-3
 """A thousandth of all samples: normalised speech touches full scale a hundred times less often."""
 
@@ -74,7 +80,7 @@ def is_silence(block: Block) -> bool:
 def parse_channel(text: str) -> Channel:
     """From raw text. Raises `InvalidOption`."""
     if not re.fullmatch(CHANNEL_PATTERN, text):
-        raise InvalidOption("channel", "must be mix, split, loudest, or the number of a channel, 0 to 7")
+        raise InvalidOption("channel", "must be mix, split, loudest, or the number of a channel, 0 to 63")
     return int(text) if text.isdecimal() else cast("Channel", text)
 
 
@@ -226,6 +232,13 @@ class Levels:
         if self.peak < _QUIET_PEAK:
             level = "digital silence" if self.peak == 0 else f"{20 * np.log10(self.peak):.0f} dBFS"
             yield AnswerWarning("very_quiet", f"the loudest sample is at {level}")
+        if self.peak >= _FAR_BEYOND:
+            detail = (
+                f"the largest sample is {self.peak:.0f} times full scale; 16-bit integers that are kept as floats have"
+            )
+            detail += " to be divided by 32768 first"
+            yield AnswerWarning("beyond_full_scale", detail)
+            return
         share = self._full / self._samples
         if share >= _CLIPPED_SHARE:
             yield AnswerWarning("clipped", f"{share:.1%} of the samples are at full scale")

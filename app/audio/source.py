@@ -29,15 +29,17 @@ from app.audio.containers import (
 from app.audio.decode import AudioLimits, Block, CannotRead, Decoder, RawDecoder, SoundfileDecoder, Stop
 from app.audio.facts import FileFacts, examine
 from app.audio.ffmpeg import open_with_ffmpeg
+from app.audio.follow import next_file
 from app.audio.options import AudioInput
 from app.audio.signal import Bandwidth, Channel, ChannelChooser, Resampler
+from app.audio.sphere import read_sphere
 from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 
 Rows = NDArray[np.float32]
 _READ_BYTES = 4 << 20
 """Most that is decoded in one piece: rates and channels may be high."""
-_IN_PROCESS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"fLaC")
+_IN_PROCESS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"fLaC", b"NIST")
 """What files begin with that are mostly read in this process."""
 _SHORT_BYTES_PER_S = 384_000
 """Of a file that may be one block: 48 kHz, two channels, 32 bits. Others are read block by block without a look."""
@@ -159,9 +161,23 @@ def _open_by_content(
     known = BY_NAME[container]
     if source.track and not known.tracks:
         raise InvalidOption("track", f"a {container} file has one, number 0")
+    if container == "SPHERE":
+        return _open_sphere(file, limits)
     facts = examine(file, container, begin)
     decoder = _open_in_process(file, container, facts, limits, ffmpeg, recover, begin)
     return decoder or _ForChild(container, facts, ("-f", known.demuxers[0]) if known.forced else ())
+
+
+def _open_sphere(file: BinaryIO, limits: AudioLimits) -> Decoder:
+    sphere, size = read_sphere(file), file.seek(0, 2)
+    there = size - sphere.start
+    declared = there if sphere.declared is None else sphere.declared
+    cut = f"{declared - there} of {declared} bytes of samples are missing" if declared > there else None
+    next_at = next_file(file, sphere.start + declared, size) if declared < there else None
+    ranges = [(sphere.start, min(declared, there))]
+    return RawDecoder(
+        file, sphere.raw, limits, container="SPHERE", ranges=ranges, facts=FileFacts(cut, next_at=next_at)
+    )
 
 
 def _open_in_process(
@@ -225,9 +241,14 @@ def open_audio(
     form that it contradicts.
     """
     decoder = open_decoder(source, limits, ffmpeg, stop, in_process=in_process)
-    if isinstance(channel, int) and channel >= decoder.info.channels:
+    channels = decoder.info.channels
+    if isinstance(channel, int) and channel >= channels:
         decoder.close()
-        raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
+        raise InvalidOption("channel", f"the file has {channels} channels, counted from 0")
+    if not isinstance(channel, int) and channels > limits.max_channels:
+        decoder.close()
+        most = f"up to {limits.max_channels} can be heard together; `channel=` and a number hears one of them"
+        raise InvalidAudio(f"the audio has {channels} channels; {most}")
     return AudioSource(decoder, sample_rate, channel, round(block_seconds * sample_rate))
 
 

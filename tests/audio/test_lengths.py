@@ -201,3 +201,48 @@ def test_all_of_a_wrapped_file_is_read(tmp_path: Path) -> None:
     assert count == (FOUR_GIB + TEN_MINUTES) // 2
     np.testing.assert_array_equal(last[-100:, 0], np.full(100, 1_000 / 32_768, dtype=np.float32))
     assert [warning.code for warning in decoder.warnings()] == ["header_repaired"]
+
+
+FRONTS = {
+    "line ends": b"\r\n\r\n",
+    "byte order mark": b"\xef\xbb\xbf",
+    "UTF-16's": b"\xff\xfe",
+    "zeros": bytes(1_000),
+    "the head of a form's part": b'--x\r\nContent-Disposition: form-data; name="a"\r\nContent-Type: audio/wav\r\n\r\n',
+    "an HTTP head": b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\n\r\n",
+    "half of something": bytes(range(256)) * 13,
+}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_file_behind_something_else(front: str, tmp_path: Path, limits: AudioLimits) -> None:
+    one = riff(wave_format(), chunk(b"data", DATA))
+    samples, codes, details = read(FRONTS[front] + one, tmp_path, limits)
+    np.testing.assert_array_equal(samples, ORIGINAL)
+    assert codes == ["header_repaired"]
+    assert details["header_repaired"].startswith(f"{len(FRONTS[front])} bytes stand in front of the file")
+    closed = FRONTS[front] + one + b"\r\n--x--\r\n"
+    np.testing.assert_array_equal(read(closed, tmp_path, limits)[0], ORIGINAL)
+
+
+@pytest.mark.parametrize("subtype", ["FLAC", "IMA_ADPCM"])
+def test_other_codings_behind_something_else(subtype: str, tmp_path: Path, limits: AudioLimits) -> None:
+    path = tmp_path / ("a.flac" if subtype == "FLAC" else "a.wav")
+    soundfile.write(path, ORIGINAL, RATE, subtype="PCM_16" if subtype == "FLAC" else subtype)
+    expected, _, _ = read(path.read_bytes(), tmp_path, limits)
+    samples, _, _ = read(b"\r\n" + path.read_bytes(), tmp_path, limits)
+    np.testing.assert_array_equal(samples, expected)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "between"])
+@pytest.mark.parametrize("text", [b"a", b"Lavf58", b"INFOISFT" + (5).to_bytes(4, "little") + b"Lavf."])
+def test_a_chunk_of_odd_length_without_its_pad_byte(
+    text: bytes, before: bool, tmp_path: Path, limits: AudioLimits
+) -> None:
+    odd = text + b"x" * (1 - len(text) % 2)
+    bare = b"LIST" + len(odd).to_bytes(4, "little") + odd
+    for unpadded in (bare, bare + b"\0"):
+        chunks = [unpadded, wave_format()] if before else [wave_format(), unpadded]
+        samples, codes, _ = read(riff(*chunks, chunk(b"data", DATA)), tmp_path, limits)
+        np.testing.assert_array_equal(samples, ORIGINAL)
+        assert codes == []

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.field.asking import SOUND, Pairs, ask, coded, wav
+from tests.audio.ffmpegs import encode
+from tests.field.asking import SOUND, Pairs, ask, coded, refusal, wav
+from tests.live.client import converse, cut
 from tests.server import RunningServer
 from tests.signals import bursts
 
@@ -66,3 +68,44 @@ def test_twelve_segments_by_the_loudest_channel(
     assert heard.is_near(alone.segments, 10)
     if suffix == ".wav":
         assert (mixed.segments, heard.is_near(twelve, 0)) == ([], True)
+
+
+@pytest.mark.parametrize("count", [9, 12, 16, 64])
+@pytest.mark.parametrize("suffix", [".wav", ".mka", ".caf"])
+def test_one_of_many_channels(suffix: str, count: int, server: RunningServer, plain: Pairs, tmp_path: Path) -> None:
+    many = np.zeros((len(SOUND), count), dtype=np.float32)
+    many[:, 3] = many[:, count - 1] = SOUND
+    path = wav(tmp_path, many)
+    if suffix != ".wav":
+        path = encode(path, tmp_path / f"a{suffix}", "-c:a", "pcm_s16le")
+    for channel in ("3", str(count - 1)):
+        answer = ask(server, path, channel=channel)
+        assert (answer.audio["channels"], answer.is_near(plain, 0)) == (count, True)
+    assert ask(server, path, channel="2").segments == []
+    for together in ("mix", "split", "loudest"):
+        status, code, detail = refusal(server, path.read_bytes(), channel=together)
+        assert (status, code) == (422, "invalid_audio")
+        assert f"{count} channels" in detail
+        assert "`channel=` and a number" in detail
+    assert refusal(server, path.read_bytes(), channel=str(count))[:2] == (422, "invalid_option")
+
+
+def test_one_of_many_channels_of_raw_samples(server: RunningServer, plain: Pairs) -> None:
+    many = np.zeros((len(SOUND), 12), dtype="<i2")
+    many[:, 11] = SOUND * 32_767
+    raw = {"encoding": "pcm_s16le", "sample_rate": "16000", "channels": "12"}
+    assert ask(server, many.tobytes(), channel="11", **raw).is_near(plain, 0)
+    heard = converse(server, cut(many.tobytes(), 38_400), channel="11", **raw)
+    assert [(each["start_ms"], each["end_ms"]) for each in heard.done["segments"]] == plain
+    heard = converse(server, [], **raw)
+    assert heard.error["code"] == "invalid_option"
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floats_of_an_integers_size(subtype: str, server: RunningServer, tmp_path: Path) -> None:
+    answer = ask(server, wav(tmp_path, SOUND.astype(np.float64) * 32_768, subtype=subtype))
+    assert answer.codes == ["beyond_full_scale"]
+    live = converse(server, cut((SOUND * 32_768).astype("<f4").tobytes(), 6_400), encoding="pcm_f32le")
+    assert [warning["code"] for warning in live.done["warnings"]] == ["beyond_full_scale"]
+    louder = ask(server, wav(tmp_path, SOUND.astype(np.float64) * 4, subtype=subtype))
+    assert "beyond_full_scale" not in louder.codes

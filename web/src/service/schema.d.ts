@@ -1047,7 +1047,7 @@ export interface components {
         WarningDocument: {
             /**
              * Code
-             * @description Stable, for programs; there may be new ones. `truncated`: The file ends before its own structure says it does. What is there was decoded. `header_repaired`: A length in the header is not what the file holds; it was read as the file is. `damaged`: Parts of the file cannot be decoded, and what was heard lacks them; times behind them may be early. `joined`: Behind the file's end another file begins that was not heard. `other_tracks`: The file has several sound tracks, and one was heard. `track=` picks another. `late_start`: By the file's own clock its sound begins late, so that a player's times are later than these. `clock=container` answers in the player's. `time_gap`: The file's time stamps have pauses, as where packets were lost, that its samples have not. `clock=container` has silence there. `channels_cancel`: The channels are in opposite phase, and their mean holds next to nothing of them. `channel=loudest`, or a number, hears them. `very_quiet`: Nothing in the audio comes near the loudness at which models were trained; speech may be missed. `clipped`: Many samples stand at full scale: the recording was too loud, and its speech is distorted. `band_limited`: Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for 8 kHz may hear it better. `forced_cuts`: Segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: No model was asked for, and another one answers than the service is set to. `preset_model`: The preset's model is not here, and another one answers with the rest of the preset. `degraded`: The device ran out of memory and the CPU stood in for it: the same segments, later.
+             * @description Stable, for programs; there may be new ones. `truncated`: The file ends before its own structure says it does. What is there was decoded. `header_repaired`: A length in the header is not what the file holds; it was read as the file is. `damaged`: Parts of the file cannot be decoded, and what was heard lacks them; times behind them may be early. `joined`: Behind the file's end another file begins that was not heard. `other_tracks`: The file has several sound tracks, and one was heard. `track=` picks another. `late_start`: By the file's own clock its sound begins late, so that a player's times are later than these. `clock=container` answers in the player's. `time_gap`: The file's time stamps have pauses, as where packets were lost, that its samples have not. `clock=container` has silence there. `channels_cancel`: The channels are in opposite phase, and their mean holds next to nothing of them. `channel=loudest`, or a number, hears them. `very_quiet`: Nothing in the audio comes near the loudness at which models were trained; speech may be missed. `clipped`: Many samples stand at full scale: the recording was too loud, and its speech is distorted. `beyond_full_scale`: Samples are far larger than full scale, as where integers are kept as floats without being divided by 32768. Models hear them as extremely loud. `band_limited`: Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for 8 kHz may hear it better. `forced_cuts`: Segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: No model was asked for, and another one answers than the service is set to. `preset_model`: The preset's model is not here, and another one answers with the rest of the preset. `degraded`: The device ran out of memory and the CPU stood in for it: the same segments, later.
              * @example truncated
              * @example header_repaired
              * @example damaged
@@ -1058,6 +1058,7 @@ export interface components {
              * @example channels_cancel
              * @example very_quiet
              * @example clipped
+             * @example beyond_full_scale
              * @example band_limited
              * @example forced_cuts
              * @example fallback_model
@@ -1111,7 +1112,7 @@ export interface operations {
                 encoding?: string;
                 /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
                 sample_rate?: number;
-                /** @description Of raw samples, interleaved; without it 1. */
+                /** @description Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one. */
                 channels?: number;
                 /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";
@@ -1535,7 +1536,7 @@ export interface operations {
                 encoding?: string;
                 /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
                 sample_rate?: number;
-                /** @description Of raw samples, interleaved; without it 1. */
+                /** @description Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one. */
                 channels?: number;
                 /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";

@@ -126,6 +126,7 @@ export const TEXTS = {
   warn_channels_cancel: ['各声道反相，混合后几乎抵消', 'The channels cancel each other out when mixed'],
   warn_very_quiet: ['声音极小，可能漏检', 'Very quiet: speech may be missed'],
   warn_clipped: ['录音过载，已削波', 'Recorded too loud: clipped'],
+  warn_beyond_full_scale: ['样本远超满刻度（整数被当作浮点数保存？）', 'Samples far beyond full scale (integers kept as floats?)'],
   warn_band_limited: ['只有电话频带（4 kHz 以下）', 'Telephone bandwidth: nothing above 4 kHz'],
   warn_forced_cuts: ['有的段因达到最长而被强制切开', 'Some segments were cut at the longest allowed duration'],
   warn_preset_model: ['预设的模型不在这里，由另一个模型检测', 'The preset’s model is not here, and another one answered'],
