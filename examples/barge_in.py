@@ -11,7 +11,13 @@ import sys
 import wave
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install websockets")
 
 SPEED = float(os.environ.get("SPEED", "1"))  # 1: as fast as it was spoken
 

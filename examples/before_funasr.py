@@ -11,9 +11,15 @@ import sys
 import zipfile
 from pathlib import Path
 
-import httpx
-import soundfile
-from funasr import AutoModel
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    import httpx
+    import soundfile
+    from funasr import AutoModel
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install httpx soundfile funasr torch torchaudio")
 
 
 def to_source(ms: float, row: dict[str, str]) -> float:

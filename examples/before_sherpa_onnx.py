@@ -10,9 +10,15 @@ import os
 import sys
 from pathlib import Path
 
-import httpx
-import sherpa_onnx
-import soundfile
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    import httpx
+    import sherpa_onnx
+    import soundfile
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install httpx soundfile sherpa-onnx")
 
 
 def to_source(ms: float, chunk: dict[str, int]) -> float:

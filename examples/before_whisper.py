@@ -11,8 +11,14 @@ import io
 import sys
 from pathlib import Path
 
-import httpx
-from faster_whisper import WhisperModel
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    import httpx
+    from faster_whisper import WhisperModel
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install httpx faster-whisper")
 
 
 def to_source(ms: float, time_map: list[tuple[float, float, float]]) -> float:

@@ -3,7 +3,13 @@
 import sys
 from pathlib import Path
 
-import httpx
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    import httpx
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install httpx")
 
 path = Path(sys.argv[1])
 url = sys.argv[2] if len(sys.argv) > 2 else "http://localhost:8000"

@@ -13,10 +13,13 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
-from livekit import rtc
-from livekit.agents import vad
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+try:
+    from livekit import rtc
+    from livekit.agents import vad
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed
+except ModuleNotFoundError as missing:
+    raise ImportError(f"{missing.name} is not installed: pip install livekit-agents websockets") from missing
 
 STEP_MS = 100  # between INFERENCE_DONE events
 

@@ -9,9 +9,12 @@ service knows a frame's probability a little later, so a confidence is that of t
 import json
 from urllib.parse import urlencode
 
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+try:
+    from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import ClientConnection, connect
+except ModuleNotFoundError as missing:
+    raise ImportError(f"{missing.name} is not installed: pip install pipecat-ai websockets") from missing
 
 STEP_MS = 20
 BEHIND_MS = 60  # fsmn needs 35 and silero a frame of 32, then the rest of a step

@@ -11,8 +11,14 @@ import wave
 from typing import Any
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    print(__doc__)
+    sys.exit(0 if sys.argv[1:] else 2)
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install websockets")
 
 CHUNK_MS = 100
 SPEED = float(os.environ.get("SPEED", "1"))  # 1: as fast as it was spoken

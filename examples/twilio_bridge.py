@@ -12,9 +12,15 @@ import sys
 from contextlib import suppress
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+if sys.argv[1:2] in (["-h"], ["--help"]):
+    print(__doc__)
+    sys.exit()
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install websockets")
 
 QUERY = urlencode({"encoding": "mulaw", "sample_rate": 8000, "preset": "telephone"})
 

@@ -11,14 +11,20 @@ import sys
 from functools import partial
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.error import Error
-from wyoming.event import Event
-from wyoming.info import Describe, Info
-from wyoming.server import AsyncEventHandler, AsyncServer
-from wyoming.vad import VoiceStarted, VoiceStopped
+if sys.argv[1:2] in (["-h"], ["--help"]):
+    print(__doc__)
+    sys.exit()
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake
+    from wyoming.audio import AudioChunk, AudioStart, AudioStop
+    from wyoming.error import Error
+    from wyoming.event import Event
+    from wyoming.info import Describe, Info
+    from wyoming.server import AsyncEventHandler, AsyncServer
+    from wyoming.vad import VoiceStarted, VoiceStopped
+except ModuleNotFoundError as missing:
+    sys.exit(f"{missing.name} is not installed: pip install wyoming websockets")
 
 ENCODINGS = {2: "pcm_s16le", 3: "pcm_s24le", 4: "pcm_s32le"}
 """By bytes of a sample."""

@@ -140,9 +140,10 @@ def test_the_architecture_names_what_there_is() -> None:
 
 @pytest.mark.slow
 def test_the_command_lines_of_running_work(small_model: Path, speech_like: Path, tmp_path: Path) -> None:
-    """As written, in a folder in which `.venv/bin` has the command. The Chinese page has the same lines."""
+    """As written, where the command is on the path. The Chinese page has the same lines."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
     forked.write_script(tmp_path / ".venv/bin/fsmn-vad")
+    path = f"{tmp_path / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
     (tmp_path / "recordings").mkdir()
     for name in ("talk.mp3", "talk.ogg", "talk.wav", "recordings/a.wav"):
         shutil.copyfile(speech_like, tmp_path / name)
@@ -154,8 +155,8 @@ def test_the_command_lines_of_running_work(small_model: Path, speech_like: Path,
     for line in lines:
         command = line.replace(" fsmn DIR", " DIR")
         ended = subprocess.run(
-            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=tmp_path, env={**os.environ, **settings},
-            capture_output=True, check=False,
+            ["/bin/bash", "-o", "pipefail", "-c", command], cwd=tmp_path,
+            env={**os.environ, **settings, "PATH": path}, capture_output=True, check=False,
         )  # fmt: skip
         assert ended.returncode == 0, (line, ended.stderr)
         assert ended.stdout or "--out" in line or "export" in line

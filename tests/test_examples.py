@@ -115,3 +115,33 @@ def test_javascript_comes_back(server: RunningServer, speech_like: Path) -> None
         lines = run(command, speech_like, f"ws://127.0.0.1:{relay.port}")
     assert relay.connections == 2
     assert shown(lines) == expected(server, speech_like)
+
+
+PYTHON_EXAMPLES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", PYTHON_EXAMPLES)
+def test_without_its_packages_an_example_says_what_to_install(name: str) -> None:
+    # -I -S: a Python that has nothing but its own library.
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", str(EXAMPLES / name), "talk.wav"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "is not installed: pip install " in last
+    readme = (EXAMPLES / "README.md").read_text()
+    assert last.partition("is not installed: ")[2] in readme
+
+
+@pytest.mark.parametrize("name", [name for name in PYTHON_EXAMPLES if name not in ("pipecat_vad.py", "livekit_vad.py")])
+def test_help_needs_no_package(name: str) -> None:
+    command = [sys.executable, "-I", "-S", str(EXAMPLES / name), "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"usage: {name}" in ended.stdout
+
+
+def test_every_example_is_in_the_list() -> None:
+    readme = (EXAMPLES / "README.md").read_text()
+    assert all(f"[{path.name}]({path.name})" in readme for path in EXAMPLES.iterdir() if path.suffix != ".md")
