@@ -120,16 +120,20 @@ class Backend:
 
         `on_end`, cancelling: as `Engine.run`. Adds to `cost`. Raises what the call raises, and `NotReady`.
         """
-        spent = Cost()
+        spent, costs, samples = Cost(), self.engine.costs, 0
 
         def score(blocks: Blocks) -> Found:
+            nonlocal samples
             started = time.perf_counter()
             found, degraded = self._ladder.score(blocks)
             spent.inference_s += time.perf_counter() - started
             spent.degraded |= degraded
+            samples += sum(len(block.samples) for block in blocks)
             return found
 
-        done = await self.engine.run(lambda: call(score), turn, on_end)
+        done = await self.engine.run(lambda: call(score), turn, on_end, cost=costs.of(self.name))
+        if samples >= self.grid.sample_rate:  # less says more of the call than of the model
+            costs.add(self.name, spent.inference_s * self.grid.sample_rate / samples)
         spent.queue_s = done.waited_s
         cost.add(spent)
         if spent.inference_s:

@@ -8,10 +8,10 @@ request thus stops within one block, and no thread is ever uncounted.
 
 The order in which waiters get a permit is not first come, first served: that would put a five-second clip behind every
 block that three-hour recordings have queued. Instead each block carries a tag, and the least tag goes first: a job's
-first block is tagged with the present virtual time, each further one at least one unit later than the one before
-(start-time fair queueing, Goyal et al., 1996). So jobs take turns block by block, and a new one goes next. Virtual time
-itself moves a little with every block let in, so that not even an endless run of new clips can hold up a long file for
-ever.
+first block is tagged with the present virtual time, each further one as much later as the one before cost, in blocks of
+the quickest model (start-time fair queueing, Goyal et al., 1996). So jobs take turns by what their blocks cost, and a
+new one goes next. Virtual time itself moves a little with every block let in, so that not even an endless run of new
+clips can hold up a long file for ever.
 
 Reading audio runs in a second bounded pool beside it.
 """
@@ -36,6 +36,10 @@ _T = TypeVar("_T")
 _NICENESS = 5
 """Enough that the event loop and the readers go first on a busy machine, and not so much that other processes'
 ordinary work would starve scoring."""
+_MEAN_BLOCKS = 8
+"""Over how many blocks, about, what a model's cost is averaged: a busy moment must not change the order for long."""
+_MOST_COST = 32.0
+"""Blocks of the quickest model. The slowest one there is costs ten; more is a disturbed measurement."""
 _STEP = 1 / 8
 """Virtual time that passes with each block: of nine blocks let in, at least one is a waiting long file's. Larger
 makes long files quicker beside a run of clips, and clips slower."""
@@ -46,6 +50,27 @@ class Turn:
     """One job's place in the order."""
 
     tag: float | None = None
+    """Of its last block."""
+    next_tag: float = 0.0
+    """Least tag of its next one."""
+
+
+class BlockCosts:
+    """What a block of each model costs, measured while they are scored."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        """For a second of audio, by model."""
+
+    def add(self, model: str, seconds: float) -> None:
+        """Count a measurement: so long was scored for a second of audio."""
+        mean = self._seconds.get(model, seconds)
+        self._seconds[model] = mean + (seconds - mean) / _MEAN_BLOCKS
+
+    def of(self, model: str) -> float:
+        """In blocks of the quickest model that has been measured, from 1 on."""
+        seconds = self._seconds.get(model)
+        return 1.0 if seconds is None else min(_MOST_COST, seconds / min(self._seconds.values()))
 
 
 @dataclass(order=True, slots=True)
@@ -76,11 +101,12 @@ class FairSemaphore:
         """How many wait for a permit."""
         return sum(not waiter.granted.done() for waiter in (*self._first, *self._later))
 
-    async def acquire(self, turn: Turn) -> bool:
+    async def acquire(self, turn: Turn, cost: float = 1.0) -> bool:
         """Wait for a permit; whether it is one of those kept for first blocks. Cancelling gives back what had been
-        granted meanwhile."""
+        granted meanwhile. `cost`: of the block, in those of the quickest model."""
         queue = self._first if turn.tag is None else self._later
-        turn.tag = self._now if turn.tag is None else max(turn.tag + 1, self._now)
+        turn.tag = self._now if turn.tag is None else max(turn.next_tag, self._now)
+        turn.next_tag = turn.tag + cost
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(queue, _Waiter(turn.tag, next(self._numbers), granted))
         self._let_in()
@@ -165,6 +191,7 @@ class Engine:
         self.workers = workers
         self.memory = memory or DeviceMemory()
         self.readers = Threads("read", readers)
+        self.costs = BlockCosts()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_be_nice)
         self._express = ThreadPoolExecutor(1, thread_name_prefix="express")
         # One permit more than threads: a thread that is done goes on at once, not when the event loop has time for it.
@@ -177,7 +204,9 @@ class Engine:
         """What is going on right now."""
         return EngineStatus(self.workers, self._busy, self._permits.waiting)
 
-    async def run(self, call: Callable[[], _T], turn: Turn, on_end: Callable[[], None] = lambda: None) -> Done[_T]:
+    async def run(
+        self, call: Callable[[], _T], turn: Turn, on_end: Callable[[], None] = lambda: None, *, cost: float = 1.0
+    ) -> Done[_T]:
         """Make a call in a scoring thread when its turn comes. Raises what the call raises, and `NotReady` when the
         engine is closed.
 
@@ -188,7 +217,7 @@ class Engine:
         loop, asked = asyncio.get_running_loop(), time.perf_counter()
         with contextlib.ExitStack() as held:
             held.callback(on_end)
-            express = await self._permits.acquire(turn)
+            express = await self._permits.acquire(turn, cost)
             self._busy += 1
             held.callback(self._give_back, express)
             waited = time.perf_counter() - asked

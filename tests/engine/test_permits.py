@@ -1,13 +1,23 @@
 """The semaphore in front of the scoring threads: balance under any history, and who goes first."""
 
 import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.engine.engine import FairSemaphore, Turn
+from app.engine.backend import Backend, Cost
+from app.engine.device import Ladder
+from app.engine.engine import BlockCosts, Engine, FairSemaphore, Turn
+from app.observe import Observer
+from app.vad.blocks import Block, Scored
+from app.vad.models.fsmn.network import FsmnScorer
+from tests.engines import ScorerAround
 
 
 class PermitsMachine(RuleBasedStateMachine):
@@ -96,12 +106,14 @@ TestPermitsMachine = PermitsMachine.TestCase
 TestPermitsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-async def order_of(slots: FairSemaphore, asked: list[tuple[str, Turn]]) -> list[str]:
+async def order_of(
+    slots: FairSemaphore, asked: list[tuple[str, Turn]], costs: Mapping[str, float] | None = None
+) -> list[str]:
     """In which order waiters get in, one at a time."""
     entered: list[str] = []
 
     async def enter(name: str, turn: Turn) -> None:
-        await slots.acquire(turn)
+        await slots.acquire(turn, (costs or {}).get(name, 1.0))
         entered.append(name)
 
     tasks = [asyncio.create_task(enter(name, turn)) for name, turn in asked]
@@ -135,6 +147,57 @@ async def test_long_jobs_take_turns() -> None:
     first, second = Turn(), Turn()
     entered = await order_of(slots, [("a", first)] * 4 + [("b", second)] * 4)
     assert all(abs(entered[:count].count("a") - entered[:count].count("b")) <= 1 for count in range(1, 9))
+
+
+async def test_a_block_of_a_slow_model_counts_as_several_of_a_quick_one() -> None:
+    slots = await held(1)
+    slow, quick = Turn(), Turn()
+    entered = await order_of(slots, [("slow", slow)] * 10 + [("quick", quick)] * 40, {"slow": 4.0})
+    for count in range(1, 50):
+        spent = {name: entered[:count].count(name) * cost for name, cost in (("slow", 4), ("quick", 1))}
+        assert abs(spent["slow"] - spent["quick"]) <= 5, "as much time for each, whichever began"
+
+
+async def test_costs_are_told_in_blocks_of_the_quickest_model() -> None:
+    costs = BlockCosts()
+    assert costs.of("fsmn") == 1, "nothing is known yet"
+    costs.add("fsmn", 0.004)
+    costs.add("pyannote", 0.04)
+    assert (costs.of("fsmn"), costs.of("pyannote"), costs.of("new")) == (1, pytest.approx(10), 1)
+    costs.add("pyannote", 4.0)
+    assert costs.of("pyannote") == 32, "one disturbed measurement is not believed at its word"
+    for _ in range(60):
+        costs.add("pyannote", 0.04)
+    assert costs.of("pyannote") == pytest.approx(10, rel=0.05)
+
+
+async def test_what_a_backend_measures_is_what_its_next_block_costs(small_scorer: FsmnScorer) -> None:
+    """Two models, one of which takes ten times as long: its file has a tenth of the blocks, not as many."""
+    engine = Engine(workers=1)
+    order: list[str] = []
+
+    def scoring(name: str, pause_s: float) -> Backend:
+        def score(blocks: Sequence[Block[Any]]) -> list[Scored[Any]]:
+            order.append(name)
+            time.sleep(pause_s)
+            return small_scorer.score(blocks)
+
+        scorer = ScorerAround(small_scorer, score)
+        return Backend(name, engine, scorer, Ladder(scorer, lambda: scorer, "cpu"), Observer())
+
+    slow, quick = scoring("slow", 0.05), scoring("quick", 0.0)
+    block = Block(np.zeros(16_000, np.float32), 0, True, None)
+    try:
+        for backend in (slow, quick):
+            await backend.score([block], Turn(), Cost())
+        assert engine.costs.of("slow") > 4 * engine.costs.of("quick") == 4
+        order.clear()
+        turns = {slow: Turn(), quick: Turn()}
+        tasks = [asyncio.create_task(each.score([block], turns[each], Cost())) for each in [slow, quick] * 20]
+        await asyncio.gather(*tasks)
+        assert order[:20].count("slow") <= 8
+    finally:
+        engine.close()
 
 
 async def test_an_endless_run_of_clips_does_not_starve_a_long_job() -> None:
