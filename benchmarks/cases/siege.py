@@ -1,76 +1,129 @@
-"""One client sends what costs the service most for its bytes, while another's short clips come every 50 ms."""
+"""One client does what costs the service most for its bytes, while another's clips, probes and live stream go on."""
 
 import http.client
-import socket
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
+from websockets.sync.client import connect
 
+from benchmarks import attacks
+from benchmarks.attacks import Attack
 from benchmarks.audio import clip
 from benchmarks.plan import Plan, cores
-from benchmarks.servers import Server, running, start_ours
+from benchmarks.servers import Server, start_ours, stop
 from benchmarks.table import Result, progress
 
-GREEDY, OTHER = "127.0.0.1", "127.0.0.2"
-"""Addresses that the two come from: Linux has all of 127.0.0.0/8."""
-_AT_ONCE = 16
-"""As many as the service has places for by default."""
+OTHER = "127.0.0.2"
+"""Where the other client comes from."""
 _EVERY_S = 0.05
-_SLOW_BYTES_PER_S = 11_000
-"""Above the least rate that is taken (VAD_BODY_MIN_RATE_KBPS), so that nothing ends it early."""
-_AFTER_S = 10.0
-"""Long enough for the allocator to have given back what it gives back."""
+_SIEGE_S = 10.0
+_AFTER_S = 60.0
 _COLUMNS = {
-    "name": "one client sends", "answered": "the other's answers", "refused": "refused",
-    "p50_ms": "p50 ms", "p95_ms": "p95 ms", "worst_ms": "worst ms",
-    "idle_mb": "RSS before MB", "peak_mb": "peak MB", "after_mb": "10 s after MB",
+    "name": "one client", "answered": "the other's answers", "refused": "refused",
+    "p50_ms": "p50 ms", "p95_ms": "p95 ms", "worst_ms": "worst ms", "probe_ms": "worst probe ms",
+    "live_ms": "worst live ms", "idle_mb": "RSS before MB", "peak_mb": "peak MB", "after_mb": "a minute after MB",
 }  # fmt: skip
+_SOUND = bytes(3_200)
+"""A tenth of a second."""
 
 
 def siege(plan: Plan) -> Result:
-    """Each attack on a server of its own."""
-    result = Result("siege", f"A clip every {_EVERY_S * 1000:g} ms beside one greedy client, {cores()} cores", _COLUMNS)
-    hours = 1 if plan.quick else 12
-    silence = _silence(plan, f"{hours}h", 1, hours * 3600)
-    channels = _silence(plan, "8-channels", 8, 600 if plan.quick else 3600)
-    result.rows.append(_row(plan, f"16 slow uploads and 16 FLAC of {hours} h of silence", _slow_and_long(silence)))
-    result.rows.append(_row(plan, "16 FLAC of 8 channels, channel=split", _many(channels, "?channel=split")))
+    """Each attack on a server of its own; while one is watched for a minute afterwards the next has begun."""
+    result = Result(
+        "siege", f"A clip every {_EVERY_S * 1000:g} ms beside one hostile client, {cores()} cores", _COLUMNS
+    )
+    ends = []
+    for name, make in _attacks(plan):
+        progress(f"siege: {name}")
+        try:
+            attack = make()
+        except LookupError as error:
+            result.missing[name] = str(error)
+            continue
+        row, end = _under_siege(plan, name, attack)
+        result.rows.append(row)
+        ends.append(end)
+    for end in ends:
+        end.join()
     return result
 
 
-Attack = Callable[[Server, threading.Event], list[threading.Thread]]
+def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
+    """By what stands in the table. They are made when they are needed: some want files that ffmpeg makes."""
+    hours = 1 if plan.quick else 12
+    channels = ("-filter_complex", "[0:a]asplit=8[a][b][c][d][e][f][g][h];[a][b][c][d][e][f][g][h]join=inputs=8:"
+                "channel_layout=7.1", "-ar", "96000", "-c:a", "aac", "-b:a", "256k")  # fmt: skip
+    eight = lambda: attacks.silence(plan, "8-channels", 8, 600 if plan.quick else 3600)  # noqa: E731
+    many = attacks.again_and_again
+    return [
+        ("sends nothing", lambda: lambda port, over: []),
+        (f"16 slow uploads, 16 FLAC of {hours} h of silence",
+         lambda: attacks.slow_and_long(attacks.silence(plan, f"{hours}h", 1, hours * 3600))),
+        ("16 FLAC of 8 channels, channel=split", lambda: many(eight(), "?channel=split")),
+        ("the same from 16 addresses, with probabilities",
+         lambda: many(eight(), "?channel=split&probabilities=true", addresses=16)),
+        ("8 WebSockets of empty pings", attacks.empty_pings),
+        ("8 WebSockets of full pings, reading nothing", attacks.full_pings),
+        ("8 WebSockets of parts of a byte", attacks.parts_of_a_byte),
+        ("1,000 idle streams", lambda: attacks.idle_streams("/vad/stream", 1_000)),
+        ("32 streams of one byte of WebM", lambda: attacks.idle_streams("/vad/stream?encoding=webm", 32)),
+        ("1,000 halves of heads", lambda: attacks.half_heads(1_000)),
+        ("32 readers of format=wav at 130 kB/s",
+         lambda: attacks.slow_readers(eight(), "?format=wav&silence=zero&channel=0")),
+        ("8 files with a pause of 11 h, clock=container",
+         lambda: many(attacks.leaping(plan, 11), "?clock=container", count=8)),
+        ("8 files with a pause of 13 h, clock=container",
+         lambda: many(attacks.leaping(plan, 13), "?clock=container", count=8)),
+        ("4 AAC files of 8 channels at 96 kHz", lambda: many(
+            attacks.made_by_ffmpeg(plan, "8-channels.m4a", *channels), "", count=4)),
+        ("1 good file, 63 bad ones with long names", lambda: attacks.bad_files(clip(plan))),
+    ]  # fmt: skip
 
 
-def _row(plan: Plan, name: str, attack: Attack) -> dict[str, Any]:
-    progress(f"siege: {name}")
-    with running(start_ours(plan)) as server:
+def _under_siege(plan: Plan, name: str, attack: Attack) -> tuple[dict[str, Any], threading.Thread]:
+    """The row of one attack, and the thread that completes it a minute later and then stops the server."""
+    server = start_ours(plan)
+    try:
         other = _Other(server.port, clip(plan))
-        other.ask()  # warm
+        other.ask_for(1.0)  # warm
         idle_mb = server.memory_mb("VmRSS")
         server.forget_peak()
         with _under(attack, server):
-            seen = other.ask_for(5.0 if plan.quick else 20.0)
+            seen = other.ask_for(3.0 if plan.quick else _SIEGE_S)
         peak_mb = server.memory_mb("VmHWM")
-        time.sleep(_AFTER_S)
-        after_mb = server.memory_mb("VmRSS")
+    except BaseException:
+        stop(server)
+        raise
     ordered = sorted(seen.latencies_s) or [float("nan")]
-    return {
+    row: dict[str, Any] = {
         "name": name, "answered": len(seen.latencies_s), "refused": seen.refused,
         "p50_ms": ordered[len(ordered) // 2] * 1000, "p95_ms": ordered[int(len(ordered) * 0.95)] * 1000,
-        "worst_ms": ordered[-1] * 1000, "idle_mb": idle_mb, "peak_mb": peak_mb, "after_mb": after_mb,
+        "worst_ms": ordered[-1] * 1000, "probe_ms": max(seen.probes_s, default=float("nan")) * 1000,
+        "live_ms": max(seen.live_s, default=float("nan")) * 1000, "idle_mb": idle_mb, "peak_mb": peak_mb,
     }  # fmt: skip
+
+    def end() -> None:
+        time.sleep(3.0 if plan.quick else _AFTER_S)
+        row["after_mb"] = server.memory_mb("VmRSS")
+        stop(server)
+
+    watching = threading.Thread(target=end)
+    watching.start()
+    return row, watching
 
 
 @dataclass
 class _Seen:
     latencies_s: list[float] = field(default_factory=list)
+    probes_s: list[float] = field(default_factory=list)
+    live_s: list[float] = field(default_factory=list)
+    """From a chunk and a `ping` behind it to its answer."""
     refused: int = 0
 
 
@@ -81,100 +134,61 @@ class _Other:
         self._port, self._body = port, path.read_bytes()
 
     def ask_for(self, seconds: float) -> _Seen:
+        """Clips, probes and a live stream, side by side for so long."""
         seen, until = _Seen(), time.perf_counter() + seconds
-        while (started := time.perf_counter()) < until:
-            if self.ask() == 200:
+        sides = [threading.Thread(target=side, args=(seen, until)) for side in (self._probe, self._stream)]
+        for side in sides:
+            side.start()
+        for started in _ticks(until):
+            if self._request("POST", "/vad", self._body) == 200:
                 seen.latencies_s.append(time.perf_counter() - started)
             else:
                 seen.refused += 1
-            time.sleep(max(0.0, _EVERY_S - (time.perf_counter() - started)))
+        for side in sides:
+            side.join()
         return seen
 
-    def ask(self) -> int:
-        return _post(self._port, "/vad", self._body, OTHER)
+    def _probe(self, seen: _Seen, until: float) -> None:
+        for started in _ticks(until, 0.2):
+            self._request("GET", "/health/ready")
+            seen.probes_s.append(time.perf_counter() - started)
+
+    def _stream(self, seen: _Seen, until: float) -> None:
+        url = f"ws://127.0.0.1:{self._port}/vad/stream"
+        with connect(url, source_address=(OTHER, 0), open_timeout=60, proxy=None, compression=None) as socket:
+            for started in _ticks(until, 0.1):
+                socket.send(_SOUND)
+                socket.send('{"type":"ping"}')
+                while json.loads(socket.recv(timeout=60))["type"] != "pong":
+                    pass
+                seen.live_s.append(time.perf_counter() - started)
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60, source_address=(OTHER, 0))
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+        finally:
+            connection.close()
+
+
+def _ticks(until: float, every_s: float = _EVERY_S) -> Iterator[float]:
+    """The time at each step, until it is over; a step that takes long delays the next."""
+    while (started := time.perf_counter()) < until:
+        yield started
+        time.sleep(max(0.0, every_s - (time.perf_counter() - started)))
 
 
 @contextmanager
 def _under(attack: Attack, server: Server) -> Iterator[None]:
     over = threading.Event()
-    threads = attack(server, over)
+    threads = attack(server.port, over)
     time.sleep(1.0)  # until all of them are inside
     try:
         yield
     finally:
         over.set()
         for thread in threads:
-            thread.join(120)
-
-
-def _slow_and_long(path: Path) -> Attack:
-    def attack(server: Server, over: threading.Event) -> list[threading.Thread]:
-        slow = [_thread(_trickle, server.port, over) for _ in range(_AT_ONCE)]
-        return slow + _many(path, "")(server, over)
-
-    return attack
-
-
-def _many(path: Path, query: str) -> Attack:
-    def attack(server: Server, over: threading.Event) -> list[threading.Thread]:
-        body = path.read_bytes()
-        return [_thread(_again_and_again, server.port, f"/vad{query}", body, over) for _ in range(_AT_ONCE)]
-
-    return attack
-
-
-def _thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=target, args=arguments, daemon=True)
-    thread.start()
-    return thread
-
-
-def _trickle(port: int, over: threading.Event) -> None:
-    with ExitStack() as held, suppress(OSError):
-        connection = held.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(GREEDY, 0)))
-        connection.sendall(b"POST /vad HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
-        while not over.wait(0.1):
-            connection.sendall(bytes(_SLOW_BYTES_PER_S // 10))
-
-
-def _again_and_again(port: int, path: str, body: bytes, over: threading.Event) -> None:
-    while not over.is_set():
-        connection = http.client.HTTPConnection("127.0.0.1", port, source_address=(GREEDY, 0))
-        # Closed when the siege is over, whatever its answer still waits for.
-        _thread(_cut_when, over, connection)
-        with suppress(OSError, http.client.HTTPException):
-            connection.request("POST", path, body)
-            connection.getresponse().read()
-        connection.close()
-        over.wait(0.2)
-
-
-def _cut_when(over: threading.Event, connection: http.client.HTTPConnection) -> None:
-    over.wait()
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _post(port: int, path: str, body: bytes, address: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=(address, 0))
-    try:
-        connection.request("POST", path, body)
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-    finally:
-        connection.close()
-
-
-def _silence(plan: Plan, name: str, channels: int, seconds: int) -> Path:
-    """FLAC at its lowest rate: a few hundred bytes a minute."""
-    path = plan.audio_folder / f"silence-{name}-{seconds}s.flac"
-    if not path.is_file():
-        part = path.with_name(f"part-{path.name}")
-        minute = np.zeros((4_000 * 60, channels), np.int16)
-        with soundfile.SoundFile(part, "w", 4_000, channels, "PCM_16", format="FLAC") as out:
-            for _ in range(seconds // 60):
-                out.write(minute)
-        part.rename(path)
-    return path
+            thread.join(20)
