@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import h11
 import pytest
 
 from app.server import connections
@@ -219,3 +220,26 @@ def test_a_problem_here_is_like_the_applications() -> None:
     head, _, body = connections.refusal(connections.HTTPStatus.BAD_REQUEST, "bad_request", "no").partition(b"\r\n\r\n")
     assert json.loads(body).keys() == {"type", "title", "status", "detail", "code", "request_id"}
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+def parts_of(*headers: tuple[str, str]) -> list[bytes]:
+    """What is given out for the head of an answer, for its body, and for its end."""
+    connection = connections._Connection()
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    while not isinstance(connection.next_event(), h11.EndOfMessage):
+        pass
+    events = (h11.Response(status_code=200, headers=list(headers)), h11.Data(data=b"body"), h11.EndOfMessage())
+    return [connection.send(event) for event in events]
+
+
+def test_a_whole_answer_is_one_piece() -> None:
+    head, body, end = parts_of(("Content-Length", "4"))
+    assert (head, end) == (b"", b"")
+    assert body.startswith(b"HTTP/1.1 200")
+    assert body.endswith(b"\r\n\r\nbody")
+
+
+def test_the_head_of_an_answer_that_takes_its_time_is_sent_at_once() -> None:
+    head, body, _ = parts_of(("Transfer-Encoding", "chunked"))
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b"4\r\nbody\r\n"

@@ -1,6 +1,7 @@
 """What scoring owes its speed to is still there: a torch release that takes it away fails here, before users notice."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_rows_are_filled_up_to_few_counts() -> None:
     assert all(count <= filled < count + 64 for count, filled in enumerate(counts, 1))
     assert len(set(counts)) < 24
     assert counts[9] == 16  # a live chunk of 100 ms, and a clip of as much
+
+
+def test_threads_that_wait_sleep_unless_somebody_says_otherwise() -> None:
+    """OpenMP reads it when torch is imported, which must not have happened before."""
+    script = "import os, sys, app; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, found in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        ended = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=others | given
+        )
+        assert ended.stdout.strip() == found
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts page faults as Linux does")
