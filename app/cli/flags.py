@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from app.audio.options import InputOptions
 from app.formats.excerpts import ExcerptOptions
 from app.presets import PRESETS
-from app.registry import installed
+from app.registry import Registry, installed
 from app.request import STREAM_ONLY, DetectionRequest
 from app.vad.chunks import ChunkOptions
 from app.vad.options import Options
@@ -80,7 +80,7 @@ def with_file_flags(*, without: Collection[str] = ()) -> Callable[[Command], Com
     ]
     flags = [
         *(_own_flag(name) for name in own),
-        *_flags(installed().segmenters, USES),
+        *_flags(installed(), USES),
         *_class_flags(ChunkOptions, _CHUNKS),
         *_class_flags(InputOptions, _INPUT),
         *_class_flags(ExcerptOptions, _EXCERPTS),
@@ -94,7 +94,7 @@ def with_stream_flags(command: Command) -> Command:
     flags = [
         _own_flag("model"),
         _own_flag("preset"),
-        *_flags(installed().segmenters, ("live",)),
+        *_flags(installed(), ("live",)),
         *_class_flags(ChunkOptions, _CHUNKS, hidden=True),
     ]
     return _with_flags(command, flags)
@@ -124,9 +124,10 @@ def _own_flag(name: str) -> inspect.Parameter:
     return _flag(name, kind, text, metavar=metavar, panel=None, short="-f" if name == "format" else None)
 
 
-def _flags(segmenters: Segmenters, uses: tuple[Use, ...]) -> Iterator[inspect.Parameter]:
+def _flags(registry: Registry, uses: tuple[Use, ...]) -> Iterator[inspect.Parameter]:
     """`--mode`, then one for each name; a name that several modes have stands with the first of them. `uses`: those
     whose options are shown."""
+    segmenters = registry.segmenters
     titles = " ".join(f"{kind.mode}: {kind.title}" for kind in segmenters)
     text = f"How segments are made. Default: the model's own way. {titles}"
     yield _flag(MODE, str, text, metavar="|".join(segmenters.modes), panel=_SEGMENTATION)
@@ -137,7 +138,7 @@ def _flags(segmenters: Segmenters, uses: tuple[Use, ...]) -> Iterator[inspect.Pa
             for name in options.names():
                 if name not in seen:
                     seen.add(name)
-                    yield _option_flag(segmenters, name, options.model_fields[name], uses)
+                    yield _option_flag(registry, name, options.model_fields[name], uses)
 
 
 def _class_flags(options: type[Options], panel: str, *, hidden: bool = False) -> Iterator[inspect.Parameter]:
@@ -147,12 +148,19 @@ def _class_flags(options: type[Options], panel: str, *, hidden: bool = False) ->
         yield _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=hidden)
 
 
-def _option_flag(segmenters: Segmenters, name: str, field: FieldInfo, uses: tuple[Use, ...]) -> inspect.Parameter:
+def _option_flag(registry: Registry, name: str, field: FieldInfo, uses: tuple[Use, ...]) -> inspect.Parameter:
+    segmenters = registry.segmenters
     modes = [kind.mode for kind in segmenters if _has(kind, name, uses)]
     shown = modes or segmenters.modes_with(name)
     also = "".join(f" Also of mode {mode}." for mode in shown[1:])
-    # The default is the segmenter's: a model's own may differ, and `GET /options` tells them.
-    text = f"{field.description}{also} Default: {_defaults(segmenters, shown[0], name, uses)}{_range(field)}."
+    default = _defaults(segmenters, shown[0], name, uses)
+    models: dict[Any, list[str]] = {}
+    for _, known in registry.catalogue.known():
+        models.setdefault(known.option_defaults.get(shown[0], {}).get(name, field.default), []).append(known.name)
+    if len(models) > 1:
+        default = ", ".join(f"{_plain(value)}{_unit(field, value)} ({', '.join(of)})" for value, of in models.items())
+        default += ", sums their own"
+    text = f"{field.description}{also} Default: {default}{_range(field)}."
     kind = bool if field.annotation is bool else str
     panel = f"With --mode {shown[0]}"
     return _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=not modes)
