@@ -105,8 +105,11 @@ METRICS: Final = "/metrics"
 QUIET_PATHS: Final = tuple(path for path, policy in PATHS.items() if policy.quiet)
 
 
-def policy_of(path: str) -> PathPolicy:
-    """The policy of a path, which begins behind the application's own prefix (`route_path`)."""
+def policy_of(path: str, kind: str = "http") -> PathPolicy:
+    """The policy of a path, which begins behind the application's own prefix (`route_path`). `kind`: the scope's type.
+    No WebSocket is open, whatever lies under its path for browsers."""
+    if kind == "websocket":
+        return CLOSED
     policy = PATHS.get(path)
     if policy is None:
         policy = next((policy for folder, policy in FOLDERS.items() if path.startswith(folder)), CLOSED)

@@ -32,9 +32,10 @@ from app.audio.signal import HEARD_TOGETHER
 from app.engine.shares import Holder, State, Ticket
 from app.formats.documents import ModelDocument
 from app.live.batcher import Slot, fail_stream
-from app.live.protocols import error_message
+from app.live.protocols import FunasrServerProtocol, error_message
 from app.live.queues import Json, encode
 from app.live.realtime import RealtimeProtocol, refusal_event, request_options
+from app.live.session import ClientProtocol
 from app.live.sessions import NoSuchSession, SessionManager
 from app.request import DetectionRequest
 from app.vad.errors import InvalidAudio, InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
@@ -58,8 +59,10 @@ _DECODED_SAMPLE_BYTES = 4
 _CLOSE_LIMIT_S = 1.0
 """Given to a peer that may not read any more."""
 _TAKEN_OVER = "taken_over"
-_SUBPROTOCOL = "realtime"
-"""Clients of OpenAI's protocol in browsers offer this beside their key, and close unless it is accepted."""
+_REALTIME = "realtime"
+"""What clients of OpenAI's protocol in browsers offer beside their key."""
+_BINARY = "binary"
+"""What FunASR's clients offer, and compilers that turn sockets into WebSockets."""
 _HEAD_S = 15.0
 """From a container's first byte until it is known what it holds. MediaRecorder sends that in its first piece."""
 _TOKEN_BYTES = 8
@@ -74,15 +77,33 @@ async def stream(websocket: WebSocket) -> None:
 
     async def open_session(service: Service, socket: LiveSocket) -> Slot:
         request = DetectionRequest.parse(query)
-        form = request.stream_form()
         if request.session:
+            request.stream_form()
             return socket.manager.resume(socket.holder, request.session, request.after, socket)
-        plan = await request.resolve(service.ready().models, live=True)
-        if form.container is not None:
-            socket.feed = await ContainerFeed.start(form.container, service, socket.holder, socket.fed)
-        return socket.manager.open(socket.holder, plan, socket)
+        return await socket.open(service, request)
 
-    await _serve(websocket, open_session, error_message, name=query.get("session", ""))
+    name = query.get("session", "")
+    await _serve(websocket, open_session, error_message, _accepted(websocket, _BINARY), name=name)
+
+
+@router.websocket("/")
+async def funasr(websocket: WebSocket) -> None:
+    """Where FunASR's own clients open their connection: as its server speaks."""
+    query, protocol = query_options(websocket), FunasrServerProtocol()
+    query.pop("api_key", None)
+
+    async def open_session(service: Service, socket: LiveSocket) -> Slot:
+        request = DetectionRequest.parse({"protocol": "funasr"}, query)
+        if request.session or request.protocol != "funasr":
+            name = "session" if request.session else "protocol"
+            raise InvalidOption(name, "is an option of /vad/stream; this is where FunASR's clients connect")
+        return await socket.open(service, request, protocol)
+
+    def refusal(error: VadError) -> Json:
+        (message,) = protocol.error(error.code, str(error))
+        return message
+
+    await _serve(websocket, open_session, refusal, _accepted(websocket, _BINARY))
 
 
 @router.websocket("/v1/realtime")
@@ -105,8 +126,12 @@ async def realtime(websocket: WebSocket) -> None:
         )
         return socket.manager.open(socket.holder, plan, socket, protocol)
 
-    offered = websocket.scope.get("subprotocols", ())
-    await _serve(websocket, open_session, refusal_event, _SUBPROTOCOL if _SUBPROTOCOL in offered else None)
+    await _serve(websocket, open_session, refusal_event, _accepted(websocket, _REALTIME))
+
+
+def _accepted(websocket: WebSocket, subprotocol: str) -> str | None:
+    """A subprotocol, if the client has offered it: clients in browsers close unless one that they offer is accepted."""
+    return subprotocol if subprotocol in websocket.scope.get("subprotocols", ()) else None
 
 
 @router.api_route("/v1/realtime", methods=["GET", "HEAD"], include_in_schema=False)
@@ -181,6 +206,14 @@ class LiveSocket:
         self._dismissed = True
         if self._task is not None:
             self._task.cancel()
+
+    async def open(self, service: Service, request: DetectionRequest, protocol: ClientProtocol | None = None) -> Slot:
+        """Begin a session, with a decoder where a container's bytes come. Raises `InvalidOption` and `Overloaded`."""
+        container = request.stream_form().container
+        plan = await request.resolve(service.ready().models, live=True)
+        if container is not None:
+            self.feed = await ContainerFeed.start(container, service, self.holder, self.fed)
+        return self.manager.open(self.holder, plan, self, protocol)
 
     async def run(self, slot: Slot) -> None:
         """Read and write until the session or the connection ends."""

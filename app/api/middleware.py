@@ -157,7 +157,7 @@ class Middleware:
         address = address_name(str(peer[0])) if peer else "unknown"
         context = RequestContext(
             request_id=given if _SANE_ID.fullmatch(given) else os.urandom(8).hex(),
-            policy=policy_of(route_path(scope)),
+            policy=policy_of(route_path(scope), scope["type"]),
             holder=Holder(address, address),
         )
         context.attach(scope)

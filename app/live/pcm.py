@@ -23,13 +23,15 @@ class PcmReader:
         self._is_plain = form.channels == 1 and not self._resamples and not form.encoding.floats
         """Whether what is decoded is what is listened to."""
         self._rest = b""
+        self.frame_bytes = form.frame_bytes
+        """Of one sample of every channel."""
 
     def align(self, data: bytes) -> bytes:
         """Return the whole samples that `data` completes, and keep the bytes of a split one for the next time."""
-        if not self._rest and len(data) % self._form.frame_bytes == 0:
+        if not self._rest and len(data) % self.frame_bytes == 0:
             return data
         data = self._rest + data
-        whole = len(data) // self._form.frame_bytes * self._form.frame_bytes
+        whole = len(data) // self.frame_bytes * self.frame_bytes
         self._rest = data[whole:]
         return data[:whole]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from app.live.pcm import PcmReader
 from app.vad.segmenters.registry import Segmentation
 
 Json = Any
@@ -57,8 +58,21 @@ class Drop:
     """Whether its time and all segments are dropped, too."""
 
 
-Final = Literal["flush", "end"]
-"""The utterance ends where this stands among the chunks; with `end` the stream does."""
+@dataclass(frozen=True, slots=True)
+class Reform:
+    """Samples of another form come from where this stands among the chunks: at the beginning of a recording."""
+
+    reader: PcmReader
+    sample_rate: int
+    """Of what comes, Hz."""
+
+
+Final = Literal["flush", "finish", "end"]
+"""The utterance ends where this stands among the chunks; with `finish` the recording does, and another may follow; with
+`end` the stream."""
+
+
+Item = Chunk | Change | Drop | Reform | Final
 
 
 class Inbox:
@@ -67,7 +81,7 @@ class Inbox:
     def __init__(self, buffer_s: float, bytes_per_s: int) -> None:
         """`buffer_s`: audio that may wait."""
         self.bytes_per_s = bytes_per_s
-        self._items: deque[Chunk | Change | Drop | Final] = deque()
+        self._items: deque[Item] = deque()
         self._buffer_s, self._bytes = buffer_s, 0
 
     def __len__(self) -> int:
@@ -82,7 +96,7 @@ class Inbox:
         """Whether so much waits that waiting for more, to score it together, gains nothing."""
         return self.is_full or self._bytes >= _BACKLOG_S * self.bytes_per_s
 
-    def put(self, item: Chunk | Change | Drop | Final) -> None:
+    def put(self, item: Item) -> None:
         if isinstance(item, Chunk):
             self._bytes += len(item.data)
         self._items.append(item)
@@ -91,7 +105,7 @@ class Inbox:
         """Whether samples come next. The inbox must not be empty."""
         return isinstance(self._items[0], Chunk)
 
-    def take(self) -> Change | Drop | Final:
+    def take(self) -> Change | Drop | Reform | Final:
         """Take what comes next, which must not be a chunk."""
         item = self._items.popleft()
         if isinstance(item, Chunk):

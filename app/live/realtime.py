@@ -24,6 +24,7 @@ Times are ms of all audio that was ever appended. They are those of `POST /vad` 
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -215,6 +216,7 @@ class RealtimeProtocol:
     """The protocol's state on one connection; a `ClientProtocol` for its session."""
 
     numbered = False
+    rest_s = math.inf  # its recordings never end
 
     def __init__(
         self,

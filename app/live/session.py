@@ -18,6 +18,8 @@ State:
 
 - `plan`: what the client asked for, with the segmenter's options that are in force now.
 - `stream`: the model's and the segmenter's state of the utterance under way. `flush` and `reset` begin a new one.
+- a recording: what comes up to `receive_recording_end`, in protocols that know it. The next one's time begins at 0, and
+  its samples may have another form.
 - `ended`: why the stream is over, or None. Once it is set nothing more is scored; messages may still wait.
 
 Time: messages count ms of audio since the start, or since the last `reset`. The segmenter counts from the start of the
@@ -44,8 +46,8 @@ from app.audio.signal import Bandwidth, Levels
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.events import Arrivals, Hint, Hints, ProbabilityCurve, Recorded, Recording
 from app.live.pcm import PcmReader
-from app.live.queues import Change, Chunk, Drop, Final, Inbox, Json, Outbox
-from app.request import STREAM_CONTAINERS, DetectionRequest, Plan, StreamForm
+from app.live.queues import Change, Chunk, Drop, Final, Inbox, Json, Outbox, Reform
+from app.request import STREAM_CONTAINERS, DetectionRequest, Plan
 from app.vad.blocks import Block, Scored
 from app.vad.errors import InvalidOption, UnsupportedAudio
 from app.vad.posteriors import FloatArray, adjust
@@ -73,6 +75,8 @@ class ClientProtocol(Protocol):
     """Whether messages have a `seq`, by which a client that comes back says which ones it has."""
     usual_options: Mapping[str, Any]
     """The segmenter's options where the client sets none, in place of the model's defaults."""
+    rest_s: float
+    """How long a connection may say nothing between two recordings, before it is closed as one that has ended."""
 
     def greeting(self, session: "LiveSession", name: str) -> Json | None:
         """The first message of a connection, or None if the client sends first. `name`: of the session."""
@@ -133,7 +137,10 @@ class LiveSession:
         """The client's samples since the start or the last reset, those that wait included."""
         self._grid = model.grid
         self._asked = dict(request.segmenter_options)
-        self._expect(plan.stream or request.stream_form())
+        self.form = plan.stream or request.stream_form()
+        self._incoming = self._pcm = PcmReader(self.form.raw, plan.channel, self._grid.sample_rate)
+        """What takes chunks in, and what is read to be scored: another one once the form has changed in between."""
+        self._arrivals = Arrivals(self._grid, self.form.sample_rate)
         self._inbox = Inbox(buffer_s, self._bytes_per_s)
         self._outbox = Outbox(keeps=self.resumable)
         self._curve = None
@@ -153,20 +160,21 @@ class LiveSession:
         """Of the utterance under way."""
         self._segments: list[Segment] = []
         self._chunks = 0
+        """Of the recording that is coming."""
+        self._told_all = False
+        """Whether a recording has been scored and told to its end, and nothing of the next one has been scored."""
+        self.past_warnings: dict[str, AnswerWarning] = {}
+        """Of recordings before this one, by their codes."""
 
-    def _expect(self, form: StreamForm) -> None:
-        """Set up to read samples of this form."""
-        self.form = form
-        self._frame_bytes = form.raw.frame_bytes
-        self._bytes_per_s = form.sample_rate * self._frame_bytes
-        self._pcm = PcmReader(form.raw, self.plan.channel, self._grid.sample_rate)
-        self._arrivals = Arrivals(self._grid, form.sample_rate)
+    @property
+    def _bytes_per_s(self) -> int:
+        return self.form.sample_rate * self._incoming.frame_bytes
 
     # ---- from the client
 
     def use_form(self, **form: object) -> None:
-        """Change `encoding`, `sample_rate` or `channels` from what the handshake said, before the first chunk. Raises
-        `InvalidOption`."""
+        """Change `encoding`, `sample_rate` or `channels` from what was said before, ahead of a recording's first chunk.
+        Raises `InvalidOption`."""
         changed = self.plan.request.changed(**form)
         stream = changed.stream_form()
         if stream == self.form:
@@ -174,8 +182,15 @@ class LiveSession:
         if self._chunks:
             raise InvalidOption(next(iter(form)), "cannot change once chunks have come")
         self.plan = replace(self.plan, request=changed, stream=stream)
-        self._expect(stream)
+        self.form = stream
+        self._incoming = PcmReader(stream.raw, self.plan.channel, self._grid.sample_rate)
         self._inbox.bytes_per_s = self._bytes_per_s
+        self._inbox.put(Reform(self._incoming, stream.sample_rate))
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of the recording has come yet."""
+        return not self._chunks
 
     @property
     def is_full(self) -> bool:
@@ -201,8 +216,8 @@ class LiveSession:
         self._chunks += 1
         if self._chunks == 1 and self._is_file(data):
             return
-        data = self._pcm.align(data)
-        self.received_samples += len(data) // self._frame_bytes
+        data = self._incoming.align(data)
+        self.received_samples += len(data) // self._incoming.frame_bytes
         self._inbox.put(Chunk(data, now))
 
     def receive_command(self, command: Command) -> None:
@@ -213,7 +228,7 @@ class LiveSession:
         its samples is still to come, and `receive_last_sample` ends the stream.
         """
         if command == "reset":
-            self._pcm.drop_rest()
+            self._incoming.drop_rest()
             self.received_samples = 0
             self._inbox.put(Drop(starts_over=True))
         elif command == "end":
@@ -227,13 +242,28 @@ class LiveSession:
         """Add a warning to those that the client gets in the end."""
         self._told.append(warning)
 
+    def receive_recording_end(self) -> None:
+        """Queue that a recording ends: everything is told of it, and what comes belongs to the next one."""
+        self._incoming.drop_rest()
+        self.received_samples = self._chunks = 0
+        self._inbox.put("finish")
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a recording has been told to its end, and the next one has not begun."""
+        return self._told_all and self.is_new and not self.has_work and self.ended is None
+
+    def end_at_rest(self) -> None:
+        """End the stream between two recordings: there is nothing more to be told."""
+        self.ended = DONE
+
     def receive_last_sample(self) -> None:
         """End the stream of a container, whose decoder has given out everything."""
         self._inbox.put("end")
 
     def receive_clear(self) -> None:
         """Queue that the utterance under way is dropped without its events. Time goes on."""
-        self._pcm.drop_rest()
+        self._incoming.drop_rest()
         self._inbox.put(Drop(starts_over=False))
 
     def receive_options(self, given: Mapping[str, Any], note: Any = None) -> None:
@@ -286,6 +316,9 @@ class LiveSession:
                 if isinstance(item, Drop):
                     self._drop(starts_over=item.starts_over)
                     continue
+                if isinstance(item, Reform):
+                    self._pcm, self._arrivals = item.reader, Arrivals(self._grid, item.sample_rate)
+                    continue
                 final, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
             if any(block is not None for block in blocks):
                 received, self._received = self._received, []
@@ -313,10 +346,16 @@ class LiveSession:
         if pending.final == "flush":
             self._emit(self.protocol.flushed(at_ms))
             self._begin_utterance(at_ms)
-        elif pending.final == "end":
-            counters = {"duration_ms": at_ms, "chunks": self._chunks}
-            self._emit(self.protocol.done(self._segments, self.warnings, counters))
-            self.ended = DONE
+        elif pending.final is not None:
+            if not self._told_all or pending.final == "finish":
+                counters = {"duration_ms": at_ms, "chunks": self._chunks}
+                self._emit(self.protocol.done(self._segments, self.warnings, counters))
+            if pending.final == "end":
+                self.ended = DONE
+            else:
+                self.past_warnings |= {warning.code: warning for warning in self.warnings}
+                self._start_over()
+                self._told_all = True
 
     @property
     def warnings(self) -> tuple[AnswerWarning, ...]:
@@ -331,10 +370,11 @@ class LiveSession:
         parts: list[FloatArray] = []
         for data, received in self._inbox.take_chunks():
             samples = self._pcm.read(data)
-            self._arrivals.add(len(data) // self._frame_bytes, len(samples))
+            self._arrivals.add(len(data) // self._pcm.frame_bytes, len(samples))
             self._received.append(received)
             parts.append(samples)
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        self._told_all = False
         if self._recording is not None:
             self._recording.add(whole)
         if len(whole):
@@ -363,12 +403,19 @@ class LiveSession:
         """Drop the utterance under way. `starts_over`: also its time, the segments and what warnings are made of."""
         self._pcm.flush()
         if starts_over:
-            self._arrivals.restart(at_zero=True)
-            self._segments.clear()
-            self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
+            self._start_over()
+            self._emit(self.protocol.reset())
+            return
         at_ms = self._arrivals.received_ms
         self._begin_utterance(at_ms)
-        self._emit(self.protocol.reset() if starts_over else self.protocol.cleared(at_ms))
+        self._emit(self.protocol.cleared(at_ms))
+
+    def _start_over(self) -> None:
+        """Begin at 0 with the next sample, as if nothing had come."""
+        self._arrivals.restart(at_zero=True)
+        self._segments.clear()
+        self._levels, self._bandwidth = Levels(), Bandwidth(self._grid.sample_rate)
+        self._begin_utterance(0)
 
     def _begin_utterance(self, at_ms: int) -> None:
         self.stream.reset()
@@ -412,7 +459,7 @@ class LiveSession:
     def replay(self, after: int | None) -> bool:
         """Queue again what a client that comes back has missed: the messages after number `after`, or, for None, those
         that were never handed to its socket. Return False when they are no longer kept."""
-        self._pcm.drop_rest()
+        self._incoming.drop_rest()
         return self._outbox.replay(after)
 
     def _emit(self, messages: Messages) -> None:

@@ -145,9 +145,10 @@ class SessionManager:
         ended = slot.session.ended
         if ended is not None and ended != DONE:
             self._observer.live_dropped(ended)
-        if ended == DONE and not slot.warned:
+        told = [*slot.session.past_warnings.values(), *(slot.session.warnings if ended == DONE else ())]
+        if told and not slot.warned:
             slot.warned = True
-            self._observer.warned(codes_of(slot.session.warnings))
+            self._observer.warned(codes_of(told))
         if not _has_more(slot.session) or self.limits.session_ttl_s == 0:
             self._forget(slot)
 
@@ -173,6 +174,9 @@ class SessionManager:
             elif session.ended is not None:
                 if now - slot.seen > limits.idle_s:
                     slot.connection.dismiss()  # the client was asked to close, and does not
+            elif session.is_at_rest and now - slot.seen > min(session.protocol.rest_s, limits.idle_s):
+                session.end_at_rest()
+                slot.connection.wake()
             elif now - slot.seen > limits.idle_s and not session.has_work:
                 self.fail(slot, "idle_timeout", f"nothing came for {limits.idle_s:g} s")
             elif max(now - slot.since, session.received_ms / 1000) > limits.max_s:

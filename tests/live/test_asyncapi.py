@@ -156,7 +156,7 @@ def test_its_own_parser_takes_the_description() -> None:
     )
     assert ended.returncode == 0, ended.stderr
     said = json.loads(ended.stdout.splitlines()[-1])
-    assert said["channels"] == ["/vad/stream", "/v1/realtime"]
+    assert said["channels"] == ["/vad/stream", "/", "/v1/realtime"]
     assert said["found"] == []
 
 
