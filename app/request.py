@@ -306,7 +306,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             request=self,
             chosen=chosen,
             segmentation=segmentation,
-            channel=parse_channel(self.channel),
+            channel="split" if self.splits else parse_channel(self.channel),
             form=form,
             live=live,
             stream=self.stream_form() if live else None,
@@ -319,6 +319,14 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             return self
         silero = hint and _FOREIGN_HINT in self.model.lower() and _FOREIGN_HINT in [each.info.name for each in models]
         return self.changed(model=_FOREIGN_HINT if silero else None)
+
+    @property
+    def splits(self) -> bool:
+        """Whether every channel, or every sound of a file, is a row of its own. Raises `InvalidOption` where both are
+        asked for."""
+        if self.track == "all" and self.channel != "mix":
+            raise InvalidOption("channel", "track=all hears the mean of each track's channels: leave this out")
+        return self.channel == "split" or self.track == "all"
 
     def input(self, path: Path, content_type: str = "") -> AudioInput:
         """The file as it is to be read; `content_type` may say that it is raw samples. Raises `InvalidOption`."""

@@ -137,8 +137,8 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     schema = {name: value for name, value in schema.items() if name != "title"}
     if schema.get("default", 0) is None:
         kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
-        if len(kinds) == 1:
-            schema = {**kinds[0], **{name: schema[name] for name in schema if name not in ("anyOf", "default")}}
+        kind = kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {}
+        schema = {**kind, **{name: schema[name] for name in schema if name not in ("anyOf", "default")}}
     if schema.get("default") not in (math.inf, "inf"):
         return schema
     # The option takes infinity as text.

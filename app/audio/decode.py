@@ -130,8 +130,8 @@ class Decoder(ABC):
 
     name: str
     """As metrics have it: `soundfile`, `raw`, `silk` or `ffmpeg`."""
-    track = 0
-    """Which sound of the file is read, from 0."""
+    track: int | None = 0
+    """Which sound of the file is read, from 0; None: all of them."""
     track_count = 1
     """How many sounds the file has."""
     closed = False

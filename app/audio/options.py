@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,8 +247,9 @@ class AudioInput:
     `audio/basic` is what programs call Sun's files with a header, too."""
     headerless: Headerless | None = None
     """Of a coding that no header tells and no table here decodes, such as G.722."""
-    track: int | None = None
-    """Which of several sounds, from 0; None: the container's default one, or the first that can be read."""
+    track: int | Literal["all"] | None = None
+    """Which of several sounds, from 0; `all`: each is a channel; None: the container's default one, or the first that
+    can be read."""
     clock: Clock = "samples"
     data: bytes | None = None
     """The whole file, where it is in memory."""
@@ -275,12 +276,10 @@ class AudioInput:
 class InputOptions(Options):
     """How the audio is read: options of every door that takes files."""
 
-    track: int | None = Field(
+    track: Annotated[int, Field(ge=0, le=63)] | Literal["all"] | None = Field(
         None,
-        ge=0,
-        le=63,
-        description="Which of a file's sound tracks, from 0. Without it the container's default one, or else the first "
-        "that can be read.",
+        description="Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as "
+        "`channel=split` has channels. Without it the container's default one, or else the first that can be read.",
     )
     clock: Clock = Field(
         "samples",

@@ -8,7 +8,7 @@ what is cut out of it.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -33,6 +33,7 @@ from app.audio.follow import next_file
 from app.audio.options import AudioInput
 from app.audio.signal import Bandwidth, Channel, ChannelChooser, Resampler
 from app.audio.sphere import read_sphere
+from app.audio.tracks import MOST_TRACKS, AllTracks
 from app.vad.errors import InvalidAudio, InvalidOption, NoAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 
@@ -85,6 +86,38 @@ def open_decoder(
     `ffmpeg`: None when there is none; then WAV, FLAC and raw samples alone can be read. `stop`: ends the opening from
     another thread. `in_process`: raise `NeedsChild` instead of starting a child process.
     """
+    if source.track != "all":
+        return _open_one(source, limits, ffmpeg, stop, in_process=in_process)
+    with contextlib.ExitStack() as opening:
+        first = opening.enter_context(
+            contextlib.closing(_open_one(replace(source, track=None), limits, ffmpeg, stop, in_process=in_process))
+        )
+        if first.track_count > MOST_TRACKS:
+            most = f"up to {MOST_TRACKS} can be heard together: name one by its number"
+            raise InvalidOption("track", f"the file has {first.track_count} sound tracks; {most}")
+        decoders: list[Decoder | None] = []
+        for number in range(first.track_count):
+            if number == first.track:
+                decoders.append(first)
+                continue
+            try:
+                decoder = _open_one(replace(source, track=number), limits, ffmpeg, stop)
+                decoders.append(opening.enter_context(contextlib.closing(decoder)))
+            except (UnsupportedAudio, InvalidAudio):
+                decoders.append(None)
+        together = AllTracks(decoders, limits)
+        opening.pop_all()
+        return together
+
+
+def _open_one(
+    source: AudioInput,
+    limits: AudioLimits,
+    ffmpeg: Path | None,
+    stop: Stop | None = None,
+    *,
+    in_process: bool = False,
+) -> Decoder:
     with contextlib.ExitStack() as opening:
         file = opening.enter_context(source.open())
         head = file.read(HEAD_BYTES)
@@ -111,8 +144,8 @@ def open_decoder(
     if ffmpeg is None:
         raise UnsupportedAudio(f"{container} needs ffmpeg, which is not installed here; WAV and FLAC can be read")
     return open_with_ffmpeg(
-        source.on_disk(), container, limits, ffmpeg, facts=facts, track=source.track, clock=source.clock,
-        options=opened.options, stop=stop,
+        source.on_disk(), container, limits, ffmpeg, facts=facts, track=cast("int | None", source.track),
+        clock=source.clock, options=opened.options, stop=stop,
     )  # fmt: skip
 
 
@@ -214,7 +247,7 @@ def bytes_at_once(source: AudioInput, sample_rate: int, block_seconds: float) ->
     """
     size, raw = source.size, source.raw
     per_second = raw.frame_bytes * raw.sample_rate if raw is not None else _SHORT_BYTES_PER_S
-    if source.headerless is not None or size > block_seconds * per_second:
+    if source.headerless is not None or source.track == "all" or size > block_seconds * per_second:
         return None
     if raw is None:
         with source.open() as file:

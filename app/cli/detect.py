@@ -76,7 +76,7 @@ def _form(request: DetectionRequest, registry: Registry) -> Format | None:
     if request.format not in registry.formats.names:
         return None
     form = registry.formats[request.format]
-    return form.split or form if request.channel == "split" else form
+    return form.split or form if request.splits else form
 
 
 async def _detect_all(

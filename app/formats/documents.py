@@ -102,7 +102,7 @@ class _Numbered(Document):
 class SegmentDocument(SegmentTimes, _Numbered):
     """One stretch of speech in a file. Members are dumped from the last base on: the index goes first."""
 
-    channel: int | None = Field(None, description="With `channel=split` or a number.")
+    channel: int | None = Field(None, description="With `channel=split` or a number; with `track=all` the track.")
     label: str | None = Field(None, description="What it is, of a model that tells more than speech.")
 
     @classmethod
@@ -123,7 +123,7 @@ class ChunkDocument(Document):
     segments: list[int] = Field(
         description="Indexes of the segments in it. One that is longer than a chunk is in several."
     )
-    channel: int | None = Field(None, description="With `channel=split` or a number.")
+    channel: int | None = Field(None, description="With `channel=split` or a number; with `track=all` the track.")
 
     @classmethod
     def of(cls, piece: Piece) -> "ChunkDocument":
@@ -179,7 +179,9 @@ class AudioDocument(Document):
     format: str
     subtype: str
     truncated: bool
-    track: int | None = Field(None, description="Of a file with several sounds: which one was heard, from 0.")
+    track: int | None = Field(
+        None, description="Of a file with several sounds: which one was heard, from 0; absent where all were."
+    )
     tracks: int | None = Field(None, description="How many there are, where there are several.")
     late_start_ms: int | None = Field(
         None, description="How long after the file's beginning, by its own clock, the sound begins, where it does."
@@ -198,7 +200,9 @@ class AudioDocument(Document):
         """Describe a source; members that say the usual are left out."""
         members: dict[str, Any] = {}
         if audio.tracks > 1:
-            members |= {"track": audio.track, "tracks": audio.tracks}
+            members |= (
+                {"tracks": audio.tracks} if audio.track is None else {"track": audio.track, "tracks": audio.tracks}
+            )
         if audio.late_start_ms:
             members["late_start_ms"] = audio.late_start_ms
         if audio.time_gap_ms:

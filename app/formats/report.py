@@ -38,8 +38,8 @@ class AudioSummary:
     format: str
     subtype: str
     truncated: bool
-    track: int = 0
-    """Which of the file's audio tracks was read, from 0."""
+    track: int | None = 0
+    """Which of the file's audio tracks was read, from 0; None: all of them."""
     tracks: int = 1
     """How many audio tracks it has."""
     late_start_ms: int = 0

@@ -122,6 +122,7 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
         {"encoding": "s16le", "sample_rate": "8000", "channels": "2", "channel": "split"}, ["json", "wav"], "bare",
     ),
     "a film": ({}, ["json", "csv", "wav"], "films"),
+    "every track": ({"track": "all"}, ["json", "ndjson", "csv", "zip"], "films"),
     "a track that one file has": ({"track": "1"}, ["json", "wav"], "films"),
     "a player's clock": ({"clock": "container"}, ["json", "srt", "wav"], "films"),
 }  # fmt: skip

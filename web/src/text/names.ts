@@ -55,7 +55,7 @@ const OPTIONS: Record<string, readonly [string, string, string]> = {
 /** How a file is read: the same. */
 const AUDIO: Record<string, readonly [string, string, string]> = {
   channel: ['声道', 'Channel', '取各声道的平均、其中一个、最响的一个，或逐个检测'],
-  track: ['音轨', 'Track', '文件有多条音轨时取哪一条，从 0 起；留空为容器默认的一条'],
+  track: ['音轨', 'Track', '文件有多条音轨时取哪一条，从 0 起；all 为每条各成一行；留空为容器默认的一条'],
   clock: ['时间基准', 'Clock', 'samples：按采样数；container：按播放器的时间，丢包处与迟开始处算静音'],
   encoding: ['裸数据编码', 'Encoding', '没有文件头的裸采样如何编码；普通文件不必设'],
   sample_rate: ['采样率', 'Sample rate', '裸采样的采样率；留空为 16000，μ 律与 A 律为 8000'],
