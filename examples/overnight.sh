@@ -5,6 +5,6 @@
 set -eu
 # The program of the clone that this lies in, where none is installed.
 program=$(command -v fsmn-vad) || program=$(dirname "$0")/../.venv/bin/fsmn-vad
-[ -x "$program" ] || { echo "overnight.sh needs fsmn-vad: pip install 'fsmn-vad-service[batch]', or make install EXTRAS=batch" >&2; exit 2; }
+[ -x "$program" ] || { echo "overnight.sh needs fsmn-vad: make install EXTRAS=batch in the clone" >&2; exit 2; }
 "$program" batch "${1:?usage: overnight.sh SOURCE DEST}" "${2:?usage: overnight.sh SOURCE DEST}" \
   --preset asr --per-file clips --shard-files 256

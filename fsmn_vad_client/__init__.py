@@ -20,7 +20,7 @@
   `ConnectionFailed`: there was no whole answer. `retries=2` tries again when the service is full.
 - `AsyncClient` is the same for asyncio.
 
-It needs httpx, pydantic and, for streams, websockets: `pip install "fsmn-vad-service[cli]"`.
+It needs httpx, pydantic and, for streams, websockets.
 """
 
 from fsmn_vad_client.answers import (
