@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from app.analyses import Keeping
 
 _VALUE_BYTES = 2
+"""For each probability until it is written (`Column`)."""
 _WRITING_BYTES = 56
 """For each probability that is written: a number of 24 bytes, its places in the lists of three documents, its digits as
 text and as bytes: 54, measured."""

@@ -101,6 +101,7 @@ class Column(Sequence[float]):
 
 
 _ONE = 10_000.0
+"""What a probability of 1 is stored as: answers have four digits, and this fits into two bytes."""
 
 
 def ten_thousandths(probabilities: "FloatArray | DoubleArray") -> NDArray[np.uint16]:
