@@ -82,7 +82,6 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         # Two hundred thousand objects, torch's above all, which stay. To go through them again and again was a
         # twentieth of what a short request costs the event loop.
-        gc.collect()
         gc.freeze()
 
     @property
