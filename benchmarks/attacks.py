@@ -188,7 +188,18 @@ def made_by_ffmpeg(plan: Plan, name: str, *options: str) -> Path:
         raise LookupError("needs ffmpeg")
     if not path.is_file():
         part = path.with_name(f"part-{name}")
-        command = [ffmpeg, "-v", "error", "-y", "-f", "lavfi", "-i", "anoisesrc=d=60:r=48000:a=0.3", *options, part]
+        command = [
+            str(ffmpeg),
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "anoisesrc=d=60:r=48000:a=0.3",
+            *options,
+            str(part),
+        ]
         subprocess.run(command, check=True)
         part.rename(path)
     return path
@@ -223,7 +234,7 @@ def leaping(plan: Plan, hours: int) -> Path:
 
 
 def _connect(port: int, address: str = GREEDY) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), 5, source_address=(address, 0))
+    return socket.create_connection(("127.0.0.1", port), 2, source_address=(address, 0))
 
 
 def _stream(port: int, path: str) -> socket.socket:

@@ -44,6 +44,8 @@ _WEBSOCKET_LOG.addFilter(lambda record: not str(record.msg).startswith("ASGI cal
 
 _HEAD_BYTES = 64 << 10
 """A request's head: eight times what browsers send at most."""
+_MOST_HEADERS = 256
+"""Of one request; each costs as much to read as a hundred bytes of one that is long. Browsers send some twenty."""
 _HEAD_S = 10.0
 """For a head, from its first byte on: it is one packet, or a few."""
 _LINGER_S = 3.0
@@ -79,6 +81,8 @@ class _Connection(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
+            if len(event.headers) > _MOST_HEADERS:
+                raise h11.RemoteProtocolError(f"more than {_MOST_HEADERS} headers", error_status_hint=431)
         elif isinstance(event, h11.Data):
             self._pieces += 1
             self._bytes += len(event.data)
@@ -113,7 +117,8 @@ class HttpConnection(H11Protocol):
         """By this peer, while answers waited for it."""
         self._upgraded = False
         self._given_up = False
-        self._thrown_away = 0
+        self._thrown_away = self._head_lines = 0
+        self._head_tail = b""
         self._crowd = _crowd_of(self.server_state)
         self._ticket: Ticket | None = None
 
@@ -142,13 +147,26 @@ class HttpConnection(H11Protocol):
             if self._thrown_away > _LINGER_BYTES:
                 self.transport.close()
             return
+        if self.conn.their_state is h11.IDLE:
+            # Before h11 reads them, which is most of what they cost. A request behind another one in the same packet
+            # is found when it is read.
+            known = self._head_tail + data
+            self._head_tail = known[-3:]  # the blank line may come in two packets
+            self._head_lines += known.count(b"\n", 0, known.find(b"\r\n\r\n") + 1 or len(known) - 3)
+            if self._head_lines > _MOST_HEADERS:
+                self._give_up(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "headers_too_large",
+                    f"more than {_MOST_HEADERS} headers",
+                )
+                return
         super().data_received(data)
         self._tell_crowd()
         # A head that has begun has to end: the timer is set once, and no further byte sets it anew.
         begun = self.conn.their_state is h11.IDLE and not self._upgraded and not self.transport.is_closing()
         if not begun:
             self._cancel(self._head_timer)
-            self._head_timer = None
+            self._head_timer, self._head_lines, self._head_tail = None, 0, b""
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(
                 _HEAD_S,

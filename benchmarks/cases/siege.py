@@ -59,8 +59,11 @@ def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
     hours = 1 if plan.quick else 12
     channels = ("-filter_complex", "[0:a]asplit=8[a][b][c][d][e][f][g][h];[a][b][c][d][e][f][g][h]join=inputs=8:"
                 "channel_layout=7.1", "-ar", "96000", "-c:a", "aac", "-b:a", "256k")  # fmt: skip
-    eight = lambda: attacks.silence(plan, "8-channels", 8, 600 if plan.quick else 3600)  # noqa: E731
     many = attacks.again_and_again
+
+    def eight() -> Path:
+        return attacks.silence(plan, "8-channels", 8, 600 if plan.quick else 3600)
+
     return [
         ("sends nothing", lambda: lambda port, over: []),
         (f"16 slow uploads, 16 FLAC of {hours} h of silence",

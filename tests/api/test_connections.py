@@ -1,5 +1,6 @@
 """Connections that say too little, too much, or too slowly, over real sockets: each ends, and is told why."""
 
+import contextlib
 import json
 import socket
 import time
@@ -118,6 +119,38 @@ def test_what_is_not_http_gets_a_problem(hasty: RunningServer, head: bytes) -> N
         assert b"nosniff" in answer
         assert is_closed(connection)
     assert occupied(hasty) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("pieces", [1, 7], ids=["in one packet", "in several"])
+def test_thousands_of_headers_are_refused_before_they_are_read(hasty: RunningServer, pieces: int) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"a:b\r\n" * 10_000 + b"\r\n"
+    with connect(hasty) as connection:
+        with contextlib.suppress(OSError):
+            for start in range(0, len(head), len(head) // pieces):
+                connection.sendall(head[start : start + len(head) // pieces])
+                time.sleep(0.02)
+        answer = answer_of(connection)
+        assert (status_of(answer), problem_of(answer)["code"]) == (431, "headers_too_large")
+        assert is_closed(connection)
+    with connect(hasty) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + head)
+        assert status_of(answer_of(connection)) == 200
+        assert status_of(answer_of(connection)) == 400
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize("at", range(-5, 5))
+def test_a_body_full_of_line_ends_is_no_head(hasty: RunningServer, at: int) -> None:
+    """Wherever the network cuts the request."""
+    head = b"POST /vad HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(200))
+    whole = head + b"Content-Length: 100000\r\n\r\n" + b"\n" * 100_000
+    cut = whole.index(b"\r\n\r\n") + 2 + at
+    with connect(hasty) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(whole[:cut])
+        time.sleep(0.02)
+        connection.sendall(whole[cut:])
+        assert status_of(answer_of(connection)) == 415
 
 
 def test_a_length_beside_a_transfer_coding_ends_the_connection(hasty: RunningServer) -> None:
