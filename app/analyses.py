@@ -104,7 +104,7 @@ class Analysis:
         speech = [posteriors.take(stretch).speech for _, posteriors in self.rows]
         level = np.max([posteriors.decibel[stretch] for _, posteriors in self.rows], axis=0)
         # The root of the mean square, times a sine's ratio of peak to that.
-        amplitude = np.sqrt(10.0 ** (level / 10) / grid.frame_samples * 2)
+        amplitude = np.sqrt(10.0 ** (level / 10) / (grid.level_samples or grid.frame_samples) * 2)
         return Curve(
             probabilities=np.round(_steps(np.mean(np.stack(speech), axis=0), points, np.mean), 4).tolist(),
             peaks=np.round(np.minimum(1.0, _steps(amplitude, points, np.max)), 4).tolist(),

@@ -50,13 +50,14 @@ TEN = Contender("TEN VAD", "by_frame", variant="ten")
 EARSHOT = Contender("earshot", "by_frame", variant="earshot")
 FIRERED = Contender("FireRedVAD's package", "firered", variant="VAD", kinds=frozenset({"wav"}))
 FIRERED_STREAM = Contender("FireRedVAD's package, stream", "firered", variant="Stream-VAD", kinds=frozenset({"wav"}))
-OTHER_MODELS = tuple(
-    Contender(f"this project, {name}", "ours", ours=True, model=name)
-    for name in ("silero", "firered", "firered-stream", "firered-aed", "silero+firered", "fsmn+silero+firered")
+PYANNOTE = Contender("pyannote.audio's pipeline", "pyannote_pipeline", longest_minutes=60, kinds=frozenset({"wav"}))
+_NAMES = (
+    "silero firered firered-stream firered-aed pyannote silero+firered fsmn+silero+firered silero+firered+2*pyannote"
 )
+OTHER_MODELS = tuple(Contender(f"this project, {name}", "ours", ours=True, model=name) for name in _NAMES.split())
 
 ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC, TEN, EARSHOT)
-BY_MODEL = (OURS, *OTHER_MODELS, FUNASR, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM)
+BY_MODEL = (OURS, *OTHER_MODELS, FUNASR, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM, PYANNOTE)
 """Every model here, beside its own package."""
 QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
 """For what differs in the reading of files alone."""

@@ -70,6 +70,8 @@ class Plan:
             return self.onnx_model
         if runner == "firered":
             return str(self.reference / "modelscope" / "models" / "xukaituo" / "FireRedVAD")
+        if runner == "pyannote_pipeline":
+            return str(self.reference / "modelscope" / "models" / "pyannote" / "segmentation-3.0" / "pytorch_model.bin")
         return self.model
 
     @property

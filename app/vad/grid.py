@@ -88,6 +88,8 @@ class Grid:
     do not overlap."""
     labels: tuple[str, ...] = ()
     """What each column of the posteriors is the probability of, speech first; none where it is speech alone."""
+    level_samples: int = 0
+    """How many samples a frame's level is about, where it is not about those of the frame; else 0."""
     windows: Windows | None = None
     """Of a network that hears windows of fixed length. Frames of the grid are then 10 ms, side by side."""
     overlap: Windows | None = None

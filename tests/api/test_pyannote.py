@@ -328,3 +328,11 @@ def test_golden_scores_over_http(reference: Path, published_model: Path, tmp_pat
         assert found.shape == np.array(case["segments_ms"]).shape
         # Another processor's arithmetic may move an edge by a frame.
         assert np.abs(found - case["segments_ms"]).max() <= 17
+
+
+def test_the_picture_of_a_kept_analysis_has_the_sounds_amplitude(small: RunningServer) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 / 16_000 * np.arange(32_000)).astype(np.float32)
+    for model in ("windows", "small", "small+windows"):
+        kept = post(small, wav(tone), model=model, keep="true").json()["analysis_id"]
+        peaks = small.get(f"/analyses/{kept}/curve", params={"points": 100}).json()["peaks"]
+        assert abs(np.median(peaks) - 0.5) < 0.01, model

@@ -40,6 +40,13 @@ CHOICES: Mapping[str, list[dict[str, Any]]] = {
         {"smooth_window_size": 40, "speech_threshold": 0.3, "pad_start_frame": 50},
         {"max_speech_frame": 60},
     ],
+    "binarize": [
+        {},
+        {"onset": 0.8, "offset": 0.2, "min_duration_on": 0.4},
+        {"min_duration_off": 0.6, "pad_onset": 0.3},
+        {"pad_onset": 0.5, "pad_offset": 1.0},
+        {"onset": 0.05, "min_duration_on": 0.05, "min_duration_off": 0.05},
+    ],
 }
 levels = st.lists(
     st.tuples(st.integers(1, 90), st.sampled_from([0.02, 0.1, 0.45, 0.7, 0.9, 0.98])), min_size=1, max_size=25

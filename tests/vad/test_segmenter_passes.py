@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.vad.posteriors import Posteriors
+from app.vad.posteriors import Posteriors, Segmenter
 from app.vad.segment import Event
+from app.vad.segmenters.binarize import Binarize, BinarizeOptions
 from app.vad.segmenters.endpoint import EndPointer, EndpointOptions
 from app.vad.segmenters.hysteresis import Hysteresis, TightOptions
 
@@ -26,6 +27,13 @@ class SteppingHysteresis(Hysteresis):
         return 0
 
 
+class SteppingBinarize(Binarize):
+    """By the law alone, one frame at a time."""
+
+    def _pass(self, speech: list[float], index: int) -> int:
+        return index
+
+
 ENDPOINT = [
     EndpointOptions(),
     EndpointOptions(max_end_silence_time=200, speech_to_sil_time_thres=100, max_single_segment_time=1_000),
@@ -41,6 +49,12 @@ TIGHT = [
     TightOptions(min_speech_duration_ms=0, min_silence_duration_ms=0, speech_pad_ms=0),
     TightOptions(threshold=0.9, neg_threshold=0.1, min_silence_duration_ms=400, max_speech_duration_s=1.5),
 ]
+BINARIZE = [
+    BinarizeOptions(),
+    BinarizeOptions(onset=0.6, offset=0.4, min_duration_on=0.3),
+    BinarizeOptions(min_duration_off=0.5, pad_onset=0.2, pad_offset=0.1),
+    BinarizeOptions(onset=0.3, offset=0.9),
+]
 # Runs of one kind with now and then a frame of the other in between, as networks give them.
 RUNS = st.lists(st.tuples(st.integers(1, 180), st.sampled_from([0.02, 0.3, 0.55, 0.97])), min_size=1, max_size=9)
 
@@ -52,7 +66,7 @@ def posteriors_of(runs: list[tuple[int, float]], stray: np.ndarray) -> Posterior
     return Posteriors(1 - speech, decibel, "silence")
 
 
-def events_of(machine: EndPointer | Hysteresis, posteriors: Posteriors, chunk: int) -> list[Event]:
+def events_of(machine: Segmenter, posteriors: Posteriors, chunk: int) -> list[Event]:
     events: list[Event] = []
     for at in range(0, len(posteriors), chunk):
         piece = posteriors.take(slice(at, at + chunk))
@@ -84,4 +98,19 @@ def test_hysteresis(
     posteriors = posteriors_of(runs, stray)
     passing = Hysteresis(options, frame_ms=frame_ms, cut_in_longest_silence=frame_ms > 10)
     stepping = SteppingHysteresis(options, frame_ms=frame_ms, cut_in_longest_silence=frame_ms > 10)
+    assert events_of(passing, posteriors, chunk) == events_of(stepping, posteriors, 1)
+
+
+@pytest.mark.parametrize("options", BINARIZE, ids=range(len(BINARIZE)))
+@settings(max_examples=60, deadline=None)
+@given(
+    runs=RUNS, stray=arrays(np.int64, 12, elements=st.integers(0, 1_500)), chunk=st.sampled_from([1, 7, 10, 250, 5_000])
+)
+def test_binarize(options: BinarizeOptions, runs: list[tuple[int, float]], stray: np.ndarray, chunk: int) -> None:
+    posteriors = posteriors_of(runs, stray)
+
+    def moment(frame: int) -> float:
+        return frame / 100 + 0.005
+
+    passing, stepping = Binarize(options, moment, 10), SteppingBinarize(options, moment, 10)
     assert events_of(passing, posteriors, chunk) == events_of(stepping, posteriors, 1)

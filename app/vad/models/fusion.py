@@ -136,7 +136,14 @@ def common_grid(members: Sequence[Grid]) -> Grid:
         behind = max(behind, -(-needed_ms // FRAME_MS))
     # And one more step, because the last one known is held back.
     overlap = next((grid.overlap for grid in members if grid.overlap is not None), None)
-    return Grid(rate, step, step, look_ahead_frames=behind + 1, overlap=overlap)
+    loud = members[_member_of_levels(members)]
+    level_samples = loud.level_samples or loud.frame_samples
+    return Grid(rate, step, step, look_ahead_frames=behind + 1, level_samples=level_samples, overlap=overlap)
+
+
+def _member_of_levels(members: Sequence[Grid]) -> int:
+    """Which member's levels are those of the sum: the first with frames of 10 ms, else the first."""
+    return next((index for index, grid in enumerate(members) if grid.frame_ms == FRAME_MS), 0)
 
 
 class Mixer:
@@ -145,7 +152,7 @@ class Mixer:
     def __init__(self, grids: Sequence[Grid], weights: Sequence[int]) -> None:
         self._weights = np.array(weights, dtype=np.float64)
         self._steps_ms = [grid.frame_ms for grid in grids]
-        self._levels = next((index for index, ms in enumerate(self._steps_ms) if ms == FRAME_MS), 0)
+        self._levels = _member_of_levels(grids)
         self._overlap = next((index for index, grid in enumerate(grids) if grid.overlap is not None), None)
         self.reset()
 

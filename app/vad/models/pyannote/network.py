@@ -76,6 +76,7 @@ class PyannoteScorer:
         # A frame is settled when the last window that could hold it has ended.
         look_ahead_frames=WINDOW_SAMPLES // _STEP_SAMPLES,
         warm_up_frames=0,
+        level_samples=_LEVEL_SAMPLES,
         windows=_WINDOWS,
         overlap=_WINDOWS,
     )
