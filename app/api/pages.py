@@ -62,7 +62,9 @@ FETCHED_SAMPLE = STATIC / "sample.wav"
 """Put there by `web/sample.py`."""
 _SAMPLE_RATE = 16_000
 """Hz, at which every model here but the telephone's listens: nothing is resampled."""
-_WAV: dict[str, Any] = {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_WAV: dict[str, Any] = {"content": {"audio/wav": _BINARY, "application/octet-stream": _BINARY}}
+"""The second for generators of clients that know no sound, and would leave the operation without an answer."""
 
 
 class CompressedFiles(StaticFiles):

@@ -2330,6 +2330,7 @@ export interface operations {
                 };
                 content: {
                     "audio/wav": string;
+                    "application/octet-stream": string;
                 };
             };
             /** @description No audio, or a malformed body. */
