@@ -40,10 +40,14 @@ class Trouble:
     corrupt: int = 0
     wrong: int = 0
     broken: int = 0
+    early: int = 0
+    """Of the same, while it looked at the beginning of the file: not all that is broken there is missed later."""
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, *, early: bool = False) -> None:
         """Count one line of ffmpeg's log, in lower case, without its level."""
-        if text.startswith(_FAILED):
+        if early:
+            self.early += _BROKEN.search(text) is not None
+        elif text.startswith(_FAILED):
             self.failed += 1
         elif _CORRUPT in text:
             self.corrupt += 1
@@ -76,7 +80,7 @@ def describe(facts: FileFacts, trouble: Trouble, heard_ms: float, *, cut: bool, 
     if facts.lost is not None:
         places = "1 place" if facts.lost.places == 1 else f"{facts.lost.places} places"
         told.append(f"its structure is broken in {places}, the first at byte {facts.lost.first_at}")
-    elif trouble.broken and (clock_ms or not (stumbles or facts.next_at)):
+    elif (trouble.broken and not (stumbles or facts.next_at)) or (clock_ms and (trouble.broken or trouble.early)):
         told.append("its structure is broken")
     if not told and (missing_ms < _SURE_MS or cut):
         return None

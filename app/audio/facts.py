@@ -81,6 +81,8 @@ def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
     next_at = course.next_at
     if next_at is None and isinstance(last, int) and last < size and container not in _READ_ON:
         next_at = next_file(file, last, size)
+    if next_at is not None:
+        course.leave_out_from(last if isinstance(last, int) and last < next_at else next_at)
     cut = end if isinstance(end, str) else None
     declared = last if end is None else end
     if isinstance(declared, int) and declared > size and next_at is None:
@@ -91,7 +93,8 @@ def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
         lost=course.lost,
         counted=course.counted,
         missing_ms=_uncovered_ms(file, course) if container == "MP3" and course.lost is not None else 0.0,
-        stumbles=course.stumbles,
+        # Where frames have no container, another one's bytes are taken for frames.
+        stumbles=size if next_at is not None and container in _BARE_FRAMES else course.stumbles,
         reads_on=course.reads_on,
         pauses=course.pauses,
     )
@@ -304,6 +307,7 @@ def _not_followed(file: BinaryIO, size: int) -> Course:
     return Course()
 
 
+_BARE_FRAMES = ("MP3", "AAC", "LATM", "AC3", "DTS", "GSM", "AMR")
 _READ_ON = ("AVI", "AU")
 """Containers with one length in front whose decoder reads on behind it."""
 

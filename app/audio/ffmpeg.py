@@ -247,8 +247,7 @@ class FfmpegLog:
         elif error := _ERROR.match(line):
             if error[1] != "warning" and len(self._errors) < _MOST_ERRORS:
                 self._errors.append(line)
-            if not self._listing:
-                self.trouble.add(line[error.end() :])
+            self.trouble.add(line[error.end() :], early=self._listing)
         elif self._listing:
             self._push_listing(line)
 

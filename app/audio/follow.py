@@ -25,6 +25,8 @@ _MOST_BYTES = 2 << 30
 """Files that are followed; what is behind is not looked at."""
 ID3_BYTES, _APE_BYTES, _ID3V1_BYTES = 10, 32, 128
 """The head of an ID3v2 tag, head or foot of an APE tag, and all of an ID3v1 tag (id3.org; hydrogenaud.io)."""
+_LEAST_JUNK = 256
+"""Bytes behind the last part that may be anything: the end of a form, some program's mark."""
 _JUNK_STUMBLES = 2
 """Packets that fail at bytes that are neither a part nor a tag: the one with them in it, and the next."""
 
@@ -69,6 +71,12 @@ class Course:
     """First byte and number of bytes of each loss, while it is followed."""
     whole: int = 0
 
+    def leave_out_from(self, at: int) -> None:
+        """Leave out what is lost from this byte on: another file begins there."""
+        self.places = [place for place in self.places if place[0] < at]
+        self.lost = None
+        self.settle()
+
     def settle(self) -> "Course":
         """Sum up what is lost."""
         if self.places:
@@ -103,25 +111,27 @@ def follow(  # noqa: C901 - one way through a file, told in one place
     stride: tuple[int, int, int, int] | None = None,
     visit: Callable[[bytes, int, int], bool] | None = None,
     strips_tags: bool = False,
-    framed: bool = False,
+    least_junk: int | None = None,
 ) -> Course:
     """Follow parts from `start` on.
 
     `sync`: what each begins with; None: any byte may. `certain`: parts in a row that make sure that one begins there.
     `stride`: the length of all parts, and where in each which bits (mask) have which value. `visit`: called with a
     window, the part's place in it and in the file; False ends the following. `strips_tags`: whether the decoder knows a
-    tag at the end. `framed`: whether nothing but padding and tags can stand behind the last part, so that anything else
-    is lost as well.
+    tag at the end. `least_junk`: bytes behind the last part, zeros and tags aside, from which on they
+    are lost parts; None: they are the length of the last part, or more.
     """
     window, course = _Window(file, size), Course()
     size, at, begun, tagged = window.size, start, False, False
     end: int | None = None
+    last = 0
     while at < size:
         place = window.reach(at)
         if begun and stride is not None and (many := _many(window.data, place, stride)):
             course.whole += many * stride[0]
             course.parts += many
             end = at = at + many * stride[0]
+            last = stride[0]
             continue
         if length := length_of(window.data, place):
             if visit is not None and not visit(window.data, place, at):
@@ -131,6 +141,7 @@ def follow(  # noqa: C901 - one way through a file, told in one place
             course.parts += 1
             course.whole += min(length, size - at)
             end = at = at + length
+            last = length
             continue
         if tag := tag_bytes(window.data, place):
             tagged = True
@@ -147,7 +158,8 @@ def follow(  # noqa: C901 - one way through a file, told in one place
     course.end = end
     if at < size:
         course.stumbles += _JUNK_STUMBLES
-        if framed and begun and window.data[window.reach(at) :].strip(b"\0"):
+        rest = len(window.data[window.reach(at, _WINDOW) :].strip(b"\0"))
+        if begun and rest >= (max(_LEAST_JUNK, last) if least_junk is None else least_junk):
             course.places.append((at, size - at))
     elif tagged and not strips_tags:
         course.stumbles += 1

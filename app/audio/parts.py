@@ -147,6 +147,12 @@ def matroska(file: BinaryIO, size: int) -> Course:
     """Elements: a name and a length, whose first bits say how many bytes each takes. A segment and its clusters are
     entered, so that what is followed are blocks of sound and picture."""
 
+    def length_at(data: bytes, at: int) -> int | None:
+        """Bytes of a length and of what it counts; None where it is not known."""
+        size_bytes = 9 - data[at].bit_length() if at < len(data) and data[at] else 9
+        content = int.from_bytes(data[at : at + size_bytes], "big") & (1 << 7 * size_bytes) - 1
+        return None if content == (1 << 7 * size_bytes) - 1 else size_bytes + content
+
     def length_of(data: bytes, at: int) -> int:
         name_bytes = 5 - data[at].bit_length() + 4 if at < len(data) and data[at] else 9
         size_at = at + name_bytes
@@ -155,22 +161,28 @@ def matroska(file: BinaryIO, size: int) -> Course:
         name, size_bytes = data[at:size_at], 9 - data[size_at].bit_length()
         if name in _ENTERED:
             return name_bytes + size_bytes
-        length = int.from_bytes(data[size_at : size_at + size_bytes], "big") & (1 << 7 * size_bytes) - 1
-        unknown = length == (1 << 7 * size_bytes) - 1
-        return 0 if unknown or name not in _ELEMENTS else name_bytes + size_bytes + length
+        length = length_at(data, size_at)
+        return 0 if length is None or name not in _ELEMENTS else name_bytes + length
 
     heads: list[int] = []
     sized = False
+    segment_end: int | None = None
 
     def visit(data: bytes, place: int, at: int) -> bool:
-        nonlocal sized
+        nonlocal sized, segment_end
         if data[place : place + 4] == _EBML:
             heads.append(at)
         elif data[place : place + 4] == _ENTERED[0]:
-            sized = sized or data[place + 4 : place + 12] != b"\1" + b"\xff" * 7
+            length = length_at(data, place + 4)
+            sized = sized or length is not None
+            segment_end = None if length is None else at + 4 + length
         return True
 
-    course = follow(file, size, length_of, sync=_ENTERED[1], certain=3, visit=visit, framed=True)
+    course = follow(file, size, length_of, sync=_ENTERED[1], certain=3, visit=visit, least_junk=1)
+    stop = 0 if segment_end is None else min(segment_end, size)
+    if course.end is not None and not course.places and course.end < stop:
+        course.places = [(course.end, stop - course.end)]
+        course.settle()
     if sized and len(heads) > 2:  # ffmpeg goes on to the second file, and no further where segments have a length
         course.next_at = heads[2]
     return course

@@ -99,6 +99,7 @@ def test_a_file_of_another_kind_is_told(
     one, other = made(plain, tmp_path, TOLD[first]), made(plain, tmp_path, second)
     _, details = heard(one + other, tmp_path, ffmpeg, limits)
     assert f"begins at byte {len(one)}," in details["joined"]
+    assert "damaged" not in details
 
 
 @pytest.mark.parametrize("second", [(".mp3", "libmp3lame"), (".ogg", "libopus"), (".flac", "flac")])
@@ -111,6 +112,7 @@ def test_it_is_told_behind_files_that_are_read_on(
     one, other = made(plain, tmp_path, first), made(plain, tmp_path, second)
     seconds, details = heard(one + other, tmp_path, ffmpeg, limits)
     assert "joined" in details or seconds > 1.9 * SECONDS
+    assert "damaged" not in details
 
 
 def test_a_flac_of_another_form_is_told(plain: Path, tmp_path: Path, ffmpeg: Path, limits: AudioLimits) -> None:
