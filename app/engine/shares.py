@@ -31,13 +31,13 @@ algorithm", 1989): nothing has to be configured, or known of what a request will
 """
 
 import asyncio
-import heapq
 import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 from app.vad.errors import Overloaded
@@ -98,6 +98,8 @@ class _Account:
     """In use and kept."""
     total: int = 0
     """That, and what it waits for."""
+    first: int = 0
+    """Number of the ticket that has waited longest, if any waits."""
 
 
 @dataclass(slots=True)
@@ -105,10 +107,6 @@ class _Address(_Account):
     waiting: dict[Ticket, None] = field(default_factory=dict)
     """In the order of arrival, as `kept` in that of the last use."""
     kept: dict[Ticket, None] = field(default_factory=dict)
-
-    @property
-    def first(self) -> int:
-        return next(iter(self.waiting)).number
 
 
 @dataclass(slots=True)
@@ -118,10 +116,6 @@ class _Client(_Account):
     @property
     def waiting(self) -> bool:
         return self.total > self.held
-
-    @property
-    def first(self) -> int:
-        return min(address.first for address in self.addresses.values() if address.waiting)
 
 
 class Shares:
@@ -348,20 +342,33 @@ class Shares:
         address = client.addresses.get(holder.address)
         if address is None:
             address = client.addresses[holder.address] = _Address(self._services - _RECENT)
+        if not client.waiting:
+            client.first = ticket.number
+        if not address.waiting:
+            address.first = ticket.number
         client.total += amount
         address.total += amount
         address.waiting[ticket] = self._line[ticket] = None
         return ticket
 
+    def _stop_waiting(self, ticket: Ticket, client: _Client, address: _Address) -> None:
+        del self._line[ticket], address.waiting[ticket]
+        if address.waiting and address.first == ticket.number:
+            address.first = next(iter(address.waiting)).number
+        if client.first == ticket.number:
+            firsts = [each.first for each in client.addresses.values() if each.waiting]
+            client.first = min(firsts, default=0)
+
     def _withdraw(self, ticket: Ticket) -> None:
-        del self._line[ticket], self._address(ticket.holder).waiting[ticket]
+        client = self._clients[ticket.holder.client]
+        self._stop_waiting(ticket, client, client.addresses[ticket.holder.address])
         self._count(ticket.holder, total=-ticket.amount)
         self._forget(ticket.holder)
 
     def _serve(self, ticket: Ticket) -> None:
         client = self._clients[ticket.holder.client]
         address = client.addresses[ticket.holder.address]
-        del self._line[ticket], address.waiting[ticket]
+        self._stop_waiting(ticket, client, address)
         ticket.state = State.IN_USE
         self._services += 1
         self._recent.append(ticket.holder)
@@ -399,6 +406,7 @@ class Shares:
             del self._clients[holder.client]
 
 
+_ORDER = attrgetter("held", "served", "first")
 _Things = Callable[[_Address], dict[Ticket, None]]
 _AnyAccount = TypeVar("_AnyAccount", _Client, _Address)
 
@@ -418,11 +426,12 @@ def _heaviest(client: _Client, things_of: _Things, but: _Address | None = None) 
 
 
 def _in_order(accounts: Iterable[_AnyAccount]) -> Iterator[_AnyAccount]:
-    """Who waits, from the next one on. Mostly no other is asked for, so they are not sorted."""
-    heap = [(each.held, each.served, each.first, each) for each in accounts]
-    heapq.heapify(heap)
-    while heap:
-        yield heapq.heappop(heap)[-1]
+    """Who waits, from the next one on. Mostly no other is asked for, so they are not sorted before."""
+    waiting = list(accounts)
+    next_one = min(waiting, key=_ORDER, default=None)
+    if next_one is not None:
+        yield next_one
+        yield from (each for each in sorted(waiting, key=_ORDER) if each is not next_one)
 
 
 class AsyncShares:

@@ -18,7 +18,11 @@ PATIENCE_S = 10
 class AnyOrder(RuleBasedStateMachine):
     """Shares, and beside them the plain list of all tickets that were ever given."""
 
-    @initialize(total=st.integers(0, 17), line=st.none() | st.integers(0, 6), most=st.sampled_from([1, 1, 5]))
+    @initialize(
+        total=st.sampled_from([0, 1, 2, 3, 4, 4, 5, 6, 9, 17]),
+        line=st.none() | st.integers(0, 6),
+        most=st.sampled_from([1, 1, 5]),
+    )
     def open(self, total: int, line: int | None, most: int) -> None:
         self.total, self.line, self.most = total, line, most
         self.reserve = max(1, total // 8) if total >= 4 else 0
@@ -33,6 +37,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     # ---- what holders do
 
+    @rule(holder=HOLDERS, count=st.integers(2, 6))
+    def arrive_often(self, holder: Holder, count: int) -> None:
+        for _ in range(count):
+            self.arrive(holder, 1)
+
     @rule(holder=HOLDERS, share=st.integers(1, 5))
     def arrive(self, holder: Holder, share: int) -> None:
         amount = min(share, self.most)
@@ -46,6 +55,8 @@ class AnyOrder(RuleBasedStateMachine):
         if fitted:
             assert ticket.state is State.IN_USE, "free is free"
             assert not displaced
+        elif ticket.state is State.IN_USE:
+            assert displaced, "the reserve is for those who hold nothing"
         if ticket.state is State.REFUSED:
             assert full, "refused although one more could wait"
             assert not displaced, "displaced for nothing"
@@ -109,7 +120,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.note(before)
 
     @precondition(lambda self: self.using and self.most > 1)
-    @rule(data=st.data(), amount=st.integers(0, 4))
+    @rule(data=st.data(), amount=st.integers(1, 4))
     def shrink(self, data: st.DataObject, amount: int) -> None:
         ticket = data.draw(st.sampled_from(sorted(self.using, key=lambda each: each.number)))
         size, before = ticket.amount, {each: each.state for each in self.tickets}
@@ -121,7 +132,9 @@ class AnyOrder(RuleBasedStateMachine):
     def tick(self, seconds: float) -> None:
         self.now += seconds
         before = {each: each.state for each in self.tickets}
+        waiting = self.of(State.WAITING)
         self.shares.tick(self.now)
+        assert all(each.deadline <= self.now for each in waiting if each.state is not State.WAITING)
         assert all(ticket.deadline > self.now for ticket in self.of(State.WAITING)), "nobody waits for ever"
         self.note(before)
 
