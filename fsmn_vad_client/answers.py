@@ -190,6 +190,7 @@ class Audio(Document):
     time_gap_ms: int | None = None
     time_gaps: tuple[TimeGap, ...] | None = None
     clock_map: tuple[tuple[int, int, int], ...] | None = None
+    file_name: str | None = None
 
 
 class AnswerWarning(Document):

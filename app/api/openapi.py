@@ -114,7 +114,9 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if default == "inf":
         schema |= schema.pop("anyOf")[0]
         description += " Without it there is no limit."
-    elif default is not None:
+    elif schema.pop("anyOf", None):  # a number or a word: text, for clients that know no unions
+        schema = {"type": "string", **schema}
+    if default not in (None, "inf"):
         values = {json.dumps(default).strip('"'): ""}
         for model, value in of_models.items():
             words = json.dumps(value).strip('"')

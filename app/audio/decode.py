@@ -37,8 +37,8 @@ Block = NDArray[np.float32]
 
 MAX_MAGNITUDE = 1e6
 """Largest sample, in files and live; full scale is 1. Larger ones are damage, and NaN and infinity count as larger."""
-_READ_AHEAD = 64 << 10
-"""Bytes; libFLAC has read as much ahead of what it has decoded, at most."""
+_READ_AHEAD = 16 << 10
+"""Bytes, twice what libFLAC reads ahead of what it has decoded."""
 _SKIPPED_FRAMES = 1 << 16
 """Samples that are read at a time, of those that have been heard already."""
 _MAX_PLAUSIBLE_FRAMES = 1 << 50

@@ -273,6 +273,9 @@ class AudioInput:
         return self.path
 
 
+_TRACK_PATTERN = r"^(all|[0-9]|[1-5][0-9]|6[0-3])$"
+
+
 class InputOptions(Options):
     """How the audio is read: options of every door that takes files."""
 
@@ -280,6 +283,7 @@ class InputOptions(Options):
         None,
         description="Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as "
         "`channel=split` has channels. Without it the container's default one, or else the first that can be read.",
+        json_schema_extra={"pattern": _TRACK_PATTERN},
     )
     clock: Clock = Field(
         "samples",

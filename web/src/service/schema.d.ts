@@ -1105,7 +1105,7 @@ export interface operations {
                 /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
                 keep?: boolean;
                 /** @description Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as `channel=split` has channels. Without it the container's default one, or else the first that can be read. */
-                track?: number | "all";
+                track?: string;
                 /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
                 clock?: "samples" | "container";
                 /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
@@ -1529,7 +1529,7 @@ export interface operations {
                 /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
                 keep?: boolean;
                 /** @description Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as `channel=split` has channels. Without it the container's default one, or else the first that can be read. */
-                track?: number | "all";
+                track?: string;
                 /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
                 clock?: "samples" | "container";
                 /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
