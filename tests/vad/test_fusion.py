@@ -16,6 +16,7 @@ from app.vad.grid import Grid
 from app.vad.models.accuracy import measured
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.fusion import Mixer, Term, are_the_same, common_grid, option_defaults, reduced, split_terms
+from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of
 from app.vad.stream import FusedStream
@@ -214,6 +215,14 @@ def test_the_best_sum_has_a_name() -> None:
     for asked in ("best+fsmn", "2*best", "fsmn best"):
         with pytest.raises(InvalidOption, match="best is a sum itself"):
             split_terms(asked)
+
+
+def test_settings_and_commands_name_sums_alike() -> None:
+    """`VAD_MODEL`, and `fsmn-vad model download`."""
+    catalogue = Catalogue(FAMILIES)
+    for asked in ("best", "silero+firered+2*pyannote"):
+        specs = catalogue.resolve_all(asked)
+        assert [(spec.name, spec.weight) for spec in specs] == [("silero", 1), ("firered", 1), ("pyannote", 2)]
 
 
 def test_weights_in_smallest_terms() -> None:
