@@ -115,8 +115,12 @@ def test_a_fifo_whose_decoder_seeks(
 @pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
 def test_standard_input_by_any_name(small_model: Path, speech_like: Path, expected: list[list[int]], name: str) -> None:
     assert found(piped(small_model, speech_like.read_bytes(), "detect", name))[1] == expected
+
+
+def test_standard_input_from_a_file(small_model: Path, speech_like: Path, expected: list[list[int]]) -> None:
     with speech_like.open("rb") as file:
-        assert found(run(small_model, "detect", name, stdin=file))[1] == expected
+        assert found(run(small_model, "detect", "/dev/stdin", stdin=file))[1] == expected
+    assert found(call(small_model, "detect", "-", stdin=speech_like.read_bytes()))[1] == expected
 
 
 def test_a_pipe_with_several_names_is_one_file(
