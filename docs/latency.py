@@ -1,4 +1,4 @@
-"""Makes the table of latencies in docs/live.md and docs/latency.svg from benchmarks/results/latency.json.
+"""Makes the tables of docs/live-latency.md and its Chinese page, and docs/latency.svg, from the measured results.
 
     python docs/latency.py            write them; `python -m benchmarks --only latency` measures anew
 
@@ -20,6 +20,20 @@ _BAR = 11
 _SERIES = (("start", "to speech_start", "#2f6fdb"), ("end", "to speech_end", "#c2410c"))
 """Blue and rust: told apart by the colour-blind, too, and in grey one is the darker."""
 
+_TABLES = {
+    "live-latency.md": (
+        "| setting | model, mode | `speech_start` after a word's first sound: median, p95 ms | "
+        "`speech_end` after its last: median, p95 ms | segments |",
+        ", ",
+    ),
+    "zh/live-latency.md": (
+        "| 设置 | 模型、模式 | `speech_start` 晚于词的第一个音：中位数、p95 ms | "
+        "`speech_end` 晚于最后一个音：中位数、p95 ms | 段数 |",
+        "、",
+    ),
+}
+"""Each page's head of the table, and what stands between a model and its mode."""
+
 Row = dict[str, Any]
 
 
@@ -29,16 +43,14 @@ def rows() -> list[Row]:
     return found
 
 
-def table(measured: list[Row]) -> str:
-    """The rows as a table in Markdown."""
-    lines = [
-        "| setting | model, mode | `speech_start` after a word's first sound: median, p95 ms | "
-        "`speech_end` after its last: median, p95 ms | segments |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+def table(measured: list[Row], head: str, comma: str) -> str:
+    """The rows as a table in Markdown, under `head`; `comma` stands between a model and its mode."""
+    lines = [head, "| --- | --- | --- | --- | --- |"]
     for row in measured:
         start, end = (f"{row[f'{what}_p50_ms']}, {row[f'{what}_p95_ms']}" for what in ("start", "end"))
-        lines.append(f"| `{row['name']}` | `{row['model']}`, `{row['mode']}` | {start} | {end} | {row['starts']} |")
+        lines.append(
+            f"| `{row['name']}` | `{row['model']}`{comma}`{row['mode']}` | {start} | {end} | {row['starts']} |"
+        )
     return "\n".join(lines)
 
 
@@ -96,10 +108,12 @@ def _bars(row: Row, y: int, scale: float) -> list[str]:
 def pages() -> dict[str, str]:
     """What is made, by its name, as it should be."""
     measured = rows()
-    text = (DOCS / "live.md").read_text(encoding="utf-8")
-    block = f"<!-- latency -->\n{table(measured)}\n<!-- /latency -->"
-    text = re.sub(r"<!-- latency -->.*<!-- /latency -->", lambda _: block, text, flags=re.DOTALL)
-    return {"live.md": text, "latency.svg": picture(measured)}
+    made = {"latency.svg": picture(measured)}
+    for page, (head, comma) in _TABLES.items():
+        block = f"<!-- latency -->\n{table(measured, head, comma)}\n<!-- /latency -->"
+        text = (DOCS / page).read_text(encoding="utf-8")
+        made[page] = re.sub(r"<!-- latency -->.*<!-- /latency -->", lambda _, block=block: block, text, flags=re.DOTALL)
+    return made
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGLISH = {
     "README.zh.md": "README.md",
     "docs/zh/deploy.md": "deploy/README.md",
-    **{f"docs/zh/{name}.md": f"docs/{name}.md" for name in ("options", "recipes", "running", "live", "accuracy")},
+    **{
+        f"docs/zh/{name}.md": f"docs/{name}.md"
+        for name in ("options", "recipes", "running", "live", "live-latency", "accuracy")
+    },
 }
 """A Chinese page, and the page that it must not fall behind."""
 TRANSLATED_CODE = {"", "text"}

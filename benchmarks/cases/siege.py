@@ -22,8 +22,8 @@ from benchmarks.table import Result, progress
 OTHER = "127.0.0.2"
 """Where the other client comes from."""
 _EVERY_S = 0.05
-_SIEGE_S = 10.0
-_AFTER_S = 60.0
+_SIEGE_S = 10.0  # long enough for some hundred answers of the other client
+_AFTER_S = 60.0  # memory that is given back, is given back within a minute
 _COLUMNS = {
     "name": "one client", "answered": "the other's answers", "refused": "refused",
     "p50_ms": "p50 ms", "p95_ms": "p95 ms", "worst_ms": "worst ms", "probe_ms": "worst probe ms",
