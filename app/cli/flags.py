@@ -5,7 +5,7 @@ names, ranges, defaults and meanings. And `--help` that fits any terminal: optio
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
 import typer
@@ -228,8 +228,22 @@ def _flag(
 
 
 def _metavar(annotation: Any) -> str | None:
-    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
-    if choices and not any(isinstance(choice, type) for choice in choices):
-        return "|".join(str(choice) for choice in choices)
-    names: Mapping[Any, str] = {int: "INTEGER", float: "NUMBER"}
-    return names.get(choices[0] if choices else annotation)
+    """What a flag's value may be: words, `INTEGER` or `NUMBER`, or several of them; None for any text."""
+    names = [_NAMES.get(each) if isinstance(each, type) else str(each) for each in _alternatives(annotation)]
+    return None if None in names else "|".join(name for name in names if name)
+
+
+_NAMES: Mapping[type, str] = {int: "INTEGER", float: "NUMBER"}
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The types and the words of a union, without None."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif get_args(annotation):
+        for each in get_args(annotation):
+            yield from _alternatives(each)
+    elif annotation is not type(None):
+        yield annotation
