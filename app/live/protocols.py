@@ -4,7 +4,6 @@
 OpenAI's, which has one, is in `app.live.realtime`.
 """
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, get_args
 from app.audio.piped import piped_wave
 from app.formats.documents import ModelDocument, SegmentTimes, WarningDocument
 from app.live.events import Hint, Recorded
-from app.live.queues import Json, encode
+from app.live.queues import Json, decode, encode
 from app.live.session import NO_MESSAGES, ClientProtocol, Command, LiveSession, Messages
 from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
@@ -52,8 +51,8 @@ class VadProtocol:
 
     def receive_text(self, session: LiveSession, text: str, now: float) -> None:
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
+            message = decode(text)
+        except ValueError:
             message = None
         if not isinstance(message, dict) or not self._carry_out(session, message):
             detail = (

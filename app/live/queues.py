@@ -31,6 +31,9 @@ HISTORY_MESSAGES = 256
 a session waits for its client."""
 HISTORY_BYTES = 4 << 20
 """The same for messages with samples. JSON of ours is ASCII nearly throughout, so characters count as bytes."""
+_MOST_PARTS = 16_384
+"""Of a message, read in a millisecond or two. One that sets every option has a hundred; FunASR's clients send hot
+words."""
 
 
 class Chunk(NamedTuple):
@@ -187,6 +190,17 @@ class Outbox:
     def _post(self, text: str) -> None:
         self._waiting.append(text)
         self._waiting_bytes += len(text)
+
+
+def decode(text: str) -> Json:
+    """Read a client's JSON. Raises ValueError, also for one of so many parts that reading it would hold up all other
+    streams: audio in base64 is long, and one part."""
+    if text.count(",") + text.count("[") + text.count("{") > _MOST_PARTS:
+        raise ValueError("too many parts")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("too deep") from None
 
 
 def encode(message: Json) -> str:

@@ -23,14 +23,13 @@ Times are ms of all audio that was ever appended. They are those of `POST /vad` 
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.live.events import Hint, Recorded
-from app.live.queues import Json
+from app.live.queues import Json, decode
 from app.live.session import FIXED, NO_MESSAGES, LiveSession, Messages
 from app.vad.errors import InvalidOption, VadError
 from app.vad.segment import Segment
@@ -258,9 +257,9 @@ class RealtimeProtocol:
         event_id = None
         try:
             try:
-                fields = json.loads(text)
-            except (ValueError, RecursionError):
-                raise InvalidEvent("the message is not JSON", code="invalid_json") from None
+                fields = decode(text)
+            except ValueError:
+                raise InvalidEvent("the message is not JSON, or has too many parts", code="invalid_json") from None
             if not isinstance(fields, dict):
                 raise InvalidEvent("an event is an object with a type", code="invalid_type")
             if isinstance(fields.get("event_id"), str):

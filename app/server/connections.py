@@ -59,6 +59,8 @@ _LEAST_READ_BYTES_PER_S, _SLOW_READ_S = 10_000, 15.0
 _MANY_CHUNKS, _CRUMB_BYTES = 4_096, 32
 """A body of so many pieces that are smaller than this on average is refused: each piece costs h11 as much as a large
 one. Speech that is sent as it is spoken, 20 ms at a time, has 40 bytes and more even as Opus."""
+_SMALL_PIECE_BYTES, _TURN_BYTES = 1 << 10, 8 << 10
+"""Of a body in pieces that are smaller than this so much is read in one turn of the event loop: some milliseconds."""
 _TEXT, _BINARY, _NO_MASK = 0x81, 0x82, bytes(4)
 """First bytes of frames that are whole messages, and the mask that changes nothing (RFC 6455, 5.2)."""
 _MOST_QUEUED = 64
@@ -74,13 +76,20 @@ class _Connection(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER, _HEAD_BYTES)
         self._pieces = self._bytes = 0
+        self._chunked = False
         self._head = b""
         """Of an answer whose body has not begun."""
+
+    @property
+    def in_small_pieces(self) -> bool:
+        """Whether the body that comes is in many small pieces, as far as that is known."""
+        return self._chunked and self._bytes <= self._pieces * _SMALL_PIECE_BYTES
 
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
+            self._chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
             if len(event.headers) > _MOST_HEADERS:
                 raise h11.RemoteProtocolError(f"more than {_MOST_HEADERS} headers", error_status_hint=431)
         elif isinstance(event, h11.Data):
@@ -108,7 +117,7 @@ class HttpConnection(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = _Connection()
+        self.conn = self._h11 = _Connection()
         self.ws_protocol_class = WebSocketConnection
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -118,7 +127,9 @@ class HttpConnection(H11Protocol):
         self._upgraded = False
         self._given_up = False
         self._thrown_away = self._head_lines = 0
-        self._head_tail = b""
+        self._head_tail = self._waiting = b""
+        """The last bytes of a head that goes on; and what has come and has to wait for the next turn of the loop."""
+        self._turn: asyncio.Handle | None = None
         self._crowd = _crowd_of(self.server_state)
         self._ticket: Ticket | None = None
 
@@ -130,6 +141,7 @@ class HttpConnection(H11Protocol):
             self.transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "too many connections"))
             self.transport.close()
             return
+        self._resume_reading, self.flow.resume_reading = self.flow.resume_reading, self._resume  # type: ignore[method-assign]
         # The same wait, and the same timer, as for the next request on a connection that is kept.
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
@@ -147,12 +159,22 @@ class HttpConnection(H11Protocol):
             if self._thrown_away > _LINGER_BYTES:
                 self.transport.close()
             return
+        if self._waiting:
+            self._waiting += data
+            self.transport.pause_reading()
+            return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Read what has come, or, where it may be thousands of pieces, some of it, and the rest in further turns."""
+        small, rest = self._h11.in_small_pieces, b""
         if self.conn.their_state is h11.IDLE:
             # Before h11 reads them, which is most of what they cost. A request behind another one in the same packet
             # is found when it is read.
             known = self._head_tail + data
+            end = known.find(b"\r\n\r\n") + 1 or len(known) - 3
             self._head_tail = known[-3:]  # the blank line may come in two packets
-            self._head_lines += known.count(b"\n", 0, known.find(b"\r\n\r\n") + 1 or len(known) - 3)
+            self._head_lines += known.count(b"\n", 0, end)
             if self._head_lines > _MOST_HEADERS:
                 self._give_up(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -160,6 +182,9 @@ class HttpConnection(H11Protocol):
                     f"more than {_MOST_HEADERS} headers",
                 )
                 return
+            small = len(data) > _TURN_BYTES and b"chunked" in known[:end].lower()
+        if small and len(data) > _TURN_BYTES:
+            data, rest = data[:_TURN_BYTES], data[_TURN_BYTES:]
         super().data_received(data)
         self._tell_crowd()
         # A head that has begun has to end: the timer is set once, and no further byte sets it anew.
@@ -175,6 +200,32 @@ class HttpConnection(H11Protocol):
                 "request_timeout",
                 f"the request's head took over {_HEAD_S:g} s",
             )
+        if rest and not (self._given_up or self._upgraded or self.transport.is_closing()):
+            self._waiting = rest
+            self.transport.pause_reading()
+            self._schedule_turn()
+
+    def _schedule_turn(self) -> None:
+        """Go on soon, unless the application has enough to do: `_resume` then does."""
+        if self._turn is None and not self.flow.read_paused:
+            self._turn = self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        data, self._waiting = self._waiting, b""
+        if self._given_up or self.transport.is_closing():
+            return
+        self._read(data)
+        if not (self._waiting or self.flow.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def _resume(self) -> None:
+        """The application has room for more: of what waits, and else of what comes."""
+        if self._waiting and self.flow.read_paused:
+            self.flow.read_paused = False
+            self._schedule_turn()
+        else:
+            self._resume_reading()
 
     def _tell_crowd(self) -> None:
         """Whether a request is under way."""
@@ -230,7 +281,8 @@ class HttpConnection(H11Protocol):
             # Work still under way for this request learns that its client has gone.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.flow.resume_reading()  # to throw away, and to see it go
+        self._waiting = b""
+        self.transport.resume_reading()  # to throw away, and to see it go
         self.loop.call_later(_LINGER_S, self.transport.close)
 
     @staticmethod

@@ -1,8 +1,10 @@
 """Connections that say too little, too much, or too slowly, over real sockets: each ends, and is told why."""
 
 import contextlib
+import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import h11
 import pytest
 
 from app.server import connections
-from tests.api.raw import answer_of, connect, occupied, problem_of, request, status_of
+from tests.api.raw import BOB, answer_of, connect, occupied, problem_of, request, status_of
 from tests.server import RunningServer, local_server
 from tests.waiting import eventually
 
@@ -194,6 +196,59 @@ def test_small_packets_of_a_body_are_taken(hasty: RunningServer, speech_like: Pa
             connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
         assert status_of(answer_of(connection)) == 200
+
+
+def in_pieces(content: bytes, sizes: Iterator[int]) -> bytes:
+    """A chunked body."""
+    body, at = b"", 0
+    while at < len(content):
+        piece = content[at : at + next(sizes)]
+        body, at = body + f"{len(piece):x}\r\n".encode() + piece + b"\r\n", at + len(piece)
+    return body + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("sizes", [(40,), (40, 5_000), (33, 1_000, 70_000), (20_000,)])
+def test_a_body_in_any_pieces_is_whole(hasty: RunningServer, speech_like: Path, sizes: tuple[int, ...]) -> None:
+    """However much of it comes at once, and with another request behind it."""
+    content = speech_like.read_bytes()
+    expected = hasty.post("/vad", content=content).json()
+    head = b"POST /vad HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request = head + in_pieces(content, itertools.cycle(sizes))
+    with connect(hasty) as connection:
+        connection.sendall(request + request)
+        for _ in range(2):
+            document = json.loads(answer_of(connection).partition(b"\r\n\r\n")[2])
+            assert (document["audio"], document["segments"]) == (expected["audio"], expected["segments"])
+
+
+def test_bodies_in_small_pieces_keep_nobody_waiting(hasty: RunningServer) -> None:
+    """They were taken apart packet by packet, seconds at a time where many came."""
+    over, waits = threading.Event(), []
+
+    def pour() -> None:
+        pieces = (b"28\r\n" + bytes(40) + b"\r\n") * 5_000
+        while not over.is_set():
+            with contextlib.suppress(OSError), connect(hasty) as connection:
+                connection.sendall(b"POST /vad HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while not over.is_set():
+                    connection.sendall(pieces)
+
+    threads = [threading.Thread(target=pour) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(8):
+            time.sleep(0.05)
+            started = time.monotonic()
+            with connect(hasty, BOB) as connection:
+                connection.sendall(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert status_of(answer_of(connection)) == 200
+            waits.append(time.monotonic() - started)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert max(waits) < 1.5
 
 
 def test_a_client_that_takes_nothing_is_let_go(hasty: RunningServer) -> None:

@@ -37,7 +37,7 @@ USED_OF_HTTP = {
     "_unset_keepalive_if_required",
 }  # fmt: skip
 USED_OF_CYCLE = {"disconnected", "message_event", "response_complete"}
-USED_OF_FLOW = {"resume_reading"}
+USED_OF_FLOW = {"read_paused", "resume_reading"}
 USED_OF_WEBSOCKETS = {
     "close_sent", "close_timer", "conn", "curr_msg_data_type", "data_received", "disconnected", "frames",
     "handle_connect", "handle_ping", "handshake_initiated", "keepalive_timeout", "logger", "loop",

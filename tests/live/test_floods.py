@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.live.queues import decode
 from app.server import connections
 from app.server.frames import BURST_FRAMES, FRAMES_PER_S, MESSAGE_BYTES, SMALL_BYTES, FrameBudget
 from tests.live.client import cut, hear, hear_all, s16, say, stream
@@ -198,3 +199,22 @@ def test_pongs_that_nobody_reads_take_no_memory(small_model: Path, tmp_path: Pat
                 connection.sendall(ping * 4_000)
             time.sleep(max(0.0, 0.5 - (time.monotonic() - pour_at)))
         assert rss_mb(server) - before < 15
+
+
+def test_a_message_of_many_parts_is_not_read() -> None:
+    """A megabyte of them takes the loop tens of milliseconds; a megabyte of audio in base64 is one part."""
+    assert decode('{"audio": "' + "A" * 1_000_000 + '"}')["audio"][:2] == "AA"
+    for text in ("[" + "1," * 500_000 + "1]", "[" * 500_000, '{"a":' * 100_000, "{" + '"a":1,' * 20_000 + '"b":2}'):
+        with pytest.raises(ValueError, match="too"):
+            decode(text)
+    with pytest.raises(ValueError, match="too deep"):
+        decode("[" * 4_000)
+
+
+def test_many_parts_are_told(calm: RunningServer) -> None:
+    with stream(calm) as socket:
+        hear(socket)
+        socket.send('{"type":"options","threshold":[' + "1," * 100_000 + "1]}")
+        assert hear(socket)["code"] == "bad_message"
+        say(socket, "end")
+        assert hear_all(socket).code == 1000
