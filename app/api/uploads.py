@@ -55,8 +55,8 @@ _WRITE_BYTES = 1 << 20
 """Gathered before a thread writes them: a turn of a thread costs as much as copying some 100 KiB."""
 _MAX_FIELD_BYTES = 64 << 10
 """Of a form's text field: far more than any option has."""
-_MAX_FIELDS = 64
-"""More than there are options of any mode with all that concerns the answer."""
+_MAX_FIELDS = 128
+"""Pages send all fields of a form, the blank ones too: nearly twice as many as there are options of all modes."""
 _MAX_PREAMBLE_BYTES = 64 << 10
 """Before a form's first boundary; mail programs say a sentence there, for readers that know no forms."""
 _PLAIN_CODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.doors.options import file_options
 from tests.server import RunningServer
 
 FILE = b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
@@ -205,3 +206,10 @@ def test_a_transfer_encoding_is_told(server: RunningServer, sound: bytes, coding
 @pytest.mark.parametrize("coding", ["binary", "8bit", "7BIT", ""])
 def test_a_transfer_encoding_that_changes_nothing(server: RunningServer, sound: bytes, coding: str) -> None:
     assert is_heard(send(server, body(f"Content-Transfer-Encoding: {coding}\r\n".encode() + FILE + sound)))
+
+
+def test_a_form_with_a_field_for_every_option(server: RunningServer, sound: bytes) -> None:
+    """As a page of all of them sends it, all but one left blank."""
+    blanks = [option(name, "") for name in file_options()]
+    status, document = send(server, body(*blanks, FILE + sound, option("max_end_silence_time", "500")))
+    assert (status, document["options"]["max_end_silence_time"]) == (200, 500)
