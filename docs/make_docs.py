@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(DOCS))
 
 from copied_tables import chinese_accuracy  # noqa: E402
-from measured_tables import measured_tables  # noqa: E402
+from measured_tables import measured_tables, scaling_tables  # noqa: E402
 from model_table import readme  # noqa: E402
 from toy_diffs import architecture_page  # noqa: E402
 from words import CHINESE, ENGLISH, Words  # noqa: E402
@@ -314,6 +314,11 @@ def performance_page() -> str:
     return _with_blocks("performance.md", measured_tables())
 
 
+def scaling_page() -> str:
+    """docs/scaling.md with its figures from the same results."""
+    return _with_blocks("scaling.md", scaling_tables())
+
+
 def accuracy_pages() -> dict[str, str]:
     """docs/accuracy.md, and the presets of docs/chunks.md, with their tables made anew from what was kept of a run."""
     told = json.loads((RESULTS / "accuracy.json").read_text())
@@ -363,6 +368,7 @@ def made_pages() -> dict[str, str]:
             "docs/zh/accuracy.md": chinese_accuracy(english["docs/accuracy.md"]),
             "docs/audio.md": audio_page(),
             "docs/performance.md": performance_page(),
+            "docs/scaling.md": scaling_page(),
             "ARCHITECTURE.md": architecture_page(),
         }
 
