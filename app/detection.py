@@ -310,7 +310,7 @@ class Run:
 
         ticket = await memory.enter(job.holder, room)
         try:
-            return await backend.run(call, Turn(), self._cost, on_end=lambda: memory.leave(ticket))
+            return await backend.run(call, Turn(job.holder.client), self._cost, on_end=lambda: memory.leave(ticket))
         except asyncio.CancelledError:
             self._stop.stop()
             raise
@@ -352,7 +352,7 @@ class Run:
             # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
             isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
             new_stream = partial(model.new_stream, self.plan.segmentation, isolated=isolated)
-            async with aclosing(walk(model.backends, source, new_stream, self._cost)) as found:
+            async with aclosing(walk(model.backends, source, new_stream, self._cost, self.job.holder.client)) as found:
                 async for step in found:
                     yield step
         finally:

@@ -10,8 +10,9 @@ The order in which waiters get a permit is not first come, first served: that wo
 block that three-hour recordings have queued. Instead each block carries a tag, and the least tag goes first: a job's
 first block is tagged with the present virtual time, each further one as much later as the one before cost, in blocks of
 the quickest model (start-time fair queueing, Goyal et al., 1996). So jobs take turns by what their blocks cost, and a
-new one goes next. Virtual time itself moves a little with every block let in, so that not even an endless run of new
-clips can hold up a long file for ever.
+new one goes next. Of a client whose jobs' first blocks wait already, a further one is tagged as if it were a block
+behind those: a client with one clip passes one with many. Virtual time itself moves a little with every block let in,
+so that not even an endless run of new clips can hold up a long file for ever.
 
 Reading audio runs in a second bounded pool beside it.
 """
@@ -23,6 +24,7 @@ import itertools
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -49,6 +51,8 @@ makes long files quicker beside a run of clips, and clips slower."""
 class Turn:
     """One job's place in the order."""
 
+    client: str = ""
+    """Whose job it is; empty: nobody's in particular."""
     tag: float | None = None
     """Of its last block."""
     next_tag: float = 0.0
@@ -95,6 +99,8 @@ class FairSemaphore:
         """Heap of the jobs' first blocks that wait."""
         self._later: list[_Waiter] = []
         """Heap of all other blocks that wait."""
+        self._first_of: Counter[str] = Counter()
+        """How many first blocks of each client wait."""
 
     @property
     def waiting(self) -> int:
@@ -104,11 +110,22 @@ class FairSemaphore:
     async def acquire(self, turn: Turn, cost: float = 1.0) -> bool:
         """Wait for a permit; whether it is one of those kept for first blocks. Cancelling gives back what had been
         granted meanwhile. `cost`: of the block, in those of the quickest model."""
-        queue = self._first if turn.tag is None else self._later
-        turn.tag = self._now if turn.tag is None else max(turn.next_tag, self._now)
-        turn.next_tag = turn.tag + cost
+        if turn.tag is not None:
+            return await self._wait(self._later, turn, max(turn.next_tag, self._now), cost)
+        client = turn.client
+        before = self._first_of[client] if client else 0
+        self._first_of[client] += 1
+        try:
+            return await self._wait(self._first, turn, self._now + before * cost, cost)
+        finally:
+            self._first_of[client] -= 1
+            if not self._first_of[client]:
+                del self._first_of[client]
+
+    async def _wait(self, queue: list[_Waiter], turn: Turn, tag: float, cost: float) -> bool:
+        turn.tag, turn.next_tag = tag, tag + cost
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        heapq.heappush(queue, _Waiter(turn.tag, next(self._numbers), granted))
+        heapq.heappush(queue, _Waiter(tag, next(self._numbers), granted))
         self._let_in()
         try:
             return await granted

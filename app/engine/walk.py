@@ -50,11 +50,15 @@ class _Pending:
 
 
 async def walk(
-    backends: Sequence[Backend], source: SampleSource, new_stream: Callable[[], Stream], cost: Cost
+    backends: Sequence[Backend],
+    source: SampleSource,
+    new_stream: Callable[[], Stream],
+    cost: Cost,
+    client: str = "",
 ) -> AsyncGenerator[RowEvents, None]:
     """Events of every row of `source` as they are found; closes `source` in the end.
 
-    `backends`: those of the streams' members.
+    `backends`: those of the streams' members. `client`: whose turns its blocks take.
 
     Closing this iterator, or cancelling its task, stops the work within one block. Raises whatever reading the source
     raises, and `NotReady` when the engine is closed.
@@ -62,7 +66,7 @@ async def walk(
     first = backends[0]
     streams: list[Stream] = []
     pending: deque[_Pending] = deque()
-    turn = Turn()
+    turn = Turn(client)
     try:
         async with contextlib.aclosing(_read_ahead(source, first.engine.readers)) as found:
             async for rows, final in found:

@@ -158,6 +158,24 @@ async def test_a_block_of_a_slow_model_counts_as_several_of_a_quick_one() -> Non
         assert abs(spent["slow"] - spent["quick"]) <= 5, "as much time for each, whichever began"
 
 
+async def test_a_client_with_one_clip_passes_one_with_many() -> None:
+    slots = await held(1)
+    asked = [("greedy", Turn("greedy")) for _ in range(14)] + [("one", Turn("one"))]
+    assert (await order_of(slots, asked)).index("one") <= 1
+    asked = [("greedy", Turn("greedy")) for _ in range(14)] + [
+        (f"one {number}", Turn(f"{number}")) for number in range(5)
+    ]
+    order = await order_of(slots, asked)
+    assert max(order.index(name) for name in set(order) - {"greedy"}) <= 6
+    assert not slots._first_of
+
+
+async def test_a_lone_client_s_clips_are_served_as_they_come() -> None:
+    slots = await held(1)
+    names = [str(number) for number in range(9)]
+    assert await order_of(slots, [(name, Turn("alone")) for name in names]) == names
+
+
 async def test_costs_are_told_in_blocks_of_the_quickest_model() -> None:
     costs = BlockCosts()
     assert costs.of("fsmn") == 1, "nothing is known yet"
