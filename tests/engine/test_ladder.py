@@ -37,6 +37,7 @@ from tests.engines import ScorerAround, loaded, model_on
 from tests.segmentations import endpoint, tight
 from tests.signals import bursts
 from tests.small_firered import write_small_firered
+from tests.small_pyannote import write_small_pyannote
 from tests.voice import voice
 
 SAMPLES = bursts(30.0, [(1, 3), (6, 9), (12, 22), (25, 25.4), (27, 30)])
@@ -87,6 +88,7 @@ FAMILY_TYPES = [
     ("silero", "float32"),
     ("firered", "float32"),
     ("firered", "bfloat16"),
+    ("pyannote", "float32"),
 ]
 
 
@@ -95,11 +97,19 @@ def _places(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> None
     _PLACES["fsmn"] = ModelPlace(small_model, "small", None, "directory")
     firered = write_small_firered(tmp_path_factory.mktemp("firered"))
     _PLACES["firered"] = ModelPlace(firered, "firered", None, "directory")
+    pyannote = write_small_pyannote(tmp_path_factory.mktemp("pyannote"))
+    _PLACES["pyannote"] = ModelPlace(pyannote, "pyannote", None, "directory")
     with contextlib.suppress(ModelNotFound):  # then its cases skip
         _PLACES["silero"] = silero.find("silero")
 
 
-@pytest.fixture(params=FAMILY_TYPES, ids="-".join)
+# pyannote's network has one size, and takes seconds for a case.
+@pytest.fixture(
+    params=[
+        pytest.param(each, id="-".join(each), marks=[pytest.mark.full] if each[0] == "pyannote" else [])
+        for each in FAMILY_TYPES
+    ]
+)
 def pair(request: pytest.FixtureRequest) -> tuple[Scorer[Any], Scorer[Any]]:
     family, dtype = request.param
     if family not in _PLACES:
@@ -167,6 +177,8 @@ def run_turns(
         blocks = [
             stream.cut(sound[first : first + step], final=final) for stream, sound in zip(streams, sounds, strict=True)
         ]
+        if not any(blocks) and not final:
+            continue  # pyannote's windows are long
         assert all(block is not None for block in blocks)
         found, on_cpu = score([block for block in blocks if block is not None])
         degraded |= on_cpu
@@ -193,16 +205,22 @@ def test_rungs_are_taken_in_order(small_scorer: FsmnScorer) -> None:
 def test_scoring_changes_nothing_that_it_was_given(pair: tuple[Scorer[Any], Scorer[Any]]) -> None:
     scorer, _ = pair
     stream = VadStream(scorer, endpoint().new_segmenter)
-    first = stream.cut(SAMPLES[:16_000])
+    # The first pieces that make a block; pyannote's windows are long.
+    sound = np.tile(SAMPLES, 3)
+    sizes = (16_000, 640_000)
+    size = next(size for size in sizes if VadStream(scorer, endpoint().new_segmenter).cut(sound[:size]) is not None)
+    first = stream.cut(sound[:size])
     assert first is not None
     stream.commit(scorer.score([first])[0], final=False)
-    block = stream.cut(SAMPLES[16_000:40_000])
+    block = stream.cut(sound[size : size + max(24_000, size)])
     assert block is not None
-    table = block.state.table.clone()
+    # Windows that stand alone carry no state.
+    table = None if block.state is None else block.state.table.clone()
     once, again = scorer.score([block])[0], scorer.score([block])[0]
-    assert torch.equal(block.state.table, table)
     np.testing.assert_array_equal(once.posteriors.values, again.posteriors.values)
-    assert torch.equal(once.state.table, again.state.table)
+    if table is not None:
+        assert torch.equal(block.state.table, table)
+        assert torch.equal(once.state.table, again.state.table)
 
 
 def test_the_scorer_on_the_cpu_is_made_once(small_scorer: FsmnScorer) -> None:
