@@ -1,5 +1,6 @@
 """pyannote's network behind windows: any cutting, the law's words, very short audio, and files that are wrong."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from app.vad.blocks import Block
 from app.vad.errors import InvalidModel, ModelNotFound
+from app.vad.grid import Windows
 from app.vad.models.family import ModelSpec
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.hub import ModelHub, ModelPlace
@@ -24,6 +26,7 @@ from app.vad.models.pyannote.network import PyannoteScorer
 from app.vad.models.registry import FAMILIES, Catalogue
 from app.vad.posteriors import Posteriors, join_posteriors
 from app.vad.segment import Event, segments_of
+from app.vad.segmenters.binarize import BinarizeOptions, on_own_frames
 from app.vad.stream import FusedStream, VadStream
 from tests.hub_server import running_hub
 from tests.segmentations import endpoint, segmentation, tight
@@ -357,3 +360,68 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             PyannoteFamily().read(place(there))
     with pytest.raises(InvalidModel, match="is missing"):
         PyannoteFamily().read(place(tmp_path))
+
+
+# ---- its post-processing, by its words
+
+
+def by_steps(speech: list[float], options: BinarizeOptions, windows: Windows, audio_ms: float) -> list[tuple[int, int]]:
+    """Step after step over all frames, as the package does it; clipped to the audio."""
+    moments = [windows.time_s(frame) for frame in range(len(speech))]
+    regions, start = [], None
+    for moment, probability in zip(moments, speech, strict=True):
+        if start is None and probability > options.onset:
+            start = moment
+        elif start is not None and probability < options.offset:
+            regions.append((start, moment))
+            start = None
+    if start is not None:
+        regions.append((start, moments[-1]))
+    padded = [(first - options.pad_onset, last + options.pad_offset) for first, last in regions]
+    joined: list[tuple[float, float]] = []
+    joins = options.pad_onset > 0 or options.pad_offset > 0 or options.min_duration_off > 0
+    for first, last in (each for each in padded if each[1] - each[0] > 1e-6):
+        gap = first - joined[-1][1] if joined else math.inf
+        if joins and (gap <= 1e-6 or gap < options.min_duration_off):
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    kept = [(first, last) for first, last in joined if last - first >= options.min_duration_on]
+    return [(max(0, round(1000 * first)), min(round(1000 * last), int(audio_ms))) for first, last in kept]
+
+
+durations = st.sampled_from([0.0, 0.016875, 0.05, 0.1, 0.3, 1.0])
+
+
+@given(
+    runs=st.lists(
+        st.tuples(st.integers(1, 25), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0])), min_size=1, max_size=12
+    ),
+    options=st.builds(
+        BinarizeOptions,
+        onset=st.sampled_from([0.0, 0.2, 0.5, 0.6]),
+        offset=st.sampled_from([0.0, 0.3, 0.5, 0.9]),
+        min_duration_on=durations,
+        min_duration_off=durations,
+        pad_onset=durations,
+        pad_offset=durations,
+    ),
+    spare=st.integers(0, 269),
+    chunk=st.sampled_from([1, 3, 20, 10_000]),
+)
+@settings(max_examples=150, deadline=None)
+def test_binarize_by_its_words(runs: list[tuple[int, float]], options: BinarizeOptions, spare: int, chunk: int) -> None:
+    windows = PyannoteScorer.grid.windows
+    assert windows is not None
+    own = [level for length, level in runs for _ in range(length)]
+    samples = 991 + (len(own) - 1) * 270 + (spare if len(own) < 588 else 0)
+    nearest = windows.nearest(np.arange(samples // 160)).clip(0, len(own) - 1)
+    values = np.array(own, np.float32)[nearest]
+    segmenter, events = on_own_frames(options, windows), list[Event]()
+    for at in range(0, len(values), chunk):
+        part, final = values[at : at + chunk], at + chunk >= len(values)
+        short_ms = len(values) * 10 - samples / 16 if final else 0.0
+        events += segmenter.accept(Posteriors(part, part, short_ms=short_ms), final=final)
+    found = [(segment.start_ms, segment.end_ms) for segment in segments_of(events)]
+    expected = by_steps([float(np.float32(level)) for level in own], options, windows, samples / 16)
+    assert found == expected
