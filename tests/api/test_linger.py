@@ -36,16 +36,16 @@ def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def refusing(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Refuses for several reasons: it wants a key, knows its options, and has room for one upload of a client."""
+    """Refuses for several reasons: it wants a key, knows its options, and has room for one upload."""
     folder = tmp_path_factory.mktemp("refusing")
-    settings = {"VAD_API_KEYS": KEY, "VAD_MAX_UPLOADS": "2", "VAD_BODY_IDLE_TIMEOUT_S": "60"}
+    settings = {"VAD_API_KEYS": KEY, "VAD_MAX_UPLOADS": "1", "VAD_BODY_IDLE_TIMEOUT_S": "60"}
     with local_server(small_model, folder, settings) as server:
         yield server
 
 
 @contextmanager
 def full(server: RunningServer) -> Iterator[None]:
-    """While this client has as many uploads as it may."""
+    """While there is an upload, and so no room for another."""
     with connect(server) as held:
         head = f"POST /vad HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: 1000\r\n\r\nRIFF".encode()
         held.sendall(head)
@@ -103,7 +103,7 @@ def server_that_answers(status: int, small_model: Path, folder: Path) -> Iterato
         415: {},
         422: {},
         429: {"VAD_RATE_LIMIT": "1/hour"},
-        503: {"VAD_MAX_UPLOADS": "2", "VAD_BODY_IDLE_TIMEOUT_S": "600"},
+        503: {"VAD_MAX_UPLOADS": "1", "VAD_BODY_IDLE_TIMEOUT_S": "600"},
     }[status]
     with local_server(small_model, folder, settings) as server, ExitStack() as stack:
         if status == 503:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from app.api.admission import policy_of
+from app.engine.shares import Holder
 from app.main import create_app
 from app.vad.errors import Overloaded
 from tests.api.raw import answer_of, connect, status_of
@@ -32,7 +33,7 @@ def new_app(tmp_path: Path, **settings: str) -> FastAPI:
 
 @pytest.fixture
 def locked(tmp_path: Path) -> FastAPI:
-    return new_app(tmp_path, VAD_API_KEYS="a-key", VAD_RATE_LIMIT="2/minute", VAD_MAX_UPLOADS="2")
+    return new_app(tmp_path, VAD_API_KEYS="a-key", VAD_RATE_LIMIT="2/minute", VAD_MAX_UPLOADS="1")
 
 
 def ask(app: FastAPI, method: str, path: str, **headers: str) -> httpx.Response:
@@ -112,13 +113,13 @@ def test_a_route_that_is_added_later_is_closed(locked: FastAPI) -> None:
 
 
 def test_a_route_that_is_added_later_passes_admission(tmp_path: Path) -> None:
-    app = new_app(tmp_path, VAD_MAX_UPLOADS="2")
+    app = new_app(tmp_path, VAD_MAX_UPLOADS="1")
     add_later(app)
     assert ask(app, "GET", "/added/later").status_code == 200
     admission = app.state.service.admission
-    held = [admission.arrive("127.0.0.1")]
+    held = [admission.arrive(Holder("127.0.0.1"))]
     with pytest.raises(Overloaded):
-        admission.arrive("127.0.0.1")
+        admission.arrive(Holder("127.0.0.1"))
     assert ask(app, "GET", "/added/later").json()["code"] == "overloaded"
     assert ask(app, "GET", "/health/live").status_code == 200
     for lease in held:
