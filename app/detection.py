@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from app.audio.decode import Stop
+from app.audio.decode import NeedsChild, Stop
 from app.audio.options import AudioInput
-from app.audio.source import AudioPolicy, AudioSource, NeedsChild, bytes_at_once, open_audio
+from app.audio.source import AudioPolicy, AudioSource, bytes_at_once, open_audio
 from app.engine.backend import Cost, Score
 from app.engine.engine import Engine, Turn
 from app.engine.shares import NOBODY, AsyncShares, Holder, Shares, State, Ticket
@@ -301,6 +301,7 @@ class Run:
                 return None, None
             self._stop.when_stopped(source.close)
             if not source.is_short(room):
+                source.decoder.may_start_child = True
                 return source, None
             try:
                 with source:

@@ -348,7 +348,9 @@ class ContainerFeed:
         if place.state is not State.IN_USE:
             raise Overloaded("too many live streams are being decoded already: send samples, or come again later")
         try:
-            decoder = await PipedDecoder.start(audio.ffmpeg, container, audio.limits, service.uploads.store.place)
+            decoder = await PipedDecoder.start(
+                audio.ffmpeg, container, audio.limits.of_one_channel(), service.uploads.store.place
+            )
         except BaseException:
             service.stream_decoders.leave(place)
             raise

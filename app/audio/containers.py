@@ -315,6 +315,8 @@ def begins_later(head: bytes) -> tuple[str, int] | None:
     """A WAV or FLAC file that begins behind something else, such as a byte order mark, empty lines, zeros, or the head
     of a form's part: its container, and its first byte."""
     head = head[:HEAD_BYTES]
+    if _text_of(head) is not None:
+        return None
     found = [("FLAC", at) for begin in FLAC_BEGINS if (at := head.find(begin)) > 0]
     at = head.find(b"WAVE", 9)
     while at >= 0:
@@ -337,8 +339,12 @@ def has_mpeg_audio_after_junk(head: bytes) -> bool:
 
 def advice(head: bytes) -> str:
     """What to tell somebody whose bytes are not audio that is read here."""
+    text = _text_of(head)
+    if text is None:
+        return _UNKNOWN
+    return f"{text}; {_NEXT_STEP}" if "send" not in text else f"{text}, {_NEXT_STEP.removeprefix('send ')}"
+
+
+def _text_of(head: bytes) -> str | None:
     start = head[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
-    for beginnings, text in _TEXTS:
-        if start.startswith(beginnings):
-            return f"{text}; {_NEXT_STEP}" if "send" not in text else f"{text}, {_NEXT_STEP.removeprefix('send ')}"
-    return _UNKNOWN
+    return next((text for beginnings, text in _TEXTS if start.startswith(beginnings)), None)

@@ -27,7 +27,7 @@ from app.audio.follow import Count, search
 from app.audio.options import RawForm
 from app.audio.signal import HEARD_TOGETHER, MOST_CHANNELS, Levels, is_silence
 from app.audio.wave import Range
-from app.vad.errors import AudioTooLong, InvalidAudio
+from app.vad.errors import AudioTooLong, InvalidAudio, UnsupportedAudio
 from app.warnings import AnswerWarning
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ class AudioLimits:
     """Hz, the highest of studio equipment."""
     max_channels: int = HEARD_TOGETHER
     """That are heard together."""
-    most_channels: int = MOST_CHANNELS
-    """Of which one is heard."""
     max_magnitude: float = MAX_MAGNITUDE
     child_memory_mb: int = 1_024
     """MiB of address space."""
@@ -68,6 +66,10 @@ class AudioLimits:
     """s. A child that writes nothing for so long hangs: no codec thinks for more than a second."""
     child_cpu_floor_s: int = 30
     """Processor seconds that are allowed however short the audio must be."""
+
+    def of_one_channel(self) -> "AudioLimits":
+        """The same for a file of which one channel is heard."""
+        return replace(self, max_channels=MOST_CHANNELS)
 
     @property
     def child_cpu_s(self) -> int:
@@ -94,8 +96,10 @@ def check_info(info: AudioInfo, limits: AudioLimits) -> AudioInfo:
         raise InvalidAudio(
             f"the sample rate is {info.sample_rate} Hz; {limits.min_rate} to {limits.max_rate} Hz can be used"
         )
-    if not 1 <= info.channels <= limits.most_channels:
-        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.most_channels} can be used")
+    if not 1 <= info.channels <= limits.max_channels:
+        one = f"; `channel=` and a number hears one of up to {MOST_CHANNELS}"
+        more = one if limits.max_channels < info.channels <= MOST_CHANNELS else ""
+        raise InvalidAudio(f"the audio has {info.channels} channels; 1 to {limits.max_channels} can be used{more}")
     return info
 
 
@@ -136,6 +140,8 @@ class Decoder(ABC):
     """How many sounds the file has."""
     closed = False
     """Whether somebody has asked it to stop."""
+    may_start_child = True
+    """Whether it may have a child process read on behind damage; else it raises `NeedsChild`."""
 
     def __init__(
         self, info: AudioInfo, limits: AudioLimits, frames: int | None = None, facts: FileFacts | None = None
@@ -234,6 +240,10 @@ class Decoder(ABC):
 
 class CannotRead(Exception):
     """libsndfile does not read this file; another decoder might."""
+
+
+class NeedsChild(Exception):
+    """A child process has to decode the file."""
 
 
 class RawDecoder(Decoder):
@@ -409,10 +419,16 @@ class SoundfileDecoder(Decoder):
         if self._recover is None or self._begins_at:
             self._note_cut()
             return nothing
-        self._other = other = self._recover()
-        left = self.decoded_frames
-        while left and len(block := other.read(min(left, _SKIPPED_FRAMES))):
-            left -= len(block)
+        if not self.may_start_child:
+            raise NeedsChild
+        try:
+            self._other = other = self._recover()
+            left = self.decoded_frames
+            while left and len(block := other.read(min(left, _SKIPPED_FRAMES))):
+                left -= len(block)
+        except (InvalidAudio, UnsupportedAudio):  # it makes even less of the file
+            self._note_cut()
+            return nothing
         return self._read_other(other, frames) if other.info.channels == self.info.channels else nothing
 
     def _read_other(self, other: Decoder, frames: int) -> Block:

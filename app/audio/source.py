@@ -26,7 +26,16 @@ from app.audio.containers import (
     has_mpeg_audio_after_junk,
     sniff,
 )
-from app.audio.decode import AudioLimits, Block, CannotRead, Decoder, RawDecoder, SoundfileDecoder, Stop
+from app.audio.decode import (
+    AudioLimits,
+    Block,
+    CannotRead,
+    Decoder,
+    NeedsChild,
+    RawDecoder,
+    SoundfileDecoder,
+    Stop,
+)
 from app.audio.facts import FileFacts, examine
 from app.audio.ffmpeg import open_with_ffmpeg
 from app.audio.follow import next_file
@@ -66,10 +75,6 @@ class AudioPolicy:
     """Memory for samples on their way from decoders to scores, of all runs together."""
     patience_s: float
     """How long a run waits for memory."""
-
-
-class NeedsChild(Exception):
-    """A child process has to decode the file."""
 
 
 def open_decoder(
@@ -126,8 +131,6 @@ def _open_one(
 
         def recover() -> Decoder:
             """Read a FLAC that is damaged: ffmpeg goes on behind that."""
-            if in_process:
-                raise NeedsChild
             return open_with_ffmpeg(source.on_disk(), "FLAC", limits, cast("Path", ffmpeg), stop=stop)
 
         opened = _open_as_said(source, file, head, limits) or _open_by_content(
@@ -135,6 +138,7 @@ def _open_one(
         )
         if isinstance(opened, Decoder):
             opening.pop_all()  # the file is the decoder's now
+            opened.may_start_child = not in_process
             return opened
     if in_process:
         raise NeedsChild
@@ -273,15 +277,12 @@ def open_audio(
     Raises the `AudioError`s, and `InvalidOption` for a channel or a track that the file does not have, and for a raw
     form that it contradicts.
     """
+    if isinstance(channel, int):
+        limits = limits.of_one_channel()
     decoder = open_decoder(source, limits, ffmpeg, stop, in_process=in_process)
-    channels = decoder.info.channels
-    if isinstance(channel, int) and channel >= channels:
+    if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
-        raise InvalidOption("channel", f"the file has {channels} channels, counted from 0")
-    if not isinstance(channel, int) and channels > limits.max_channels:
-        decoder.close()
-        most = f"up to {limits.max_channels} can be heard together; `channel=` and a number hears one of them"
-        raise InvalidAudio(f"the audio has {channels} channels; {most}")
+        raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
     return AudioSource(decoder, sample_rate, channel, round(block_seconds * sample_rate))
 
 
@@ -384,7 +385,8 @@ class SourcePasses:
 
     def blocks(self) -> Iterator[Block]:
         """Float32 [n, channels], from the beginning; blocking."""
-        decoder = open_decoder(self._source, self._audio.limits, self._audio.ffmpeg)
+        # How many channels there may be was judged when the file was heard.
+        decoder = open_decoder(self._source, self._audio.limits.of_one_channel(), self._audio.ffmpeg)
         self._decoders.append(decoder)
         rate = decoder.info.sample_rate
         resampler = Resampler(rate, self._sample_rate or rate, decoder.info.channels)

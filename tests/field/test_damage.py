@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.field.asking import SOUND, ask, coded
@@ -60,6 +61,19 @@ def test_flac_goes_on_behind_its_damage(server: RunningServer, tmp_path: Path) -
     assert not answer.audio["truncated"]
     split = ask(server, damaged(whole), channel="split")
     assert split.segments == answer.segments
+
+
+@pytest.mark.parametrize("seconds", [10, 60])
+def test_flac_of_two_channels_goes_on_behind_its_damage(seconds: int, server: RunningServer, tmp_path: Path) -> None:
+    """Read in one go, and block by block; from memory, and from a file."""
+    samples = np.stack((np.tile(SOUND, seconds // 10),) * 2, axis=1)
+    content = damaged(coded(tmp_path, ".flac", "-c:a", "flac", samples=samples).read_bytes())
+    for channel in ("mix", "split", "0"):
+        answer = ask(server, content, channel=channel)
+        assert answer.codes == ["damaged"]
+        assert 0 < seconds * 1000 - answer.audio["duration_ms"] < 100 * seconds
+    response = server.post("/vad", content=content, params={"format": "zip", "channel": "split"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
