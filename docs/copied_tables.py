@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
+_KINDS = {"conversation": "对话", "meetings": "会议"}
 _WORDS = {
+    "mean": "平均",
     "clean": "干净",
     "white 5 dB": "白噪声 5 dB",
     "pink 0 dB": "粉红噪声 0 dB",
@@ -46,5 +48,8 @@ def _translated(block: str) -> str:
 
 def _cell(cell: str) -> str:
     words = cell.strip()
+    kind, _, rest = words.partition(" ")
+    if kind in _KINDS:
+        return cell.replace(words, f"{_KINDS[kind]}，{_WORDS.get(rest, rest)}")
     told = _WORDS.get(words, words).replace("preset ", "预设 ").replace(", its own", "，自带")
     return cell.replace(words, told) if words else cell

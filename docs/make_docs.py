@@ -332,12 +332,12 @@ def accuracy_pages() -> dict[str, str]:
         "measured": "\n".join(
             ["| model | mean frame F1 | `threshold` / `neg_threshold` |", "| --- | ---: | --- |", *measured]
         ),
+        "f1": report.f1_by_condition(told, ", tight"),
+        "modes": report.modes(told),
         "probabilities": report.probabilities(told),
-        "segments": report.segments(told),
-        "clean": report.in_full(told, "clean"),
         "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),
     }
-    presets = {"presets": report.segments(told, "preset ")}
+    presets = {"presets": report.f1_by_condition(told, prefix="preset ")}
     return {
         "docs/accuracy.md": _with_blocks("accuracy.md", made),
         "docs/chunks.md": _with_blocks("chunks.md", presets),

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class Clip:
     samples: Samples
     """The mean of its channels, at `RATE`."""
     spans: Sequence[Span]
+    group: str = ""
+    """The subfolder that it lies in: a kind of recording, which is judged by itself."""
 
     @property
     def name(self) -> str:
@@ -145,7 +147,14 @@ def _preference(path: Path) -> tuple[int, Path]:
 def read_corpus(folder: Path) -> list[Clip]:
     """Every audio file under a folder that has labels, as samples. Raises `NoLabelledAudio`, `InvalidLabels`,
     `AudioError`s."""
-    return [read_clip(recording) for recording in find_recordings(folder).recordings]
+    recordings = find_recordings(folder).recordings
+    return [replace(read_clip(each), group=group_of(each.path, folder)) for each in recordings]
+
+
+def group_of(path: Path, folder: Path) -> str:
+    """The first subfolder on the way to a file; empty where it lies in the folder itself."""
+    parts = path.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def read_clip(recording: Recording) -> Clip:

@@ -169,9 +169,10 @@ class Search:
 
     def value(self, setting: Options, places: Sequence[int]) -> float:
         """The objective over these rows: the mean over their groups."""
-        return self._value(self.tallies(setting, places), places)
+        return self.mean(self.tallies(setting, places), places)
 
-    def _value(self, tallies: Sequence[Tally], places: Sequence[int]) -> float:
+    def mean(self, tallies: Sequence[Tally], places: Sequence[int]) -> float:
+        """The objective of what was made of these rows: the mean over their groups."""
         groups: dict[str, list[Tally]] = {}
         for place, each in zip(places, tallies, strict=True):
             groups.setdefault(self.rows[place].group, []).append(each)
@@ -208,7 +209,7 @@ class Search:
             others = [place for place in places if self.rows[place].file not in fold] or mine
             judged |= dict(zip(mine, self.tallies(self.best(others), mine), strict=True))
         tallies = [judged[place] for place in places]
-        return tallies, self._value(tallies, places)
+        return tallies, self.mean(tallies, places)
 
 
 def total(counts: Sequence[Counts]) -> Counts:

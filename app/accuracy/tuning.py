@@ -124,12 +124,9 @@ class Tuning:
         """
         models = await self._models(names)
         with tempfile.TemporaryDirectory(prefix="fsmn-vad-tune-") as scratch:
-            files = self._heard(Path(scratch))
+            files = self.heard(Path(scratch))
             for done, model in enumerate(models, 1):
-                for member in model.members:
-                    if member.info.name not in self._scored:
-                        self._scored[member.info.name] = await self._score(member, files)
-                candidate = await self._fit(model)
+                candidate = await self._fit(model, await self.rows(model, files))
                 self.candidates.append(candidate)
                 self.view.fitted(candidate, done, len(models))
 
@@ -148,7 +145,7 @@ class Tuning:
                 found[model.info.name] = model
         return list(found.values())
 
-    def _heard(self, scratch: Path) -> list[Path]:
+    def heard(self, scratch: Path) -> list[Path]:
         """Every recording in every condition, as files."""
         files: list[Path] = []
         for condition in self.conditions:
@@ -169,7 +166,7 @@ class Tuning:
             self.view.scored(model.info.name, done, len(files))
         return scored
 
-    async def _fit(self, model: Model) -> Candidate:
+    async def _fit(self, model: Model, rows: Sequence[Row]) -> Candidate:
         """In a thread: it is nothing but arithmetic, and whoever gives up must not wait for it."""
         given_up = threading.Event()
 
@@ -178,13 +175,12 @@ class Tuning:
                 raise GivenUp
 
         try:
-            return await asyncio.to_thread(self._fit_in_thread, model, pause)
+            return await asyncio.to_thread(self._fit_in_thread, model, rows, pause)
         except asyncio.CancelledError:
             given_up.set()
             raise
 
-    def _fit_in_thread(self, model: Model, pause: Callable[[], None]) -> Candidate:
-        rows = self._rows(model)
+    def _fit_in_thread(self, model: Model, rows: Sequence[Row], pause: Callable[[], None]) -> Candidate:
         search = Search(rows, self.objective, pause)
         tallies, value = search.cross_validated()
         setting = search.best(range(len(rows)))
@@ -193,7 +189,11 @@ class Tuning:
         judged = Judged.of(rows, tallies)
         return Candidate(model.info.name, model.live, as_options(setting), value, judged, cpu_s / hours)
 
-    def _rows(self, model: Model) -> list[Row]:
+    async def rows(self, model: Model, files: Sequence[Path]) -> list[Row]:
+        """What a model makes of `heard`'s files; a network that has scored them before does not do so again."""
+        for member in model.members:
+            if member.info.name not in self._scored:
+                self._scored[member.info.name] = await self._score(member, files)
         rows = []
         for number, condition in enumerate(self.conditions):
             for file, each in enumerate(self.recordings):

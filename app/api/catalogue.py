@@ -28,10 +28,10 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: problem("Not ready.")}
 
 
 class AccuracyDocument(Document):
-    """How well segments of `mode=tight` fit labelled speech: two public sets, clean and in three noises, at one setting
-    for all. See docs/accuracy.md."""
+    """How well segments of `mode=tight` fit labelled speech: conversation and meetings, each clean, in white and pink
+    noise, over music and by telephone, at one setting for all; cross-validated. See docs/accuracy.md."""
 
-    frame_f1: float = Field(description="Mean over the eight conditions, 0 to 1; differences under 0.005 are noise.")
+    frame_f1: float = Field(description="Mean over the ten, 0 to 1; differences under 0.005 are noise.")
     threshold: float
     neg_threshold: float = Field(description="The setting with which it was reached.")
 

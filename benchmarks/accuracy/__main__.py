@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from app.accuracy.conditions import DEFAULTS, UnknownCondition, parse
-from app.accuracy.corpus import NoLabelledAudio, read_corpus
-from app.accuracy.intervals import DRAWS, Drawings
+from app.accuracy.corpus import NoLabelledAudio, find_recordings, read_corpus
+from app.accuracy.intervals import DRAWS
 from app.accuracy.labels import InvalidLabels
 from app.accuracy.service import Service
 from app.config import Settings
@@ -17,6 +17,7 @@ from app.logs import configure_logging
 from app.registry import installed
 from app.runtime import start_runtime
 from app.vad.errors import VadError
+from benchmarks.accuracy.blind import blind_spots
 from benchmarks.accuracy.curves import write_curves
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.accuracy.report import markdown, write_json
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _judge(given: argparse.Namespace) -> dict[str, Any]:
     conditions = [parse(text) for text in given.condition or DEFAULTS]
     clips = read_corpus(given.folder)
-    run = Run(clips, conditions, Drawings(len(clips), given.drawings))
+    run = Run(clips, conditions, given.drawings)
+    unlabelled = find_recordings(given.folder).unlabelled
     # With the settings of the environment, so that models of one's own are judged too (VAD_MODELS).
     runtime = await start_runtime(Settings(), installed())
     service = Service(runtime)
@@ -54,6 +56,7 @@ async def _judge(given: argparse.Namespace) -> dict[str, Any]:
         chosen = dict(_setting(text) for text in given.setting or ())
         settings = await service.settings(given.model or await service.model_names(), chosen)
         models = list(dict.fromkeys(setting.model for setting in settings))
+        run.blind = await blind_spots(service, models, unlabelled, given.folder) if unlabelled else {}
         await run.all(service, models, settings, () if given.no_peers else PEERS, Plan(False, 1).peers_python)
     finally:
         runtime.close()

@@ -10,6 +10,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from benchmarks.accuracy.report import f1_rows
+
 Document = Mapping[str, Any]
 _PANEL_INCHES = 3.4
 """Side of a panel: the curves of a dozen models stay apart, and three panels fit a page."""
@@ -33,7 +35,31 @@ def write_curves(told: Document, folder: Path) -> list[Path]:
     return [
         _write(told, folder / "accuracy-roc.svg", _roc),
         _write(told, folder / "accuracy-det.svg", _det),
+        write_overview(told, folder / "accuracy-f1.svg"),
     ]
+
+
+def write_overview(told: Document, path: Path) -> Path:
+    """F1 by condition and model, each at one setting for all conditions: a dot for each, models by their mean."""
+    rows = f1_rows(told, ", tight") or f1_rows(told)
+    titles: Mapping[str, str] = told["about"]["conditions"]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.2 + 0.32 * len(rows)), layout="constrained")
+        FigureCanvasSVG(figure)
+        panel = figure.add_subplot()
+        names = list(reversed(rows))
+        for place, (condition, title) in enumerate(titles.items()):
+            values = [rows[name].get(condition, np.nan) for name in names]
+            marker, colour = "os^Dv<>"[place % 7], mpl.colormaps["tab10"](place % 10)
+            panel.plot(values, range(len(names)), marker, color=colour, markersize=5, alpha=0.8, label=title)
+        means = [float(np.mean(list(rows[name].values()))) for name in names]
+        panel.plot(means, range(len(names)), "|", color="black", markersize=14, label="mean")
+        panel.set_yticks(range(len(names)), names)
+        panel.set_xlabel("F1 of frames, one setting for all conditions")
+        panel.grid(alpha=0.3)
+        figure.legend(loc="outside right upper", fontsize=8)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+    return path
 
 
 def _write(told: Document, path: Path, draw: Callable[[Any, Sequence[Document]], None]) -> Path:

@@ -29,6 +29,7 @@ def write_json(path: Path, told: Document) -> None:
     for name in ("scores", "segments"):
         rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in told[name])
         parts.append(f'"{name}": [\n{rows}\n]')
+    parts.append(f'"blind": {json.dumps(told.get("blind", {}), indent=1, ensure_ascii=False)}')
     path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
 
 
@@ -43,6 +44,7 @@ def tables(told: Document) -> dict[str, str]:
     return {
         "Probabilities: AUC / best frame F1": probabilities(told),
         "Segments: frame F1 (missed speech / false alarms)": segments(told),
+        **({"Loud frames without labels called speech": shares(told["blind"])} if told.get("blind") else {}),
         **{f"Segments in full: {title}": in_full(told, condition) for condition, title in titles.items()},
     }
 
@@ -67,6 +69,41 @@ def segments(told: Document, prefix: str = "") -> str:
         return [setting, *shares, _dot([mean])]
 
     return _table(["", *titles.values(), "mean F1"], map(line, dict.fromkeys(setting for setting, _ in by)))
+
+
+def f1_by_condition(told: Document, suffix: str = "", *, prefix: str = "") -> str:
+    """F1 alone of each setting in each condition, the best mean first. `suffix`, `prefix`: of those whose names end or
+    begin so."""
+    means, titles = f1_rows(told, suffix, prefix), told["about"]["conditions"]
+    lines = ([name, *(_dot([row.get(each)]) for each in titles), _dot([_mean(row)])] for name, row in means.items())
+    return _table(["", *titles.values(), "mean"], lines)
+
+
+def f1_rows(told: Document, suffix: str = "", prefix: str = "") -> dict[str, dict[str, float]]:
+    """By setting, without the suffix, and condition, F1; the best mean first."""
+    found: dict[str, dict[str, float]] = {}
+    for row in told["segments"]:
+        name = row["setting"]
+        if name.endswith(suffix) and name.startswith(prefix) and row["f1"][0] is not None:
+            found.setdefault(name.removesuffix(suffix), {})[row["condition"]] = row["f1"][0]
+    return dict(sorted(found.items(), key=lambda each: -_mean(each[1])))
+
+
+def modes(told: Document) -> str:
+    """The mean F1 of each model in each of its modes."""
+    found: dict[str, dict[str, float]] = {}
+    for name, row in f1_rows(told).items():
+        model, comma, mode = name.partition(", ")
+        if comma and not name.startswith("preset "):
+            found.setdefault(model, {})[mode] = _mean(row)
+    kinds = list(dict.fromkeys(mode for by in found.values() for mode in by))
+    kinds.sort()
+    rows = ([model, *(_dot([by.get(mode)]) for mode in kinds)] for model, by in found.items())
+    return _table(["", *(f"`{mode}`" for mode in kinds)], rows)
+
+
+def _mean(row: Mapping[str, float]) -> float:
+    return sum(row.values()) / len(row)
 
 
 def in_full(told: Document, condition: str) -> str:

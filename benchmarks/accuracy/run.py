@@ -30,11 +30,23 @@ class Run:
 
     clips: Sequence[Clip]
     conditions: Sequence[Condition]
-    drawings: Drawings
+    draws: int
+    """Drawings of files, for intervals; 0 for none."""
     scored: list[Scored] = field(default_factory=list)
     segmented: list[Segmented] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     """Peers that could not be judged, and why."""
+    blind: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By model and folder of audio without labels, the share of its loud frames that are called speech."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Kinds of recordings, each judged by itself: subfolders, where there are several."""
+        return list(dict.fromkeys(clip.group for clip in self.clips))
+
+    def key(self, condition: Condition, group: str) -> str:
+        """What rows call a kind of recording in a condition."""
+        return f"{group} {condition.name}" if len(self.groups) > 1 else condition.name
 
     async def all(
         self, service: Service, models: Sequence[str], settings: Mapping[Setting, Mapping[str, Any]],
@@ -65,9 +77,13 @@ class Run:
             self.missing[peer.name] = str(error)
 
     def _take(self, model: str, condition: Condition, heard: Sequence[Heard]) -> None:
-        if has_both(self.clips):
-            self.scored.append(judge_scores(model, condition.name, heard, self.clips, self.drawings))
-        self.segmented += judge_segments(condition.name, heard, self.clips, self.drawings)
+        for group in self.groups:
+            places = [place for place, clip in enumerate(self.clips) if clip.group == group]
+            clips, mine = [self.clips[place] for place in places], [heard[place] for place in places]
+            key, drawings = self.key(condition, group), Drawings(len(clips), self.draws)
+            if has_both(clips):
+                self.scored.append(judge_scores(model, key, mine, clips, drawings))
+            self.segmented += judge_segments(key, mine, clips, drawings)
 
     def document(self, folder: Path) -> dict[str, Any]:
         """Everything, to be written. `folder`: where the clips come from; its name is told, not where it lies."""
@@ -79,8 +95,13 @@ class Run:
             "clips": len(self.clips),
             "seconds": round(sum(clip.duration_s for clip in self.clips), 1),
             "speech_share": round(speech_share(self.clips), 4),
-            "drawings": len(self.drawings.times),
-            "conditions": {each.name: each.title for each in self.conditions},
+            "drawings": self.draws,
+            "groups": [group for group in self.groups if group],
+            "conditions": {
+                self.key(each, group): f"{group} {each.title}" if len(self.groups) > 1 else each.title
+                for group in self.groups
+                for each in self.conditions
+            },
             "missing": self.missing,
         }
-        return document(about, self.scored, self.segmented)
+        return {**document(about, self.scored, self.segmented), "blind": self.blind}

@@ -127,9 +127,7 @@ def test_what_is_fitted_is_what_the_service_finds(tmp_path: Path) -> None:
             tuning = Tuning(Service(runtime), usable(find_recordings(tmp_path / "data"), view), "f1", view)
             for name in ("one", "one+other"):
                 model = await runtime.models.get(name)
-                for member in model.members:
-                    tuning._scored[member.info.name] = await tuning._score(member, [path])
-                (mine,) = tuning._rows(model)
+                (mine,) = await tuning.rows(model, [path])
                 asked = await _asked(runtime, model, path, as_options(setting))
                 assert segments(mine, as_options(setting)) == asked != []
         finally:

@@ -139,7 +139,7 @@ def test_options_are_told_for_every_mode_and_model(mixed: RunningServer) -> None
     assert answer["default_model"] == "small"
     assert answer["models"]["silero"]["default_mode"] == "tight"
     assert answer["models"]["silero"]["defaults"]["tight"]["min_speech_duration_ms"] == 250
-    assert answer["models"]["small"]["defaults"]["tight"]["threshold"] == 0.7
+    assert answer["models"]["small"]["defaults"]["tight"]["threshold"] == 0.45
 
 
 def test_a_list_of_models_is_all_there_is(small_model: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_threshold_says_what_its_slider_says(card: CardView) -> None:
     expect(card.option("speech_noise_thres")).to_have_value("0.6")
     eventually(lambda: painted(card.page, "Speech margin 0.6 (p 0.8)"))
     card.choose_mode("tight")
-    eventually(lambda: painted(card.page, "Start threshold 0.7"))
+    eventually(lambda: painted(card.page, "Start threshold 0.45"))
 
 
 def test_differences_are_marked_and_summed(card: CardView) -> None:
@@ -99,7 +99,7 @@ def test_each_side_has_its_own_curve_under_its_own_thresholds(card: CardView) ->
 def test_a_threshold_is_dragged_on_the_curve(card: CardView) -> None:
     card.choose_mode("tight")
     ground = card.root.locator("canvas.ground")
-    expect(ground).to_have_attribute("data-thresholds", "0.7/0.5")
+    expect(ground).to_have_attribute("data-thresholds", "0.45/0.3")
     box = card.timeline.bounding_box()
     assert box is not None
     bottom, height = box["y"] + box["height"] - 1, 76 - 3

@@ -41,7 +41,7 @@ def test_ready_says_what_holds(server: RunningServer) -> None:
     with stream(server, sample_rate=8_000, encoding="f32le", min_speech_duration_ms=80, mode="tight") as socket:
         ready = hear(socket)
     # The model's defaults for the mode in force, and what was set.
-    expected = tight(threshold=0.7, neg_threshold=0.5, min_speech_duration_ms=80).document()
+    expected = tight(threshold=0.45, neg_threshold=0.3, min_speech_duration_ms=80).document()
     assert ready.pop("options") == expected
     assert len(ready.pop("session")) >= 16
     assert ready.pop("model")["id"] == httpx.get(f"{server.url}/health").json()["model"]["id"]

@@ -136,7 +136,7 @@ def test_the_session_is_told_in_both_shapes(server: RunningServer) -> None:
         again = hear(socket)["session"]
     assert created["model"] == created["vad"]["model"]["name"] == server.get("/models").json()["models"][0]["name"]
     assert created["vad"]["asked_model"] == "gpt-realtime"
-    detection = {"type": "server_vad", "threshold": 0.7, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    detection = {"type": "server_vad", "threshold": 0.45, "prefix_padding_ms": 300, "silence_duration_ms": 500}
     off = {"create_response": False, "interrupt_response": False}
     assert created["turn_detection"] == created["audio"]["input"]["turn_detection"] == {**detection, **off}
     assert updated["turn_detection"] == {**detection, "silence_duration_ms": 900, **off}

@@ -185,7 +185,7 @@ def new_posteriors(speech: np.ndarray) -> Posteriors:
 
 def test_defaults() -> None:
     one, other = {"threshold": 0.5, "neg_threshold": 0.35}, {"threshold": 0.35, "neg_threshold": 0.15}
-    assert option_defaults(split_terms("silero+firered"), [one, other])["tight"]["threshold"] == 0.40
+    assert option_defaults(split_terms("silero+firered"), [one, other])["tight"]["threshold"] == 0.08
     assert measured("silero", "firered")
     untuned = option_defaults(split_terms("silero+mine"), [one, other])["tight"]
     assert (untuned["threshold"], untuned["neg_threshold"]) == (0.425, 0.25)

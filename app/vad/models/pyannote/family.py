@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.vad.models.accuracy import WIDE, measured
+from app.vad.models.accuracy import MEASURED, measured
 from app.vad.models.family import DType, KnownModel, ModelSpec, Weights
 from app.vad.models.hub import HubModel, ModelHub, ModelPlace, holds_files
 
@@ -17,7 +17,7 @@ FILES = ("pytorch_model.bin",)
 _DESCRIPTION = "config.yaml"
 """Nothing in it is needed: the checkpoint says the same."""
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "tight": WIDE["pyannote",],
+    "tight": MEASURED["pyannote",].thresholds,
     # The end-point machine's test is one on a probability of (1 + x) / 2: the same 0.6.
     "endpoint": {"speech_noise_thres": 0.2},
     "smoothed": {"speech_threshold": 0.6},
