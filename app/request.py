@@ -330,7 +330,15 @@ class DetectionRequest(ExcerptOptions, InputOptions):
 
     def input(self, path: Path, content_type: str = "") -> AudioInput:
         """The file as it is to be read; `content_type` may say that it is raw samples. Raises `InvalidOption`."""
-        return self.source(path, content_type)
+        source = self.source(path, content_type)
+        if source.raw is not None:
+            self._refuse_too_many(source.raw.channels)
+        return source
+
+    def _refuse_too_many(self, channels: int) -> None:
+        if channels > HEARD_TOGETHER and not self.channel.isdigit():
+            most = f"up to {HEARD_TOGETHER} can be heard together; `channel` and a number hears one of more"
+            raise InvalidOption("channels", most)
 
     def stream_form(self) -> StreamForm:
         """What a live stream will send. Raises `InvalidOption` for what no stream can have."""
@@ -347,9 +355,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         if self.channel == "split":
             raise InvalidOption("channel", "a stream has one row of segments: mix, loudest, or the number of a channel")
         # A container says itself how many channels there are.
-        if channels > HEARD_TOGETHER and not self.channel.isdigit():
-            most = f"up to {HEARD_TOGETHER} can be heard together; `channel` and a number hears one of more"
-            raise InvalidOption("channels", most)
+        self._refuse_too_many(channels)
         if not container and self.channel.isdigit() and int(self.channel) >= channels:
             raise InvalidOption("channel", f"the stream has {channels} channels, counted from 0")
         extras = {"audio": self.audio, "confirm_ms": self.confirm_ms, "maybe_end_ms": self.maybe_end_ms}

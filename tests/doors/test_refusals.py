@@ -32,7 +32,7 @@ WRONG: list[Options] = [
     {"max_chunk_s": "0"},
     {"chunk_pad_ms": "2001"},
     {"channel": "nine"},
-    {"channel": "8"},
+    {"channel": "64"},
     {"track": "-1"},
     {"track": "64"},
     {"clock": "wall"},
@@ -43,6 +43,8 @@ WRONG: list[Options] = [
     {"min_excerpt_s": "-1"},
     {"sample_rate": "fast", "encoding": "pcm_s16le"},
     {"channels": "9", "encoding": "pcm_s16le"},
+    {"channels": "65", "encoding": "pcm_s16le", "channel": "3"},
+    {"track": "all", "channel": "split"},
     # names
     {MODE: "loose"},
     {"preset": "party"},
