@@ -104,7 +104,7 @@ def test_a_threshold_is_dragged_on_the_curve(card: CardView) -> None:
     assert box is not None
     bottom, height = box["y"] + box["height"] - 1, 76 - 3
     mouse = card.page.mouse
-    mouse.move(box["x"] + 300, bottom - 0.7 * height)
+    mouse.move(box["x"] + 300, bottom - 0.45 * height)
     assert card.timeline.evaluate("element => element.style.cursor") == "ns-resize"
     mouse.down()
     mouse.move(box["x"] + 300, bottom - 0.8 * height, steps=3)
