@@ -258,13 +258,13 @@ export interface components {
     schemas: {
         /**
          * AccuracyDocument
-         * @description How well segments of `mode=tight` fit labelled speech: two public sets, clean and in three noises, at one setting
-         *     for all. See docs/accuracy.md.
+         * @description How well segments of `mode=tight` fit labelled speech: conversation and meetings, each clean, in white and pink
+         *     noise, over music and by telephone, at one setting for all; cross-validated. See docs/accuracy.md.
          */
         AccuracyDocument: {
             /**
              * Frame F1
-             * @description Mean over the eight conditions, 0 to 1; differences under 0.005 are noise.
+             * @description Mean over the ten, 0 to 1; differences under 0.005 are noise.
              */
             frame_f1: number;
             /** Threshold */
@@ -1166,9 +1166,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1365,9 +1365,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1590,9 +1590,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.5` with `fsmn`, `fsmn-8k`; `0.15` with `firered`; `0.2` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
