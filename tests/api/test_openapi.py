@@ -14,6 +14,7 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
+from app.vad.models.accuracy import MEASURED
 from app.vad.models.family import KnownModel, ModelSpec, Weights
 from app.vad.models.fsmn.family import FsmnFamily
 from app.vad.models.hub import ModelHub, ModelPlace
@@ -60,9 +61,10 @@ def test_every_option_is_documented_with_mode_range_unit_and_meaning(mode: str, 
 
 def test_what_holds_without_an_option_is_told_for_each_model() -> None:
     told = {entry["name"]: entry["description"] for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"]}
+    fsmn, firered, stream = (MEASURED[name,].threshold for name in ("fsmn", "firered", "firered-stream"))
     assert told["threshold"].endswith(
-        "Without it `0.5`; `0.7` with `fsmn`, `fsmn-8k`; `0.35` with `firered`; `0.3` with `firered-stream`; `0.4` "
-        "with `firered-aed`."
+        f"Without it `0.5`; `{fsmn}` with `fsmn`, `fsmn-8k`; `{firered}` with `firered`; `{stream}` with "
+        "`firered-stream`; `0.4` with `firered-aed`."
     )
     assert told["max_speech_duration_s"].endswith("Without it there is no limit.")
     assert told["lang"].endswith("Without it `zh`.")
