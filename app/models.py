@@ -303,7 +303,7 @@ class Models:
                     await self._load(spec)
                 except ModelError as error:
                     # Nobody has asked for it yet; a request that does is told.
-                    log.warning(f"the model {known.name} is at hand and cannot be used", reason=str(error))
+                    log.warning(f"the model {known.name} is on this machine but cannot be used", reason=str(error))
 
     # ---- which model answers
 
@@ -518,14 +518,16 @@ class Models:
         if self.settings.on_demand and name in named:
             return await self._load(named[name])  # which a service has loaded at its start
         if not self._allows(spec):
-            raise InvalidOption("model", f"{name} is known, and not among VAD_MODELS here; add it there")
+            raise InvalidOption("model", f"{name} is not in VAD_MODELS of this service; add it there")
         if not await asyncio.to_thread(self._loader.is_at_hand, spec):
-            raise InvalidOption("model", f"{name} is known, and not at hand here: fsmn-vad model download {name}")
+            raise InvalidOption("model", f"{name} is not on this machine; get it with: fsmn-vad model download {name}")
         try:
             return await self._load(spec)
         except ModelError as error:
-            log.error(f"the model {name} is at hand and cannot be used", reason=str(error))
-            raise InvalidOption("model", f"{name} is at hand here, and cannot be used; the log says why") from None
+            log.error(f"the model {name} is on this machine but cannot be used", reason=str(error))
+            raise InvalidOption(
+                "model", f"{name} is on this machine but cannot be used; the log gives the reason"
+            ) from None
 
     async def _load(self, spec: ModelSpec) -> Model:
         """The model that a specification means; read and put behind the engine if it is not there yet."""

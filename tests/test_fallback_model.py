@@ -150,8 +150,8 @@ def test_the_command_line_says_so(tmp_path: Path, spoken: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "told"),
     [
-        ("auto", "fsmn is known, and not at hand here: fsmn-vad model download fsmn"),
-        ("silero", "fsmn is known, and not among VAD_MODELS here; add it there"),
+        ("auto", "fsmn is not on this machine; get it with: fsmn-vad model download fsmn"),
+        ("silero", "fsmn is not in VAD_MODELS of this service; add it there"),
     ],
 )
 @pytest.mark.parametrize("name", [DEFAULT_MODEL, DEFAULT_ID])

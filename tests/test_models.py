@@ -156,14 +156,14 @@ async def test_a_model_that_is_named_brings_what_takes_its_place_live(settings: 
         assert await name_of_chosen(runtime, "ahead") == "ahead"
         if settings["VAD_MODEL"] == "ahead":
             assert await name_of_chosen(runtime, None, live=True) == "stream"
-        with pytest.raises(InvalidOption, match="more is known, and not among VAD_MODELS here"):
+        with pytest.raises(InvalidOption, match="more is not in VAD_MODELS of this service"):
             await runtime.models.choose("more", live=True)
 
 
 async def test_what_takes_its_place_is_not_downloaded_during_a_request() -> None:
     family = QuietFamily("quiet", THREE, [AHEAD.source])
     async with started(registry_of(family), VAD_MODEL="ahead", VAD_MODELS="") as runtime:
-        with pytest.raises(InvalidOption, match="not at hand here: fsmn-vad model download stream"):
+        with pytest.raises(InvalidOption, match="not on this machine; get it with: fsmn-vad model download stream"):
             await runtime.models.choose(None, live=True)
     assert family.downloaded == []
 

@@ -56,9 +56,9 @@ def _root(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (VAD_HOST).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one (VAD_PORT).")] = None,
-    model: Annotated[str | None, typer.Option(help="Of requests that name none (VAD_MODEL).")] = None,
+    model: Annotated[str | None, typer.Option(help="The default model (VAD_MODEL).")] = None,
     models: Annotated[
-        str | None, typer.Option(help="All that may be asked for, comma-separated, or auto (VAD_MODELS).")
+        str | None, typer.Option(help="Models that requests may name, comma-separated, or auto (VAD_MODELS).")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N (VAD_DEVICE).")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that score (VAD_WORKERS).")] = None,
@@ -151,13 +151,13 @@ def stream(
     speed: Annotated[Speed, typer.Option(help="How fast a file is sent.")] = "full",
     encoding: Annotated[
         str | None,
-        typer.Option(help="Of samples without a header (default pcm_s16le): pcm_f32le, mulaw, alaw …"),
+        typer.Option(help="Coding of raw samples (default pcm_s16le): pcm_f32le, mulaw, alaw …"),
     ] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(help="Hz, of the same and the microphone. Default: 16000; 8000 for mulaw and alaw.")
+        int | None, typer.Option(help="Hz of raw samples and of the microphone. Default: 16000; 8000 for mulaw, alaw.")
     ] = None,
-    channels: Annotated[int, typer.Option(min=1, max=8, help="Of the same.")] = 1,
-    channel: Annotated[str, typer.Option(help="Of several: mix, loudest, or an index from 0.")] = "mix",
+    channels: Annotated[int, typer.Option(min=1, max=8, help="Channels of raw samples.")] = 1,
+    channel: Annotated[str, typer.Option(help="Which of several channels: mix, loudest, or an index from 0.")] = "mix",
     chunk_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Sound sent at a time.")] = 100,
     json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each event, on a terminal too.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also as JSON, ten a second.")] = False,
@@ -193,8 +193,10 @@ def batch(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: the cores, or the cluster's.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: auto, HOST:PORT or local.")] = None,
-    shard_files: Annotated[int, typer.Option(min=1, help="Most files in one result file.")] = 512,
-    shard_mb: Annotated[int, typer.Option(min=1, help="MiB. Most audio, as stored, for one result file.")] = 1024,
+    shard_files: Annotated[int, typer.Option(min=1, help="At most this many files in one result file.")] = 512,
+    shard_mb: Annotated[
+        int, typer.Option(min=1, help="MiB. At most this much stored audio for one result file.")
+    ] = 1024,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the results that are in DEST.")] = False,
     options: dict[str, Any],
 ) -> None:
@@ -216,21 +218,21 @@ def tune(
     ],
     *,
     models: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="Models and sums to try. Default: all that are at hand.")
+        str | None, typer.Option(metavar="NAME,…", help="Models and sums to try. Default: all on this machine.")
     ] = None,
     objective: Annotated[
         Literal["f1", "recall", "precision", "boundaries"],
         typer.Option(
-            help="What is to be best: F1 of frames, the same with recall or precision counting more (F2, F0.5), or how "
-            "close edges are to the labels' edges."
+            help="What to optimise: F1 of frames, the same with more weight on recall (F2) or on precision (F0.5), or "
+            "the distance to the labels' edges."
         ),
     ] = "f1",
     condition: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Also hear the files so: clean, telephone, white:5, pink:0, music:5, level:-30, noise.wav:0; may be "
-            "repeated. Default: clean alone.",
+            help="Also test the files as: clean, telephone, white:5, pink:0, music:5, level:-30, noise.wav:0; may be "
+            "repeated. Default: only clean.",
         ),
     ] = None,
     out: Annotated[
@@ -238,7 +240,7 @@ def tune(
     ] = Path("presets.json"),
     name: Annotated[str, typer.Option(help="What the preset is called.")] = "tuned",
     force: Annotated[
-        bool, typer.Option("--force", help="Write it from under two minutes of speech or five files, too.")
+        bool, typer.Option("--force", help="Write it even from under two minutes of speech or under five files.")
     ] = False,
 ) -> None:
     """Fit models' settings to your own labelled audio, and write the best as a preset (VAD_PRESETS). Exit status as of

@@ -51,7 +51,7 @@ def run(
         if not recordings:
             raise UsageError(f"no file in {folder} can be used")
         if all(each.speech_s == 0 for each in recordings):
-            raise UsageError("nobody speaks in these files, as their labels have it: there is nothing to find")
+            raise UsageError("the labels of these files contain no speech, so there is nothing to fit")
         scarce = too_little(recordings)
         if scarce is not None:
             note(f"{scarce} {'Written all the same (--force).' if force else 'Nothing will be written.'}")

@@ -62,8 +62,8 @@ class ChunkOptions(Options):
         0,
         ge=0,
         le=2_000,
-        description="Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it "
-        "may be a quarter.",
+        description="Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a "
+        "quarter of that.",
         json_schema_extra={"unit": "ms"},
     )
 

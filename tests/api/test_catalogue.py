@@ -136,7 +136,7 @@ def test_each_loaded_model_answers_under_its_name(several: RunningServer, speech
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("silero", "not among VAD_MODELS"), ("fsmn", "not among VAD_MODELS"), ("whisper", "there are: room, telephone")],
+    [("silero", "not in VAD_MODELS"), ("fsmn", "not in VAD_MODELS"), ("whisper", "there are: room, telephone")],
 )
 def test_a_model_that_is_not_loaded_is_refused_before_the_audio_is_looked_at(
     several: RunningServer, speech_like: Path, name: str, told: str

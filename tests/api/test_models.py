@@ -77,8 +77,8 @@ def test_a_model_may_be_called_by_its_id(mixed: RunningServer) -> None:
     [
         ("nobody", "there is no model 'nobody' here; there are: small, other, silero, silero-8k"),
         ("../../etc", "there is no model '../../etc' here"),
-        ("fsmn-8k", "fsmn-8k is known, and not at hand here: fsmn-vad model download fsmn-8k"),
-        ("damo/speech_fsmn_vad_zh-cn-8k-common", "fsmn-8k is known, and not at hand here"),
+        ("fsmn-8k", "fsmn-8k is not on this machine; get it with: fsmn-vad model download fsmn-8k"),
+        ("damo/speech_fsmn_vad_zh-cn-8k-common", "fsmn-8k is not on this machine"),
     ],
 )
 def test_a_model_that_is_not_here(mixed: RunningServer, name: str, told: str) -> None:
@@ -148,7 +148,7 @@ def test_a_list_of_models_is_all_there_is(small_model: Path, tmp_path: Path) -> 
         assert post(server, wav(spoken(1))).json()["model"]["name"] == "mine"
         assert post(server, wav(spoken(1)), model="silero").status_code == 200
         refused = post(server, wav(spoken(1)), model="silero-8k").json()
-        assert refused["detail"] == "model: silero-8k is known, and not among VAD_MODELS here; add it there"
+        assert refused["detail"] == "model: silero-8k is not in VAD_MODELS of this service; add it there"
 
 
 @pytest.mark.reference

@@ -38,7 +38,7 @@ class BinarizeOptions(SegmenterOptions):
 
     onset: float = Field(0.5, ge=0, le=1, description="Speech begins above this speech probability.")
     offset: float = Field(
-        0.5, ge=0, le=1, description="Speech goes on until below this probability; without it `onset` is taken."
+        0.5, ge=0, le=1, description="Speech ends when the probability falls below this. Default: `onset`."
     )
     min_duration_on: float = Field(0.0, ge=0, le=60, description="Shorter speech is dropped.", **_SECONDS)
     min_duration_off: float = Field(0.0, ge=0, le=60, description="Shorter gaps are filled.", **_SECONDS)

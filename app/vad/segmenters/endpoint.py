@@ -94,7 +94,7 @@ class EndpointOptions(SegmenterOptions):
         150,
         ge=0,
         le=1_000,
-        description="Speech in the window at or below which the window counts as silence; at most `window_size_ms`, "
+        description="The window counts as silence when it holds at most this much speech. At most `window_size_ms`, "
         "and below `max_end_silence_time`.",
         **UNIT_MS,
     )
@@ -119,7 +119,7 @@ class EndpointOptions(SegmenterOptions):
         -100.0,
         ge=-200,
         le=200,
-        description="Energy of a frame. Quieter ones are always silence.",
+        description="Frames with less energy are always silence.",
         json_schema_extra={"unit": "dB"},
     )
     snr_thres: float = Field(
@@ -130,7 +130,11 @@ class EndpointOptions(SegmenterOptions):
         json_schema_extra={"unit": "dB"},
     )
     noise_frame_num_used_for_snr: int = Field(
-        100, ge=1, le=100_000, description="Memory of the running noise level.", json_schema_extra={"unit": "frames"}
+        100,
+        ge=1,
+        le=100_000,
+        description="How many frames the noise level is averaged over.",
+        json_schema_extra={"unit": "frames"},
     )
     speech_2_noise_ratio: float = Field(
         1.0, gt=0, le=100, description="Exponent on the silence posterior. Above 1 favours speech."

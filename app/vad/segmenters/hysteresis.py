@@ -50,7 +50,7 @@ class TightOptions(SegmenterOptions):
 
     threshold: float = Field(0.5, gt=0, le=1, description="Speech begins at this speech probability.")
     neg_threshold: float = Field(
-        0.35, ge=0, le=1, description="Speech goes on until below this probability; at most `threshold`."
+        0.35, ge=0, le=1, description="Speech ends when the probability falls below this; at most `threshold`."
     )
     min_speech_duration_ms: int = Field(100, ge=0, le=60_000, description="Shorter speech is dropped.", **UNIT_MS)
     min_silence_duration_ms: int = Field(
@@ -62,7 +62,7 @@ class TightOptions(SegmenterOptions):
     max_speech_duration_s: float = Field(
         math.inf,
         ge=1,
-        description="Longer segments are cut at the least speech-like frame near it.",
+        description="Longer segments are cut, at the least speech-like frame near this limit.",
         json_schema_extra={"unit": "s"},
     )
 

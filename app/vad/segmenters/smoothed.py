@@ -40,11 +40,15 @@ _MOST_FRAMES = 360_000
 _FRAMES: dict[str, Any] = {"json_schema_extra": {"unit": "frames"}}
 
 # Options that several of the machines have; their defaults differ.
-_Window = Annotated[int, Field(ge=0, le=1_000, description="Smoothing of the probabilities; below 2: none.", **_FRAMES)]
-_Threshold = Annotated[float, Field(ge=0, le=1, description="Smoothed probability from which on it is speech.")]
+_Window = Annotated[
+    int, Field(ge=0, le=1_000, description="Window that smooths the probabilities; below 2: no smoothing.", **_FRAMES)
+]
+_Threshold = Annotated[
+    float, Field(ge=0, le=1, description="Frames with at least this smoothed probability are speech.")
+]
 _MinSpeech = Annotated[int, Field(ge=0, le=10_000, description="Shorter speech is dropped.", **_FRAMES)]
 _MinSilence = Annotated[
-    int, Field(ge=0, le=10_000, description="Silence that ends a segment, and stays in it.", **_FRAMES)
+    int, Field(ge=0, le=10_000, description="Silence that ends a segment; it stays in the segment.", **_FRAMES)
 ]
 _Merge = Annotated[int, Field(ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **_FRAMES)]
 _Extend = Annotated[int, Field(ge=0, le=1_000, description="Added to a segment at both sides.", **_FRAMES)]
@@ -100,7 +104,7 @@ class EventOptions(SegmenterOptions):
         **_FRAMES,
     )
     min_silence_frame: int = Field(
-        20, ge=0, le=10_000, description="Absence that ends a segment, and stays in it.", **_FRAMES
+        20, ge=0, le=10_000, description="Frames below the threshold that end a segment; they stay in it.", **_FRAMES
     )
     merge_silence_frame: _Merge = 0
     extend_speech_frame: _Extend = 0
@@ -127,7 +131,7 @@ class StreamingOptions(SegmenterOptions):
     smooth_window_size: _Window = 5
     speech_threshold: _Threshold = 0.5
     pad_start_frame: int = Field(
-        5, ge=0, le=1_000, description="A start is moved back by this, by the smoothing window at least.", **_FRAMES
+        5, ge=0, le=1_000, description="Moves a start back by this, and at least by the smoothing window.", **_FRAMES
     )
     min_speech_frame: _MinSpeech = 8
     max_speech_frame: int = Field(

@@ -1047,7 +1047,7 @@ export interface components {
         WarningDocument: {
             /**
              * Code
-             * @description Stable, for programs; there may be new ones. `truncated`: The file ends before its own structure says it does. What is there was decoded. `header_repaired`: A length in the header is not what the file holds; it was read as the file is. `damaged`: Parts of the file cannot be decoded, and what was heard lacks them; times behind them may be early. `joined`: Behind the file's end another file begins that was not heard. `other_tracks`: The file has several sound tracks, and one was heard. `track=` picks another. `late_start`: By the file's own clock its sound begins late, so that a player's times are later than these. `clock=container` answers in the player's. `time_gap`: The file's time stamps have pauses, as where packets were lost, that its samples have not. `clock=container` has silence there. `channels_cancel`: The channels are in opposite phase, and their mean holds next to nothing of them. `channel=loudest`, or a number, hears them. `very_quiet`: Nothing in the audio comes near the loudness at which models were trained; speech may be missed. `clipped`: Many samples stand at full scale: the recording was too loud, and its speech is distorted. `beyond_full_scale`: Samples are far larger than full scale, as where integers are kept as floats without being divided by 32768. Models hear them as extremely loud. `band_limited`: Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for 8 kHz may hear it better. `forced_cuts`: Segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: No model was asked for, and another one answers than the service is set to. `preset_model`: The preset's model is not here, and another one answers with the rest of the preset. `degraded`: The device ran out of memory and the CPU stood in for it: the same segments, later.
+             * @description Stable, for programs; there may be new ones. `truncated`: The file ends before its own structure says it does. What is there was decoded. `header_repaired`: A length in the header does not match the file; the header was ignored. `damaged`: Parts of the file cannot be decoded and are missing; times after them may be too early. `joined`: Another file begins after the end of this one and was not read. `other_tracks`: The file has several audio tracks; one was used. `track=` picks another. `late_start`: By the file's own clock the audio starts late, so a player shows later times than these. `clock=container` gives the player's times. `time_gap`: The file's time stamps have pauses, for example of lost packets, that its samples do not have. `clock=container` puts silence there. `channels_cancel`: The channels are in opposite phase and cancel each other in their mean. Use `channel=loudest` or a number. `very_quiet`: The audio is much quieter than what models were trained on; speech may be missed. `clipped`: Many samples stand at full scale: the recording was too loud, and its speech is distorted. `beyond_full_scale`: Samples are far larger than full scale, as where integers are kept as floats without being divided by 32768. Models hear them as extremely loud. `band_limited`: Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for 8 kHz may hear it better. `forced_cuts`: Segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: The request named no model, and another one than the service's default answers. `preset_model`: The preset's model is not available; another one answers with the preset's other options. `degraded`: The device ran out of memory, so the CPU did the work: the same segments, later.
              * @example truncated
              * @example header_repaired
              * @example damaged
@@ -1140,7 +1140,7 @@ export interface operations {
                 window_size_ms?: number;
                 /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
+                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
                 /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
@@ -1152,11 +1152,11 @@ export interface operations {
                 detect_mode?: number;
                 /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. Without it `-100.0`. */
+                /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
                 /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Memory of the running noise level. Without it `100`. */
+                /** @description `mode=endpoint`. How many frames the noise level is averaged over. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
@@ -1168,7 +1168,7 @@ export interface operations {
                 pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1176,23 +1176,23 @@ export interface operations {
                 min_silence_duration_ms?: number;
                 /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. Without it `0.4`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
                 /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. Without it `20`. */
+                /** @description `mode=smoothed`. Silence that ends a segment; it stays in the segment. Without it `20`. */
                 min_silence_frame?: number;
                 /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
                 merge_silence_frame?: number;
                 /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, and at least by the smoothing window. Without it `5`. */
                 pad_start_frame?: number;
                 /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
                 singing_threshold?: number;
@@ -1204,7 +1204,7 @@ export interface operations {
                 max_event_frame?: number;
                 /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech goes on until below this probability; without it `onset` is taken. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when the probability falls below this. Default: `onset`. Without it `0.5`. */
                 offset?: number;
                 /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
                 min_duration_on?: number;
@@ -1216,7 +1216,7 @@ export interface operations {
                 pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
+                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a quarter of that. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
@@ -1367,7 +1367,7 @@ export interface operations {
                 pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1375,7 +1375,7 @@ export interface operations {
                 min_silence_duration_ms?: number;
                 /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
                 max_speech_duration_s?: number;
             };
             header?: never;
@@ -1564,7 +1564,7 @@ export interface operations {
                 window_size_ms?: number;
                 /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. Speech in the window at or below which the window counts as silence; at most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
+                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
                 /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
@@ -1576,11 +1576,11 @@ export interface operations {
                 detect_mode?: number;
                 /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Energy of a frame. Quieter ones are always silence. Without it `-100.0`. */
+                /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
                 /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Memory of the running noise level. Without it `100`. */
+                /** @description `mode=endpoint`. How many frames the noise level is averaged over. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
@@ -1592,7 +1592,7 @@ export interface operations {
                 pad_end_ms?: number;
                 /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech goes on until below this probability; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1600,23 +1600,23 @@ export interface operations {
                 min_silence_duration_ms?: number;
                 /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut at the least speech-like frame near it. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Smoothing of the probabilities; below 2: none. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Smoothed probability from which on it is speech. Without it `0.4`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
                 /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment, and stays in it. Without it `20`. */
+                /** @description `mode=smoothed`. Silence that ends a segment; it stays in the segment. Without it `20`. */
                 min_silence_frame?: number;
                 /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
                 merge_silence_frame?: number;
                 /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. A start is moved back by this, by the smoothing window at least. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, and at least by the smoothing window. Without it `5`. */
                 pad_start_frame?: number;
                 /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
                 singing_threshold?: number;
@@ -1628,7 +1628,7 @@ export interface operations {
                 max_event_frame?: number;
                 /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech goes on until below this probability; without it `onset` is taken. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when the probability falls below this. Default: `onset`. Without it `0.5`. */
                 offset?: number;
                 /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
                 min_duration_on?: number;
@@ -1640,7 +1640,7 @@ export interface operations {
                 pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`, of which it may be a quarter. Without it `0`. */
+                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a quarter of that. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
