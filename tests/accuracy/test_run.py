@@ -153,3 +153,26 @@ def test_a_peer_answers_for_every_frame(peer: Peer, tmp_path: Path) -> None:
     assert ((heard.scores >= 0) & (heard.scores <= 1)).all()
     for start, end in heard.segments[peer.setting.name]:
         assert 0 <= start < end <= 8.02, "frames of 16 ms may reach past the end"
+
+
+def test_kinds_of_recordings_are_judged_apart_and_blind_spots_told(small_service: str, tmp_path: Path) -> None:
+    """Two subfolders with labels, and one without, all of whose loud sound the small model calls speech."""
+    data = tmp_path / "data"
+    for name in ("calls", "rooms", "coughs"):
+        (data / name).mkdir(parents=True)
+    write_clip(data / "calls", "one")
+    write_clip(data / "rooms", "two", labels=shifted(-0.3))
+    write_clip(data / "coughs", "three").with_suffix(".txt").unlink()
+    setting = _TIGHT.replace("=fsmn", f"={small_service}")
+    assert main(command(data, tmp_path / "out", "--setting", setting, "--condition", "clean")) == 0
+    told = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    assert told["about"]["conditions"] == {"calls clean": "calls clean", "rooms clean": "rooms clean"}
+    calls, rooms = told["segments"]
+    assert (calls["condition"], rooms["condition"]) == ("calls clean", "rooms clean")
+    assert calls["miss_rate"][0] < 0.05 < rooms["miss_rate"][0]
+    assert told["blind"][small_service].keys() == {"coughs"}
+    assert told["blind"][small_service]["coughs"] > 0.9
+    picture = ElementTree.fromstring((tmp_path / "out" / "accuracy-f1.svg").read_text())
+    words = {"".join(each.itertext()).strip() for each in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"calls clean", "rooms clean", "mean"} <= words
+    assert "### Loud frames without labels called speech" in (tmp_path / "out" / "accuracy.md").read_text()

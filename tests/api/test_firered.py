@@ -218,9 +218,9 @@ def test_the_pair_in_files_and_live(published: RunningServer, reference: Path) -
     content = (reference / "audio" / "vad_example.wav").read_bytes()
     answer = post(published, content, model="silero+firered").json()
     assert answer["model"]["name"] == "silero+firered"
-    assert (answer["options"]["threshold"], answer["options"]["neg_threshold"]) == (0.40, 0.35)
+    assert (answer["options"]["threshold"], answer["options"]["neg_threshold"]) == (0.08, 0.06)
     causal = post(published, content, model="silero+firered-stream").json()
-    assert (causal["options"]["threshold"], causal["options"]["neg_threshold"]) == (0.35, 0.30)
+    assert (causal["options"]["threshold"], causal["options"]["neg_threshold"]) == (0.1, 0.06)
     samples, _ = soundfile.read(io.BytesIO(content), dtype="int16")
     heard = converse(published, cut(samples.tobytes(), 3_200), model="silero+firered")
     assert heard.messages[0]["model"]["name"] == "silero+firered-stream"
