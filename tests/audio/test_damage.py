@@ -2,8 +2,9 @@
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -108,8 +109,17 @@ def flipped(content: bytes, at: float) -> bytes:
 DAMAGE: dict[str, Callable[[bytes, float], bytes]] = {"zeroed": zeroed, "cut out": cut_out, "flipped": flipped}
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("kind", KINDS)
+def in_turn(kinds: Iterable[str], others: Iterable[str]) -> list[Any]:
+    """All pairs, most of which are for `make test-full`: each kind meets one of the others, in turn."""
+    others = list(others)
+    return [
+        pytest.param(kind, other, marks=() if place % len(others) == turn else pytest.mark.full)
+        for place, kind in enumerate(kinds)
+        for turn, other in enumerate(others)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "damage"), in_turn(KINDS, DAMAGE))
 def test_damage_is_told(
     kind: str, damage: str, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
 ) -> None:
@@ -193,17 +203,17 @@ HEADED = {"ID3v2": (ID3V2, b""), "ID3v2 twice and ID3v1": (ID3V2 * 2, ID3V1)}
 TAKES_TAGS = {"mp3", "mp3 without a count", "mp3, variable rate", "mp2", "adts", "tta"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "around"), in_turn(KINDS, [*AROUND, *HEADED]))
 def test_whole_files_are_not_called_damaged(
-    kind: str, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+    kind: str, around: str, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
 ) -> None:
-    content = made(plain, files, kind)
-    around = {**AROUND, **(HEADED if kind in TAKES_TAGS else {})}
-    for name, (front, behind) in around.items():
-        seconds, details = heard(front + content + behind, tmp_path, each_ffmpeg, limits)
-        assert {"damaged", "joined"}.isdisjoint(details), (name, details)
-        if kind != "amr":  # which has no sync words: what stands behind it is taken for frames
-            assert abs(seconds - SECONDS) < 0.2
+    front, behind = {**AROUND, **HEADED}[around]
+    if front and kind not in TAKES_TAGS:
+        front = b""
+    seconds, details = heard(front + made(plain, files, kind) + behind, tmp_path, each_ffmpeg, limits)
+    assert {"damaged", "joined"}.isdisjoint(details), details
+    if kind != "amr":  # which has no sync words: what stands behind it is taken for frames
+        assert abs(seconds - SECONDS) < 0.2
 
 
 WHOLE = {
@@ -232,7 +242,9 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if place % 2 else ()) for place, name in enumerate(WHOLE)]
+)
 def test_more_whole_files(name: str, tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits) -> None:
     plain = tmp_path / "plain.wav"
     samples = voice(SECONDS, RATE, 1)

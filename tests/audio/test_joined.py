@@ -11,7 +11,7 @@ from app.audio.decode import AudioLimits
 from app.audio.facts import examine
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import voice
-from tests.audio.test_damage import APE, ID3V1, ID3V2, heard
+from tests.audio.test_damage import APE, ID3V1, ID3V2, heard, in_turn
 
 RATE = 16_000
 SECONDS = 4
@@ -91,12 +91,14 @@ def test_the_next_file_is_heard(kind: str, plain: Path, tmp_path: Path, each_ffm
         assert abs(seconds - 3 * SECONDS) < 0.4
 
 
-@pytest.mark.parametrize("second", [(".mp3", "libmp3lame"), (".ogg", "libopus"), (".flac", "flac"), (".m4a", "aac")])
-@pytest.mark.parametrize("first", ["m4a", "wavpack", "tta", "aiff", "caf", "w64", "wma"])
+SECOND = {"mp3": (".mp3", "libmp3lame"), "opus": (".ogg", "libopus"), "flac": (".flac", "flac"), "m4a": (".m4a", "aac")}
+
+
+@pytest.mark.parametrize(("first", "second"), in_turn(["m4a", "wavpack", "tta", "aiff", "caf", "w64", "wma"], SECOND))
 def test_a_file_of_another_kind_is_told(
-    first: str, second: tuple[str, ...], plain: Path, tmp_path: Path, ffmpeg: Path, limits: AudioLimits
+    first: str, second: str, plain: Path, tmp_path: Path, ffmpeg: Path, limits: AudioLimits
 ) -> None:
-    one, other = made(plain, tmp_path, TOLD[first]), made(plain, tmp_path, second)
+    one, other = made(plain, tmp_path, TOLD[first]), made(plain, tmp_path, SECOND[second])
     _, details = heard(one + other, tmp_path, ffmpeg, limits)
     assert f"begins at byte {len(one)}," in details["joined"]
     assert "damaged" not in details
@@ -123,13 +125,19 @@ def test_a_flac_of_another_form_is_told(plain: Path, tmp_path: Path, ffmpeg: Pat
     assert f"begins at byte {len(one)}," in details["joined"]
 
 
-@pytest.mark.parametrize("behind", [ID3V1, APE, APE + ID3V1, bytes(5_000), ID3V2 + bytes(100), b"\0", b"\r\n"],
-                         ids=["ID3v1", "APE", "APE and ID3v1", "zeros", "ID3v2", "a zero", "a line end"])  # fmt: skip
-@pytest.mark.parametrize("kind", ["m4a", "wavpack", "tta", "aiff", "caf", "flv", "wma", "w64", "voc"])
+BEHIND = {
+    "ID3v1": ID3V1, "APE": APE, "APE and ID3v1": APE + ID3V1, "zeros": bytes(5_000), "ID3v2": ID3V2 + bytes(100),
+    "a zero": b"\0", "a line end": b"\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind"), in_turn(["m4a", "wavpack", "tta", "aiff", "caf", "flv", "wma", "w64", "voc"], BEHIND)
+)
 def test_tags_and_padding_are_no_file(
-    kind: str, behind: bytes, plain: Path, tmp_path: Path, ffmpeg: Path, limits: AudioLimits
+    kind: str, behind: str, plain: Path, tmp_path: Path, ffmpeg: Path, limits: AudioLimits
 ) -> None:
-    _, details = heard(made(plain, tmp_path, TOLD[kind]) + behind, tmp_path, ffmpeg, limits)
+    _, details = heard(made(plain, tmp_path, TOLD[kind]) + BEHIND[behind], tmp_path, ffmpeg, limits)
     assert {"joined", "damaged"}.isdisjoint(details)
 
 
