@@ -322,8 +322,9 @@ def track_name(channel: int | None, label: str | None) -> str:
 
 def base_name(filename: str | None) -> str:
     """Return a client's file name as it is, with its ending, for programs that look for the file by it: without
-    folders and control characters."""
-    base = PurePosixPath((filename or "").replace("\\", "/")).name
+    folders and control characters. Bytes that are no UTF-8 are U+FFFD, as in a request that brings them."""
+    told = (filename or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    base = PurePosixPath(told.replace("\\", "/")).name
     return "".join(letter for letter in base if letter.isprintable())[:_MAX_BASE_NAME]
 
 

@@ -3,6 +3,7 @@ matter is the process: its pipes, signals, exit status, and what it imports."""
 
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -29,6 +30,11 @@ class Ended:
     returncode: int
     stdout: str
     stderr: str
+
+    @property
+    def message(self) -> str:
+        """`stderr`, with options named as requests name them: `add --mode tight` is `add mode=tight` there."""
+        return re.sub(r"\badd --([\w-]+) ", lambda flag: f"add {flag[1].replace('-', '_')}=", self.stderr)
 
 
 def call(model: Path | str, *arguments: str | Path, stdin: bytes = b"", **settings: str) -> Ended:

@@ -151,10 +151,10 @@ def _command_line(house: House, options: Asked, forms: Sequence[str], sounds: st
 
 
 def _from_terminal(ended: Ended, path: Path, result: Path, form: str, options: Asked) -> Said:
-    lines = re.findall(rf"^{re.escape(str(path))}: (.*)$", ended.stderr, re.MULTILINE)
+    lines = re.findall(rf"^{re.escape(str(path))}: (.*)$", ended.message, re.MULTILINE)
     codes = tuple(dict.fromkeys(code for line in lines if (code := line.partition(":")[0]) in MEANINGS))
     if not result.is_file():
-        return Said(refused="\n".join(lines) or ended.stderr)
+        return Said(refused="\n".join(lines) or ended.message)
     map_file = result.with_name(f"{result.name}.map.json")
     mapped = json.loads(map_file.read_text()) if map_file.is_file() else None
     return Said(comparable(form, result.read_bytes(), options), warnings=codes, mapped=mapped)
@@ -173,7 +173,7 @@ def batch(house: House, options: Asked, forms: Sequence[str], sounds: str) -> Fo
         for form in forms:
             result = out / "files" / f"{path.name}.{extension(form, options)}"
             if row is None or row["error"] is not None or not result.is_file():
-                found[path.name, form] = Said(refused=ended.stderr if row is None else str(row["error"]))
+                found[path.name, form] = Said(refused=ended.message if row is None else str(row["error"]))
                 continue
             map_file = result.with_name(f"{result.name}.map.json")
             found[path.name, form] = Said(

@@ -146,7 +146,7 @@ def on_the_command_line(house: House, options: Options, *, alone: bool) -> str:
     )
     assert (ended.returncode, ended.stdout) == (2 if alone else ended.returncode or 2, "")
     assert not out.exists() or not list(out.iterdir())
-    return ended.stderr
+    return ended.message
 
 
 def in_a_batch(house: House, options: Options) -> str:
@@ -154,7 +154,7 @@ def in_a_batch(house: House, options: Options) -> str:
     ended = run_command(house, "batch", house.sounds / "one", out, *flags("batch", options))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert not out.exists()
-    return ended.stderr
+    return ended.message
 
 
 @pytest.mark.parametrize("options", LIVE_TOO, ids=say)

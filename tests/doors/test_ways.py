@@ -99,15 +99,20 @@ def test_workers_in_processes_of_their_own_answer_alike(house: House, monkeypatc
 # ---- said twice, said in headers
 
 
+def unnamed(answer: dict[str, Any]) -> dict[str, Any]:
+    """Without the file's own name, which a raw body and standard input have none of."""
+    return {**answer, "audio": {key: value for key, value in answer["audio"].items() if key != "file_name"}}
+
+
 def test_of_two_values_the_last_is_taken(house: House) -> None:
     content = house.files("one")[0].read_bytes()
     tight = {MODE: "tight", "threshold": "0.7"}
-    expected = post(house, params=tight)
+    expected = unnamed(post(house, params=tight))
     asked: list[dict[str, Any]] = [
         {"params": [(MODE, "endpoint"), ("threshold", "0.2"), *tight.items()]},
         {"params": [*tight.items(), ("threshold", "")]},
     ]
-    assert [post(house, **each) for each in asked] == [expected, expected]
+    assert [unnamed(post(house, **each)) for each in asked] == [expected, expected]
     forms: list[dict[str, Any]] = [
         {"data": {MODE: ["endpoint", "tight"], "threshold": ["0.2", "0.7"]}},
         {"data": {MODE: "tight", "threshold": ["0.7", " "]}},
@@ -115,21 +120,21 @@ def test_of_two_values_the_last_is_taken(house: House) -> None:
         {"params": tight, "data": {MODE: "", "threshold": ""}},
     ]
     answers = [house.server.post("/vad", files={"file": ("audio", content)}, **each) for each in forms]
-    assert [comparable("json", answer.content, {}) for answer in answers] == [expected] * len(forms)
+    assert [unnamed(comparable("json", answer.content, {})) for answer in answers] == [expected] * len(forms)
     for service in ([], ["--url", house.server.url]):
         twice = ["--mode=endpoint", "--threshold=0.2", "--mode=tight", "--threshold=0.7"]
         ended = run_command(house, "detect", "-", *twice, *service, alone=not service, stdin=content)
         told = comparable("json", ended.stdout.encode(), {})
-        assert {**told, "name": "audio"} == expected
+        assert unnamed({**told, "name": "audio"}) == expected
 
 
 def test_fields_may_stand_before_or_behind_the_file(house: House) -> None:
     content = house.files("one")[0].read_bytes()
     fields = [("mode", (None, "tight")), ("threshold", (None, "0.7"))]
     file = ("file", ("audio", content))
-    expected = post(house, params={MODE: "tight", "threshold": "0.7"})
+    expected = unnamed(post(house, params={MODE: "tight", "threshold": "0.7"}))
     for parts in ([*fields, file], [file, *fields], [fields[0], file, fields[1]]):
-        assert comparable("json", house.server.post("/vad", files=parts).content, {}) == expected
+        assert unnamed(comparable("json", house.server.post("/vad", files=parts).content, {})) == expected
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,7 @@ def test_a_media_type_says_what_options_say(house: House, media_type: str, optio
     part = house.server.post("/vad", files={"file": ("audio", content, media_type)})
     by_options = house.server.post("/vad", params=options, content=content)
     assert by_type.status_code == 200
-    told = [comparable("json", each.content, {}) for each in (by_type, part, by_options)]
+    told = [unnamed(comparable("json", each.content, {})) for each in (by_type, part, by_options)]
     assert told[0] == told[1] == told[2]
     agree(house, options, ["json"], "bare")
 
@@ -247,11 +252,11 @@ def test_a_refusal_knows_the_settings_at_every_door(set_house: House) -> None:
             ended = run_command(
                 set_house, "detect", set_house.files("one")[0], *flags("detect", options), *service, alone=not service
             )
-            assert answer.json()["detail"] in ended.stderr, (options, service)
+            assert answer.json()["detail"] in ended.message, (options, service)
         ended = run_command(
             set_house, "batch", set_house.sounds / "one", fresh_folder(set_house), *flags("batch", options)
         )
-        assert answer.json()["detail"] in ended.stderr
+        assert answer.json()["detail"] in ended.message
 
 
 def test_only_a_service_keeps_an_analysis(house: House) -> None:
