@@ -92,5 +92,5 @@ def test_each_leads_to_the_other(chinese: str, english: str) -> None:
 
 @pytest.mark.parametrize("page", ENGLISH)
 def test_terms_are_those_of_the_field(page: str) -> None:
-    for wrong in ("问题文档", "答案", "裸音频流", "端点指向器"):
+    for wrong in ("问题文档", "答案", "裸音频流", "端点指向器", "片段", "切分方式"):
         assert wrong not in read(page)
