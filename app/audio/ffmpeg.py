@@ -120,13 +120,13 @@ _CHECKED = frozenset({"WAVPACK", "TTA", "FLAC", "AC3", "OGG", "MATROSKA", "MP4"}
 def reading_options(ffmpeg: Path, container: str, facts: FileFacts | None) -> tuple[str, ...]:
     """ffmpeg's, for what a look at the file has found: compare check sums; hear the pauses of an AMR file, which its
     own decoder drops, so that all that follows would be early."""
-    if container == "AMR" and facts is not None and facts.pauses and "libopencore_amrnb" in _decoders(ffmpeg):
+    if container == "AMR" and facts is not None and facts.pauses and "libopencore_amrnb" in decoders(ffmpeg):
         return ("-c:a", "libopencore_amrnb")
     return ("-err_detect", "crccheck") if container in _CHECKED else ()
 
 
 @cache
-def _decoders(ffmpeg: Path) -> frozenset[str]:
+def decoders(ffmpeg: Path) -> frozenset[str]:
     """What it can decode; empty where it cannot be asked."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = [str(ffmpeg), "-hide_banner", "-decoders"]

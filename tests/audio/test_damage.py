@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from app.audio.decode import AudioLimits
+from app.audio.ffmpeg import decoders
 from app.audio.options import AudioInput
 from app.audio.source import open_decoder
 from app.vad.errors import InvalidAudio
@@ -256,6 +257,9 @@ def test_more_whole_files(name: str, tmp_path: Path, each_ffmpeg: Path, limits: 
     except LookupError as error:
         pytest.skip(str(error))
     seconds, details = heard(content, tmp_path, each_ffmpeg, limits)
+    if name == "pauses in AMR" and "libopencore_amrnb" not in decoders(each_ffmpeg):
+        assert "packets could not be decoded" in details["damaged"]  # ffmpeg's own decoder drops them: they are missing
+        return
     assert set(details) <= {"very_quiet"}
     assert abs(seconds - SECONDS) < 0.2
 
