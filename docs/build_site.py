@@ -5,6 +5,7 @@ folder, so they are copied into one, in the same tree, with every file that they
 are. A link or an anchor that leads nowhere ends the build (`strict` and `validation` in mkdocs.yml).
 """
 
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ def _copy(path: Path) -> None:
 
 
 def main() -> int:
-    """Stage, then build; the exit status."""
+    """Stage, then build; the exit status. Warnings end it, so they are shown."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     stage()
     build(load_config(str(ROOT / "docs/mkdocs.yml")))
     print("build/site/index.html")

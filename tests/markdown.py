@@ -22,8 +22,8 @@ class Heading:
 
 def pages(root: Path) -> list[Path]:
     """Every page that people read."""
-    own = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/**/*.md"), *root.glob(".github/*.md")]
-    return sorted(own)
+    folders = ("*.md", "docs/**/*.md", "deploy/**/*.md", "examples/*.md", ".github/*.md")
+    return sorted(page for folder in folders for page in root.glob(folder))
 
 
 def fenced(text: str) -> list[tuple[str, str]]:
