@@ -162,7 +162,11 @@ def test_cut_segments_are_told_with_the_remedy(card: CardView) -> None:
     warning = card.root.locator('.warnings li[data-code="forced_cuts"]')
     warning.get_by_role("button", name="Cut at pauses instead").click()
     expect(card.root.locator(".command code")).to_contain_text("split=pause")
-    expect(warning.get_by_role("button")).to_have_count(0)
+    expect(warning.get_by_role("button", name="Cut at pauses instead")).to_have_count(0)
+    # The first place that was cut is a click away.
+    moment = warning.locator(".moment")
+    moment.click()
+    expect(card.root.locator(".time")).to_contain_text(moment.inner_text())
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_another_model_hears_the_file_itself(card: CardView) -> None:
     expect(card.option("threshold")).to_have_value("0.3")
     card.models.select_option("small")
     card.expect_made_by("small", "tight")
-    expect(card.option("threshold")).to_have_value("0.7")
+    expect(card.option("threshold")).to_have_value("0.45")
     assert [method for method, _ in asked] == ["GET", "GET"]
     assert all("model" not in query for _, query in asked)
 
@@ -222,7 +222,7 @@ def test_what_the_service_refuses_is_said_beside_the_option(card: CardView) -> N
     card.expect_made_by("small", "tight")
     card.set_option("neg_threshold", 0.9)
     row = card.root.locator('[data-row="neg_threshold"]')
-    expect(row.get_by_role("alert")).to_have_text("must be at most threshold (0.7)")
+    expect(row.get_by_role("alert")).to_have_text("must be at most threshold (0.45)")
     expect(card.option("neg_threshold")).to_have_attribute("aria-invalid", "true")
     expect(card.root.locator(".problem").first).to_be_hidden()
     card.set_option("threshold", 0.95)

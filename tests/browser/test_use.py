@@ -235,7 +235,7 @@ def test_every_option_of_the_service_has_a_chinese_text() -> None:
     segmenters = Registry.of([]).segmenters
     options = {option for _, kind in segmenters.variants() for option in kind.options.names()}
     read = {"channel", *InputOptions.model_fields}
-    presets = {"people", *(preset.name for preset in PRESETS)}
+    presets = {preset.name for preset in PRESETS}
     assert told - {"wav", "zip"} == options | set(ChunkOptions.names()) | set(segmenters.modes) | read | presets
     forms = set(re.findall(r"^  (\w+): \['[^']*', '[^']*'\],$", names, re.MULTILINE))
     assert {form.name for form in FORMATS} <= forms
