@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from limits import parse as parse_rate
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -159,7 +158,9 @@ class Settings(BaseSettings):
     @classmethod
     def _is_rate(cls, value: str) -> str:
         if value:
-            parse_rate(value)
+            from limits import parse  # noqa: PLC0415 - two megabytes of memory, for those who want it
+
+            parse(value)
         return value
 
     @property

@@ -28,12 +28,10 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -131,8 +129,10 @@ class Middleware:
         self._admission, self._metrics, self._linger = admission, metrics, linger
         self._digests = [_digest(key) for key in rules.keys]
         self._guard_metrics = rules.guard_metrics
-        self._limit: RateLimitItem | None = parse(rules.rate_limit) if rules.rate_limit else None
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._hit: Callable[..., bool] | None = None
+        self._rate = ""
+        if rules.rate_limit:
+            self._hit, self._rate = _rate_limiter(rules.rate_limit)
         self._hosts = [host.lower() for host in rules.hosts]
         self._origins = {origin.lower().rstrip("/") for origin in rules.origins}
         self._behind_hosts: ASGIApp = self._admit
@@ -245,9 +245,9 @@ class Middleware:
 
     def _count_request(self, *name: str) -> None:
         """Count a request of this name. Raises `TooManyRequests`."""
-        if self._limit is not None and not self._limiter.hit(self._limit, *name):
+        if self._hit is not None and not self._hit(*name):
             self._metrics.rejected("rate_limited")
-            raise TooManyRequests(f"more than {self._limit}")
+            raise TooManyRequests(f"more than {self._rate}")
 
     def _observe(self, scope: Scope, context: RequestContext, exchange: "_Exchange", started: float) -> None:
         # The route's pattern, not the path: a client must not be able to make labels.
@@ -324,6 +324,16 @@ class _Exchange:
                 added.append((b"connection", b"close"))
             message = {**message, "headers": [*headers, *added]}
         await self._send(message)
+
+
+def _rate_limiter(rate: str) -> tuple[Callable[..., bool], str]:
+    """A call that counts a request of whoever is named and says whether it is within the rate; the rate in words."""
+    from limits import parse
+    from limits.storage import MemoryStorage
+    from limits.strategies import MovingWindowRateLimiter
+
+    limit = parse(rate)
+    return partial(MovingWindowRateLimiter(MemoryStorage()).hit, limit), str(limit)
 
 
 def with_traces(app: ASGIApp) -> ASGIApp:
