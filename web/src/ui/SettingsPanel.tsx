@@ -23,7 +23,7 @@ import { Fold } from './controls';
 import { Field } from './Field';
 
 /** So many options are all shown; of more the first few, which services list by weight, and the rest on demand. */
-const FEW = 9;
+const FEW = 11;
 const FIRST = 3;
 /** Of the options of how a file is read: what is shown where it can matter. */
 const CHANNEL = 'channel';
