@@ -8,8 +8,8 @@ from benchmarks.table import cell
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 SHOWN = (
-    "wav", "models", "http", "replicas", "fairness", "memory", "live", "growth", "growth_models", "growth_files",
-    "startup", "overload", "floor", "parts", "request",
+    "wav", "models", "http", "replicas", "fairness", "memory", "live", "live_models", "growth", "growth_models",
+    "growth_files", "startup", "overload", "floor", "parts", "request",
 )  # fmt: skip
 """Cases that the page has a place for, `<!-- name -->`."""
 _USED = 0.85
