@@ -206,9 +206,18 @@ TAKES_TAGS = {"mp3", "mp3 without a count", "mp3, variable rate", "mp2", "adts",
 
 @pytest.mark.parametrize(("kind", "around"), in_turn(KINDS, [*AROUND, *HEADED]))
 def test_whole_files_are_not_called_damaged(
-    kind: str, around: str, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+    kind: str,
+    around: str,
+    plain: Path,
+    files: dict[str, bytes],
+    tmp_path: Path,
+    each_ffmpeg: Path,
+    limits: AudioLimits,
+    request: pytest.FixtureRequest,
 ) -> None:
     front, behind = {**AROUND, **HEADED}[around]
+    if front == ID3V2 * 2 and kind in ("adts", "tta") and "system-" in request.node.name:
+        pytest.skip("ffmpeg 5.1, which Debian 12 has, takes what stands behind two tags for MP3, and refuses it")
     if front and kind not in TAKES_TAGS:
         front = b""
     seconds, details = heard(front + made(plain, files, kind) + behind, tmp_path, each_ffmpeg, limits)
