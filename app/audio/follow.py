@@ -236,10 +236,19 @@ def search(file: BinaryIO, start: int, size: int, signature: bytes) -> int | Non
     return None
 
 
+_MOST_BETWEEN = 192
+"""Tags, or heads of zeros (1.5 MiB in all), that may lie between two files."""
+
+
 def next_file(file: BinaryIO, end: int, size: int) -> int | None:
-    """Where another audio file begins behind a file's `end`; None where tags, padding or something unknown follow."""
+    """Where another audio file begins behind a file's `end`; None where tags, padding or something unknown follow.
+
+    Tags and zeros between the two are passed over, but not without end: a gigabyte of them is nobody's padding.
+    """
     at, begins = end, None
-    while at < size:
+    for _ in range(_MOST_BETWEEN):
+        if at >= size:
+            break
         file.seek(at)
         data = file.read(HEAD_BYTES)
         if tag := tag_bytes(data, 0):

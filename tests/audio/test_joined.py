@@ -1,7 +1,7 @@
 """Behind the first file's end another one begins: it is heard as well, or the answer says at which byte it begins."""
 
 import struct
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import soundfile
 
 from app.audio.decode import AudioLimits
 from app.audio.facts import examine
+from app.audio.follow import next_file
 from tests.audio.ffmpegs import encode
 from tests.audio.recordings import voice
 from tests.audio.test_damage import APE, ID3V1, ID3V2, heard, in_turn
@@ -157,3 +158,22 @@ def test_monkeys_audio_says_where_it_ends() -> None:
     assert examine(BytesIO(one), "APE").cut is None
     assert examine(BytesIO(one + one), "APE").next_at == len(one)
     assert examine(BytesIO(one[:-5]), "APE").cut == "5 bytes of its last frame are missing"
+
+
+@pytest.mark.parametrize("filling", [bytes(10), b"ID3\x03\x00\x00\x00\x00\x00\x00"], ids=["zeros", "tags"])
+def test_the_search_behind_a_file_ends(filling: bytes, tmp_path: Path) -> None:
+    """However much lies there: a hundred megabytes are not looked through ten or eight thousand bytes at a time."""
+    path = tmp_path / "padded"
+    path.write_bytes(filling * 10_000_000)
+
+    class Counting(FileIO):
+        reads = 0
+
+        def read(self, size: int = -1, /) -> bytes:
+            Counting.reads += 1
+            return super().read(size)  # type: ignore[return-value]
+
+    Counting.reads = 0
+    with Counting(path) as file:
+        assert next_file(file, 0, path.stat().st_size) is None
+    assert Counting.reads <= 200
