@@ -6,6 +6,7 @@ what is cut out of it.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -382,12 +383,18 @@ class SourcePasses:
         """`sample_rate`: of the passes, where it is not to be the file's own."""
         self._source, self._audio, self._sample_rate = source, audio, sample_rate
         self._decoders: list[Decoder] = []
+        self._over = False
+        self._lock = threading.Lock()
 
     def blocks(self) -> Iterator[Block]:
         """Float32 [n, channels], from the beginning; blocking."""
         # How many channels there may be was judged when the file was heard.
         decoder = open_decoder(self._source, self._audio.limits.of_one_channel(), self._audio.ffmpeg)
-        self._decoders.append(decoder)
+        with self._lock:
+            if self._over:  # left while a thread was opening it: nobody else closes it
+                decoder.close()
+                return
+            self._decoders.append(decoder)
         rate = decoder.info.sample_rate
         resampler = Resampler(rate, self._sample_rate or rate, decoder.info.channels)
         while len(block := decoder.read(_PASS_FRAMES)):
@@ -399,5 +406,7 @@ class SourcePasses:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._over = True
         for decoder in self._decoders:
             decoder.close()
