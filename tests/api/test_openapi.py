@@ -18,10 +18,12 @@ from app.vad.models.accuracy import MEASURED
 from app.vad.models.family import KnownModel, ModelSpec, Weights
 from app.vad.models.fsmn.family import FsmnFamily
 from app.vad.models.hub import ModelHub, ModelPlace
+from app.vad.models.pyannote.family import PyannoteFamily
 from app.vad.models.silero.family import SileroFamily
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import SEGMENTERS, Segmenters
 from tests.server import RunningServer
+from tests.small_pyannote import write_small_pyannote
 
 DOCUMENT = create_app(Settings(model="unused")).openapi()
 PATHS = {
@@ -61,10 +63,12 @@ def test_every_option_is_documented_with_mode_range_unit_and_meaning(mode: str, 
 
 def test_what_holds_without_an_option_is_told_for_each_model() -> None:
     told = {entry["name"]: entry["description"] for entry in DOCUMENT["paths"]["/vad"]["post"]["parameters"]}
-    fsmn, firered, stream = (MEASURED[name,].threshold for name in ("fsmn", "firered", "firered-stream"))
+    fsmn, firered, stream, pyannote = (
+        MEASURED[name,].threshold for name in ("fsmn", "firered", "firered-stream", "pyannote")
+    )
     assert told["threshold"].endswith(
         f"Without it `0.5`; `{fsmn}` with `fsmn`, `fsmn-8k`; `{firered}` with `firered`; `{stream}` with "
-        "`firered-stream`; `0.4` with `firered-aed`."
+        f"`firered-stream`; `0.4` with `firered-aed`; `{pyannote}` with `pyannote`."
     )
     assert told["max_speech_duration_s"].endswith("Without it there is no limit.")
     assert told["lang"].endswith("Without it `zh`.")
@@ -84,6 +88,13 @@ def set_and_told(weights: Weights, known: KnownModel) -> tuple[object, object]:
             if name in usual[mode] and value != usual[mode][name].default
         })  # fmt: skip
     return differing[0], differing[1]
+
+
+def test_what_is_told_of_pyannote_is_what_it_sets(tmp_path: Path) -> None:
+    family = PyannoteFamily()
+    place = ModelPlace(write_small_pyannote(tmp_path / "small"), "", None, "directory")
+    set_by_it, told = set_and_told(family.read(place), family.known[0])
+    assert set_by_it == told != {}
 
 
 @pytest.mark.reference

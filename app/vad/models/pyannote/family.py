@@ -39,6 +39,7 @@ class PyannoteFamily:
             fingerprint="be3a5ac817f03cd13c40caea87bcbaf985adb754a8e00399bfb975cc6aeddb54",
             live=False,
             accuracy=measured("pyannote"),
+            option_defaults=_OPTIONS,
         ),
     )
 
