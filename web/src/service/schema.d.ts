@@ -1128,7 +1128,7 @@ export interface operations {
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
+                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
                 /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
@@ -1166,9 +1166,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1180,7 +1180,7 @@ export interface operations {
                 max_speech_duration_s?: number;
                 /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
@@ -1365,9 +1365,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1552,7 +1552,7 @@ export interface operations {
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
                 /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`. */
+                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
                 /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
@@ -1590,9 +1590,9 @@ export interface operations {
                 pad_start_ms?: number;
                 /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`. */
+                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`. */
+                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
@@ -1604,7 +1604,7 @@ export interface operations {
                 max_speech_duration_s?: number;
                 /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
