@@ -1,6 +1,7 @@
 """From settings to a working detector: what the server, the command line and batch workers all start with."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.audio.decode import AudioLimits
 from app.audio.ffmpeg import find_ffmpeg
@@ -59,7 +60,7 @@ async def start_runtime(
     try:
         await models.start()
         if settings.memory_cleanup == "always" and not on_demand:
-            await engine.readers.run(engine.memory.trim)  # what loading has taken
+            await engine.readers.run(partial(engine.memory.trim, idle=True))  # what loading has taken
     except BaseException:
         engine.close()
         raise

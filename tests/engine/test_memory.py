@@ -6,12 +6,13 @@ import selectors
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import torch
 
 from app.engine.engine import Engine, Turn
-from app.engine.memory import Cleanup, DeviceMemory, Upkeep, resident_bytes
+from app.engine.memory import Cleanup, DeviceMemory, Upkeep, forget_libraries, resident_bytes
 from app.vad.models.layers import Linear, forget_kernels, padded_rows
 
 CPU = torch.device("cpu")
@@ -40,20 +41,20 @@ class Result:
 
 
 class Trims(DeviceMemory):
-    """Notes when it is trimmed, and when for kernels too; `grown`: what it says of the process."""
+    """Notes when it is trimmed, and when as an idle process is; `grown`: what it says of the process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, mode: Cleanup) -> None:
         super().__init__(mode)
         self.grown = False
         self.at: list[float] = []
-        self.kernels_at: list[float] = []
+        self.idle_at: list[float] = []
         self._loop = loop
 
     def has_grown(self) -> bool:
         return self.grown
 
-    def trim(self, *, kernels: bool = False) -> None:
-        (self.kernels_at if kernels else self.at).append(round(self._loop.time(), 1))
+    def trim(self, *, idle: bool = False) -> None:
+        (self.idle_at if idle else self.at).append(round(self._loop.time(), 1))
 
 
 Scenario = Callable[[Callable[[], None], Trims], Awaitable[None]]
@@ -107,7 +108,7 @@ def test_a_trim_is_due_while_calls_go_on_and_after_the_last(trims_in: Callable[.
 
     found = trims_in(twelve_seconds)
     assert found.at == [5.0, 10.0, 15.0]
-    assert found.kernels_at == [21.5], "ten seconds after the last of them"
+    assert found.idle_at == [21.5], "ten seconds after the last of them"
 
 
 def test_kernels_stay_while_something_is_scored(trims_in: Callable[..., Trims]) -> None:
@@ -115,7 +116,7 @@ def test_kernels_stay_while_something_is_scored(trims_in: Callable[..., Trims]) 
         ended()
 
     found = trims_in(one, busy=True)
-    assert (found.at, found.kernels_at) == ([5.0, 10.0], [])
+    assert (found.at, found.idle_at) == ([5.0, 10.0], [])
 
 
 def test_kernels_are_dropped_when_they_may_be_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +124,12 @@ def test_kernels_are_dropped_when_they_may_be_many(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("app.engine.memory.forget_kernels", lambda: dropped.append(1))
     memory = DeviceMemory()
     memory.use(CPU)
-    for mib, kernels, count in [(200, True, 0), (230, False, 0), (205, True, 0), (230, True, 1)]:
+    for mib, idle, count in [(200, True, 0), (230, False, 0), (205, True, 0), (230, True, 1)]:
         monkeypatch.setattr("app.engine.memory.resident_bytes", lambda mib=mib: mib << 20)
-        memory.trim(kernels=kernels)
-        assert len(dropped) == count, (mib, kernels)
+        memory.trim(idle=idle)
+        assert len(dropped) == count, (mib, idle)
     memory.use(CPU)
-    memory.trim(kernels=True)
+    memory.trim(idle=True)
     assert len(dropped) == 1, "another model has made the process larger"
 
 
@@ -138,6 +139,20 @@ def test_forgotten_kernels_are_compiled_anew() -> None:
     before = layer(rows)
     forget_kernels()
     assert torch.equal(layer(rows), before)
+
+
+def test_libraries_pages_are_let_go_and_come_back() -> None:
+    rows, weight = torch.randn(50, 48), torch.randn(64, 48)
+    before, product = of_files_bytes(), rows @ weight.T
+    forget_libraries()
+    assert of_files_bytes() < before / 2
+    assert torch.equal(rows @ weight.T, product)
+
+
+def of_files_bytes() -> int:
+    """Resident bytes that are pages of files; here nearly all of them are libraries'."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssFile"))
 
 
 async def test_a_result_goes_with_whoever_has_it() -> None:

@@ -19,8 +19,8 @@ AT_ONCE = 16
 MOST_GROWTH = 1.1
 GIVEN_BACK_WITHIN_S = 60.0
 MIB = 1 << 20
-READY_MB = 340
-"""With FSMN-VAD, FireRedVAD and Silero VAD."""
+READY_MB = 300
+"""MiB. With FSMN-VAD, FireRedVAD and Silero VAD."""
 
 Burst = Callable[[RunningServer], None]
 
