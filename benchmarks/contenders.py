@@ -57,8 +57,11 @@ _NAMES = (
 OTHER_MODELS = tuple(Contender(f"this project, {name}", "ours", ours=True, model=name) for name in _NAMES.split())
 
 ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC, TEN, EARSHOT)
-BY_MODEL = (OURS, *OTHER_MODELS, FUNASR, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM, PYANNOTE)
-"""Every model here, beside its own package."""
+BY_MODEL = (
+    OURS, *OTHER_MODELS, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, FIRERED, FIRERED_STREAM, PYANNOTE,
+    WEBRTC, TEN, EARSHOT,
+)  # fmt: skip
+"""Every model here, beside its own package and the other detectors."""
 QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
 """For what differs in the reading of files alone."""
 

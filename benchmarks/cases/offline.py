@@ -22,14 +22,24 @@ def detect_s(run: Measured) -> float:
     return float(run.answer["detect_s"])
 
 
+def detect_cpu_s(run: Measured) -> float:
+    """Processor seconds of the same."""
+    return float(run.answer["detect_cpu_s"])
+
+
 def wav(plan: Plan) -> Result:
     """A long WAV, from file to segments, beside the peers."""
     return _long_file(plan, "wav", ALL)
 
 
 def models(plan: Plan) -> Result:
-    """A long WAV by every model, beside its own package, on one core."""
-    return _long_file(plan, "wav", BY_MODEL, name="models", counts=[1])
+    """A long WAV by every model, its own package and other detectors, on one core. The ratios are of processor time,
+    so that other work on the machine hardly changes them."""
+    turns = take_turns({each.name: run_of(plan, each, "wav", 1) for each in BY_MODEL}, plan.repeat, "models")
+    columns = {key: heading for key, heading in COLUMNS.items() if key not in ("cores", "detect_s")}
+    result = Result("models", f"{plan.hour_minutes:g} min of WAV on one core", columns, missing=turns.missing)
+    result.rows = [file_row(name, turns, detect_cpu_s) for name in turns.taken]
+    return result
 
 
 def flac(plan: Plan) -> Result:
@@ -42,31 +52,27 @@ def mp3(plan: Plan) -> Result:
     return _long_file(plan, "mp3", QUICKEST)
 
 
-def file_row(name: str, turns: Turns[Measured]) -> dict[str, Any]:
-    """The figures of one contender."""
+def file_row(name: str, turns: Turns[Measured], compared: Callable[[Measured], float] = detect_s) -> dict[str, Any]:
+    """The figures of one contender. `compared`: what the ratios are of."""
     taken = turns.taken[name]
-    ours = turns.ratio(name, OURS.name, detect_s)
+    ours = turns.ratio(name, OURS.name, compared)
     return {
         "name": name,
         "detect_s": turns.median(name, detect_s),
-        "cpu_s": turns.median(name, lambda run: float(run.answer["detect_cpu_s"])),
+        "cpu_s": turns.median(name, detect_cpu_s),
         "times_ours": ours,
-        "times_funasr": turns.ratio(FUNASR.name, name, detect_s),
+        "times_funasr": turns.ratio(FUNASR.name, name, compared),
         "peak_rss_mb": turns.median(name, lambda run: run.peak_rss_mb),
         "segments": taken[0].answer["segments"],
-        "all_s": [round(detect_s(run), 3) for run in taken],
+        "all_s": [round(compared(run), 3) for run in taken],
     }
 
 
-def _long_file(
-    plan: Plan, kind: str, contenders: Iterable[Contender], *, name: str = "", counts: list[int] | None = None
-) -> Result:
+def _long_file(plan: Plan, kind: str, contenders: Iterable[Contender]) -> Result:
     title = f"{plan.hour_minutes:g} min of {kind.upper()}, one file"
-    result = Result(
-        name or kind, title, COLUMNS, notes=["x ours: its seconds over this project's in the same round, median."]
-    )
+    result = Result(kind, title, COLUMNS, notes=["x ours: its seconds over this project's in the same round, median."])
     single: float | None = None
-    for count in counts or core_counts():
+    for count in core_counts():
         able = {each.name: run_of(plan, each, kind, count) for each in contenders if kind in each.kinds}
         turns = take_turns(able, plan.repeat, f"{kind}, {count} cores")
         result.rows += [{**file_row(name, turns), "cores": count} for name in turns.taken]
