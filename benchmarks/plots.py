@@ -25,14 +25,6 @@ _SIZE = (6.4, 2.8)
 Rows = list[dict[str, Any]]
 
 
-def parts(axes: Axes, rows: Rows) -> None:
-    """A bar for each part of an hour."""
-    shown = [row for row in rows if row["name"] != "the whole"]
-    axes.barh([row["name"] for row in shown], [row["hour_s"] for row in shown], color="#2b6cb0")
-    axes.invert_yaxis()
-    axes.set_xlabel("CPU s per hour of audio, one core")
-
-
 def growth(axes: Axes, rows: Rows) -> None:
     """Memory of everyone over the length of the audio."""
     for name in dict.fromkeys(row["name"] for row in rows):
@@ -43,22 +35,6 @@ def growth(axes: Axes, rows: Rows) -> None:
     axes.set_xlabel("minutes of audio")
     axes.set_ylabel("peak RSS, MB")
     axes.legend(fontsize=7)
-
-
-def growth_models(axes: Axes, rows: Rows) -> None:
-    """Memory when ready, over the number of models."""
-    axes.bar([str(len(row["models"].split(","))) for row in rows], [row["ready_mb"] for row in rows], color="#2b6cb0")
-    axes.set_xlabel("models loaded")
-    axes.set_ylabel("RSS when ready, MB")
-
-
-def growth_files(axes: Axes, rows: Rows) -> None:
-    """Time over the number of files in a batch."""
-    axes.plot([row["files"] for row in rows], [row["seconds"] for row in rows], marker="o", color="#2b6cb0")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("clips of 5.5 s in a batch")
-    axes.set_ylabel("seconds")
 
 
 def live(axes: Axes, rows: Rows) -> None:
@@ -72,9 +48,7 @@ def live(axes: Axes, rows: Rows) -> None:
     cores.set_ylabel("server CPU, cores")
 
 
-PLOTS: dict[str, Callable[[Axes, Rows], None]] = {
-    "parts": parts, "growth": growth, "growth_models": growth_models, "growth_files": growth_files, "live": live,
-}  # fmt: skip
+PLOTS: dict[str, Callable[[Axes, Rows], None]] = {"growth": growth, "live": live}
 
 
 def main() -> None:
@@ -98,7 +72,8 @@ def draw_all(results: Path, figures: Path) -> list[Path]:
 def _draw(found: dict[str, Any], plot: Callable[[Axes, Rows], None], path: Path) -> None:
     figure, axes = plt.subplots(figsize=_SIZE, layout="constrained")
     plot(axes, found["rows"])
-    axes.set_title(f"{found['title']}\n{found['machine']['cpu']}, {found['machine']['cores']} cores", fontsize=9)
+    machine, day = found["machine"], found["taken"][:10]
+    axes.set_title(f"{found['title']}\n{machine['cpu']}, {machine['cores']} cores, {day}", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

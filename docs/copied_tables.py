@@ -14,6 +14,7 @@ _WORDS = {
     "music 5 dB": "音乐 5 dB",
     "telephone": "电话",
     "mean F1": "平均 F1",
+    "best F1": "最佳 F1",
     "missed %": "漏检 %",
     "false alarms %": "误报 %",
     "detection error %": "检测错误率 %",

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(DOCS))
 
 from copied_tables import chinese_accuracy  # noqa: E402
-from measured_tables import measured_tables, scaling_tables  # noqa: E402
+from measured_tables import TABLES, tables  # noqa: E402
 from model_table import readme  # noqa: E402
 from toy_diffs import architecture_page  # noqa: E402
 from words import CHINESE, ENGLISH, Words  # noqa: E402
@@ -309,14 +309,9 @@ def audio_page() -> str:
     return _with_blocks("audio.md", made)
 
 
-def performance_page() -> str:
-    """docs/performance.md with its tables made anew from kept results."""
-    return _with_blocks("performance.md", measured_tables())
-
-
-def scaling_page() -> str:
-    """docs/scaling.md with its figures from the same results."""
-    return _with_blocks("scaling.md", scaling_tables())
+def measured_pages() -> dict[str, str]:
+    """Every page that shows figures of speed, memory or load, with its tables made anew from kept results."""
+    return {f"docs/{page}": _with_blocks(page, tables(page)) for page in TABLES}
 
 
 def accuracy_pages() -> dict[str, str]:
@@ -334,7 +329,7 @@ def accuracy_pages() -> dict[str, str]:
         ),
         "f1": report.f1_by_condition(told, ", tight"),
         "modes": report.modes(told),
-        "probabilities": report.probabilities(told),
+        "probabilities": report.probability_means(told),
         "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),
     }
     presets = {"presets": report.f1_by_condition(told, prefix="preset ")}
@@ -367,8 +362,7 @@ def made_pages() -> dict[str, str]:
             **english,
             "docs/zh/accuracy.md": chinese_accuracy(english["docs/accuracy.md"]),
             "docs/audio.md": audio_page(),
-            "docs/performance.md": performance_page(),
-            "docs/scaling.md": scaling_page(),
+            **measured_pages(),
             "ARCHITECTURE.md": architecture_page(),
         }
 

@@ -1,6 +1,8 @@
 """The documentation is true: made pages are fresh, commands work as written, what is named is there."""
 
+import html
 import importlib
+import json
 import os
 import re
 import shutil
@@ -71,12 +73,19 @@ def test_figures_of_accuracy_are_those_that_were_kept(monkeypatch: pytest.Monkey
 
 def test_figures_of_speed_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs")
-    made_docs = importlib.import_module("make_docs")
-    made = made_docs.performance_page()
-    assert made == (ROOT / "docs/performance.md").read_text(), "run make docs"
-    assert made_docs.scaling_page() == (ROOT / "docs/scaling.md").read_text(), "run make docs"
-    for case in importlib.import_module("measured_tables").SHOWN:
-        assert f"<!-- {case} -->\n###" in made, f"{case} has no place, or was not measured"
+    made = importlib.import_module("make_docs").measured_pages()
+    for page, text in made.items():
+        assert text == (ROOT / page).read_text(), "run make docs"
+    for page, places in importlib.import_module("measured_tables").TABLES.items():
+        for name in places:
+            assert f"<!-- {name} -->\n|" in made[f"docs/{page}"], f"{page} has no place for {name}"
+
+
+@pytest.mark.parametrize("case", ["growth", "live"])
+def test_pictures_of_speed_show_what_was_kept(case: str) -> None:
+    kept = json.loads((ROOT / f"benchmarks/results/{case}.json").read_text())
+    drawn = html.unescape((ROOT / f"docs/figures/{case}.svg").read_text())
+    assert f"{kept['machine']['cpu']}, {kept['machine']['cores']} cores, {kept['taken'][:10]}" in drawn, "run make plots"
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md"])

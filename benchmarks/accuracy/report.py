@@ -57,6 +57,18 @@ def probabilities(told: Document) -> str:
     return _table(["", *titles.values()], body)
 
 
+def probability_means(told: Document) -> str:
+    """AUC and best frame F1 of each model, means of the conditions; the best AUC first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in told["scores"]:
+        found.setdefault(row["model"], []).append((row["auc"][0], row["best_f1"][0]))
+    means = {model: [sum(figures) / len(both) for figures in zip(*both, strict=True)] for model, both in found.items()}
+    rows = (
+        [model, _dot([auc]), _dot([f1])] for model, (auc, f1) in sorted(means.items(), key=lambda each: -each[1][0])
+    )
+    return _table(["", "AUC", "best F1"], rows)
+
+
 def segments(told: Document, prefix: str = "") -> str:
     """F1, missed speech and false alarms of each setting in each condition. `prefix`: of those whose names begin so."""
     titles = told["about"]["conditions"]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -49,6 +50,26 @@ class Account:
         """By how much more is in use at the last rest than at the second: until then each thread meets its first long
         block, for which it keeps room, some 10 MB in all."""
         return (self.at_rest[-1] - self.at_rest[1]) / 2**20 if len(self.at_rest) > 1 else 0.0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For the table of docs/reliability.md."""
+        latency = " / ".join(f"{self.percentile(share / 100):,.0f}" for share in (50, 95, 99))
+        told = {
+            "accepted, compared with the right answer": self.accepted,
+            "wrong": len(self.wrong),
+            "refused with 503": self.statuses[503],
+            "of them because the disk was full": self.full_disk if self.disk_is_small else None,
+            "decoders killed": self.children_killed,
+            "exceptions put into scoring": self.faults,
+            "restarts": self.restarts,
+            "connections broken, most by the restart": self.broken_connections,
+            "accepted: median / 95th / 99th percentile ms": latency,
+            "memory grown, MB": self.memory_growth_mb,
+            "descriptors before / after": " / ".join(map(str, self.descriptors)),
+            "temporary files left": self.left_files,
+            "processes left": self.left_children,
+        }
+        return [{"name": name, "value": value} for name, value in told.items()]
 
     def told(self) -> str:
         """For people."""

@@ -5,6 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.plan import Plan
+from benchmarks.results import Neighbours, write
+from benchmarks.table import Result
 from tests.small_checkpoint import write_small_checkpoint
 from tests.soak.samples import golden, made
 from tests.soak.storm import Storm
@@ -20,7 +23,11 @@ def main() -> int:
         "--reference", type=Path, default=reference_folder(),
         help="the folder of reference data, whose audio and segments are used when --model is the published one",
     )  # fmt: skip
+    parser.add_argument(
+        "--keep", action="store_true", help="write benchmarks/results/soak.json, for docs/reliability.md"
+    )
     given = parser.parse_args()
+    neighbours = Neighbours()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("samples", "model"):
@@ -31,6 +38,10 @@ def main() -> int:
         model = given.model or write_small_checkpoint(folder / "model")
         account = Storm(model, folder, samples, given.seconds).run()
     print(account.told())
+    if given.keep:
+        plan = Plan(quick=False, repeat=1)
+        title = f"A storm of {given.seconds:g} s"
+        write(Result("soak", title, {"name": "", "value": ""}, account.rows()), plan, neighbours.share)
     return 1 if account.wrong else 0
 
 
