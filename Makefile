@@ -23,7 +23,7 @@ INSTALLED := $(VENV)/.installed-$(subst $(COMMA),+,$(EXTRAS))
 RUNNABLE := $(firstword $(wildcard $(VENV)/.installed-*) $(VENV)/.installed-$(subst $(COMMA),+,$(SERVING)))
 TOOLS := .tools
 PAGE := app/web/static/index.html
-PAGE_SOURCES := $(shell [ -d web ] && find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
+PAGE_SOURCES := app/texts/options.json $(shell [ -d web ] && find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 # The page is optional: without its sources or without npm the service runs all the same and says so at `/`.
 HAVE_PAGE := $(if $(wildcard web/package.json),$(shell command -v npm 2>/dev/null))
 

@@ -38,114 +38,139 @@ class Settings(BaseSettings):
     model: str = Field(
         DEFAULT_MODEL,
         min_length=1,
-        description="The model of requests that name none: a known name (fsmn, silero, firered, pyannote …), several "
-        "joined by + (with weights: silero+2*pyannote), best, a ModelScope id or a "
-        "directory. `name=DIRECTORY` gives it a name of its own.",
+        description="The default model: a known name (fsmn, silero, firered, pyannote …), several names joined by + "
+        "(with weights: silero+2*pyannote), best, a ModelScope id or a folder. `name=FOLDER` also gives it a name.",
     )
     models: CommaList = Field(
         default_factory=lambda: [AUTO],
-        description="All models that may be asked for, comma-separated, in the forms of VAD_MODEL; they are loaded at "
-        "the start. `auto`: VAD_MODEL and every known model that is at hand without a download.",
+        description="Models that requests may name, comma-separated, each written as in VAD_MODEL. The service loads "
+        "them at the start. `auto`: VAD_MODEL and every known model that is on this machine.",
     )
     fallback_model: str = Field(
         "",
-        description="Serves if VAD_MODEL can be neither found nor downloaded, such as `silero`; empty: nothing does.",
+        description="A model to use when VAD_MODEL is not on this machine and cannot be downloaded, such as `silero`. "
+        "Empty: the service does not start then.",
     )
-    model_revision: str = Field("", description="Revision of VAD_MODEL on ModelScope; empty: the one known to work.")
-    model_fingerprint: str = Field("", description="Refuse weights of VAD_MODEL with another fingerprint (SHA-256).")
+    model_revision: str = Field("", description="Revision of VAD_MODEL on ModelScope. Empty: the tested one.")
+    model_fingerprint: str = Field(
+        "", description="SHA-256 of the weights of VAD_MODEL. The service refuses other weights."
+    )
     modelscope_cache: Path = Field(
         Path("models"),
         validation_alias=AliasChoices("MODELSCOPE_CACHE", "modelscope_cache"),
-        description="MODELSCOPE_CACHE. ModelScope's cache directory.",
+        description="Folder where ModelScope keeps models.",
     )
     modelscope_endpoint: str | None = Field(
         None,
         validation_alias=AliasChoices("MODELSCOPE_ENDPOINT", "modelscope_endpoint"),
-        description="MODELSCOPE_ENDPOINT. A mirror of the hub.",
+        description="Address of a mirror of the ModelScope hub.",
     )
 
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device that runs the models: auto, cpu, cuda or cuda:N.",
+    )
     dtype: Literal["float32", "bfloat16", "auto"] = Field(
         "float32",
-        description="Arithmetic of the network. float32 is exact; auto: bfloat16 where it proves quicker at the start.",
+        description="Number format of the networks. float32 is exact. auto: bfloat16 if a test at the start finds it "
+        "faster.",
     )
-    workers: int = Field(default_factory=_cores, ge=1, le=256, description="Threads that score; default: the cores.")
-    block_seconds: float = Field(10.0, ge=1, le=300, description="s. Audio scored in one piece.")
+    workers: int = Field(
+        default_factory=_cores,
+        ge=1,
+        le=256,
+        description="Number of threads that run the models. Default: one per core.",
+    )
+    block_seconds: float = Field(10.0, ge=1, le=300, description="s. Length of audio that a model processes at once.")
     memory_cleanup: Literal["always", "on_oom", "never"] = Field(
-        "always", description="When free memory is returned to the device and the system."
+        "always", description="When the service returns free memory to the device and the system."
     )
-    gpu_min_free_mb: int = Field(1024, ge=0, description="MiB. VAD_DEVICE=auto takes a GPU with at least this free.")
-    gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most that the GPU allocator may take.")
-    gpu_batch: int = Field(16, ge=1, le=1024, description="Blocks scored together on a GPU.")
+    gpu_min_free_mb: int = Field(
+        1024, ge=0, description="MiB. VAD_DEVICE=auto uses a GPU that has at least this much free memory."
+    )
+    gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most GPU memory that the service may use.")
+    gpu_batch: int = Field(16, ge=1, le=1024, description="Number of blocks that a GPU processes together.")
 
-    max_requests: int = Field(0, ge=0, description="Requests that are computed at a time; 0: 8 x workers.")
+    max_requests: int = Field(0, ge=0, description="Requests that are computed at the same time. 0: 8 x workers.")
     max_queue: int = Field(
-        0, ge=0, description="Requests whose upload is whole and that wait to be computed; 0: 8 x VAD_MAX_REQUESTS."
+        0, ge=0, description="Fully uploaded requests that may wait to be computed. 0: 8 x VAD_MAX_REQUESTS."
     )
-    queue_timeout_s: float = Field(50, gt=0, description="s. Longest wait to be computed.")
-    max_uploads: int = Field(0, ge=0, description="Uploads under way; 0: 12 x VAD_MAX_REQUESTS.")
-    request_timeout_s: float = Field(600, gt=0, description="s. Longest that one request may take.")
+    queue_timeout_s: float = Field(50, gt=0, description="s. How long a request may wait to be computed.")
+    max_uploads: int = Field(0, ge=0, description="Uploads at the same time. 0: 12 x VAD_MAX_REQUESTS.")
+    request_timeout_s: float = Field(600, gt=0, description="s. How long one request may take.")
     body_idle_timeout_s: float = Field(15, gt=0, description="s. Longest pause in an upload.")
-    body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Least mean rate of an upload; 0: any.")
+    body_min_rate_kbps: float = Field(10, ge=0, description="kB/s. Lowest mean rate of an upload. 0: any.")
     body_timeout_s: float = Field(
-        3600, gt=0, description="s. Longest upload; less where its length takes less time at VAD_BODY_MIN_RATE_KBPS."
+        3600,
+        gt=0,
+        description="s. How long one upload may take. A known length allows less: its time at VAD_BODY_MIN_RATE_KBPS.",
     )
     linger_s: float = Field(
         10,
         ge=0,
-        description="s. How long the rest of a refused upload is read on, so that its client sees the answer.",
+        description="s. How long the service reads on after it refuses an upload, so that the client sees the answer.",
     )
-    linger_mb: int = Field(1024, ge=0, description="MiB. How much of a refused upload is read on.")
+    linger_mb: int = Field(1024, ge=0, description="MiB. How much the service reads on after it refuses an upload.")
     max_upload_mb: int = Field(2048, ge=1, description="MiB. Largest upload.")
-    max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, counted in decoded samples.")
+    max_audio_hours: float = Field(12, gt=0, description="h. Longest audio, measured after decoding.")
     decoded_mb: int = Field(
-        0, ge=0, description="MiB. Memory for decoded audio of all requests together; 0: 48 x workers."
+        0, ge=0, description="MiB. Memory for the decoded audio of all requests together. 0: 48 x workers."
     )
-    max_files: int = Field(64, ge=1, description="Files in one request.")
+    max_files: int = Field(64, ge=1, description="Most files in one request.")
     max_probability_minutes: float = Field(
         60, gt=0, description="min. Longest audio of a request with `probabilities=true`."
     )
-    tmp_dir: Path | None = Field(None, description="Where uploads are kept while they are used; default: the system's.")
-    tmp_budget_mb: int = Field(
-        0, ge=0, description="MiB. Disk that all uploads together may take; 0: nine tenths of what is free."
+    tmp_dir: Path | None = Field(
+        None, description="Folder for uploads while they are processed. Default: the system's temporary folder."
     )
-    ffmpeg: str | None = Field(None, description="The ffmpeg to use; default: the bundled one, else the PATH's.")
+    tmp_budget_mb: int = Field(
+        0, ge=0, description="MiB. Disk space for all uploads together. 0: nine tenths of the free space."
+    )
+    ffmpeg: str | None = Field(
+        None, description="Path of the ffmpeg to use. Default: the bundled one, else the one on the PATH."
+    )
     preset: str = Field(
         "",
-        description="The preset of requests that name none (asr, subtitles, commands, telephone, noisy, labelling): "
-        "its options, under VAD_DEFAULT_OPTIONS, and its model where VAD_MODEL is not set.",
+        description="The default preset: asr, subtitles, commands, telephone, noisy or labelling. VAD_DEFAULT_OPTIONS "
+        "wins over its options, and VAD_MODEL over its model.",
     )
-    presets: Path | None = Field(
-        None, description="A JSON file with presets beside the service's own, such as fsmn-vad tune writes."
-    )
+    presets: Path | None = Field(None, description="A JSON file with more presets, such as fsmn-vad tune writes.")
     default_options: dict[str, Any] = Field(
-        default_factory=dict, description="JSON. Detection options where a request gives none."
+        default_factory=dict, description="JSON. Detection options for requests that do not set them."
     )
 
-    max_streams: int = Field(1000, ge=0, le=100_000, description="Live streams at a time; 0: none.")
+    max_streams: int = Field(1000, ge=0, le=100_000, description="Live streams at the same time. 0: none.")
     live_batch_ms: float = Field(
-        20, ge=0, le=1_000, description="ms. How long a live chunk waits for others to be scored with."
+        20, ge=0, le=1_000, description="ms. How long a chunk of live audio waits for others, to be processed together."
     )
-    stream_buffer_s: float = Field(10, gt=0, le=600, description="s. Audio of a live stream that may wait for scoring.")
-    stream_idle_s: float = Field(60, gt=0, description="s. A live stream ends after this long without audio.")
+    stream_buffer_s: float = Field(
+        10, gt=0, le=600, description="s. How much audio of one live stream may wait to be processed."
+    )
+    stream_idle_s: float = Field(60, gt=0, description="s. A live stream ends after this time without audio.")
     session_ttl_s: float = Field(30, ge=0, description="s. How long a live session waits for its client to come back.")
 
-    api_keys: CommaList = Field(default_factory=list, description="API keys, comma-separated; empty: open to all.")
+    api_keys: CommaList = Field(
+        default_factory=list, description="API keys, comma-separated. Empty: open to everybody."
+    )
     cors_origins: CommaList = Field(
         default_factory=list,
-        description="Origins whose pages may read answers (CORS) and open live streams, comma-separated.",
+        description="Origins, comma-separated, whose web pages may read answers (CORS) and open live streams.",
     )
     allowed_hosts: CommaList = Field(
-        default_factory=list, description="Host names it answers to, such as vad.example.com,*.example.org; empty: any."
+        default_factory=list,
+        description="Host names that the service answers to, such as vad.example.com,*.example.org. Empty: any.",
     )
-    ui: bool = Field(True, description="Whether the page is served.")
-    rate_limit: str = Field("", description="Requests of one client, such as 60/minute; empty: no limit.")
-    guard_metrics: bool = Field(False, description="Whether /metrics needs a key, too.")
-    max_analyses: int = Field(32, ge=0, description="Analyses kept for `keep=true`.")
-    analyses_mb: int = Field(64, ge=0, description="MiB. Memory that kept analyses may take; an hour takes 3.")
+    ui: bool = Field(True, description="Whether to serve the web page.")
+    rate_limit: str = Field("", description="Limit on the requests of one client, such as 60/minute. Empty: no limit.")
+    guard_metrics: bool = Field(False, description="Whether /metrics also needs a key.")
+    max_analyses: int = Field(32, ge=0, description="Most analyses that are kept at the same time (`keep=true`).")
+    analyses_mb: int = Field(64, ge=0, description="MiB. Memory for kept analyses. One hour of audio takes 3 MiB.")
     analysis_ttl_s: float = Field(900, gt=0, description="s. How long an analysis is kept after its last use.")
-    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of log lines. auto: console on a terminal, else json."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 
     @field_validator("model_fingerprint")
     @classmethod

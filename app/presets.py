@@ -72,7 +72,7 @@ _CAUSAL_REASON += "result as in files."
 PRESETS: Sequence[Preset] = (
     Preset(
         "asr",
-        "For a recogniser: nothing that is said is lost, in chunks of 30 s cut at pauses.",
+        "For speech recognition: loses no speech, and packs it into chunks of up to 30 s, cut at pauses.",
         _CAUSAL_PAIR,
         _CAUSAL_PAIR,
         "tight",
@@ -88,7 +88,7 @@ PRESETS: Sequence[Preset] = (
     ),
     Preset(
         "subtitles",
-        "For subtitles: one short phrase a line.",
+        "For subtitles: one short phrase per line.",
         _PAIR,
         _CAUSAL_PAIR,
         "tight",
@@ -114,7 +114,7 @@ PRESETS: Sequence[Preset] = (
     ),
     Preset(
         "commands",
-        "For spoken commands and turns of a dialogue: the end is told soon, and quiet words are heard.",
+        "For voice commands and dialogue: reports the end of speech soon, and hears quiet words.",
         _CAUSAL_PAIR,
         _CAUSAL_PAIR,
         "tight",
@@ -139,7 +139,7 @@ PRESETS: Sequence[Preset] = (
     ),
     Preset(
         "telephone",
-        "For telephone calls and other audio of 8 kHz.",
+        "For telephone calls and other 8 kHz audio.",
         _CAUSAL_PAIR,
         _CAUSAL_PAIR,
         "tight",
@@ -155,7 +155,7 @@ PRESETS: Sequence[Preset] = (
     ),
     Preset(
         "noisy",
-        "For noise and music under the voice.",
+        "For speech over noise or music.",
         _PAIR,
         _CAUSAL_PAIR,
         "tight",
@@ -170,7 +170,7 @@ PRESETS: Sequence[Preset] = (
     ),
     Preset(
         "labelling",
-        "For annotating: edges where a person would set them.",
+        "For annotation: segment boundaries where a person would place them.",
         _PAIR,
         _CAUSAL_PAIR,
         "tight",

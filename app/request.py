@@ -80,68 +80,76 @@ class DetectionRequest(ExcerptOptions, InputOptions):
     # ---- which model, and how its answer looks
 
     format: str | None = Field(
-        None, description="Form of the answer. Without it the `Accept` header decides, else it is `json`."
+        None, description="Form of the answer. Not set: what the `Accept` header asks for, or else `json`."
     )
     model: str | None = Field(
         None,
         max_length=1_000,
-        description="Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before "
-        "a name counts it twice, and `best` is the best mean of all. Without it the service's default model does.",
+        description="Which model detects. `GET /models` lists them. Several names joined by `+` give the mean of those "
+        "models; `2*` before a name counts it twice; `best` is the most accurate mean. Not set: the service's default "
+        "model.",
     )
     preset: str | None = Field(
         None,
         max_length=64,
-        description="A named set of model, mode and options; options that the request sets win over it. `GET /options` "
-        "lists them. `none` turns the service's own preset off.",
+        description="A named set of model, mode and options. Options in the request win over it. `GET /options` lists "
+        "the presets. `none` turns off the service's own preset.",
     )
     channel: str = Field(
         "mix",
-        description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. "
-        "`loudest`: in every half second the one with the most energy.",
+        description="`mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. "
+        "`loudest`: the channel with the most energy in every half second.",
         json_schema_extra={"pattern": CHANNEL_PATTERN},
     )
     probabilities: bool = Field(
         False,
-        description="Adds the speech probability of every frame of the model (`format=json` and the ndjson summary).",
+        description="Adds the speech probability of every frame, to `format=json` and to the summary of "
+        "`format=ndjson`.",
     )
     members: bool = Field(
         False,
-        description="With `probabilities`: also those of each member of a sum of models, or of each label.",
+        description="With `probabilities`: also adds those of each model in a sum, or of each label.",
     )
     overlap: bool = Field(
         False,
-        description="Also tells when several people talk at once: segments labelled `overlap` beside those of speech, "
-        "in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of.",
+        description="Also finds where several people talk at once. Adds segments labelled `overlap` in every format "
+        "that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum.",
     )
     overlap_threshold: float = Field(
         0.13,
         ge=0,
         le=1,
-        description="With `overlap`: the probability above which several people talk at once. Low, because the "
-        "network seldom is sure.",
+        description="With `overlap`: several people talk at once above this probability. The default is low because "
+        "the network is seldom sure.",
     )
-    lang: Lang = Field("zh", description="Language of the headings of `format=md`.")
-    keep: bool = Field(False, description="Keeps the posteriors for a while: the JSON answer carries an `analysis_id`.")
+    lang: Lang = Field("zh", description="Language of the headings in `format=md`.")
+    keep: bool = Field(
+        False, description="Keeps the posteriors for a while. The JSON answer then has an `analysis_id`."
+    )
 
     # ---- of live streams
 
     protocol: Literal["vad", "funasr"] = Field(
-        "vad", description="`vad`: messages with a type. `funasr`: `[[70,-1]]` and `[[-1,2340]]`."
+        "vad", description="Form of the messages. `vad`: JSON with a `type`. `funasr`: `[[70,-1]]` and `[[-1,2340]]`."
     )
     confirm_ms: int = Field(
-        0, ge=0, le=60_000, description="ms. `speech_confirmed` is sent when a segment is this long. 0: never."
+        0, ge=0, le=60_000, description="ms. Sends `speech_confirmed` when a segment is this long. 0: never."
     )
     maybe_end_ms: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="ms. `speech_maybe_end` is sent when a segment has been silent for this long. 0: never.",
+        description="ms. Sends `speech_maybe_end` after this much silence in a segment. 0: never.",
     )
-    audio: bool = Field(False, description="Whether `speech_end` brings the utterance's samples.")
+    audio: bool = Field(False, description="Adds the samples of the utterance to `speech_end`.")
     probability_interval_ms: int = Field(
-        100, ge=FRAME_MS, le=10_000, multiple_of=FRAME_MS, description="ms. One mean speech probability for each."
+        100,
+        ge=FRAME_MS,
+        le=10_000,
+        multiple_of=FRAME_MS,
+        description="ms. Sends one mean speech probability for each interval of this length.",
     )
-    session: str = Field("", max_length=64, description="A session to go on with, as `ready` named it.")
+    session: str = Field("", max_length=64, description="The session to continue, as named in `ready`.")
     after: int | None = Field(
         None, ge=0, description="With `session`: the last `seq` that arrived. Later messages are sent again."
     )

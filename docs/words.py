@@ -1,12 +1,12 @@
-"""What the tables of options say in each language. The Chinese meanings are the page's own: nobody reads two."""
+"""What the tables of options say in each language. The Chinese meanings are those of the page and of `--help`."""
 
-import re
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PAGE = Path(__file__).resolve().parent.parent / "web/src/text/names.ts"
+_NAMES = json.loads((Path(__file__).resolve().parent.parent / "app/texts/options.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,6 @@ class Words:
     comma: str
 
 
-def _chinese(table: str) -> dict[str, tuple[str, str]]:
-    """Name and meaning in Chinese, by what the service calls it, as the page has them."""
-    block = re.search(rf"const {table}\b.*?{{\n(.*?)\n}};", _PAGE.read_text(), re.DOTALL)
-    assert block is not None, f"{_PAGE.name} has no {table}"
-    lines = re.findall(r"^  (\w+): \['(.*?)', '.*?', '(.*?)'\],$", block[1], re.MULTILINE)
-    return {name: (title, meaning) for name, title, meaning in lines}
-
-
-_OPTIONS, _MODES = _chinese("OPTIONS"), _chinese("MODES")
-_TITLES = {
-    ("endpoint", "file"): "FSMN-VAD 的端点状态机，为语音识别设计：句中的停顿保留在段内。",
-    ("tight", "file"): "对语音概率做迟滞判决，做法同 Silero VAD：紧贴说出的部分。",
-    ("smoothed", "file"): "FireRedVAD 对整段音频做平滑，再由四态机切分。",
-    ("smoothed", "live"): "FireRedVAD 的流式状态机，不等待后面的音频。",
-    ("smoothed", "labelled"): "FireRedVAD 对整段音频的状态机，分别标出语音、歌声与音乐。",
-    ("binarize", "file"): "pyannote.audio 的门限与最短时长，按网络自己的帧判断。",
-}
-_UNITS = {"frames": "帧"}
-
 ENGLISH = Words(
     head=("option", "default", "range", "unit", "meaning"),
     uses={"file": "", "live": ", live and with `firered-stream`", "labelled": ", with `firered-aed`"},
@@ -61,9 +42,9 @@ ENGLISH = Words(
 CHINESE = Words(
     head=("选项", "默认值", "范围", "单位", "含义"),
     uses={"file": "", "live": "，实时与 `firered-stream`", "labelled": "，`firered-aed`"},
-    title=lambda mode: _TITLES[mode["mode"], mode["use"]],
-    meaning=lambda name, schema: f"{_OPTIONS[name][0]}：{_OPTIONS[name][1]}。",
-    unit=lambda unit: _UNITS.get(unit, unit),
+    title=lambda mode: str(_NAMES["modes"][mode["mode"]]["titles"][mode["use"]]),
+    meaning=lambda name, schema: f"{_NAMES['options'][name]['zh']}：{_NAMES['options'][name]['meaning']}。",
+    unit=lambda unit: str(_NAMES["words"].get(unit, unit)),
     chunks="### 分块，任何模式，只用于文件\n\n分块的做法见[分块](../chunks.md)（英文）。",
     above="大于 ",
     none="无",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # torch's threads wait without turning round, here and in what is started from here: where others want the cores, too,
 # waiting takes ten times the processor time of the work. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# The command line speaks the reader's language; tests read English.
+os.environ["LANGUAGE"] = "en"
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"

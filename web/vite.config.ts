@@ -61,6 +61,8 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
+    // app/texts, which the service has, too.
+    fs: { allow: ['..'] },
     proxy: Object.fromEntries(
       ['/vad', '/analyses', '/models', '/options', '/health', '/render', '/sample.wav'].map((path) => [
         path,

@@ -281,36 +281,37 @@ class InputOptions(Options):
 
     track: Annotated[int, Field(ge=0, le=63)] | Literal["all"] | None = Field(
         None,
-        description="Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as "
-        "`channel=split` has channels. Without it the container's default one, or else the first that can be read.",
+        description="Which sound track of the file, from 0. `all`: each track by itself, as the mean of its channels. "
+        "Not set: the container's default track, or else the first readable one.",
         json_schema_extra={"pattern": _TRACK_PATTERN},
     )
     clock: Clock = Field(
         "samples",
-        description="What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with "
-        "silence where packets were lost and where the sound begins later than the picture.",
+        description="What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost "
+        "packets and a late start of the sound count as silence.",
     )
     encoding: str | None = Field(
         None,
-        description=f"Of raw samples, which have no header: {', '.join(f'`{name}`' for name in ENCODINGS)}; "
-        f"mono: {', '.join(f'`{name}`' for name in HEADERLESS)}. A "
-        "`Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, "
-        "`audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`.",
+        description=f"Encoding of raw samples, which have no header: {', '.join(f'`{name}`' for name in ENCODINGS)}. "
+        f"Mono only: {', '.join(f'`{name}`' for name in HEADERLESS)}. Over HTTP a `Content-Type` can say the same: "
+        "`audio/L16` or `audio/L24` (big-endian, RFC 2586 and 3190), `audio/basic`, `audio/PCMU`, `audio/PCMA` or "
+        "`audio/pcm` (little-endian), with `rate` and `channels`.",
         json_schema_extra={"examples": [*ENCODINGS, *HEADERLESS]},
     )
     sample_rate: int | None = Field(
         None,
         ge=4_000,
         le=384_000,
-        description="Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000;"
-        " `g722` and `g729` have their own.",
+        description="Sample rate of raw samples. Not set: 16000, or 8000 for mu-law, A-law and `vox`. `g722` and "
+        "`g729` have their own.",
         json_schema_extra={"unit": "Hz"},
     )
     channels: int | None = Field(
         None,
         ge=1,
         le=64,
-        description="Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one.",
+        description="Number of interleaved channels in raw samples. Not set: 1. With more than 8, choose one by its "
+        "number, such as `channel=3`.",
     )
 
     def source(self, path: Path, content_type: str = "") -> AudioInput:

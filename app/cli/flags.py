@@ -1,5 +1,5 @@
 """Flags for everything that can be asked, made from `DetectionRequest` and the segmenters' own classes: one place knows
-names, ranges, defaults and meanings. And `--help` that fits any terminal: options in sections, each with its meaning.
+names, ranges, defaults and meanings. `app.cli.help` shows them.
 """
 
 import inspect
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import annotated_types
 import typer
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand
 
 from app.audio.options import InputOptions
+from app.cli.language import named, option_meaning, say, sentences
 from app.formats.excerpts import ExcerptOptions
 from app.presets import PRESETS
 from app.registry import Registry, installed
@@ -22,20 +22,18 @@ from app.vad.options import Options
 from app.vad.segmenters.options import SegmenterOptions
 from app.vad.segmenters.registry import MODE, USES, SegmenterKind, Segmenters, Use, variant
 
-_OWN_SECTION = "Options"
-
-
 Command = Callable[..., None]
 _ANY_MODE, _CHUNKS, _SEGMENTATION = "With any mode", "Chunks for a recogniser", "Segmentation"
 _EXCERPTS = "Audio (--format wav and zip)"
 _INPUT = "How files are read"
 _IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
 _OWN_WORDS: Mapping[str, str] = {
-    "format": "table (for people), json, ndjson, csv, srt … Default: table on a terminal, else json.",
-    "model": "A known name (fsmn, silero …), several joined by +, a ModelScope id, a directory, or NAME=DIRECTORY; "
-    "with --url the server's name for it. Default: VAD_MODEL, or the server's.",
-    "preset": "Model, mode and options for a purpose, under those that are set here. "
-    f"{' '.join(f'{preset.name}: {preset.title}' for preset in PRESETS)} VAD_PRESETS adds others. Default: VAD_PRESET.",
+    "format": "Format of the answer: table (for people), json, ndjson, csv, srt … Default: table on a terminal, else "
+    "json.",
+    "model": "A known name (fsmn, silero …), several names joined by +, a ModelScope id, a folder, or NAME=FOLDER. "
+    "With --url, the server's name of the model. Default: VAD_MODEL, or the server's default model.",
+    "preset": "A ready-made set of model, mode and options. Options on the command line win over it. {titles} "
+    "VAD_PRESETS adds others. Default: VAD_PRESET.",
     "keep": "With --url: the server keeps the posteriors for a while, and the JSON answer has an analysis_id.",
 }
 """Where a command line says it otherwise than HTTP."""
@@ -47,28 +45,6 @@ def either_spelling(name: str) -> str:
 
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "token_normalize_func": either_spelling}
-
-
-class SectionedCommand(TyperCommand):
-    """A command whose options stand under the names of their sections, in the order in which those first appear.
-
-    Typer's own panels cut names that are longer than their column, and take `[mic]` for a colour.
-    """
-
-    # Typer has had two homes for its context and formatter; both have what is called here.
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """As click calls it."""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if parameter.param_type_name == "argument":
-                text = getattr(parameter, "help", None) or ""
-                sections.setdefault("Arguments", []).append((str(parameter.metavar), text))
-            elif (record := parameter.get_help_record(ctx)) is not None:
-                section = getattr(parameter, "rich_help_panel", None) or _OWN_SECTION
-                sections.setdefault(section, []).append(record)
-        for section, records in sections.items():
-            with formatter.section(section):
-                formatter.write_dl(records)
 
 
 def with_file_flags(*, without: Collection[str] = ()) -> Callable[[Command], Command]:
@@ -117,19 +93,34 @@ def _with_flags(command: Command, flags: Sequence[inspect.Parameter]) -> Command
 def _own_flag(name: str) -> inspect.Parameter:
     """A flag for an option that is neither a segmenter's nor of how files are read or cut."""
     field = DetectionRequest.model_fields[name]
-    default = "" if field.default in (None, False) else f" Default: {field.default}."
-    text = _OWN_WORDS.get(name) or f"{field.description}{default}"
+    text = _own_text(name, field)
     kind = bool if field.annotation is bool else str
     metavar = "NAME" if name in ("model", "preset") else _metavar(field.annotation)
     return _flag(name, kind, text, metavar=metavar, panel=None, short="-f" if name == "format" else None)
+
+
+def _own_text(name: str, field: FieldInfo) -> str:
+    text = _OWN_WORDS.get(name)
+    if text is None:
+        default = "" if field.default in (None, False) else f"{field.default}"
+        return _with_default(name, field, default) if default else option_meaning(name, f"{field.description}")
+    if name != "preset":
+        return say(text)
+    presets = (f"{each.name}: {named('presets', each.name, 'title', each.title)}" for each in PRESETS)
+    return say(text, titles=sentences(presets))
+
+
+def _with_default(name: str, field: FieldInfo, default: str, also: Sequence[str] = ()) -> str:
+    told = say("Default: {default}{limits}.", default=default, limits=_range(field))
+    return sentences([option_meaning(name, f"{field.description}"), *also, told])
 
 
 def _flags(registry: Registry, uses: tuple[Use, ...]) -> Iterator[inspect.Parameter]:
     """`--mode`, then one for each name; a name that several modes have stands with the first of them. `uses`: those
     whose options are shown."""
     segmenters = registry.segmenters
-    titles = " ".join(f"{kind.mode}: {kind.title}" for kind in segmenters)
-    text = f"How segments are made. Default: the model's own way. {titles}"
+    titles = sentences(f"{kind.mode}: {named('modes', kind.mode, 'titles.file', kind.title)}" for kind in segmenters)
+    text = say("How segments are made. Default: the model's own mode. {titles}", titles=titles)
     yield _flag(MODE, str, text, metavar="|".join(segmenters.modes), panel=_SEGMENTATION)
     yield from _class_flags(SegmenterOptions, _ANY_MODE)
     seen = set(SegmenterOptions.model_fields)
@@ -143,7 +134,7 @@ def _flags(registry: Registry, uses: tuple[Use, ...]) -> Iterator[inspect.Parame
 
 def _class_flags(options: type[Options], panel: str, *, hidden: bool = False) -> Iterator[inspect.Parameter]:
     for name, field in options.model_fields.items():
-        text = f"{field.description} Default: {_plain(field.default)}{_unit(field, field.default)}{_range(field)}."
+        text = _with_default(name, field, f"{_plain(field.default)}{_unit(field, field.default)}")
         kind = bool if field.annotation is bool else str
         yield _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=hidden)
 
@@ -152,17 +143,17 @@ def _option_flag(registry: Registry, name: str, field: FieldInfo, uses: tuple[Us
     segmenters = registry.segmenters
     modes = [kind.mode for kind in segmenters if _has(kind, name, uses)]
     shown = modes or segmenters.modes_with(name)
-    also = "".join(f" Also of mode {mode}." for mode in shown[1:])
+    also = [say("Also with mode {mode}.", mode=mode) for mode in shown[1:]]
     default = _defaults(segmenters, shown[0], name, uses)
     models: dict[Any, list[str]] = {}
     for _, known in registry.catalogue.known():
         models.setdefault(known.option_defaults.get(shown[0], {}).get(name, field.default), []).append(known.name)
     if len(models) > 1:
         default = ", ".join(f"{_plain(value)}{_unit(field, value)} ({', '.join(of)})" for value, of in models.items())
-        default += ", sums their own"
-    text = f"{field.description}{also} Default: {default}{_range(field)}."
+        default = say("{defaults}; sums of models have their own", defaults=default)
+    text = _with_default(name, field, default, also)
     kind = bool if field.annotation is bool else str
-    panel = f"With --mode {shown[0]}"
+    panel = say("With --mode {mode}", mode=shown[0])
     return _flag(name, kind, text, metavar=_metavar(field.annotation), panel=panel, hidden=not modes)
 
 
@@ -177,18 +168,22 @@ def _defaults(segmenters: Segmenters, mode: str, name: str, uses: tuple[Use, ...
     values = {use: f"{_plain(field.default)}{_unit(field, field.default)}" for use, field in fields.items() if field}
     if len(set(values.values())) == 1 and len(values) == len(uses):
         return next(iter(values.values()))
-    return ", ".join(f"{value} for {_IN_USE[use]}" for use, value in values.items())
+    return ", ".join(say("{value} for {use}", value=value, use=say(_IN_USE[use])) for use, value in values.items())
 
 
 def _plain(value: Any) -> str:
     if value is None:
-        return "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value}"
+        return say("not set")
+    if isinstance(value, bool):
+        return say("yes") if value else say("no")
+    return say("no limit") if value == math.inf else f"{value}"
 
 
 def _unit(field: FieldInfo, value: Any) -> str:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, Mapping) else {}
-    return f" {extra['unit']}" if "unit" in extra and value not in (None, math.inf) else ""
+    if "unit" not in extra or value in (None, math.inf):
+        return ""
+    return f" {named('words', str(extra['unit']), '', str(extra['unit']))}"
 
 
 def _range(field: FieldInfo) -> str:
@@ -200,12 +195,15 @@ def _range(field: FieldInfo) -> str:
         if isinstance(limit, annotated_types.Ge):
             low = limit.ge
         elif isinstance(limit, annotated_types.Gt):
-            low, above = limit.gt, "above "
+            low, above = limit.gt, say("above ")
         elif isinstance(limit, annotated_types.Le):
             high = limit.le
     if low is None:
         return ""
-    return f"; {above}{low:g} or more" if high is None else f"; {above}{low} to {high}"
+    low = f"{above}{low:g}" if high is None else f"{above}{low}"
+    if f"{low}" == f"{high}":
+        return say("; only {low}", low=low)
+    return say("; {low} or more", low=low) if high is None else say("; {low} to {high}", low=low, high=high)
 
 
 def _flag(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from app.cli.language import say_error
 from app.config import Settings, variable_name
 from app.vad.errors import InvalidOption, ModelError
 
@@ -66,7 +67,7 @@ def failed(error: Exception | str, status: int) -> int:
     """Say what went wrong; `status`, for the caller to return."""
     # What a request would write as mode=tight is a flag here.
     text = re.sub(r"\badd (\w+)=", lambda found: f"add --{found[1].replace('_', '-')} ", str(error))
-    STDERR.print(text, style="red", markup=False, soft_wrap=True)
+    STDERR.print(say_error(text), style="red", markup=False, soft_wrap=True)
     return status
 
 
@@ -77,7 +78,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str) -> None:
     """Say something that a person should know, and that ends nothing."""
-    STDERR.print(text, style="yellow", markup=False, soft_wrap=True)
+    STDERR.print(say_error(text), style="yellow", markup=False, soft_wrap=True)
 
 
 def service_address(settings: Settings) -> str:

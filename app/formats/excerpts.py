@@ -53,23 +53,24 @@ class ExcerptOptions(Options):
 
     silence: Literal["cut", "zero"] = Field(
         "cut",
-        description="`format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros "
-        "where nobody speaks.",
+        description="With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the "
+        "source, with zeros where nobody speaks.",
     )
     time_map: bool = Field(
         False,
-        description="Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with "
-        "`format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`.",
+        description="Adds where each piece came from in the source: the header `X-VAD-Time-Map` "
+        "(`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` "
+        "with `format=json`.",
     )
     excerpt_rate: int | None = Field(
         None,
         ge=8_000,
         le=48_000,
-        description="Sample rate of `format=wav` and `format=zip`; without it the source's.",
+        description="Sample rate of `format=wav` and `format=zip`. Not set: the source's.",
         json_schema_extra={"unit": "Hz"},
     )
     excerpt_channels: int | None = Field(
-        None, ge=1, le=1, description="1: the mean of the source's channels; without it all of them."
+        None, ge=1, le=1, description="1: the mean of the source's channels. Not set: all channels."
     )
     min_excerpt_s: float = Field(
         0.0,

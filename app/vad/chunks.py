@@ -54,16 +54,16 @@ class ChunkOptions(Options):
         ge=1,
         le=600,
         allow_inf_nan=False,
-        description="Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause "
-        "that leaves a chunk at least half full. Without it there are no chunks.",
+        description="Packs the segments into chunks of at most this length, for a recogniser. Cuts at the longest "
+        "pause that leaves a chunk at least half full. Not set: no chunks.",
         json_schema_extra={"unit": "s"},
     )
     chunk_pad_ms: int = Field(
         0,
         ge=0,
         le=2_000,
-        description="Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a "
-        "quarter of that.",
+        description="Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a "
+        "quarter of `max_chunk_s`.",
         json_schema_extra={"unit": "ms"},
     )
 

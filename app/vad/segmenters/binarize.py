@@ -36,9 +36,12 @@ class BinarizeOptions(SegmenterOptions):
 
     mode: ClassVar[str] = "binarize"
 
-    onset: float = Field(0.5, ge=0, le=1, description="Speech begins above this speech probability.")
+    onset: float = Field(0.5, ge=0, le=1, description="Speech begins when its probability rises above this value.")
     offset: float = Field(
-        0.5, ge=0, le=1, description="Speech ends when the probability falls below this. Default: `onset`."
+        0.5,
+        ge=0,
+        le=1,
+        description="Speech ends when its probability falls below this value. Where only `onset` is set, `onset`.",
     )
     min_duration_on: float = Field(0.0, ge=0, le=60, description="Shorter speech is dropped.", **_SECONDS)
     min_duration_off: float = Field(0.0, ge=0, le=60, description="Shorter gaps are filled.", **_SECONDS)

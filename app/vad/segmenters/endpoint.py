@@ -56,38 +56,43 @@ class EndpointOptions(SegmenterOptions):
     mode: ClassVar[str] = "endpoint"
 
     max_end_silence_time: int = Field(
-        800, ge=200, le=10_000, description="Silence that ends a segment. Lower cuts earlier and more often.", **UNIT_MS
+        800,
+        ge=200,
+        le=10_000,
+        description="This much silence ends a segment. A lower value cuts earlier and more often.",
+        **UNIT_MS,
     )
     speech_noise_thres: float = Field(
         0.6,
         ge=-1,
         le=1,
-        description="How far the speech posterior must exceed the silence posterior for a frame to count as speech. "
-        "Higher is stricter.",
+        description="A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is "
+        "stricter.",
     )
     max_single_segment_time: int = Field(
         60_000, ge=1_000, le=3_600_000, description="Longer segments are cut (`forced_end` is true).", **UNIT_MS
     )
     split: Literal["hard", "pause"] = Field(
         "hard",
-        description="Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its "
-        "least speech-like frame of the last `split_window_ms`.",
+        description="Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at "
+        "the frame least like speech within the last `split_window_ms`.",
     )
     split_window_ms: int = Field(
         2_000,
         ge=10,
         le=60_000,
-        description="How far before the limit `split=pause` looks for a place to cut; at most half the limit is used.",
+        description="How far before the limit `split=pause` looks for a place to cut. At most half of the limit is "
+        "used.",
         **UNIT_MS,
     )
     window_size_ms: int = Field(
-        200, ge=50, le=1_000, description="Smoothing window over the frame decisions.", **UNIT_MS
+        200, ge=50, le=1_000, description="Length of the window that smooths the frame decisions.", **UNIT_MS
     )
     sil_to_speech_time_thres: int = Field(
         150,
         ge=0,
         le=1_000,
-        description="Speech in the window that opens a segment; at most `window_size_ms`.",
+        description="A segment begins when the window holds this much speech. At most `window_size_ms`.",
         **UNIT_MS,
     )
     speech_to_sil_time_thres: int = Field(
@@ -99,20 +104,20 @@ class EndpointOptions(SegmenterOptions):
         **UNIT_MS,
     )
     lookback_time_start_point: int = Field(
-        200, ge=0, le=2_000, description="A segment's start is moved back by this (with `do_extend`).", **UNIT_MS
+        200, ge=0, le=2_000, description="Moves a segment's start back by this (with `do_extend`).", **UNIT_MS
     )
     lookahead_time_end_point: int = Field(
-        100, ge=0, le=2_000, description="Kept after a segment's end (with `do_extend`).", **UNIT_MS
+        100, ge=0, le=2_000, description="Keeps this much after a segment's end (with `do_extend`).", **UNIT_MS
     )
     do_extend: bool = Field(
         True, description="Whether `lookback_time_start_point` and `lookahead_time_end_point` apply."
     )
-    detect_mode: int = Field(1, ge=0, le=1, description="1: every utterance. 0: stop after the first one.")
+    detect_mode: int = Field(1, ge=0, le=1, description="1: finds every utterance. 0: stops after the first one.")
     max_start_silence_time: int = Field(
         3_000,
         ge=0,
         le=3_600_000,
-        description="With `detect_mode=0`: give up after this much leading silence.",
+        description="With `detect_mode=0`: gives up after this much silence at the start.",
         **UNIT_MS,
     )
     decibel_thres: float = Field(
@@ -126,14 +131,14 @@ class EndpointOptions(SegmenterOptions):
         -100.0,
         ge=-200,
         le=200,
-        description="How far a frame must stand above the running noise level to be speech.",
+        description="A frame is speech only when it is this much louder than the running noise level.",
         json_schema_extra={"unit": "dB"},
     )
     noise_frame_num_used_for_snr: int = Field(
         100,
         ge=1,
         le=100_000,
-        description="How many frames the noise level is averaged over.",
+        description="Number of frames over which the noise level is averaged.",
         json_schema_extra={"unit": "frames"},
     )
     speech_2_noise_ratio: float = Field(

@@ -48,21 +48,25 @@ class TightOptions(SegmenterOptions):
 
     mode: ClassVar[str] = "tight"
 
-    threshold: float = Field(0.5, gt=0, le=1, description="Speech begins at this speech probability.")
+    threshold: float = Field(0.5, gt=0, le=1, description="Speech begins when its probability reaches this value.")
     neg_threshold: float = Field(
-        0.35, ge=0, le=1, description="Speech ends when the probability falls below this; at most `threshold`."
+        0.35, ge=0, le=1, description="Speech ends when its probability falls below this value. At most `threshold`."
     )
     min_speech_duration_ms: int = Field(100, ge=0, le=60_000, description="Shorter speech is dropped.", **UNIT_MS)
     min_silence_duration_ms: int = Field(
         100, ge=0, le=60_000, description="Shorter silence does not end a segment.", **UNIT_MS
     )
     speech_pad_ms: int = Field(
-        20, ge=0, le=2_000, description="Added at both sides, never into a neighbour.", **UNIT_MS
+        20,
+        ge=0,
+        le=2_000,
+        description="Added on both sides of a segment. Stops at the neighbouring segment.",
+        **UNIT_MS,
     )
     max_speech_duration_s: float = Field(
         math.inf,
         ge=1,
-        description="Longer segments are cut, at the least speech-like frame near this limit.",
+        description="Longer segments are cut near this limit, at the frame least like speech.",
         json_schema_extra={"unit": "s"},
     )
 

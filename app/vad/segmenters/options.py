@@ -22,8 +22,8 @@ class SegmenterOptions(Options):
         0,
         ge=0,
         le=60_000,
-        description="Joins segments at most this far apart, but not across a forced cut nor past the longest duration. "
-        "0 turns it off.",
+        description="Joins segments at most this far apart. Does not join across a forced cut or beyond the longest "
+        "duration. 0 turns it off.",
         **UNIT_MS,
     )
 
@@ -31,16 +31,16 @@ class SegmenterOptions(Options):
         None,
         ge=-500,
         le=2_000,
-        description="Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's "
-        "own padding holds.",
+        description="Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not "
+        "set: the mode's own padding applies.",
         **UNIT_MS,
     )
     pad_end_ms: int | None = Field(
         None,
         ge=-500,
         le=2_000,
-        description="Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), "
-        "never into a neighbour. Without it the mode's own padding holds.",
+        description="Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a "
+        "segment that becomes empty. Not set: the mode's own padding applies.",
         **UNIT_MS,
     )
 

@@ -63,38 +63,40 @@ USES: tuple[Use, ...] = get_args(Use)
 _USE_TEXTS: Mapping[Use, str] = {
     "file": "for whole files",
     "live": "for live streams and the models made for them",
-    "labelled": "for models that tell more than speech",
+    "labelled": "for models with labels besides speech",
 }
 
 SEGMENTERS: tuple[SegmenterKind[Any], ...] = (
     SegmenterKind(
         EndpointOptions,
         new_end_pointer,
-        "FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance.",
+        "FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance.",
     ),
     SegmenterKind(
         TightOptions,
         new_hysteresis,
-        "Hysteresis on the speech probability, after Silero VAD: close around what is spoken.",
+        "Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words.",
     ),
     SegmenterKind(
         SmoothedOptions,
         new_smoothed,
-        "FireRedVAD's smoothing and four-state machine over whole audio.",
+        "FireRedVAD's smoothing and four-state machine, over the whole audio.",
         live=SegmenterKind(
-            StreamingOptions, new_streaming, "FireRedVAD's machine for streams, which waits for nothing."
+            StreamingOptions,
+            new_streaming,
+            "FireRedVAD's machine for live streams, which does not wait for later audio.",
         ),
         labelled=SegmenterKind(
             EventOptions,
             lambda options, grid: new_event_machine(options, grid, SPEECH),
-            "FireRedVAD's machine over whole audio, for speech, singing and music.",
+            "FireRedVAD's machine over the whole audio, for speech, singing and music.",
             new_for=new_event_machine,
         ),
     ),
     SegmenterKind(
         BinarizeOptions,
         new_binarize,
-        "pyannote.audio's thresholds and least durations, on the frames of the network itself.",
+        "pyannote.audio's thresholds and minimum durations, on the network's own frames.",
     ),
 )
 

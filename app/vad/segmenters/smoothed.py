@@ -41,17 +41,23 @@ _FRAMES: dict[str, Any] = {"json_schema_extra": {"unit": "frames"}}
 
 # Options that several of the machines have; their defaults differ.
 _Window = Annotated[
-    int, Field(ge=0, le=1_000, description="Window that smooths the probabilities; below 2: no smoothing.", **_FRAMES)
+    int,
+    Field(
+        ge=0, le=1_000, description="Window that smooths the probabilities. Below 2 there is no smoothing.", **_FRAMES
+    ),
 ]
 _Threshold = Annotated[
     float, Field(ge=0, le=1, description="Frames with at least this smoothed probability are speech.")
 ]
 _MinSpeech = Annotated[int, Field(ge=0, le=10_000, description="Shorter speech is dropped.", **_FRAMES)]
 _MinSilence = Annotated[
-    int, Field(ge=0, le=10_000, description="Silence that ends a segment; it stays in the segment.", **_FRAMES)
+    int,
+    Field(
+        ge=0, le=10_000, description="This much silence ends a segment. The silence stays in the segment.", **_FRAMES
+    ),
 ]
-_Merge = Annotated[int, Field(ge=0, le=10_000, description="Shorter gaps are filled; 0: none.", **_FRAMES)]
-_Extend = Annotated[int, Field(ge=0, le=1_000, description="Added to a segment at both sides.", **_FRAMES)]
+_Merge = Annotated[int, Field(ge=0, le=10_000, description="Shorter gaps are filled. 0 fills none.", **_FRAMES)]
+_Extend = Annotated[int, Field(ge=0, le=1_000, description="Added on both sides of a segment.", **_FRAMES)]
 
 
 _OptionsT = TypeVar("_OptionsT", bound=SegmenterOptions)
@@ -69,7 +75,7 @@ class SmoothedOptions(SegmenterOptions):
         2_000,
         ge=2,
         le=_MOST_FRAMES,
-        description="Longer segments are cut at their least speech-like frame (`forced_end` is true).",
+        description="Longer segments are cut at the frame least like speech (`forced_end` is true).",
         **_FRAMES,
     )
     min_silence_frame: _MinSilence = 20
@@ -93,18 +99,26 @@ class EventOptions(SegmenterOptions):
 
     smooth_window_size: _Window = 5
     speech_threshold: _Threshold = 0.4
-    singing_threshold: float = Field(0.5, ge=0, le=1, description="The same for singing.")
-    music_threshold: float = Field(0.5, ge=0, le=1, description="The same for music.")
-    min_event_frame: int = Field(20, ge=0, le=10_000, description="Shorter events are dropped.", **_FRAMES)
+    singing_threshold: float = Field(
+        0.5, ge=0, le=1, description="Frames with at least this smoothed probability are singing."
+    )
+    music_threshold: float = Field(
+        0.5, ge=0, le=1, description="Frames with at least this smoothed probability are music."
+    )
+    min_event_frame: int = Field(20, ge=0, le=10_000, description="Shorter segments are dropped.", **_FRAMES)
     max_event_frame: int = Field(
         2_000,
         ge=2,
         le=_MOST_FRAMES,
-        description="Longer segments are cut at their least likely frame (`forced_end` is true).",
+        description="Longer segments are cut at the least likely frame (`forced_end` is true).",
         **_FRAMES,
     )
     min_silence_frame: int = Field(
-        20, ge=0, le=10_000, description="Frames below the threshold that end a segment; they stay in it.", **_FRAMES
+        20,
+        ge=0,
+        le=10_000,
+        description="This many frames below the threshold end a segment. They stay in the segment.",
+        **_FRAMES,
     )
     merge_silence_frame: _Merge = 0
     extend_speech_frame: _Extend = 0
@@ -131,7 +145,7 @@ class StreamingOptions(SegmenterOptions):
     smooth_window_size: _Window = 5
     speech_threshold: _Threshold = 0.5
     pad_start_frame: int = Field(
-        5, ge=0, le=1_000, description="Moves a start back by this, and at least by the smoothing window.", **_FRAMES
+        5, ge=0, le=1_000, description="Moves a start back by this, but at least by the smoothing window.", **_FRAMES
     )
     min_speech_frame: _MinSpeech = 8
     max_speech_frame: int = Field(

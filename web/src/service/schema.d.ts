@@ -1084,127 +1084,127 @@ export interface operations {
     detect_speech: {
         parameters: {
             query?: {
-                /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
+                /** @description Form of the answer. Not set: what the `Accept` header asks for, or else `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
+                /** @description Which model detects. `GET /models` lists them. Several names joined by `+` give the mean of those models; `2*` before a name counts it twice; `best` is the most accurate mean. Not set: the service's default model. */
                 model?: string;
-                /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
+                /** @description A named set of model, mode and options. Options in the request win over it. `GET /options` lists the presets. `none` turns off the service's own preset. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. Without it `mix`. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Without it `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). Without it `false`. */
+                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Without it `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
+                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Without it `false`. */
                 members?: boolean;
-                /** @description Also tells when several people talk at once: segments labelled `overlap` beside those of speech, in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of. Without it `false`. */
+                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Without it `false`. */
                 overlap?: boolean;
-                /** @description With `overlap`: the probability above which several people talk at once. Low, because the network seldom is sure. Without it `0.13`. */
+                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Without it `0.13`. */
                 overlap_threshold?: number;
-                /** @description Language of the headings of `format=md`. Without it `zh`. */
+                /** @description Language of the headings in `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
+                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Without it `false`. */
                 keep?: boolean;
-                /** @description Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as `channel=split` has channels. Without it the container's default one, or else the first that can be read. */
+                /** @description Which sound track of the file, from 0. `all`: each track by itself, as the mean of its channels. Not set: the container's default track, or else the first readable one. */
                 track?: string;
-                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
+                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Without it `samples`. */
                 clock?: "samples" | "container";
-                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
+                /** @description Encoding of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`. Mono only: `g722`, `g729`, `vox`, `adpcm_oki`. Over HTTP a `Content-Type` can say the same: `audio/L16` or `audio/L24` (big-endian, RFC 2586 and 3190), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian), with `rate` and `channels`. */
                 encoding?: string;
-                /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
+                /** @description Sample rate of raw samples. Not set: 16000, or 8000 for mu-law, A-law and `vox`. `g722` and `g729` have their own. */
                 sample_rate?: number;
-                /** @description Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one. */
+                /** @description Number of interleaved channels in raw samples. Not set: 1. With more than 8, choose one by its number, such as `channel=3`. */
                 channels?: number;
-                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
+                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. Without it `false`. */
+                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Without it `false`. */
                 time_map?: boolean;
-                /** @description Sample rate of `format=wav` and `format=zip`; without it the source's. */
+                /** @description Sample rate of `format=wav` and `format=zip`. Not set: the source's. */
                 excerpt_rate?: number;
-                /** @description 1: the mean of the source's channels; without it all of them. */
+                /** @description 1: the mean of the source's channels. Not set: all channels. */
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. `binarize`: pyannote.audio's thresholds and least durations, on the frames of the network itself. */
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
-                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
+                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
+                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
                 /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. Without it `hard`. */
+                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Without it `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. Without it `2000`. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Without it `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Smoothing window over the frame decisions. Without it `200`. */
+                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Without it `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
+                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
                 /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
+                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). Without it `100`. */
+                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Without it `100`. */
                 lookahead_time_end_point?: number;
                 /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. Without it `1`. */
+                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Without it `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Without it `3000`. */
                 max_start_silence_time?: number;
                 /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
+                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. How many frames the noise level is averaged over. Without it `100`. */
+                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
-                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
                 /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Without it `5`. */
                 smooth_window_size?: number;
                 /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment; it stays in the segment. Without it `20`. */
+                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Without it `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
+                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Without it `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
+                /** @description `mode=smoothed`. Added on both sides of a segment. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. Moves a start back by this, and at least by the smoothing window. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Without it `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Without it `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. The same for music. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Without it `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter events are dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter segments are dropped. Without it `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
-                /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Without it `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech ends when the probability falls below this. Default: `onset`. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Without it `0.5`. */
                 offset?: number;
                 /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
                 min_duration_on?: number;
@@ -1214,9 +1214,9 @@ export interface operations {
                 pad_onset?: number;
                 /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
                 pad_offset?: number;
-                /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
+                /** @description Packs the segments into chunks of at most this length, for a recogniser. Cuts at the longest pause that leaves a chunk at least half full. Not set: no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a quarter of that. Without it `0`. */
+                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
@@ -1357,25 +1357,25 @@ export interface operations {
     detect_speech_timestamps: {
         parameters: {
             query?: {
-                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
+                /** @description Which model detects. `GET /models` lists them. Several names joined by `+` give the mean of those models; `2*` before a name counts it twice; `best` is the most accurate mean. Not set: the service's default model. */
                 model?: string;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
-                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
                 /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
                 max_speech_duration_s?: number;
             };
             header?: never;
@@ -1508,127 +1508,127 @@ export interface operations {
     segment_analysis: {
         parameters: {
             query?: {
-                /** @description Form of the answer. Without it the `Accept` header decides, else it is `json`. */
+                /** @description Form of the answer. Not set: what the `Accept` header asks for, or else `json`. */
                 format?: "json" | "ndjson" | "funasr" | "csv" | "audacity" | "rttm" | "srt" | "vtt" | "textgrid" | "clips" | "whisperx" | "kaldi" | "lhotse" | "labelstudio" | "eaf" | "md" | "wav" | "zip";
-                /** @description Which model detects; `GET /models` lists them. Several joined by `+` are their mean, `2*` before a name counts it twice, and `best` is the best mean of all. Without it the service's default model does. */
+                /** @description Which model detects. `GET /models` lists them. Several names joined by `+` give the mean of those models; `2*` before a name counts it twice; `best` is the most accurate mean. Not set: the service's default model. */
                 model?: string;
-                /** @description A named set of model, mode and options; options that the request sets win over it. `GET /options` lists them. `none` turns the service's own preset off. */
+                /** @description A named set of model, mode and options. Options in the request win over it. `GET /options` lists the presets. `none` turns off the service's own preset. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each by itself. `loudest`: in every half second the one with the most energy. Without it `mix`. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Without it `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame of the model (`format=json` and the ndjson summary). Without it `false`. */
+                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Without it `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also those of each member of a sum of models, or of each label. Without it `false`. */
+                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Without it `false`. */
                 members?: boolean;
-                /** @description Also tells when several people talk at once: segments labelled `overlap` beside those of speech, in every format that has labels, and `overlap_ratio` in JSON. Of `pyannote` and sums that it is part of. Without it `false`. */
+                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Without it `false`. */
                 overlap?: boolean;
-                /** @description With `overlap`: the probability above which several people talk at once. Low, because the network seldom is sure. Without it `0.13`. */
+                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Without it `0.13`. */
                 overlap_threshold?: number;
-                /** @description Language of the headings of `format=md`. Without it `zh`. */
+                /** @description Language of the headings in `format=md`. Without it `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while: the JSON answer carries an `analysis_id`. Without it `false`. */
+                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Without it `false`. */
                 keep?: boolean;
-                /** @description Which of a file's sound tracks, from 0. `all`: each by itself, the mean of its channels, as `channel=split` has channels. Without it the container's default one, or else the first that can be read. */
+                /** @description Which sound track of the file, from 0. `all`: each track by itself, as the mean of its channels. Not set: the container's default track, or else the first readable one. */
                 track?: string;
-                /** @description What times count. `samples`: the samples, as FunASR does. `container`: a player's clock, with silence where packets were lost and where the sound begins later than the picture. Without it `samples`. */
+                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Without it `samples`. */
                 clock?: "samples" | "container";
-                /** @description Of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`; mono: `g722`, `g729`, `vox`, `adpcm_oki`. A `Content-Type` of `audio/L16`, `audio/L24` (both big-endian, as RFC 2586 and 3190 have them), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian) says the same, with `rate` and `channels`. */
+                /** @description Encoding of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`. Mono only: `g722`, `g729`, `vox`, `adpcm_oki`. Over HTTP a `Content-Type` can say the same: `audio/L16` or `audio/L24` (big-endian, RFC 2586 and 3190), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian), with `rate` and `channels`. */
                 encoding?: string;
-                /** @description Of raw samples; without it 16000, for mu-law, A-law and `vox` 8000; `g722` and `g729` have their own. */
+                /** @description Sample rate of raw samples. Not set: 16000, or 8000 for mu-law, A-law and `vox`. `g722` and `g729` have their own. */
                 sample_rate?: number;
-                /** @description Of raw samples, interleaved; without it 1. Of more than 8, `channel` and a number hears one. */
+                /** @description Number of interleaved channels in raw samples. Not set: 1. With more than 8, choose one by its number, such as `channel=3`. */
                 channels?: number;
-                /** @description `format=wav`. `cut`: speech alone, piece after piece. `zero`: as long as the source, with zeros where nobody speaks. Without it `cut`. */
+                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Without it `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Tells where the WAV's time comes from: `X-VAD-Time-Map` (`start,source,duration;…`, ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` in `format=json`. Without it `false`. */
+                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Without it `false`. */
                 time_map?: boolean;
-                /** @description Sample rate of `format=wav` and `format=zip`; without it the source's. */
+                /** @description Sample rate of `format=wav` and `format=zip`. Not set: the source's. */
                 excerpt_rate?: number;
-                /** @description 1: the mean of the source's channels; without it all of them. */
+                /** @description 1: the mean of the source's channels. Not set: all channels. */
                 excerpt_channels?: number;
                 /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point machine, made to feed speech recognition: it keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, after Silero VAD: close around what is spoken. `smoothed`: FireRedVAD's smoothing and four-state machine over whole audio. `binarize`: pyannote.audio's thresholds and least durations, on the frames of the network itself. */
+                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
-                /** @description `mode=endpoint`. Silence that ends a segment. Lower cuts earlier and more often. Without it `800`. */
+                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Without it `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. How far the speech posterior must exceed the silence posterior for a frame to count as speech. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
+                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
                 /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that gets too long is cut. `hard`: right there, as FunASR does. `pause`: at its least speech-like frame of the last `split_window_ms`. Without it `hard`. */
+                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Without it `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut; at most half the limit is used. Without it `2000`. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Without it `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Smoothing window over the frame decisions. Without it `200`. */
+                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Without it `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. Speech in the window that opens a segment; at most `window_size_ms`. Without it `150`. */
+                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Without it `150`. */
                 sil_to_speech_time_thres?: number;
                 /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. A segment's start is moved back by this (with `do_extend`). Without it `200`. */
+                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Without it `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Kept after a segment's end (with `do_extend`). Without it `100`. */
+                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Without it `100`. */
                 lookahead_time_end_point?: number;
                 /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: every utterance. 0: stop after the first one. Without it `1`. */
+                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Without it `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: give up after this much leading silence. Without it `3000`. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Without it `3000`. */
                 max_start_silence_time?: number;
                 /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. How far a frame must stand above the running noise level to be speech. Without it `-100.0`. */
+                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Without it `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. How many frames the noise level is averaged over. Without it `100`. */
+                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Without it `100`. */
                 noise_frame_num_used_for_snr?: number;
                 /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart, but not across a forced cut nor past the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
                 merge_gap_ms?: number;
-                /** @description Moves every start earlier by this (below 0: later), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
-                /** @description Moves every end later by this (below 0: earlier; a segment of which nothing is left is dropped), never into a neighbour. Without it the mode's own padding holds. */
+                /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins at this speech probability. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when the probability falls below this; at most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
                 /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
                 /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added at both sides, never into a neighbour. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut, at the least speech-like frame near this limit. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Window that smooths the probabilities; below 2: no smoothing. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Without it `5`. */
                 smooth_window_size?: number;
                 /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
                 /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least speech-like frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Without it `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. Silence that ends a segment; it stays in the segment. Without it `20`. */
+                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Without it `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled; 0: none. Without it `0`. */
+                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Without it `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added to a segment at both sides. Without it `0`. */
+                /** @description `mode=smoothed`. Added on both sides of a segment. Without it `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. Moves a start back by this, and at least by the smoothing window. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Without it `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. The same for singing. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Without it `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. The same for music. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Without it `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter events are dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter segments are dropped. Without it `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at their least likely frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Without it `2000`. */
                 max_event_frame?: number;
-                /** @description `mode=binarize`. Speech begins above this speech probability. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Without it `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech ends when the probability falls below this. Default: `onset`. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Without it `0.5`. */
                 offset?: number;
                 /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
                 min_duration_on?: number;
@@ -1638,9 +1638,9 @@ export interface operations {
                 pad_onset?: number;
                 /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
                 pad_offset?: number;
-                /** @description Packs the segments into chunks of at most this length for a recogniser, cut at the longest pause that leaves a chunk at least half full. Without it there are no chunks. */
+                /** @description Packs the segments into chunks of at most this length, for a recogniser. Cuts at the longest pause that leaves a chunk at least half full. Not set: no chunks. */
                 max_chunk_s?: number;
-                /** @description Added at both sides of a chunk, never into a neighbour and never past `max_chunk_s`. At most a quarter of that. Without it `0`. */
+                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Without it `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
