@@ -180,9 +180,9 @@ def tables(page: str) -> dict[str, str]:
     return made
 
 
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """A table: the first column at the left, the others at the right."""
-    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * (len(heads) - 1)}"]
+def markdown(heads: list[str], rows: list[list[str]], others: str = "---:") -> str:
+    """A table: the first column at the left, the others at the right, or as `others` says."""
+    lines = [f"| {' | '.join(heads)} |", f"| --- |{f' {others} |' * (len(heads) - 1)}"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
 
@@ -244,7 +244,7 @@ def _scaling() -> dict[str, str]:
     cost = _row("models")["cpu_s"]
     memory, start = _row("memory", minutes=60), _row("startup")
     numbers = [
-        ["**c**", f"**{cost:.1f} CPU s an hour of audio**",
+        ["**c**", f"**{cell(cost)} CPU s an hour of audio**",
          f"one core, everything included; 1 / c: **{3600 / cost:,.0f} hours of audio an hour**. {taken('models')}"],
         ["memory of a service", f"{memory['ready_mb']:.0f} MB when ready, {memory['peak_mb']:.0f} MB at most",
          f"does not grow with the length of the audio. {taken('memory')}"],
@@ -256,7 +256,7 @@ def _scaling() -> dict[str, str]:
         clock = [_clock(needed / cores) for cores in _CORES]
         hours.append([f"{audio:,} h", f"{needed:,.1f}", *clock, f"{needed * _PRICE:,.2f} $"])
     hours_heads = [
-        "audio", f"core-hours (c = {cost:.1f}, u = {_USED})", *(f"{cores} cores" for cores in _CORES),
+        "audio", f"core-hours (c = {cell(cost)}, u = {_USED})", *(f"{cores} cores" for cores in _CORES),
         f"at {_PRICE} $ a core-hour",
     ]  # fmt: skip
     reading = []
@@ -264,7 +264,7 @@ def _scaling() -> dict[str, str]:
         each = size / cost
         reading.append([name, f"{size:.0f} MB", f"{each:.1f} MB/s", f"{64 * each / 1000:.1f} GB/s", f"{size:.0f} TB"])
     return {
-        "numbers": markdown(["", "", ""], numbers),
+        "numbers": markdown(["", "", ""], numbers, "---"),
         "hours": markdown(hours_heads, hours),
         "reading": markdown(["stored as", "an hour", "each core", "64 cores", "a million hours", "moved"], reading),
     }

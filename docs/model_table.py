@@ -1,10 +1,11 @@
 """The READMEs' table of models: accuracy and licence as `GET /models` tells them, speed from benchmarks/results."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from measured_tables import found, taken
 
 ROOT = Path(__file__).resolve().parent.parent
 _OURS = "this project"
@@ -35,6 +36,7 @@ _HEADS = {
     "README.md": "| `model=` | good for | frame F1 | speed | licence |",
     "README.zh.md": "| `model=` | 适合 | 帧 F1 | 速度 | 许可 |",
 }
+_SPEED = {"README.md": "Speed: one core, ", "README.zh.md": "速度：单核，"}
 
 
 def readme(page: str, models: Sequence[Mapping[str, Any]]) -> str:
@@ -44,7 +46,8 @@ def readme(page: str, models: Sequence[Mapping[str, Any]]) -> str:
     for name, good_for in _ROWS[page].items():
         licence = told[name]["licence"]
         lines.append(f"| `{name}` | {good_for} | {_frame_f1(told[name])} | {_speed(name)} | {licence} |")
-    table = "\n".join(lines)
+    measured = taken("models").strip("*")
+    table = "\n".join([*lines, "", f"*{_SPEED[page]}{measured}*"])
     text = (ROOT / page).read_text()
     made = f"<!-- models -->\n\n{table}\n\n<!-- /models -->"
     return re.sub(r"<!-- models -->.*<!-- /models -->", lambda _: made, text, flags=re.DOTALL)
@@ -55,7 +58,7 @@ def _frame_f1(model: Mapping[str, Any]) -> str:
 
 
 def _speed(name: str) -> str:
-    rows = json.loads((ROOT / "benchmarks/results/models.json").read_text())["rows"]
+    rows = found("models")["rows"]
     wanted = _OURS if name == _DEFAULT else f"{_OURS}, {name}"
     row = next((row for row in rows if row["name"] == wanted), None)
     return "–" if row is None else f"{row['times_funasr']:.1f}×"

@@ -7,7 +7,7 @@ frame; out come chunks, stretches [start, end) of the audio that hold the segmen
    is cut. At the end of the audio the rest is a chunk.
 2. Once a segment does not fit, the chunk ends at the longest of the pauses before that segment that leave it at least
    half full; of several that are equally long, at the last. Pauses are compared in steps of 200 ms, and a second is as
-   good as more: to a recogniser they are, and fuller chunks are fewer (docs/chunks.md has the counts). A pause in
+   good as more: to a recogniser they are, and fuller chunks are fewer. A pause in
    which no frame is quiet is the shortest there is.
 3. Where no pause does, and the segment that does not fit is longer than a chunk may be at all, it is cut at its least
    speech-like frame between half full and full; both chunks then hold a part of it, and touch.
