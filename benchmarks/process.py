@@ -40,6 +40,20 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONWARNINGS": "ignore", **(extra or {})}
 
 
+def cpu_of_threads(pid: int) -> dict[int, float]:
+    """Processor time so far of each thread of a process, s, by the kernel's own count; its first thread has the
+    process's number. Empty where the system has no such count."""
+    found: dict[int, float] = {}
+    if not Path("/proc/self/schedstat").is_file():
+        return found
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found[int(task.name)] = int((task / "schedstat").read_text().split()[0]) / 1e9
+        except FileNotFoundError:  # noqa: PERF203 - a thread that has just ended
+            continue
+    return found
+
+
 def measure(command: Sequence[str | Path], extra: Mapping[str, str] | None = None) -> Measured:
     """Run `command` to its end. Raises `Missing`, `RunnerFailed`."""
     if not Path(command[0]).exists():

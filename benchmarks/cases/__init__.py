@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from benchmarks.cases.editions import editions
 from benchmarks.cases.fairness import fairness
 from benchmarks.cases.floor import floor
 from benchmarks.cases.growth import growth, growth_files, growth_models
@@ -29,6 +30,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "floor": floor,
     "parts": parts,
     "request": request,
+    "editions": editions,
     "growth": growth,
     "growth_models": growth_models,
     "growth_files": growth_files,

@@ -1,60 +1,143 @@
 """What a clip's request costs beside its audio: server CPU over a raw socket, above that of decoding, scoring and
-segmenting the same samples in one thread; beside an upload that a FastAPI application does nothing with. All in one
-run, in turns."""
+segmenting the same samples in one thread of a process without a service; beside an upload that a FastAPI application
+does nothing with.
 
-from contextlib import ExitStack
-from statistics import median
+All are asked alike, one request at a time, in turns in one run, in two ways. *One after the other*: each is asked many
+times in a row, so that code and weights are in the processor's caches. *Spaced*: each is asked once, then the next, so
+that every request finds caches as the others have left them, and threads and cores asleep.
+"""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean, median
+
+from benchmarks import raw
 from benchmarks.clips import SECONDS, form, wav_of
 from benchmarks.contenders import bare_clips
-from benchmarks.gate import Side, posts, serving
+from benchmarks.gate import rounds_of
 from benchmarks.plan import ROOT, Plan
 from benchmarks.table import Result, progress
+from benchmarks.trees import Side, require_schedstat, serving
 
 _COLUMNS = {
-    "name": "request", "cpu_ms": "server CPU ms", "bare_ms": "bare ms", "above_ms": "above it ms",
+    "name": "request", "asked": "asked", "cpu_ms": "server CPU ms", "bare_ms": "bare ms", "above_ms": "above it ms",
     "times_bare": "x bare", "times_empty": "above / empty upload",
 }  # fmt: skip
-_ROUNDS, _QUICK_ROUNDS = 15, 5
-"""Of pairs; each a hundred requests or so."""
-_REPEATS = {0.1: 80, 5.5: 20}
-"""Requests in a round: some tenths of a second."""
+_IN_A_ROW = {None: 200, 0.1: 80, 5.5: 20}
+"""Requests of a round one after the other, by the clip's seconds: some tenths of a second."""
+_TURNS = 20
+"""Of a round, in each of which everybody is asked once."""
+_SETTLES_S = 0.005
+"""After an answer, for what a server does when it has gone out."""
+_ROW, _SPACED = "one after the other", "spaced"
+
+Ask = Callable[[int], float]
+"""Asks so often in a row, and gives the CPU ms of one request."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Somebody who is asked in turns."""
+
+    name: str
+    seconds: float | None
+    """Of its clip; None for a server that does nothing with it."""
+    opened: Callable[[], AbstractContextManager[Ask]]
+    """For the time of a round."""
 
 
 def request(plan: Plan) -> Result:
-    """FSMN-VAD with the defaults; one client, one request after the other. Raises `benchmarks.process.Missing`."""
+    """FSMN-VAD with the defaults. Raises `benchmarks.process.Missing`."""
+    require_schedstat()
     result = Result("request", "What a request costs beside its audio", _COLUMNS)
-    runs = {("empty upload, raw", None): (posts(wav_of(0.1)), 200)}
-    runs["empty upload, form", None] = posts(*form(wav_of(0.1)), path="/form"), 200
-    for seconds in SECONDS:
-        runs[f"{seconds} s clip, raw", seconds] = posts(wav_of(seconds)), _REPEATS[seconds]
-        runs[f"{seconds} s clip, form", seconds] = posts(*form(wav_of(seconds))), _REPEATS[seconds]
-    taken: dict[str, list[float]] = {name: [] for name, _ in runs}
-    bare: dict[float, list[float]] = {}
+    taken: dict[tuple[str, str], list[float]] = {}
+    rounds = rounds_of(plan)
     with ExitStack() as held:
-        bare_of = held.enter_context(bare_clips(plan))
+        bare = held.enter_context(bare_clips(plan))
         ours = held.enter_context(serving("ours", ROOT))
         empty = held.enter_context(serving("empty", ROOT, "benchmarks/peers/empty_upload.py"))
-        for number in range((_QUICK_ROUNDS if plan.quick else _ROUNDS) + 1):
-            progress(f"request: round {number}")
-            for length in SECONDS:
-                cost = bare_of(length, _REPEATS[length] // 2)
-                if number:
-                    bare.setdefault(length, []).append(cost)
-            for (name, seconds), (run, repeats) in runs.items():
-                side: Side = empty if seconds is None else ours
-                before = side.cpu_s()
-                run(side, repeats)
+        all_asked = _all_asked(bare, ours, empty)
+        for number in range(rounds + 1):
+            progress(f"request: {number} of {rounds}")
+            for (name, asked), cost in _round(all_asked if number % 2 else all_asked[::-1]).items():
                 if number:  # what a first request pays for is not of interest
-                    taken[name].append((side.cpu_s() - before) / repeats * 1e3)
-    costs = {name: median(times) for name, times in taken.items()}
-    for name, seconds in runs:
-        row: dict[str, object] = {"name": name, "cpu_ms": costs[name]}
-        if seconds is not None:
-            alone = median(bare[seconds])
-            above = costs[name] - alone
-            base = costs["empty upload, form" if name.endswith("form") else "empty upload, raw"]
-            row |= {"bare_ms": alone, "above_ms": above}
-            row |= {"times_bare": costs[name] / alone, "times_empty": above / base}
-        result.rows.append(row)
+                    taken.setdefault((name, asked), []).append(cost)
+    for asked in (_ROW, _SPACED):
+        costs = {name: median(times) for (name, how), times in taken.items() if how == asked}
+        result.rows += _rows(asked, costs)
+    result.notes += [
+        f"Median of {rounds} rounds. Bare: decoded, scored and segmented in one thread, asked as the servers are.",
+        "Spaced: everybody is asked in turn, so a request finds caches as the others have left them.",
+    ]
     return result
+
+
+def _all_asked(bare: Callable[[float, int], float], ours: Side, empty: Side) -> list[_Asked]:
+    all_asked = [
+        _Asked("empty upload, raw", None, partial(_connected, empty, raw.post(wav_of(0.1)))),
+        _Asked("empty upload, form", None, partial(_connected, empty, raw.post(*form(wav_of(0.1)), path="/form"))),
+    ]
+    for seconds in SECONDS:
+        content = wav_of(seconds)
+        all_asked += [
+            _Asked(f"bare {seconds}", seconds, partial(_piped, bare, seconds)),
+            _Asked(f"{seconds} s clip, raw", seconds, partial(_connected, ours, raw.post(content))),
+            _Asked(f"{seconds} s clip, form", seconds, partial(_connected, ours, raw.post(*form(content)))),
+        ]
+    return all_asked
+
+
+def _round(all_asked: list[_Asked]) -> dict[tuple[str, str], float]:
+    """What one request of each cost, both ways, by its name and the way."""
+    with ExitStack() as held:
+        asks = [(each, held.enter_context(each.opened())) for each in all_asked]
+        costs = {(each.name, _ROW): ask(_IN_A_ROW[each.seconds]) for each, ask in asks}
+    with ExitStack() as held:
+        asks = [(each, held.enter_context(each.opened())) for each in all_asked]
+        turns = [{each.name: ask(1) for each, ask in asks} for _ in range(_TURNS)]
+    return costs | {(each.name, _SPACED): fmean(turn[each.name] for turn in turns) for each in all_asked}
+
+
+@contextmanager
+def _connected(side: Side, request: bytes) -> Iterator[Ask]:
+    """Ask a server, on a connection that has been used before."""
+    with raw.connect(side.port) as connection:
+        raw.exchange(connection, request)
+
+        def ask(count: int) -> float:
+            before = side.cpu_s()
+            for _ in range(count):
+                raw.exchange(connection, request)
+            time.sleep(_SETTLES_S)
+            return (side.cpu_s() - before) / count * 1e3
+
+        yield ask
+
+
+@contextmanager
+def _piped(bare: Callable[[float, int], float], seconds: float) -> Iterator[Ask]:
+    """Ask for clips without a service; each tells its own time, without that of being asked."""
+    bare(seconds, 1)
+
+    def ask(count: int) -> float:
+        cost = fmean(bare(seconds, 1) for _ in range(count))
+        time.sleep(_SETTLES_S)
+        return cost
+
+    yield ask
+
+
+def _rows(asked: str, costs: dict[str, float]) -> Iterator[dict[str, object]]:
+    for kind in ("raw", "form"):
+        yield {"name": f"empty upload, {kind}", "asked": asked, "cpu_ms": costs[f"empty upload, {kind}"]}
+    for seconds in SECONDS:
+        for kind in ("raw", "form"):
+            name = f"{seconds} s clip, {kind}"
+            cost, alone = costs[name], costs[f"bare {seconds}"]
+            yield {
+                "name": name, "asked": asked, "cpu_ms": cost, "bare_ms": alone, "above_ms": cost - alone,
+                "times_bare": cost / alone, "times_empty": (cost - alone) / costs[f"empty upload, {kind}"],
+            }  # fmt: skip

@@ -1,11 +1,13 @@
 """What clips cost without a service: decoded, scored and segmented in one thread.
 
 The bytes of each WAV are in memory, as those of a short upload are. Each line of standard input, `SECONDS COUNT`, is
-answered by the CPU ms of one clip of this length, the mean of so many: so that whoever asks can ask in turns with
-something else. The first line says that it may be asked.
+answered by the CPU ms of one clip of this length, the mean of so many: so that whoever asks can ask as a server is
+asked, one clip at a time and in turns with something else. What it takes to be asked is not counted. The first line
+says that it may be asked.
 """
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -50,6 +52,7 @@ def main() -> None:
     contents = {seconds: wav_of(seconds) for seconds in SECONDS}
     for content in contents.values():
         detect(content)
+    gc.freeze()  # as the service does
     print("ready", file=answers)
     for line in sys.stdin:
         seconds, count = line.split()
