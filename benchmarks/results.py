@@ -58,7 +58,7 @@ def write(result: Result, plan: Plan, stolen: float | None) -> Path:
         "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
         "quick": plan.quick,
-        "repeat": plan.repeat,
+        "repeat": result.rounds or plan.repeat,
         "audio": describe(plan),
         "load_average": os.getloadavg()[0],
         "stolen": stolen,

@@ -23,6 +23,8 @@ class Result:
     rows: list[dict[str, Any]] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    rounds: int | None = None
+    """How often all was measured; None: as often as the plan says."""
 
 
 def show(result: Result) -> None:

@@ -76,7 +76,27 @@ TABLES: dict[str, dict[str, Table]] = {
         ),
         "request": Table(
             "request",
-            {"name": "request", "cpu_ms": "CPU ms", "bare_ms": "of it detection", "above_ms": "of it the request"},
+            {
+                "name": "request",
+                "asked": "asked",
+                "cpu_ms": "CPU ms",
+                "bare_ms": "of it detection",
+                "above_ms": "of it the request",
+                "times_empty": "x an empty upload",
+                "times_bare": "all, x detection",
+            },
+        ),
+        "editions": Table(
+            "editions",
+            {
+                "name": "CPU of the server",
+                "unit": "unit",
+                "442151a": "first release line",
+                "4b99a37": "second",
+                "now": "now",
+                "to_first": "now / first",
+                "to_second": "now / second",
+            },
         ),
         "live": Table(
             "live",

@@ -21,7 +21,7 @@ def editions(plan: Plan) -> Result:
     """As the gate measures two trees. Raises `benchmarks.process.Missing`, where the history is not here above all."""
     require_schedstat()
     rounds, all_cases = rounds_of(plan), cases(plan.quick)
-    result = Result("editions", "What requests cost over the release lines", _COLUMNS)
+    result = Result("editions", "What requests cost over the release lines", _COLUMNS, rounds=rounds)
     with ExitStack() as held:
         trees = {commit: held.enter_context(checked_out(commit)) for commit in (_FIRST, _SECOND)} | {_NOW: ROOT}
         sides = [held.enter_context(serving(name, tree)) for name, tree in trees.items()]
@@ -34,5 +34,5 @@ def editions(plan: Plan) -> Result:
             row[key] = median(ratios) if ratios else None
         result.rows.append(row)
     result.missing = {f"{case} in {side}": reason for (case, side), reason in costs.missing.items()}
-    result.notes.append(f"Median of {rounds} rounds in turns; one client, one request after the other; 8 live streams.")
+    result.notes.append("One client, one request after the other; 8 live streams at a time.")
     return result

@@ -52,9 +52,9 @@ class _Asked:
 def request(plan: Plan) -> Result:
     """FSMN-VAD with the defaults. Raises `benchmarks.process.Missing`."""
     require_schedstat()
-    result = Result("request", "What a request costs beside its audio", _COLUMNS)
-    taken: dict[tuple[str, str], list[float]] = {}
     rounds = rounds_of(plan)
+    result = Result("request", "What a request costs beside its audio", _COLUMNS, rounds=rounds)
+    taken: dict[tuple[str, str], list[float]] = {}
     with ExitStack() as held:
         bare = held.enter_context(bare_clips(plan))
         ours = held.enter_context(serving("ours", ROOT))
@@ -69,7 +69,7 @@ def request(plan: Plan) -> Result:
         costs = {name: median(times) for (name, how), times in taken.items() if how == asked}
         result.rows += _rows(asked, costs)
     result.notes += [
-        f"Median of {rounds} rounds. Bare: decoded, scored and segmented in one thread, asked as the servers are.",
+        "Bare: decoded, scored and segmented in one thread, asked as the servers are.",
         "Spaced: everybody is asked in turn, so a request finds caches as the others have left them.",
     ]
     return result
