@@ -128,7 +128,6 @@ TABLES: dict[str, dict[str, Table]] = {
             "growth_files",
             {"files": "clips of 5.5 s", "seconds": "seconds", "per_s": "clips/s", "peak_mb": "memory, MB"},
         ),
-        "parts": Table("parts", {"name": "part", "share": "share", "times_products": "x the products"}),
     },
     "models.md": {
         "growth_models": Table("growth_models", {"models": "`VAD_MODELS`", "ready_mb": "memory when ready, MB"})
@@ -166,6 +165,7 @@ TABLES: dict[str, dict[str, Table]] = {
             {
                 "name": "one client",
                 "answered": "the other's answers",
+                "refused": "refused",
                 "p50_ms": "median ms",
                 "p95_ms": "95th percentile",
                 "worst_ms": "worst",
@@ -179,7 +179,7 @@ TABLES: dict[str, dict[str, Table]] = {
     },
 }
 """By page and name of the place."""
-_SHARES = {"share", "in_time"}
+_SHARES = {"in_time"}
 """Keys whose figures are shown as percentages."""
 
 

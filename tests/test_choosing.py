@@ -23,7 +23,7 @@ CALLS = [command for command in COMMANDS if command.startswith("curl ")]
 LOCAL = ["fsmn-vad detect audio.wav --model silero"]
 LIVE = [command for command in COMMANDS if command.startswith("arecord ")]
 ELSEWHERE = ["VAD_DEVICE=cuda fsmn-vad serve", "fsmn-vad tune recordings"]
-"""Not tried here: one takes a GPU; the other takes minutes, and tests/accuracy/test_fitting.py has its own."""
+"""Not tried here: one takes a GPU; the other takes minutes, and has tests/cli/test_tune.py."""
 
 pytestmark = [
     pytest.mark.slow,

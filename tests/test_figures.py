@@ -28,6 +28,9 @@ _LATENCY = {
 DEFINITIONS: dict[str, dict[str, str]] = {
     "README.md": {"4 GB": "the machine that the project is meant for"},
     "README.zh.md": {"4 GB": "the machine that the project is meant for"},
+    "ARCHITECTURE.md": {},
+    "docs/options.md": {},
+    "docs/clients.md": {},
     "docs/performance.md": {},
     "docs/accuracy.md": {
         "10 ms": _FRAMES,
