@@ -92,7 +92,12 @@ class Settings(BaseSettings):
     gpu_memory_limit_mb: int | None = Field(None, ge=64, description="MiB. Most GPU memory that the service may use.")
     gpu_batch: int = Field(16, ge=1, le=1024, description="Number of blocks that a GPU processes together.")
 
-    max_requests: int = Field(0, ge=0, description="Requests that are computed at the same time. 0: 8 x workers.")
+    max_requests: int = Field(
+        0,
+        ge=0,
+        description="Requests that are computed at the same time. 0: 8 x workers. Up to a quarter more may run for a "
+        "second, so that long files do not keep short ones waiting.",
+    )
     max_queue: int = Field(
         0, ge=0, description="Fully uploaded requests that may wait to be computed. 0: 8 x VAD_MAX_REQUESTS."
     )
@@ -202,6 +207,12 @@ class Settings(BaseSettings):
     def requests_inside(self) -> int:
         """`max_requests` with its default filled in."""
         return self.max_requests or 8 * self.workers
+
+    @property
+    def requests_on_trial(self) -> int:
+        """Requests beyond `requests_inside` that are computed for a moment, so that long files do not keep a clip out:
+        a quarter, which leaves few places none."""
+        return self.requests_inside // 4
 
     @property
     def requests_queued(self) -> int:

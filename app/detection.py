@@ -40,6 +40,10 @@ _VALUE_BYTES = 2
 _WRITING_BYTES = 56
 """For each probability that is written: a number of 24 bytes, its places in the lists of three documents, its digits as
 text and as bytes: 54, measured."""
+_FOR_TRIALS = 8
+"""Of the memory for decoded audio, one part in so many is for clips beside long files that have all the rest."""
+_TRIAL_S = 1.0
+"""How long a file may use that memory."""
 _SENDING = 2
 """Copies of an answer while it is sent: the application's, and what the socket has not taken."""
 
@@ -152,6 +156,11 @@ class Results:
         self._held: Ticket | None = None
         self._written: Ticket | None = None
 
+    def start(self) -> None:
+        """Count from nothing, whatever an attempt that was given up has found."""
+        self.close()
+        self._left_s = self._limit_s
+
     def add(self, seconds: float, values: int) -> None:
         """Count probabilities of so much more audio. Raises `InvalidOption` when they are too many for one request, and
         `Overloaded` when there is no room for them."""
@@ -216,8 +225,9 @@ class Detector:
         self.audio = audio
         self.observer = observer
         # One budget over all runs: so many blocks of so many channels are what memory goes into.
+        trials = audio.decoded_bytes // _FOR_TRIALS
         self.memory = AsyncShares(
-            Shares(audio.decoded_bytes, line=None, patience_s=audio.patience_s),
+            Shares(audio.decoded_bytes - trials, line=None, patience_s=audio.patience_s, trials=trials),
             "too much audio is being decoded; please try again in a moment",
         )
 
@@ -264,7 +274,7 @@ class Run:
                 yield self._progress(whole, source)
             else:
                 async with aclosing(self._block_by_block(source)) as found:
-                    async for step in found:
+                    async for source, step in found:
                         yield self._progress(step, source)
         finally:
             if self.job.results is None:
@@ -309,7 +319,7 @@ class Run:
             except NeedsChild:  # a FLAC is damaged midway
                 return None, None
 
-        ticket = await memory.enter(job.holder, room)
+        ticket = await memory.enter(job.holder, room, may_try=True)  # the call is over in a moment
         try:
             return await backend.run(call, Turn(job.holder.client), self._cost, on_end=lambda: memory.leave(ticket))
         except asyncio.CancelledError:
@@ -339,25 +349,49 @@ class Run:
             in_process=in_process,
         )
 
-    async def _block_by_block(self, source: AudioSource) -> AsyncGenerator[RowEvents, None]:
+    async def _block_by_block(self, source: AudioSource) -> AsyncGenerator[tuple[AudioSource, RowEvents], None]:
         """Hold room for what this run has in memory while it runs. Closes the source, also when there is no room in
-        time."""
+        time.
+
+        A clip is not to wait for long files that have all the room: it is heard on trial. What turns out to be long
+        itself begins again when it has room of its own.
+        """
         model, memory = self._model, self._detector.memory
         held = source.bytes_held(blocks_in_flight(model.backends[0]), samples_beside(model.backends))
         try:
-            ticket = await memory.enter(self.job.holder, held)
+            ticket = await memory.enter(self.job.holder, held, may_try=True)
         except BaseException:
             source.close()
             raise
         try:
-            # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
-            isolated = self._detector.engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
-            new_stream = partial(model.new_stream, self.plan.segmentation, isolated=isolated)
-            async with aclosing(walk(model.backends, source, new_stream, self._cost, self.job.holder.client)) as found:
-                async for step in found:
-                    yield step
+            if ticket.state is State.ON_TRIAL:
+                try:
+                    found = await asyncio.wait_for(self._walk_whole(source), _TRIAL_S)
+                except asyncio.TimeoutError:
+                    ticket = memory.end_trial(ticket)
+                    await memory.served(ticket)
+                    source, self._cost = await self._open(), Cost()
+                else:
+                    for step in found:
+                        yield source, step
+                    return
+            async with aclosing(self._walk(source)) as steps:
+                async for step in steps:
+                    yield source, step
         finally:
+            source.close()
             memory.leave(ticket)
+
+    def _walk(self, source: AudioSource) -> AsyncGenerator[RowEvents, None]:
+        model, engine = self._model, self._detector.engine
+        # Where only one block is scored at a time anyway, each goes on from the one before it, without a warm-up.
+        isolated = engine.workers > 1 or any(backend.batch > 1 for backend in model.backends)
+        new_stream = partial(model.new_stream, self.plan.segmentation, isolated=isolated)
+        return walk(model.backends, source, new_stream, self._cost, self.job.holder.client)
+
+    async def _walk_whole(self, source: AudioSource) -> list[RowEvents]:
+        async with aclosing(self._walk(source)) as steps:
+            return [step async for step in steps]
 
     def _progress(self, found: RowEvents, source: AudioSource) -> Progress:
         plan, frame_ms = self.plan, self._model.grid.frame_ms

@@ -120,6 +120,7 @@ def _service(settings: Settings, registry: Registry) -> Service:
             AdmissionLimits(
                 uploads=settings.uploads_at_a_time,
                 requests=settings.requests_inside,
+                trials=settings.requests_on_trial,
                 queue=settings.requests_queued,
                 queue_timeout_s=settings.queue_timeout_s,
                 answer_s=settings.request_timeout_s,

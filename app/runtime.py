@@ -53,7 +53,7 @@ async def start_runtime(
     engine = Engine(
         workers=settings.workers,
         # One for each run: a decoder that stands still holds its thread, and must not hold anybody else's.
-        readers=settings.requests_inside,
+        readers=settings.requests_inside + settings.requests_on_trial,
         memory=DeviceMemory(settings.memory_cleanup),
     )
     models = Models(engine, model_loader(settings, registry.catalogue), registry.segmenters, chosen, observer)

@@ -181,6 +181,19 @@ def silence(plan: Plan, name: str, channels: int, seconds: int) -> Path:
     return path
 
 
+def hum(plan: Plan, seconds: int) -> Path:
+    """FLAC of two channels at 48 kHz, hardly audible and hardly any bytes: a block of it takes much memory."""
+    path = plan.audio_folder / f"hum-{seconds}s.flac"
+    if not path.is_file():
+        part = path.with_name(f"part-{path.name}")
+        minute = np.tile(np.repeat(np.array([[1, 1], [-1, -1]], np.int16), 240, axis=0), (100 * 60, 1))
+        with soundfile.SoundFile(part, "w", 48_000, 2, "PCM_16", format="FLAC") as out:
+            for _ in range(seconds // 60):
+                out.write(minute)
+        part.rename(path)
+    return path
+
+
 def made_by_ffmpeg(plan: Plan, name: str, *options: str) -> Path:
     """A file of noise. Raises LookupError where there is no ffmpeg."""
     path, ffmpeg = plan.audio_folder / name, find_ffmpeg(None)

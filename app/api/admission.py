@@ -7,8 +7,12 @@ until its body is whole, then waits in line for a place, for so long and no long
 has been sent, or rather while more of it is made: not while it waits for a client that reads slowly. Slow uploads and
 slow readers thus keep nobody from computing. All is dealt out by `app.engine.shares`.
 
-The middleware takes a `RequestLease` for each request that counts and ends it with the answer; routes say when they
-need the place (`take_place`).
+Long files of many clients may hold every place. So a client that has none may be on trial beyond them, one request at a
+time: most are clips, and done in a moment. What is not done by then is dropped, unless a place has become free, and
+begins again when it has its own.
+
+The middleware takes a `RequestLease` for each request that counts and ends it with the answer; routes hand over the
+work that needs the place (`with_place`).
 """
 
 import asyncio
@@ -38,6 +42,8 @@ _SLOW_S, _RETRY_S = 0.25, 1.0
 """A client that has let its answer wait for so long in all reads slowly; how often room for one more is looked for."""
 _LARGE_BYTES = 64 << 10
 """Of an answer that is not handed to the system in one go: servers and their buffers are of this size."""
+_TRIAL_S = 1.0
+"""A clip is done in a tenth of this on an idle machine, and within it beside long files in every place."""
 _MARGIN_S = 5
 """Over the time that a request may wait: the line itself ends the wait, with the better words."""
 _UNWATCHED_S = 0.1
@@ -200,6 +206,8 @@ class AdmissionLimits:
     """Received, and waiting for a place."""
     queue_timeout_s: float
     """The longest wait for a place."""
+    trials: int = 0
+    """Of these, beyond them, for a moment."""
     answer_s: float = 600.0
     """The longest that an answer keeps a place because there is no room for one more slow reader."""
 
@@ -212,7 +220,7 @@ class Admission:
         self.closed = False
         self._observer = observer or Observer()
         self._uploads = Shares(limits.uploads)
-        places = Shares(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s)
+        places = Shares(limits.requests, line=limits.queue, patience_s=limits.queue_timeout_s, trials=limits.trials)
         self._places = AsyncShares(places, _FULL)
         self.readers = Shares(_READERS * limits.requests)
         """Answers that wait for clients which read them slowly."""
@@ -224,8 +232,8 @@ class Admission:
 
     @property
     def inside(self) -> int:
-        """Requests that have a place."""
-        return self._places.shares.taken
+        """Requests that have a place, or are on trial."""
+        return self._places.shares.taken + self._places.shares.trying
 
     @property
     def queued(self) -> int:
@@ -251,9 +259,21 @@ class Admission:
         return self._places.shares.fits(holder)
 
     async def enter(self, holder: Holder) -> Ticket:
-        """Wait for a place. Raises `Overloaded`."""
+        """Wait for a place, or a trial. Raises `Overloaded`."""
         try:
-            return await self._places.enter(holder)
+            return await self._places.enter(holder, may_try=True)
+        except Overloaded:
+            raise self._refusal() from None
+
+    def end_trial(self, trial: Ticket) -> Ticket:
+        """The place that a request has from now on in place of its trial, or the ticket with which it waits for one
+        (`served`)."""
+        return self._places.end_trial(trial)
+
+    async def served(self, place: Ticket) -> None:
+        """Wait for a place that has been asked for. Raises `Overloaded`."""
+        try:
+            await self._places.served(place)
         except Overloaded:
             raise self._refusal() from None
 
@@ -274,6 +294,10 @@ class Admission:
     def _refusal(self) -> Overloaded:
         self._observer.rejected("overloaded")
         return Overloaded(_FULL)
+
+
+class TrialOver(Exception):
+    """Work on trial has taken too long."""
 
 
 class RequestLease:
@@ -300,11 +324,14 @@ class RequestLease:
         """Have a call made when the answer has been sent, or will not be."""
         self._at_end.append(call)
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether what the request begins now may be dropped."""
+        return self._place is not None and self._place.state is State.ON_TRIAL
+
     async def take_place(self, request: Request) -> None:
         """Exchange the room for a place, which may mean to wait. Raises `Overloaded` and `ClientDisconnect`."""
         self._admission.release(self._room)
-        if self._place is not None:
-            return
 
         async def enter() -> None:
             # Stored here, so that a place that comes in the moment in which the wait ends is given back, too.
@@ -313,7 +340,32 @@ class RequestLease:
         if self._admission.would_admit(self._holder):  # as usual; two tasks and a watch of the socket would be much
             await enter()
         else:
-            await while_connected(request, enter(), self._admission.limits.queue_timeout_s + _MARGIN_S)
+            await self._wait(request, enter())
+
+    async def try_out(self, work: Awaitable[_T]) -> _T:
+        """The result of work on trial. Raises `TrialOver` if that takes long and there is no place for it then."""
+        trial = self._place
+
+        def end() -> None:
+            if trial is not None and self._place is trial:
+                self._place = self._admission.end_trial(trial)
+                if not self._place.served:
+                    interruption.interrupt(TrialOver())
+
+        with Interruption() as interruption:
+            alarm = asyncio.get_running_loop().call_later(_TRIAL_S, end)
+            try:
+                return await work
+            finally:
+                alarm.cancel()
+
+    async def keep_place(self, request: Request) -> None:
+        """Wait for the place that was asked for when the trial was over. Raises as `take_place`."""
+        if self._place is not None:
+            await self._wait(request, self._admission.served(self._place))
+
+    async def _wait(self, request: Request, served: Awaitable[None]) -> None:
+        await while_connected(request, served, self._admission.limits.queue_timeout_s + _MARGIN_S)
 
     async def send(self, scope: Scope, send: Send, message: Message) -> None:
         """Send a part of the answer. The place is lent while that waits for the client."""
@@ -378,12 +430,20 @@ def lease_of(scope: Scope) -> RequestLease:
     return lease
 
 
-async def take_place(request: Request) -> None:
-    """Wait until the request may compute, unless its client goes away. To be called when its body has been read.
+async def with_place(request: Request, work: Callable[[], Awaitable[_T]], timeout_s: float) -> _T:
+    """The result of `work`, which is begun when the request may compute, and once more if it was on trial for too long.
+    To be called when the body has been read.
 
-    Raises `Overloaded` when the line is full or the wait too long, and `ClientDisconnect`.
+    Raises `Overloaded` when the line is full or the wait too long, and as `while_connected`.
     """
-    await lease_of(request.scope).take_place(request)
+    lease = lease_of(request.scope)
+    await lease.take_place(request)
+    if lease.on_trial:
+        try:
+            return await lease.try_out(while_connected(request, work(), timeout_s))
+        except TrialOver:
+            await lease.keep_place(request)
+    return await while_connected(request, work(), timeout_s)
 
 
 async def while_connected(request: Request, work: Awaitable[_T], timeout_s: float) -> _T:

@@ -1,12 +1,13 @@
 """`/analyses/{id}`: a kept file's posteriors under other options, and what a picture of it needs."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.answer import Answer, write
-from app.api.admission import holder_of, lease_of, request_id_of, take_place
+from app.api.admission import holder_of, lease_of, request_id_of, with_place
 from app.api.detect import answer_headers
 from app.api.openapi import PROBLEMS, answer_forms, documented_parameters, problem
 from app.api.service import blank_is, query_options, service_of
@@ -56,17 +57,20 @@ async def segments(request: Request, identifier: str) -> Response:
     chosen = models.with_preset(analysis.model, asked.preset)
     plan = asked.plan(chosen, formats, accept=request.headers.get("accept"))
     analysis.check(plan)
-    await take_place(request)
     request_id, results = request_id_of(request.scope), Results(runtime.detector, holder_of(request.scope))
     lease_of(request.scope).at_end(results.close)
-    await results.start_writing(analysis.count(plan, results))
 
     def answer() -> tuple[Answer, bytes]:
         report = analysis.segment(plan, request_id, identifier)
         written = write(plan, [report])
         return written, b"".join(written.pieces)
 
-    written, content = await service.threads.run(answer)
+    async def work() -> tuple[Answer, bytes]:
+        results.start()
+        await results.start_writing(analysis.count(plan, results))
+        return await service.threads.run(answer)
+
+    written, content = await with_place(request, work, service.request_timeout_s)
     results.wrote(len(content))
     return Response(content, media_type=written.media_type, headers=answer_headers(written, "inline"))
 
@@ -89,8 +93,8 @@ async def curve(
     # Audio shorter than a millisecond has no stretch but the empty one.
     if not (0 <= start_ms < stop_ms or start_ms == stop_ms == duration_ms == 0):
         raise InvalidOption("start_ms", "must not be negative, and below end_ms")
-    await take_place(request)
-    found = await service.threads.run(analysis.curve, start_ms, min(stop_ms, duration_ms), points)
+    work = partial(service.threads.run, analysis.curve, start_ms, min(stop_ms, duration_ms), points)
+    found = await with_place(request, work, service.request_timeout_s)
     answer = CurveDocument.model_construct(
         frame_ms=analysis.model.grid.frame_ms,
         duration_ms=duration_ms,

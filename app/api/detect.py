@@ -1,11 +1,12 @@
 """`POST /vad` and its compatible alias: audio in, segments out, in any form."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -15,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.analyses import Analysis
 from app.answer import SHORT, Answer, Failure, stream, warning_headers, write
-from app.api.admission import holder_of, lease_of, request_id_of, take_place, while_connected
+from app.api.admission import holder_of, lease_of, request_id_of, with_place
 from app.api.errors import problem_of
 from app.api.headers import form_boundary
 from app.api.openapi import PROBLEMS, answer_forms, documented_body, documented_parameters
@@ -31,6 +32,7 @@ from app.vad.errors import DeadlineExceeded, InvalidOption, VadError
 from app.vad.segmenters.hysteresis import TightOptions
 from app.vad.segmenters.registry import MODE
 
+_T = TypeVar("_T")
 _TIMESTAMP_OPTIONS = ("model", *TightOptions.names())
 
 
@@ -88,7 +90,7 @@ async def detect(request: Request) -> Response:
             return await _answer_while_detecting(call)
         if call.plan.form.needs_audio:
             return await _answer_from_audio(call)
-        return await while_connected(request, _answer_whole(call), call.service.request_timeout_s)
+        return await call.with_place(partial(_answer_whole, call))
 
 
 async def timestamps(request: Request) -> Response:
@@ -108,8 +110,7 @@ async def timestamps(request: Request) -> Response:
     async with _received(request, plan) as call:
         if len(call.jobs) > 1:
             raise InvalidOption("file", "one file a call")
-        work = call.runtime.detector.run(call.plan, call.jobs[0])
-        report = (await while_connected(request, work, call.service.request_timeout_s)).report()
+        report = (await call.with_place(partial(call.runtime.detector.run, call.plan, call.jobs[0]))).report()
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
         return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_headers(report.warnings))
 
@@ -119,7 +120,7 @@ MakePlan = Callable[[Service, Runtime, DetectionRequest], Awaitable[Plan]]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request whose body has come and which has a place for computing."""
+    """A request whose body has come."""
 
     request: Request
     service: Service
@@ -130,6 +131,18 @@ class _Call:
     """What it has in memory until its answer has been sent."""
     resources: AsyncExitStack
     """Gives the upload back; a streamed answer takes it over by `pop_all`."""
+
+    async def with_place(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """As `app.api.admission.with_place`; of work that begins again nothing is left in memory."""
+
+        async def begin() -> _T:
+            self.results.start()
+            for job in self.jobs:
+                if job.keeping is not None:
+                    job.keeping.drop()
+            return await work()
+
+        return await with_place(self.request, begin, self.service.request_timeout_s)
 
     def report(self, run: Run) -> Report:
         """The run's report, with the id under which its posteriors are kept if that was asked for; null when there is
@@ -146,7 +159,7 @@ class _Call:
 
 @asynccontextmanager
 async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Call]:
-    """Receive the body, and wait for a place to compute.
+    """Receive the body.
 
     Everything that is wrong with a raw body's request is refused before its body is read. A form may still change what
     the query says, so only names that no source could mend are refused before it. Raises what can be wrong with any of
@@ -177,7 +190,6 @@ async def _received(request: Request, make_plan: MakePlan) -> AsyncIterator[_Cal
             source = file.audio_input(plan.request.input, media_type)
             name = file.filename or request.path_params.get("filename")
             jobs.append(FileJob(source, name, request_id, holder, keeping, results))
-        await take_place(request)
         yield _Call(request, service, runtime, plan, jobs, results, resources)
 
 
@@ -207,15 +219,24 @@ def _written(plan: Plan, found: Sequence[Report | Failure]) -> tuple[Answer, byt
 
 async def _answer_while_detecting(call: _Call) -> Response:
     """Pieces as things are found. What fails before the first block is answered with its own status."""
-    run, timeout_s = Run(call.runtime.detector, call.plan, call.jobs[0]), call.service.request_timeout_s
-    steps = run.steps()
-    call.resources.push_async_callback(steps.aclose)
-    first = await while_connected(call.request, anext(steps, None), timeout_s)
+    timeout_s, lease = call.service.request_timeout_s, lease_of(call.request.scope)
+
+    async def begin() -> tuple[Run, AsyncGenerator[Progress, None], list[Progress]]:
+        run, first = Run(call.runtime.detector, call.plan, call.jobs[0]), list[Progress]()
+        steps = run.steps()
+        call.resources.push_async_callback(steps.aclose)
+        async for step in steps:
+            first.append(step)
+            if not lease.on_trial:  # what has been sent cannot begin again
+                break
+        return run, steps, first
+
+    run, steps, first = await call.with_place(begin)
     started = time.monotonic()
 
     async def limited() -> AsyncIterator[Progress]:
-        if first is not None:
-            yield first
+        for step in first:
+            yield step
         async for step in steps:
             if time.monotonic() - started > timeout_s:
                 raise DeadlineExceeded(f"the request took longer than {timeout_s:g} s")
@@ -233,8 +254,7 @@ async def _answer_while_detecting(call: _Call) -> Response:
 async def _answer_from_audio(call: _Call) -> Response:
     """Pieces cut out of the upload, which is decoded a second time and streamed."""
     threads, job = call.service.threads, call.jobs[0]
-    work = call.runtime.detector.run(call.plan, job)
-    report = call.report(await while_connected(call.request, work, call.service.request_timeout_s))
+    report = call.report(await call.with_place(partial(call.runtime.detector.run, call.plan, job)))
     audio, rate = call.runtime.detector.audio, call.plan.request.excerpt_rate
     passes = call.resources.enter_context(SourcePasses(job.source, audio, rate))
     answer = await threads.run(write, call.plan, [report], passes.blocks)

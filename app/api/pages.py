@@ -4,7 +4,7 @@ module, and a sample to try. Built files ask no other host for anything, and may
 import io
 import mimetypes
 import os
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.admission import take_place
+from app.api.admission import with_place
 from app.api.openapi import PROBLEMS
 from app.api.service import service_of
 from app.audio.voice import voice
@@ -168,8 +168,9 @@ async def microphone() -> FileResponse:
 async def sample(request: Request) -> Response:
     """Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
     16 kHz, mono, always the same."""
-    await take_place(request)
-    content = await service_of(request).threads.run(_sample, FETCHED_SAMPLE)
+    service = service_of(request)
+    work = partial(service.threads.run, _sample, FETCHED_SAMPLE)
+    content = await with_place(request, work, service.request_timeout_s)
     headers = {"Content-Disposition": 'inline; filename="sample.wav"'}
     return Response(content, media_type="audio/wav", headers=headers)
 

@@ -1,6 +1,7 @@
 """`POST /render`: segments that a client has, corrected by hand or from elsewhere, in any text format."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from app.api.admission import request_id_of, take_place
+from app.api.admission import request_id_of, with_place
 from app.api.errors import UploadTooLarge
 from app.api.openapi import PROBLEMS, answer_forms
 from app.api.service import blank_is, service_of
@@ -151,7 +152,6 @@ async def render(request: Request, format: Named = "json", lang: Spoken = "zh") 
         [file, *_] = upload.files
         if file.size > _MAX_BODY_BYTES:
             raise UploadTooLarge(f"more than {_MAX_BODY_BYTES >> 20} MiB of segments")
-        await take_place(request)
 
         def rendered() -> tuple[str, bytes]:
             try:
@@ -163,6 +163,6 @@ async def render(request: Request, format: Named = "json", lang: Spoken = "zh") 
             report = given.report(request_id)
             return report.name, b"".join(form.new(RenderContext(lang)).finish(report))
 
-        name, content = await service.threads.run(rendered)
+        name, content = await with_place(request, partial(service.threads.run, rendered), service.request_timeout_s)
     headers = {"Content-Disposition": f"inline; filename*=UTF-8''{quote(f'{name}.{form.extension}')}"}
     return Response(content, media_type=form.media_type, headers=headers)

@@ -7,7 +7,9 @@ it is, and it decides. A ticket stands for what a holder asked for, and goes thr
        │        ▲  ▲ └─── use ────────┘ └───── leave ──────> LEFT
        │        │  └ leave ──> LEFT
        ├──> WAITING ── leave ──> LEFT
-       │          └── tick past the deadline, or displaced ──> REFUSED
+       │        │ └── tick past the deadline, or displaced ──> REFUSED
+       │        ▼
+       ├──> ON_TRIAL ── leave, or end_trial, which arrives again ──> LEFT
        └──> REFUSED
 
 Free means free. Who asks has whatever is free; shares count only when two want the same. What is in use is never taken
@@ -21,6 +23,10 @@ endless run of new clients would go before one that waits.
 Full. A newcomer displaces the newest waiting or merely kept thing of whoever has most, if that one then still has as
 much as the newcomer: one client can fill a line or a store while it is alone, and not keep another one out of it. Of
 what it keeps itself its oldest goes.
+
+Trials. Many clients that hold one thing each, for hours, could still keep a newcomer out that needs a moment. So a
+little more, beyond the total, is for trials: those who hold nothing have one at a time. The caller ends trials that
+take longer than a moment: such a ticket then waits like any other, and has no second trial.
 
 Holders have two names: a client (its key, where keys are set), and an address within it. Clients are compared first, so
 the thousand addresses of one key have the share of one key; then the addresses of the client that is next. It is fair
@@ -69,6 +75,8 @@ class State(Enum):
 
     WAITING = auto()
     IN_USE = auto()
+    ON_TRIAL = auto()
+    """In use for a moment, beyond the total."""
     KEPT = auto()
     """Held, and not used at the moment: it may be displaced."""
     REFUSED = auto()
@@ -85,7 +93,14 @@ class Ticket:
     """When it has waited long enough, on the caller's clock, s."""
     number: int
     """In the order of arrival."""
+    may_try: bool
+    """Whether a trial is of use to it."""
     state: State = State.WAITING
+
+    @property
+    def served(self) -> bool:
+        """Whether the holder has what it asked for."""
+        return self.state is State.IN_USE or self.state is State.ON_TRIAL
 
 
 @dataclass(slots=True)
@@ -95,7 +110,7 @@ class _Account:
     served: int
     """Number of the service that was its last."""
     held: int = 0
-    """In use and kept."""
+    """In use, on trial and kept."""
     total: int = 0
     """That, and what it waits for."""
     first: int = 0
@@ -112,6 +127,8 @@ class _Address(_Account):
 @dataclass(slots=True)
 class _Client(_Account):
     addresses: dict[str, _Address] = field(default_factory=dict)
+    trying: int = 0
+    """Tickets on trial, of its addresses together: 0 or 1."""
 
     @property
     def waiting(self) -> bool:
@@ -121,11 +138,15 @@ class _Client(_Account):
 class Shares:
     """See the module's head."""
 
-    def __init__(self, total: int, *, line: int | None = 0, patience_s: float = 0.0) -> None:
-        """`total`: how much there is. `line`: tickets that may wait; None: any number. `patience_s`: longest wait."""
+    def __init__(self, total: int, *, line: int | None = 0, patience_s: float = 0.0, trials: int = 0) -> None:
+        """`total`: how much there is. `line`: tickets that may wait; None: any number. `patience_s`: longest wait.
+        `trials`: how much may be on trial beyond the total."""
         self.total = total
         self.taken = 0
-        """What all have together."""
+        """What all have together, but for what is on trial."""
+        self.trying = 0
+        """How much is on trial."""
+        self._trials = trials
         self.reserve = max(1, total // _RESERVED) if total >= _RESERVES_FROM else 0
         """For clients that hold nothing."""
         self._line_limit, self._patience_s = line, patience_s
@@ -164,24 +185,30 @@ class Shares:
         """Whether `arrive` would refuse a ticket of one."""
         if self.fits(holder) or not self._line_is_full:
             return False
-        probe = self._ask(holder, 0.0, 1)
+        probe = self._ask(holder, 0.0, 1, may_try=True)
+        if self._may_try(probe):
+            self._withdraw(probe)
+            return False
         own = self._address(holder).kept
         may_displace = own or self._victim(holder, _kept_of) or self._victim(holder, _waiting_of)
         self._withdraw(probe)
         return not may_displace
 
-    def arrive(self, holder: Holder, now: float = 0.0, amount: int = 1) -> Ticket:
-        """Ask for `amount`; the ticket's state says what the holder gets. `now`: the caller's clock, s.
+    def arrive(self, holder: Holder, now: float = 0.0, amount: int = 1, *, may_try: bool = False) -> Ticket:
+        """Ask for `amount`; the ticket's state says what the holder gets. `now`: the caller's clock, s. `may_try`:
+        whether a trial is of use to it.
 
         More than the total counts as the total. Who is displaced is told by `decided`.
         """
         line_was_full = self._line_is_full
-        ticket = self._ask(holder, now + self._patience_s, min(amount, self.total) or amount)
+        ticket = self._ask(holder, now + self._patience_s, min(amount, self.total) or amount, may_try)
         if self.fits(holder, ticket.amount):
             self._serve(ticket)
         elif self._make_room(holder, ticket.amount):
             self._serve(ticket)
             self._serve_line()  # what was displaced may have been more
+        elif self._may_try(ticket):
+            self._serve(ticket, State.ON_TRIAL)
         elif line_was_full:
             displaced = self._victim(holder, _waiting_of)
             if displaced is None:
@@ -190,6 +217,11 @@ class Shares:
             else:
                 self._refuse(displaced)
         return ticket
+
+    def end_trial(self, ticket: Ticket, now: float) -> Ticket:
+        """Have a trial be over: the ticket leaves, and another, without a trial, arrives in its place."""
+        self.leave(ticket)
+        return self.arrive(ticket.holder, now, ticket.amount)
 
     def grow(self, ticket: Ticket, amount: int) -> bool:
         """Have a ticket in use stand for `amount` more. False: there is no room, and nothing changes.
@@ -236,7 +268,11 @@ class Shares:
         if ticket.state is State.WAITING:
             self._withdraw(ticket)
             ticket.state = State.LEFT
-        elif ticket.state is State.IN_USE:
+        elif ticket.served:
+            if ticket.state is State.ON_TRIAL:
+                self.trying -= ticket.amount
+                self.taken += ticket.amount  # which counting takes away
+                self._clients[ticket.holder.client].trying -= 1
             ticket.state = State.LEFT
             self._count(ticket.holder, held=-ticket.amount, total=-ticket.amount)
             self._serve_line()
@@ -257,21 +293,30 @@ class Shares:
     # ---- who is next
 
     def _serve_line(self) -> None:
-        while self._line and (ticket := self._next()) is not None:
-            self._serve(ticket)
-            self._decided.append(ticket)
+        while self._line and (found := self._next()) is not None:
+            self._serve(*found)
+            self._decided.append(found[0])
 
-    def _next(self) -> Ticket | None:
-        """The first in order that can be served. Small asks pass large ones that do not fit: a client that waits for
-        much must not hold up one that needs little, and is refused when its own time is over."""
+    def _next(self) -> tuple[Ticket, State] | None:
+        """The first in order that can be served, and how. Small asks pass large ones that do not fit: a client that
+        waits for much must not hold up one that needs little, and is refused when its own time is over."""
         for client in _in_order(client for client in self._clients.values() if client.waiting):
             for address in _in_order(address for address in client.addresses.values() if address.waiting):
                 for ticket in address.waiting:
                     if self.fits(ticket.holder, ticket.amount) or self._make_room(ticket.holder, ticket.amount):
-                        return ticket
-                    if ticket.amount == 1 and not self._kept:
+                        return ticket, State.IN_USE
+                    if self._may_try(ticket):
+                        return ticket, State.ON_TRIAL
+                    if ticket.amount == 1 and not self._kept and self.trying >= self._trials:
                         return None  # nobody can ask for less, and nobody behind it holds less
         return None
+
+    def _may_try(self, ticket: Ticket) -> bool:
+        """Whether a ticket that waits can be on trial now."""
+        if self.trying + ticket.amount > self._trials or not ticket.may_try:
+            return False
+        client = self._clients[ticket.holder.client]
+        return not client.trying and not client.addresses[ticket.holder.address].held
 
     # ---- who has to go
 
@@ -334,8 +379,8 @@ class Shares:
 
     # ---- accounts
 
-    def _ask(self, holder: Holder, deadline: float, amount: int) -> Ticket:
-        ticket = Ticket(holder, amount, deadline, next(self._numbers))
+    def _ask(self, holder: Holder, deadline: float, amount: int, may_try: bool) -> Ticket:
+        ticket = Ticket(holder, amount, deadline, next(self._numbers), may_try)
         client = self._clients.get(holder.client)
         if client is None:
             client = self._clients[holder.client] = _Client(self._services - _RECENT)
@@ -365,14 +410,18 @@ class Shares:
         self._count(ticket.holder, total=-ticket.amount)
         self._forget(ticket.holder)
 
-    def _serve(self, ticket: Ticket) -> None:
+    def _serve(self, ticket: Ticket, state: State = State.IN_USE) -> None:
         client = self._clients[ticket.holder.client]
         address = client.addresses[ticket.holder.address]
         self._stop_waiting(ticket, client, address)
-        ticket.state = State.IN_USE
+        ticket.state = state
         self._services += 1
         self._recent.append(ticket.holder)
-        self.taken += ticket.amount
+        if state is State.ON_TRIAL:
+            self.trying += ticket.amount
+            client.trying += 1
+        else:
+            self.taken += ticket.amount
         for account in (client, address):
             account.held += ticket.amount
             account.served = self._services
@@ -443,18 +492,29 @@ class AsyncShares:
         self._refusal, self._clock = refusal, clock
         self._sleepers: dict[Ticket, asyncio.Future[None]] = {}
 
-    async def enter(self, holder: Holder, amount: int = 1) -> Ticket:
+    async def enter(self, holder: Holder, amount: int = 1, *, may_try: bool = False) -> Ticket:
         """Wait until the holder is served; the ticket must be given to `leave`. Cancelling gives everything back.
 
-        Raises `Overloaded`: at once when too many wait, or when the time to wait is over, or somebody else has to be
-        let in.
+        `may_try`: take a trial as well, which the caller ends. Raises `Overloaded`: at once when too many wait, or when
+        the time to wait is over, or somebody else has to be let in.
         """
-        ticket = self.shares.arrive(holder, self._clock(), amount)
+        ticket = self.shares.arrive(holder, self._clock(), amount, may_try=may_try)
         self._wake()  # whoever was displaced
+        return await self.served(ticket)
+
+    async def served(self, ticket: Ticket) -> Ticket:
+        """Wait until the ticket is served, as `enter` does."""
         if ticket.state is State.WAITING:
             await self._decision(ticket)
-        if ticket.state is not State.IN_USE:
+        if not ticket.served:
             raise Overloaded(self._refusal)
+        return ticket
+
+    def end_trial(self, ticket: Ticket) -> Ticket:
+        """The ticket that takes the place of one whose trial is over: in use if there is room by now, else it may
+        wait (`served`)."""
+        ticket = self.shares.end_trial(ticket, self._clock())
+        self._wake()
         return ticket
 
     def leave(self, ticket: Ticket) -> None:

@@ -71,6 +71,8 @@ def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
         ("16 FLAC of 8 channels, channel=split", lambda: many(eight(), "?channel=split")),
         ("the same from 16 addresses, with probabilities",
          lambda: many(eight(), "?channel=split&probabilities=true", addresses=16)),
+        ("stereo FLAC of an hour at 48 kHz from 24 addresses",
+         lambda: many(attacks.hum(plan, 600 if plan.quick else 3600), "", count=24, addresses=24)),
         ("8 WebSockets of empty pings", attacks.empty_pings),
         ("8 WebSockets of full pings, reading nothing", attacks.full_pings),
         ("8 WebSockets of parts of a byte", attacks.parts_of_a_byte),

@@ -1,7 +1,10 @@
 """Nobody is locked out: what one client does, slow, greedy or rude, leaves room for others."""
 
 import io
+import json
+import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -26,6 +29,7 @@ from tests.api.raw import (
     status_of,
     stuck_ffmpeg,
 )
+from tests.audio.ffmpegs import AVAILABLE, encode
 from tests.server import RunningServer, local_server
 from tests.signals import bursts
 from tests.waiting import eventually
@@ -76,15 +80,84 @@ def test_long_computing_keeps_nobody_out(tight: RunningServer, speech_like: Path
         assert (status_of(displaced), problem_of(displaced)["code"]) == (503, "overloaded")
         assert b"\r\nretry-after: " in displaced.lower()
         eventually(lambda: occupied(tight) == (0, 4, 4))
-        with ThreadPoolExecutor(1) as thread:
-            third = thread.submit(post, tight, speech_like.read_bytes(), CY)
-            assert status_of(answer_of(anns.pop())) == 503
-            assert occupied(tight) == (0, 4, 4)
-            anns.pop(0).close()
-            assert third.result().status_code == 200, "it was the next one, before five who waited longer"
+        assert post(tight, speech_like.read_bytes(), CY).status_code == 200, "a clip is done on trial"
+        assert occupied(tight) == (0, 4, 4)
+        third = held.enter_context(long_computing(tight, CY))
+        assert status_of(answer_of(anns.pop())) == 503, "when its trial is over"
+        assert occupied(tight) == (0, 4, 4)
+        anns.pop(0).close()
+        eventually(lambda: occupied(tight) == (0, 4, 3))
+        third.close()
+        eventually(lambda: occupied(tight) == (0, 3, 3))  # it was the next one, before those who waited longer
         assert bobs
     eventually(lambda: occupied(tight) == (0, 0, 0))
     assert tight.upload_files == []
+
+
+@pytest.mark.parametrize("count", [16, 24])
+def test_long_files_of_many_addresses_keep_no_clip_out(
+    small_model: Path, tmp_path: Path, speech_like: Path, count: int
+) -> None:
+    """As many as there are places, or more: each has had a trial before somebody new comes."""
+    content, settings = speech_like.read_bytes(), {"VAD_WORKERS": "2", "VAD_FFMPEG": stuck_ffmpeg(tmp_path)}
+    with local_server(small_model, tmp_path, settings) as server, ExitStack() as held:
+        expected = post(server, content, BOB, "/vad?keep=true").json()
+        for number in range(count):
+            held.enter_context(long_computing(server, f"127.0.1.{number}"))
+        eventually(lambda: occupied(server) == (0, 16, count - 16), 30)
+        for path, body in (
+            ("/vad", content),
+            ("/vad?format=ndjson", content),
+            ("/vad?format=wav", content),
+            ("/v1/audio/speech/timestamps", content),
+            ("/render?format=srt", json.dumps(expected).encode()),
+            (f"/analyses/{expected['analysis_id']}/segments", None),
+            (f"/analyses/{expected['analysis_id']}/curve", None),
+            ("/sample.wav", None),
+        ):
+            started = time.monotonic()
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=BOB), timeout=60) as sender:
+                answer = sender.request("GET" if body is None else "POST", f"{server.url}{path}", content=body)
+            assert answer.status_code == 200, answer.text
+            assert time.monotonic() - started < 1.5, path
+            if path == "/vad":
+                assert answer.json()["segments"] == expected["segments"]
+        assert occupied(server) == (0, 16, count - 16), "what is in use is not displaced"
+        held.close()
+        eventually(lambda: occupied(server) == (0, 0, 0))
+
+
+@pytest.mark.parametrize("query", ["", "?format=ndjson", "?format=wav", "?probabilities=true&keep=true"])
+def test_what_takes_longer_than_a_trial_begins_again(
+    small_model: Path, tmp_path: Path, speech_like: Path, query: str
+) -> None:
+    """Its decoder hangs until it has waited in the line; then all is as if it had waited from the beginning."""
+    hangs, program = tmp_path / "hangs", tmp_path / "ffmpeg"
+    program.write_text(f'#!/bin/sh\nwhile [ -e {hangs} ]; do sleep 0.05; done\nexec {AVAILABLE["bundled"]} "$@"\n')
+    program.chmod(0o755)
+    content = encode(speech_like, tmp_path / "clip.mp3", "-c:a", "libmp3lame", "-b:a", "32k").read_bytes()
+    settings = {"VAD_MAX_REQUESTS": "4", "VAD_FFMPEG": str(program), "VAD_MAX_PROBABILITY_MINUTES": "0.3"}
+    with local_server(small_model, tmp_path, settings) as server, ThreadPoolExecutor(5) as pool:
+        expected = post(server, content, ANN, f"/vad{query}")
+        hangs.touch()
+        before = [pool.submit(post, server, content, f"127.0.1.{number}") for number in range(4)]
+        eventually(lambda: occupied(server) == (0, 4, 0))
+        tried = pool.submit(post, server, content, BOB, f"/vad{query}")
+        eventually(lambda: occupied(server) == (0, 5, 0))
+        eventually(lambda: occupied(server) == (0, 4, 1))
+        hangs.unlink()
+        answer = tried.result()
+        assert [each.result().status_code for each in before] == [200] * 4
+        assert (answer.status_code, segments_in(answer)) == (200, segments_in(expected))
+        eventually(lambda: occupied(server) == (0, 0, 0))
+
+
+def segments_in(answer: httpx.Response) -> object:
+    """What does not differ between two answers to the same request."""
+    if answer.headers["content-type"] == "application/json":
+        found = answer.json()
+        return found["segments"], found.get("probabilities"), found.get("analysis_id") is None
+    return re.sub(rb'"(request_id|timing)": ?("[^"]*"|{[^}]*})', b"", answer.content)
 
 
 def test_many_clips_of_one_address_are_all_answered(small_model: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ class Service:
         return (await self.detector.run(plan, FileJob(source, "a", holder=Holder("somebody")))).report()
 
     def at_rest(self) -> bool:
-        status = self.engine.status()
-        return (status.busy, status.waiting, self.detector.memory.shares.taken) == (0, 0, 0)
+        status, memory = self.engine.status(), self.detector.memory.shares
+        return (status.busy, status.waiting, memory.taken, memory.trying) == (0, 0, 0, 0)
 
 
 @asynccontextmanager
@@ -289,4 +290,47 @@ async def test_a_call_waits_for_memory_like_any_run(small_scorer: FsmnScorer, tm
             await service.detect(source)
         service.detector.memory.leave(held)
         assert spans(await service.detect(source)) == expected(small_scorer, of_16_bits(CLIP))
+        assert service.at_rest()
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff"])
+async def test_a_clip_is_heard_though_long_files_have_all_the_memory(
+    small_scorer: FsmnScorer, tmp_path: Path, name: str
+) -> None:
+    """In one call, and block by block."""
+    source = written(tmp_path / name, CLIP, subtype="PCM_16")
+    async with serving(small_scorer) as service:
+        memory = service.detector.memory.shares
+        held = memory.arrive(Holder("others"), 0.0, memory.total)
+        assert memory.free == 0
+        assert spans(await service.detect(source)) == expected(small_scorer, of_16_bits(CLIP))
+        assert memory.trying == 0
+        memory.leave(held)
+        assert service.at_rest()
+
+
+async def test_what_is_long_itself_begins_again_with_memory_of_its_own(
+    small_scorer: FsmnScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[AudioSource] = []
+    source = written(tmp_path / "a.wav", LONG, subtype="PCM_16")
+    blocks = AudioSource.__iter__
+
+    def slowly(source: AudioSource) -> Iterator[FloatArray]:
+        opened.append(source)
+        for block in blocks(source):
+            yield block
+            time.sleep(0.8 if len(opened) == 1 else 0)
+
+    monkeypatch.setattr(AudioSource, "__iter__", slowly)
+    async with serving(small_scorer) as service:
+        memory = service.detector.memory
+        held = memory.shares.arrive(Holder("others"), 0.0, memory.shares.total)
+        task = asyncio.create_task(service.detect(source))
+        await asyncio.to_thread(eventually, lambda: memory.shares.trying)
+        await asyncio.to_thread(eventually, lambda: memory.shares.waiting)
+        assert memory.shares.trying == 0
+        memory.leave(held)
+        assert spans(await task) == expected(small_scorer, of_16_bits(LONG))
+        assert [each.decoder.closed for each in opened] == [True, True]
         assert service.at_rest()

@@ -22,11 +22,13 @@ class AnyOrder(RuleBasedStateMachine):
         total=st.sampled_from([0, 1, 2, 3, 4, 4, 5, 6, 9, 17]),
         line=st.none() | st.integers(0, 6),
         most=st.sampled_from([1, 1, 5]),
+        trials=st.sampled_from([0, 1, 2, 6]),
     )
-    def open(self, total: int, line: int | None, most: int) -> None:
+    def open(self, total: int, line: int | None, most: int, trials: int) -> None:
         self.total, self.line, self.most = total, line, most
         self.reserve = max(1, total // 8) if total >= 4 else 0
-        self.shares = Shares(total, line=line, patience_s=PATIENCE_S)
+        self.trials = trials
+        self.shares = Shares(total, line=line, patience_s=PATIENCE_S, trials=trials)
         self.tickets: list[Ticket] = []
         self.now = 0.0
         self.decided: list[tuple[Ticket, State]] = []
@@ -42,14 +44,15 @@ class AnyOrder(RuleBasedStateMachine):
         for _ in range(count):
             self.arrive(holder, 1)
 
-    @rule(holder=HOLDERS, share=st.integers(1, 5))
-    def arrive(self, holder: Holder, share: int) -> None:
+    @rule(holder=HOLDERS, share=st.integers(1, 5), may_try=st.booleans())
+    def arrive(self, holder: Holder, share: int, may_try: bool = True) -> None:
         amount = min(share, self.most)
+        could_try = may_try and self.could_try(holder, amount)
         fitted, full = self.has_room_for(holder, amount), self.line is not None and self.shares.waiting >= self.line
         certain = self.shares.would_refuse(holder)
         could_displace = self.of(State.KEPT, State.WAITING)
         before = {ticket: ticket.state for ticket in self.tickets}
-        ticket = self.shares.arrive(holder, self.now, amount)
+        ticket = self.shares.arrive(holder, self.now, amount, may_try=may_try)
         self.tickets.append(ticket)
         displaced = [each for each in could_displace if each.state is State.REFUSED]
         if fitted:
@@ -57,6 +60,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert not displaced
         elif ticket.state is State.IN_USE:
             assert displaced, "the reserve is for those who hold nothing"
+        else:
+            assert could_try == (ticket.state is State.ON_TRIAL)
         if ticket.state is State.REFUSED:
             assert full, "refused although one more could wait"
             assert not displaced, "displaced for nothing"
@@ -64,7 +69,7 @@ class AnyOrder(RuleBasedStateMachine):
         served_with_it = any(was is State.WAITING and each.state is State.IN_USE for each, was in before.items())
         for each in displaced if not served_with_it else ():
             self.displaced_fairly(each, ticket, was_kept=before[each] is State.KEPT)
-        if amount == 1:
+        if amount == 1 and (may_try or not self.could_try(holder, 1)):
             assert certain == (ticket.state is State.REFUSED)
         self.note(before)
         if ticket.state is State.IN_USE:
@@ -80,11 +85,28 @@ class AnyOrder(RuleBasedStateMachine):
         self.using.discard(ticket)
         frees = ticket.state in (State.IN_USE, State.KEPT)
         self.shares.leave(ticket)
-        served = [each for each in waited if each.state is State.IN_USE]
+        served = [each for each in waited if each.state in (State.IN_USE, State.ON_TRIAL)]
         if frees and served and self.most == 1:
             held[ticket.holder.client] -= 1
             least = min(held[each.holder.client] for each in waited)
             assert held[served[0].holder.client] == least, "whoever holds least is next"
+        self.note(before)
+
+    @precondition(lambda self: self.of(State.ON_TRIAL))
+    @rule(data=st.data())
+    def end_trial(self, data: st.DataObject) -> None:
+        trial = data.draw(st.sampled_from(self.of(State.ON_TRIAL)))
+        before = {each: each.state for each in self.tickets}
+        could_displace = self.of(State.WAITING)
+        ticket = self.shares.end_trial(trial, self.now)
+        self.tickets.append(ticket)
+        assert trial.state is State.LEFT
+        assert ticket.state is not State.ON_TRIAL, "one trial is enough"
+        if ticket.state is State.IN_USE:
+            self.using.add(ticket)
+        for each in could_displace:
+            if each.state is State.REFUSED:
+                self.displaced_fairly(each, ticket, was_kept=False)
         self.note(before)
 
     @precondition(lambda self: self.using)
@@ -149,7 +171,9 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_or_counted_twice(self) -> None:
         held = self.held()
-        assert self.shares.taken == sum(held.values()) <= self.total
+        assert self.shares.trying == sum(each.amount for each in self.of(State.ON_TRIAL)) <= self.trials
+        assert self.shares.taken + self.shares.trying == sum(held.values())
+        assert self.shares.taken <= self.total
         assert all(self.shares.held_by(client) == amount for client, amount in held.items())
         assert self.shares.waiting == len(self.of(State.WAITING))
         assert self.line is None or self.shares.waiting <= self.line
@@ -158,6 +182,12 @@ class AnyOrder(RuleBasedStateMachine):
     def nothing_that_is_not_reserved_idles_while_somebody_waits(self) -> None:
         for ticket in self.of(State.WAITING):
             assert not self.has_room_for(ticket.holder, ticket.amount)
+            assert not (ticket.may_try and self.could_try(ticket.holder, ticket.amount))
+
+    @invariant()
+    def nobody_has_two_trials(self) -> None:
+        trying = [ticket.holder.client for ticket in self.of(State.ON_TRIAL)]
+        assert len(set(trying)) == len(trying)
 
     @invariant()
     def what_is_in_use_is_never_displaced(self) -> None:
@@ -176,7 +206,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert refused <= set(self.decided)
         for ticket in self.tickets:
             self.shares.leave(ticket)
-        assert (self.shares.taken, self.shares.waiting) == (0, 0)
+        assert (self.shares.taken, self.shares.trying, self.shares.waiting) == (0, 0, 0)
         assert self.shares.arrive(Holder("eve"), self.now, self.total or 1).state is (
             State.IN_USE if self.total else State.WAITING if self.line != 0 else State.REFUSED
         )
@@ -184,9 +214,17 @@ class AnyOrder(RuleBasedStateMachine):
     # ---- the rules, once more and plainly
 
     def has_room_for(self, holder: Holder, amount: int) -> bool:
-        held = self.held()
-        left = self.total - sum(held.values()) - (min(amount, self.total) or amount)
-        return left >= (self.reserve if held[holder.client] else 0)
+        taken = sum(ticket.amount for ticket in self.of(State.IN_USE, State.KEPT))
+        left = self.total - taken - (min(amount, self.total) or amount)
+        return left >= (self.reserve if self.held()[holder.client] else 0)
+
+    def could_try(self, holder: Holder, amount: int) -> bool:
+        """Whether one that has come, or waits, can be on trial."""
+        trying = self.of(State.ON_TRIAL)
+        alone = all(each.holder != holder for each in self.of(State.IN_USE, State.KEPT, State.ON_TRIAL))
+        others = all(each.holder.client != holder.client for each in trying)
+        amount = min(amount, self.total) or amount
+        return sum(each.amount for each in trying) + amount <= self.trials and alone and others
 
     def none_has_much_more(self, holder: Holder, amount: int) -> None:
         """Nobody has so much that its newest thing would have had to go for a refused newcomer's."""
@@ -202,20 +240,20 @@ class AnyOrder(RuleBasedStateMachine):
             totals = self.totals()
             assert totals[theirs.client] >= totals[mine.client]
         elif not (was_kept and mine == theirs):  # of what it keeps itself it may have another in its place
-            have = self.of(State.IN_USE, State.KEPT, State.WAITING)
+            have = self.of(State.IN_USE, State.KEPT, State.ON_TRIAL, State.WAITING)
             assert sum(each.amount for each in have if each.holder == theirs) >= sum(
                 each.amount for each in have if each.holder == mine
             )
 
     def held(self) -> Counter[str]:
         held = Counter[str]()
-        for ticket in self.of(State.IN_USE, State.KEPT):
+        for ticket in self.of(State.IN_USE, State.KEPT, State.ON_TRIAL):
             held[ticket.holder.client] += ticket.amount
         return held
 
     def totals(self) -> Counter[str]:
         totals = Counter[str]()
-        for ticket in self.of(State.IN_USE, State.KEPT, State.WAITING):
+        for ticket in self.of(State.IN_USE, State.KEPT, State.ON_TRIAL, State.WAITING):
             totals[ticket.holder.client] += ticket.amount
         return totals
 
@@ -229,7 +267,9 @@ class AnyOrder(RuleBasedStateMachine):
                 self.news[ticket] = ticket.state
                 if ticket.state is State.IN_USE:
                     self.using.add(ticket)
-            elif state in (State.KEPT, State.IN_USE) and ticket.state is State.REFUSED:
+            elif (state is State.WAITING and ticket.state is State.ON_TRIAL) or (
+                state in (State.KEPT, State.IN_USE) and ticket.state is State.REFUSED
+            ):
                 self.news[ticket] = ticket.state
 
 
@@ -254,6 +294,29 @@ def test_a_lone_client_has_all_but_the_reserve_and_the_line_behind_it() -> None:
     assert states(places, "second", 2) == [State.IN_USE, State.WAITING]
     assert states(places, "third", 1) == [State.IN_USE], "from the reserve"
     assert states(places, "fourth", 1) == [State.WAITING]
+
+
+def test_long_things_of_many_clients_keep_no_newcomer_out() -> None:
+    places = Shares(16, line=128, patience_s=50, trials=4)
+    for number in range(16):
+        assert states(places, f"long {number}", 1) == [State.IN_USE]
+    trials = [places.arrive(Holder(f"more {number}"), may_try=True) for number in range(6)]
+    assert [each.state for each in trials] == [State.ON_TRIAL] * 4 + [State.WAITING] * 2
+    moved = [places.end_trial(each, 1.0) for each in trials[:4]]
+    assert [each.state for each in moved] == [State.WAITING] * 4
+    assert [each.state for each in trials[4:]] == [State.ON_TRIAL] * 2, "who waits has its trial, too"
+    newcomer = places.arrive(Holder("newcomer"), 2.0, may_try=True)
+    assert newcomer.state is State.ON_TRIAL
+    assert not places.would_refuse(Holder("next")), "even when the line is full"
+    assert places.arrive(Holder("newcomer"), 2.0, may_try=True).state is State.WAITING, "one of each client"
+    assert places.arrive(Holder("long 3"), 2.0, may_try=True).state is State.WAITING, "it holds a place"
+
+
+def test_a_trial_that_is_over_has_a_place_if_one_is_free_by_then() -> None:
+    places = Shares(1, line=1, patience_s=50, trials=1)
+    inside, trial = places.arrive(Holder("ann")), places.arrive(Holder("bob"), may_try=True)
+    places.leave(inside)
+    assert places.end_trial(trial, 1.0).state is State.IN_USE
 
 
 @pytest.mark.parametrize(("total", "most"), [(1, 1), (2, 2), (3, 3), (4, 3), (8, 7), (16, 14), (1_000, 875)])
