@@ -43,6 +43,12 @@ def rows() -> list[Row]:
     return found
 
 
+def taken() -> str:
+    """Where and when."""
+    found = json.loads(RESULT.read_text(encoding="utf-8"))
+    return f"*{found['machine']['cpu']}, {found['taken'][:10]}*"
+
+
 def table(measured: list[Row], head: str, comma: str) -> str:
     """The rows as a table in Markdown, under `head`; `comma` stands between a model and its mode."""
     lines = [head, "| --- | --- | --- | --- | --- |"]
@@ -110,7 +116,7 @@ def pages() -> dict[str, str]:
     measured = rows()
     made = {"latency.svg": picture(measured)}
     for page, (head, comma) in _TABLES.items():
-        block = f"<!-- latency -->\n{table(measured, head, comma)}\n<!-- /latency -->"
+        block = f"<!-- latency -->\n{table(measured, head, comma)}\n\n{taken()}\n<!-- /latency -->"
         text = (DOCS / page).read_text(encoding="utf-8")
         made[page] = re.sub(r"<!-- latency -->.*<!-- /latency -->", lambda _, block=block: block, text, flags=re.DOTALL)
     return made

@@ -317,6 +317,7 @@ def measured_pages() -> dict[str, str]:
 def accuracy_pages() -> dict[str, str]:
     """docs/accuracy.md, and the presets of docs/chunks.md, with their tables made anew from what was kept of a run."""
     told = json.loads((RESULTS / "accuracy.json").read_text())
+    day = f"\n\n*{told['about']['taken'][:10]}*"
     best = max(accuracy.frame_f1 for accuracy in MEASURED.values())
     measured = [
         f"| `{'+'.join(names)}` | {f'**{each.frame_f1:.3f}**' if each.frame_f1 == best else f'{each.frame_f1:.3f}'} "
@@ -327,12 +328,12 @@ def accuracy_pages() -> dict[str, str]:
         "measured": "\n".join(
             ["| model | mean frame F1 | `threshold` / `neg_threshold` |", "| --- | ---: | --- |", *measured]
         ),
-        "f1": report.f1_by_condition(told, ", tight"),
-        "modes": report.modes(told),
-        "probabilities": report.probability_means(told),
+        "f1": report.f1_by_condition(told, ", tight") + day,
+        "modes": report.modes(told) + day,
+        "probabilities": report.probability_means(told) + day,
         "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),
     }
-    presets = {"presets": report.f1_by_condition(told, prefix="preset ")}
+    presets = {"presets": report.f1_by_condition(told, prefix="preset ") + day}
     return {
         "docs/accuracy.md": _with_blocks("accuracy.md", made),
         "docs/chunks.md": _with_blocks("chunks.md", presets),

@@ -78,7 +78,10 @@ def test_figures_of_speed_are_those_that_were_kept(monkeypatch: pytest.MonkeyPat
         assert text == (ROOT / page).read_text(), "run make docs"
     for page, places in importlib.import_module("measured_tables").TABLES.items():
         for name in places:
-            assert f"<!-- {name} -->\n|" in made[f"docs/{page}"], f"{page} has no place for {name}"
+            _, opened, rest = made[f"docs/{page}"].partition(f"<!-- {name} -->\n|")
+            assert opened, f"{page} has no place for {name}"
+            shown = rest.partition(f"<!-- /{name} -->")[0]
+            assert re.search(r"^\*.+, \d+ cores, \d{4}-\d\d-\d\d, .+\*$", shown, re.MULTILINE), "where and when"
 
 
 @pytest.mark.parametrize("case", ["growth", "live"])
