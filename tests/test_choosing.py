@@ -1,4 +1,5 @@
-"""The table at the head of docs/models.md: what to take for which audio. Each command there works as it is written."""
+"""The table at the head of docs/models.md: what to take for which audio. Each command there, and each request in the
+blocks of that page and of chunks.md, works as it is written."""
 
 import os
 import re
@@ -21,6 +22,13 @@ COMMANDS = [
 ]
 CALLS = [command for command in COMMANDS if command.startswith("curl ")]
 LOCAL = ["fsmn-vad detect audio.wav --model silero"]
+BLOCKS = [
+    line
+    for page in ("models.md", "chunks.md")
+    for _, block in markdown.fenced((ROOT / "docs" / page).read_text())
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("curl ")
+]
 LIVE = [command for command in COMMANDS if command.startswith("arecord ")]
 ELSEWHERE = ["VAD_DEVICE=cuda fsmn-vad serve", "fsmn-vad tune recordings"]
 """Not tried here: one takes a GPU; the other takes minutes, and has tests/cli/test_tune.py."""
@@ -51,7 +59,7 @@ def with_all(
 @pytest.fixture
 def folder(reference: Path, tmp_path: Path) -> Path:
     """With a conversation under every name that the commands have, and `fsmn-vad` and `arecord` to call."""
-    for name in set(re.findall(r"@([\w.]+)", " ".join(COMMANDS))) | {"audio.wav"}:
+    for name in set(re.findall(r"@([\w.]+)", " ".join([*COMMANDS, *BLOCKS]))) | {"audio.wav"}:
         shutil.copyfile(reference / "audio/asr_example.wav", tmp_path / name)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -89,6 +97,13 @@ def test_requests_find_speech(command: str, with_all: RunningServer, folder: Pat
     else:
         assert "preset_model" not in told, "the preset's own model is here"
         assert '"start_ms"' in told
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+@pytest.mark.parametrize("command", BLOCKS)
+def test_requests_in_blocks_answer(command: str, with_all: RunningServer, folder: Path) -> None:
+    told = ran(command.replace("localhost:8000", with_all.url), folder)
+    assert told.strip() not in ("", "null"), told
 
 
 @pytest.mark.parametrize("command", [*LOCAL, *LIVE])
