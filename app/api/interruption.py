@@ -38,4 +38,10 @@ class Interruption:
         # From Python 3.11 on a task counts who cancels it: somebody else may want it to end as well.
         if sys.version_info >= (3, 11) and task.uncancel() > 0:
             return
-        raise self._error from None
+        interrupting, self._error = self._error, None
+        try:
+            raise interrupting from None
+        finally:
+            # Its traceback has the frames of all that was under way, with their audio: were it still known here, or
+            # in the context, they would wait for Python to look for cycles.
+            del interrupting

@@ -280,12 +280,16 @@ class _Exchange:
         self._body_is_small = (
             not chunked and length.isdigit() and int(length) <= _SMALL_BODY_BYTES and b"expect" not in headers
         )
-        self.receive = receive if self.body_ended else self._receive_body
         # RFC 9112, 6.1: with both, a proxy on the way may have seen another request begin within this body.
         self._ambiguous = chunked and b"content-length" in headers
         self._added = [(b"x-request-id", context_of(scope).request_id.encode())]
         self._may_be_cached = route_path(scope).startswith(_MAY_BE_CACHED)
         self._receive, self._send = receive, send
+
+    @property
+    def receive(self) -> Receive:
+        """What the application is to call for the rest of the body."""
+        return self._receive if self.body_ended else self._receive_body
 
     async def _receive_body(self) -> Message:
         message = await self._receive()

@@ -478,3 +478,4 @@ class SoundfileDecoder(Decoder):
         with self._lock:
             self._sound.close()
             self._file.close()
+            self._recover = None  # it leads back here by what stops the reading, which would keep all of it

@@ -6,8 +6,8 @@ process has one heap (`prepare_heap`), and what is free in it is given back when
     1 s after a call     when the process has grown by much: a burst of large files gives up what it took while it lasts
     5 s after a call     else. Pages that are given back and faulted in anew make a clip's arithmetic up to ten times as
                          dear, so a stream of clips finds the memory of those before
-    10 s after the last  kernels, too, which oneDNN has compiled for the numbers of rows that came, and pages of
-                         libraries, most of which only a start needs
+    10 s after the last  also objects in cycles, kernels that oneDNN has compiled for the numbers of rows that came,
+                         and pages of libraries, most of which only a start needs
 
 A GPU's memory is given back after each call.
 """
@@ -15,6 +15,7 @@ A GPU's memory is given back after each call.
 import asyncio
 import contextlib
 import ctypes
+import gc
 import mmap
 from collections.abc import Callable
 from functools import cache, partial
@@ -165,11 +166,11 @@ class DeviceMemory:
         return resident_bytes() - self._resident >= _MUCH_BYTES
 
     def trim(self, *, idle: bool = False) -> None:
-        """Give memory that nothing uses back to the system: some milliseconds. `idle`: also what will be wanted again,
-        but perhaps not soon: kernels that have been compiled since the start, when they may be many, and libraries'
-        pages."""
+        """Give memory that nothing uses back to the system: some milliseconds. `idle`: also what takes longer to find,
+        or will be wanted again, but perhaps not soon: objects in cycles, kernels that have been compiled since the
+        start, when they may be many, and libraries' pages."""
         if idle:
-            forget_libraries()
+            gc.collect()
         trim_heap()
         self._resident = resident_bytes()
         if self._at_start is None:
@@ -178,6 +179,8 @@ class DeviceMemory:
             forget_kernels()
             trim_heap()
             self._resident = resident_bytes()
+        if idle:
+            forget_libraries()
 
 
 class Upkeep:

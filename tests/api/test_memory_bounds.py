@@ -1,8 +1,11 @@
 """What one request may have in memory is asked while it grows, not when it is all there."""
 
+import gc
 import io
 import json
-from collections.abc import Iterator
+import socket
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from app.audio.source import AudioSource
+from app.detection import Run
 from tests.server import RunningServer, local_server
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +88,38 @@ def test_large_answers_are_written_in_turn(generous: RunningServer) -> None:
     kept = generous.post("/vad?keep=true", content=content).json()["analysis_id"]
     again = generous.get(f"/analyses/{kept}/segments?probabilities=true").json()
     assert again["probabilities"]["values"] == answers[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "stays"), [("", True), ("", False), ("?format=wav&excerpt_rate=8000", True), ("?format=wav", False)]
+)
+def test_what_a_request_had_is_freed_with_it(
+    query: str, stays: bool, generous: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when Python next looks for cycles, which in a service that nobody calls is never."""
+    had: list[weakref.ref[object]] = []
+    for kind in (Run, AudioSource):
+        monkeypatch.setattr(kind, "__init__", noted(kind.__init__, had))
+    content = silence(30 if stays else 2_000, 1)
+    gc.disable()
+    try:
+        if stays:
+            assert generous.post(f"/vad{query}", content=content).status_code == 200
+        else:
+            with socket.create_connection(("127.0.0.1", generous.port)) as connection:
+                head = f"POST /vad{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+                connection.sendall(head.encode() + content)
+                eventually(lambda: len(had) == 2)
+        eventually(lambda: [each() for each in had] == [None, None], 10)
+    finally:
+        gc.enable()
+
+
+def noted(init: Callable[..., None], had: "list[weakref.ref[object]]") -> Callable[..., None]:
+    """A class's `__init__` that notes what is made."""
+
+    def __init__(self: object, *arguments: object, **named: object) -> None:  # noqa: N807
+        had.append(weakref.ref(self))
+        init(self, *arguments, **named)
+
+    return __init__

@@ -133,6 +133,17 @@ def test_kernels_are_dropped_when_they_may_be_many(monkeypatch: pytest.MonkeyPat
     assert len(dropped) == 1, "another model has made the process larger"
 
 
+def test_an_idle_process_looks_for_cycles() -> None:
+    cycle: list[object] = []
+    cycle += [cycle, (one := Result())]
+    kept, memory = weakref.ref(one), DeviceMemory()
+    del cycle, one
+    memory.trim()
+    assert kept() is not None
+    memory.trim(idle=True)
+    assert kept() is None
+
+
 def test_forgotten_kernels_are_compiled_anew() -> None:
     layer = Linear(torch.randn(64, 48), torch.randn(64), relu=True)
     rows = padded_rows(torch.randn(50, 48))

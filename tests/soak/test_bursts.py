@@ -1,6 +1,8 @@
 """Memory after bursts: what they took is given back within a minute, and what is ready takes no more than is told."""
 
+import contextlib
 import io
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,8 +94,26 @@ def live_sessions(server: RunningServer) -> None:
         list(clients.map(speak, range(4 * AT_ONCE)))
 
 
+def clients_that_leave(server: RunningServer) -> None:
+    """In the midst of an upload, of hours of silence, and of sound that they had begun to read."""
+    long, sound = encoded(3_600, format="FLAC"), encoded(600, 8, format="FLAC")
+    requests = [("", long, len(long) // 2), ("", long, None), ("?format=wav&silence=zero&channel=0", sound, None)]
+
+    def leave(number: int) -> None:
+        query, content, sent = requests[number % 3]
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = f"POST /vad{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+            connection.sendall(head.encode() + content[:sent])
+            connection.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                connection.recv(1 << 12)
+
+    with ThreadPoolExecutor(AT_ONCE) as clients:
+        list(clients.map(leave, range(6 * AT_ONCE)))
+
+
 BURSTS: tuple[Burst, ...] = (
-    eight_channels_split, many_formats, conversions, kept_analyses, many_lengths, live_sessions,
+    eight_channels_split, many_formats, conversions, kept_analyses, many_lengths, live_sessions, clients_that_leave,
 )  # fmt: skip
 
 
