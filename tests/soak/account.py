@@ -64,7 +64,7 @@ class Account:
             "restarts": self.restarts,
             "connections broken, most by the restart": self.broken_connections,
             "accepted: median / 95th / 99th percentile ms": latency,
-            "memory grown, MB": self.memory_growth_mb,
+            "memory in use: more at the end, MB": self.memory_growth_mb,
             "descriptors before / after": " / ".join(map(str, self.descriptors)),
             "temporary files left": self.left_files,
             "processes left": self.left_children,
