@@ -167,7 +167,7 @@ class AnalysisStore:
         self.drop_old()
         kept = self._kept.get(identifier)
         if kept is None or kept.client != holder.client:
-            raise NoSuchAnalysis("there is no such analysis, or not any more; please send the file again")
+            raise NoSuchAnalysis("this analysis does not exist or has expired; please send the file again")
         self._kept[identifier] = replace(kept, until=self._clock() + self._ttl_s)
         for shares, ticket in ((self.places, kept.place), (self.room, kept.room)):
             shares.use(ticket)

@@ -167,7 +167,9 @@ class Results:
         self._left_s -= seconds
         if self._left_s < 0:
             limit = f"{self._limit_s / 60:g} minutes"
-            raise InvalidOption("probabilities", f"can be had for {limit} of audio, all channels and files together")
+            raise InvalidOption(
+                "probabilities", f"are available for at most {limit} of audio, counting all channels and files"
+            )
         size, held = _VALUE_BYTES * values, self._held
         if held is None:
             ticket = self._found.arrive(self._holder, amount=size)
@@ -423,7 +425,7 @@ class Run:
     def _finish(self, source: AudioSource) -> Report:
         model, cost = self._model, self._cost
         channels = tuple(row.finish(source.duration_ms) for row in self._rows)
-        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if cost.degraded else []
+        degraded = [AnswerWarning("degraded", "the CPU did the work instead of the device")] if cost.degraded else []
         return Report(
             request_id=self.job.request_id,
             name=self.job.name,

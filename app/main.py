@@ -112,7 +112,9 @@ def _service(settings: Settings, registry: Registry) -> Service:
     try:
         directory = settings.tmp_dir or Path(tempfile.gettempdir())
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"VAD_TMP_DIR: uploads need a place that can be written. {error.strerror}") from None
+        raise FileNotFoundError(
+            f"VAD_TMP_DIR: uploads need a folder that can be written to. {error.strerror}"
+        ) from None
     return Service(
         version=__version__,
         registry=registry,

@@ -137,21 +137,21 @@ class Model:
             return
         reasons = [f"{each.info.name} {each.why_not_live}" for each in self.members if not each.live]
         told = f"{self.info.name} cannot follow a live stream: {', and '.join(reasons)}"
-        raise InvalidOption("model", f"{told}. {BEST_LIVE} can, and so can its members")
+        raise InvalidOption("model", f"{told}. {BEST_LIVE} can, and so can each of its members")
 
     def check_overlap(self) -> None:
-        """Raise `InvalidOption` for a model that does not tell when several people talk at once."""
+        """Raise `InvalidOption` for a model that cannot find where several people talk at once."""
         if self.grid.overlap is None:
-            told = f"{self.info.name} does not tell when several people talk at once"
-            raise InvalidOption("overlap", f"{told}; pyannote does, and sums that it is part of")
+            told = f"{self.info.name} cannot find where several people talk at once"
+            raise InvalidOption("overlap", f"{told}; pyannote can, and so can sums that include it")
 
     @property
     def why_not_live(self) -> str:
         """What a live stream would be the worse for."""
         windows = self.grid.windows
         if windows is None:
-            return "tells more than speech" if self.grid.labels else "needs whole files"
-        return f"hears windows of {windows.samples / windows.sample_rate:g} s, so its answers would come that much late"
+            return "finds more than speech" if self.grid.labels else "needs whole files"
+        return f"needs windows of {windows.samples / windows.sample_rate:g} s, so its answers would come that late"
 
     def new_stream(self, segmentation: Segmentation, *, isolated: bool = False) -> Stream:
         """A stream of this model, for a file (`isolated`) or live; the blocks of a sum are never isolated."""
@@ -421,7 +421,7 @@ class Models:
             raise InvalidOption("model", f"{twice} is named twice")
         labelled = next((member.info.name for member in members if member.grid.labels), None)
         if labelled is not None:
-            raise InvalidOption("model", f"{labelled} tells more than speech, and cannot be part of a sum")
+            raise InvalidOption("model", f"{labelled} finds more than speech, so it cannot be part of a sum")
         order = [known.name for _, known in self._catalogue.known()]
         places = {name: order.index(name) if name in order else len(order) for name in names}
         weighted = sorted(
@@ -485,10 +485,12 @@ class Models:
         try:
             self._default = await self._load(fallback)
         except ModelNotFound as error:
-            raise ModelNotFound(f"{reason}\nNor can VAD_FALLBACK_MODEL={fallback.source} be had. {error}") from None
+            raise ModelNotFound(
+                f"{reason}\nVAD_FALLBACK_MODEL={fallback.source} is not available either. {error}"
+            ) from None
         info, sources = self._default.info, "+".join(spec.source for spec in wanted)
         serves = f"{info.id} {info.revision or ''}".strip()
-        self.fallback = f"{sources} could be neither found nor downloaded at the start, so {serves} serves in its place"
+        self.fallback = f"{sources} was neither found nor downloaded at the start; {serves} is used instead"
         # The attempts that `ModelNotFound` lists, in one line.
         tried = [line.removeprefix("  - ") for line in reason.partition("\nTo ")[0].splitlines()[1:]]
         log.warning(f"ANOTHER MODEL: {self.fallback}; its segments differ", tried="; ".join(tried))

@@ -298,7 +298,7 @@ def read_presets(path: Path, segmenters: Segmenters) -> list[Preset]:
 
 
 def _name_refusal(name: str, taken: Collection[str]) -> InvalidOption | None:
-    return InvalidOption("name", "there is one of this name already; choose another") if name in taken else None
+    return InvalidOption("name", "this name is taken; choose another") if name in taken else None
 
 
 def _refusal(entry: GivenPreset, segmenters: Segmenters) -> InvalidOption | None:

@@ -41,7 +41,7 @@ STREAM_CONTAINERS: Mapping[str, str] = {"webm": "webm", "ogg": "ogg"}
 whose bytes can be decoded as they come."""
 _CONTAINER_ENCODING, _OPUS_RATE = "pcm_f32be", 48_000
 """What a container's decoder gives out. Opus is decoded at 48 kHz, whatever it was made from (RFC 7845)."""
-_CONTAINERS_ONLY = f"{', '.join(STREAM_CONTAINERS)}; other files are heard whole: send them to POST /vad without it"
+_CONTAINERS_ONLY = f"{', '.join(STREAM_CONTAINERS)}; send other files to POST /vad, without encoding"
 _STREAM_RATES = (8_000, 48_000)
 """Hz. The telephone's rate, and the highest that browsers and sound cards give by default."""
 _OWN = "segmenter_options"
@@ -280,9 +280,9 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             name = min(misplaced, key=self.names().index)
             raise InvalidOption(name, f"is an option of {there}, not of {here}")
         if "overlap_threshold" in self.model_fields_set and not self.overlap:
-            raise InvalidOption("overlap_threshold", "is for overlap=true, which is not asked for")
+            raise InvalidOption("overlap_threshold", "needs overlap=true")
         if not live and self.encoding in STREAM_CONTAINERS:
-            raise InvalidOption("encoding", f"{self.encoding} is for live streams; a file says itself what it is")
+            raise InvalidOption("encoding", f"{self.encoding} is for live streams; files state their own format")
 
     # ---- the plan
 
@@ -333,7 +333,7 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         """Whether every channel, or every sound of a file, is a row of its own. Raises `InvalidOption` where both are
         asked for."""
         if self.track == "all" and self.channel != "mix":
-            raise InvalidOption("channel", "track=all hears the mean of each track's channels: leave this out")
+            raise InvalidOption("channel", "track=all uses the mean of each track's channels: leave this out")
         return self.channel == "split" or self.track == "all"
 
     def input(self, path: Path, content_type: str = "") -> AudioInput:
@@ -361,11 +361,13 @@ class DetectionRequest(ExcerptOptions, InputOptions):
             raise InvalidOption("sample_rate", f"{low} to {high} Hz on a live stream")
         channels = self.channels or 1
         if self.channel == "split":
-            raise InvalidOption("channel", "a stream has one row of segments: mix, loudest, or the number of a channel")
+            raise InvalidOption(
+                "channel", "a stream has one row of segments: use mix, loudest, or the number of a channel"
+            )
         # A container says itself how many channels there are.
         self._refuse_too_many(channels)
         if not container and self.channel.isdigit() and int(self.channel) >= channels:
-            raise InvalidOption("channel", f"the stream has {channels} channels, counted from 0")
+            raise InvalidOption("channel", f"the stream has {channels} channels, numbered from 0")
         extras = {"audio": self.audio, "confirm_ms": self.confirm_ms, "maybe_end_ms": self.maybe_end_ms}
         extra = next((name for name, value in extras.items() if value), None)
         if extra is not None and self.protocol != "vad":
@@ -414,7 +416,9 @@ class Plan:
         """Raise `InvalidOption` for more files than the form of answer can hold."""
         if count > 1 and not self.form.takes_several:
             several = " or ".join(formats.for_several_files)
-            raise InvalidOption("format", f"{self.form.name} takes one file a call; several are answered as {several}")
+            raise InvalidOption(
+                "format", f"{self.form.name} takes one file per request; for several files use {several}"
+            )
 
 
 def _default_mode(registry: Registry, model: str) -> str:

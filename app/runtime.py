@@ -108,7 +108,7 @@ def default_specs(settings: Settings, catalogue: Catalogue) -> tuple[ModelSpec, 
     if len(specs) > 1:
         for name, value in (("REVISION", settings.model_revision), ("FINGERPRINT", settings.model_fingerprint)):
             if value:
-                raise InvalidOption("model", f"VAD_MODEL_{name} is about one model, and VAD_MODEL names several")
+                raise InvalidOption("model", f"VAD_MODEL_{name} applies to one model, but VAD_MODEL names several")
         return specs
     revision = settings.model_revision or specs[0].revision
     return (replace(specs[0], revision=revision, fingerprint=settings.model_fingerprint or None),)

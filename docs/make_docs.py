@@ -191,7 +191,7 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
 | 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket's handshake |
 | 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
-| 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to come back |
+| 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to try again |
 | 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |
 | 500 | `internal` | anything else; the log has it under the request id |
 

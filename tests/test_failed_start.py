@@ -42,7 +42,7 @@ def test_a_model_that_cannot_be_had_beside_the_default_one(small_model: Path, tm
     arguments = ("serve", "--port", "0", "--model", small_model, "--models", f"mine={small_model},{tmp_path}/none")
     ended = call("nowhere", *arguments)
     assert ended.returncode == 3
-    assert f"The model {tmp_path}/none cannot be had" in ended.stderr
+    assert f"The model {tmp_path}/none is not available" in ended.stderr
 
 
 @pytest.mark.parametrize(

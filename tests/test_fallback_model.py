@@ -144,7 +144,7 @@ def test_the_command_line_says_so(tmp_path: Path, spoken: Path) -> None:
     ended = call(DEFAULT_MODEL, "detect", "--format", "json", spoken, stdin=b"", **without_hub(tmp_path))
     assert ended.returncode == 0
     assert "silero-vad" in ended.stdout
-    assert "serves in its place" in ended.stderr
+    assert "is used instead" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_hub_that_lets_wait_falls_back(tmp_path: Path) -> None:
         settings = without_hub(tmp_path, MODELSCOPE_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with serving(tmp_path, settings, HubPatience(stall_s=0.5)) as server, server.client() as client:
             assert client.get("/health").json()["model"]["id"] == "silero-vad"
-            assert "stood still for 0.5 s; the hub has answered nothing" in server.log
+            assert "stood still for 0.5 s; the hub did not answer" in server.log
 
 
 # ---- it does not
@@ -232,7 +232,7 @@ async def test_no_other_model_that_is_listed_is_replaced(small_model: Path, tmp_
     for listed in (DEFAULT_MODEL, "owner/other", "mine=owner/other"):
         settings = without_hub(tmp_path, VAD_MODEL=str(small_model), VAD_MODELS=f"silero,{listed}")
         wanted = DEFAULT_ID if listed == DEFAULT_MODEL else "owner/other"
-        await fails(settings, ModelNotFound, f"The model {wanted} cannot be had", "cannot be reached", "VAD_MODELS")
+        await fails(settings, ModelNotFound, f"The model {wanted} is not available", "cannot be reached", "VAD_MODELS")
 
 
 @pytest.fixture
@@ -250,14 +250,14 @@ def test_a_listed_model_that_cannot_be_had_ends_the_command(small_model: Path, t
     ended = call(small_model, "serve", stdin=b"", **settings)
     assert ended.returncode == 3
     assert "could not start" in ended.stderr
-    assert "The model owner/other cannot be had" in ended.stderr
+    assert "The model owner/other is not available" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 async def test_a_package_that_is_not_there_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silero, "PACKAGE", "silero-vad-that-nobody-has")
     asked = "To install it: pip install 'silero-vad-that-nobody-has"
-    await fails(without_hub(tmp_path), ModelNotFound, "cannot be reached", "Nor can VAD_FALLBACK_MODEL", asked)
+    await fails(without_hub(tmp_path), ModelNotFound, "cannot be reached", "is not available either", asked)
     await fails(without_hub(tmp_path, VAD_MODEL="silero", VAD_FALLBACK_MODEL=""), ModelNotFound, asked)
 
 

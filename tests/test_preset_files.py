@@ -118,9 +118,9 @@ def test_it_may_be_the_services_own(small_model: Path, presets: Path, tmp_path: 
         ({"presets": [{"name": "a"}]}, "preset 1 (a), model: field required"),
         ({"presets": [entry(treshold=0.5)]}, "preset 1 (calls), treshold: extra inputs are not permitted"),
         ({"presets": [entry(name="two words")]}, "preset 1 (two words), name: string should match pattern"),
-        ({"presets": [entry(name="asr")]}, "preset 1 (asr), name: there is one of this name already"),
-        ({"presets": [entry(name="none")]}, "preset 1 (none), name: there is one of this name already"),
-        ({"presets": [entry(), entry()]}, "preset 2 (calls), name: there is one of this name already"),
+        ({"presets": [entry(name="asr")]}, "preset 1 (asr), name: this name is taken; choose another"),
+        ({"presets": [entry(name="none")]}, "preset 1 (none), name: this name is taken; choose another"),
+        ({"presets": [entry(), entry()]}, "preset 2 (calls), name: this name is taken; choose another"),
         ({"presets": [entry(mode="loose")]}, "preset 1 (calls), mode: there is no such mode; there are: endpoint"),
         ({"presets": [entry(options={"threshold": 2})]}, "preset 1 (calls), options.threshold: input should be less"),
         (

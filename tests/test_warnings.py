@@ -114,7 +114,7 @@ def test_the_command_line(small_model: Path, cut_off: Path, server: RunningServe
         ended = call(small_model, "detect", cut_off, "--format", "csv", *where)
         assert ended.returncode == 0
         assert ended.stdout.startswith("index,start_ms")
-        assert f"{cut_off}: truncated: what is there was decoded: 160000 of 320000 bytes" in ended.stderr
+        assert f"{cut_off}: truncated: the part that exists was decoded: 160000 of 320000 bytes" in ended.stderr
 
 
 def test_batch_rows(small_model: Path, cut_off: Path, tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def parse(text: str) -> Condition:
     except ValueError:
         pass
     raise UnknownCondition(
-        f"{text!r}: there are {CLEAN}, {TELEPHONE}, {LEVEL}:DB, and NOISE:DB with {', '.join(NOISES)} or the path of a "
-        "recording of noise"
+        f"{text!r}: there are: {CLEAN}, {TELEPHONE}, {LEVEL}:DB, and NOISE:DB with {', '.join(NOISES)} or the path of "
+        "a recording of noise"
     )
 
 

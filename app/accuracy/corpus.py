@@ -70,7 +70,7 @@ class Folder:
         if not names:
             return ""
         more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-        return f"without labels, and left out: {', '.join(names[:_TOLD])}{more}"
+        return f"skipped, because without labels: {', '.join(names[:_TOLD])}{more}"
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def find_recordings(folder: Path) -> Folder:
     recordings = [each for each in found.values() if each is not None]
     if not recordings:
         raise NoLabelledAudio(
-            f"no audio with labels in {folder}: it has {len(audio)} audio files, and labels are looked for under their "
-            f"names ({', '.join(READERS)}), or in a file that names several recordings"
+            f"no audio with labels in {folder}: it has {len(audio)} audio files. A file of labels needs the name of "
+            f"its audio file ({', '.join(READERS)}), or in a file that names several recordings"
         )
     return Folder(recordings, [path for path, each in found.items() if each is None])
 

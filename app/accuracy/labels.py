@@ -448,7 +448,7 @@ def _mat(path: Path, sound: Sound) -> Sequence[Span]:
 
 
 def _needs_audio(path: Path) -> ByRecording:
-    raise InvalidLabels("it can be read beside its audio alone")
+    raise InvalidLabels("it can only be read next to its audio file")
 
 
 def _ending(path: Path) -> str:

@@ -136,7 +136,7 @@ class Tuning:
             try:
                 model = await self.service.runtime.models.get(name)
                 if model.grid.labels:
-                    raise InvalidOption("model", f"{name} tells more than speech, and has no one setting to fit")
+                    raise InvalidOption("model", f"{name} finds more than speech, so there is no single setting to fit")
             except VadError as error:  # noqa: PERF203 - each model for itself
                 if names:
                     raise

@@ -404,7 +404,7 @@ class RequestLease:
             return
         self._cut_at = self._cut_at or loop.time() + self._admission.limits.answer_s
         if loop.time() >= self._cut_at and abort is not None:
-            log.info("answer cut: its client reads too slowly, and so do many others")
+            log.info("answer cut short: this client, like many others, reads too slowly")
             abort()
             return
         self._timer = loop.call_later(_RETRY_S, self._lend, loop, abort)

@@ -19,7 +19,7 @@ from app.vad.errors import InvalidOption
 
 _MAX_POINTS = 20_000
 """More than any screen has columns; each costs an answer's bytes."""
-_GONE: dict[int | str, dict[str, Any]] = {404: problem("There is none, or not any more.")}
+_GONE: dict[int | str, dict[str, Any]] = {404: problem("The analysis does not exist or has expired.")}
 
 
 def new_router(registry: Registry) -> APIRouter:
@@ -53,7 +53,9 @@ async def segments(request: Request, identifier: str) -> Response:
     analysis = service.analyses.get(identifier, holder_of(request.scope))
     if model is not None and model is not analysis.model:
         kept = analysis.model.info.name
-        raise InvalidOption("model", f"the posteriors kept are those of {kept}; for others send the file to /vad")
+        raise InvalidOption(
+            "model", f"the kept posteriors are those of {kept}; for another choice send the file to /vad"
+        )
     chosen = models.with_preset(analysis.model, asked.preset)
     plan = asked.plan(chosen, formats, accept=request.headers.get("accept"))
     analysis.check(plan)
@@ -92,7 +94,7 @@ async def curve(
         raise InvalidOption("points", f"1 to {_MAX_POINTS}")
     # Audio shorter than a millisecond has no stretch but the empty one.
     if not (0 <= start_ms < stop_ms or start_ms == stop_ms == duration_ms == 0):
-        raise InvalidOption("start_ms", "must not be negative, and below end_ms")
+        raise InvalidOption("start_ms", "must be at least 0 and below end_ms")
     work = partial(service.threads.run, analysis.curve, start_ms, min(stop_ms, duration_ms), points)
     found = await with_place(request, work, service.request_timeout_s)
     answer = CurveDocument.model_construct(

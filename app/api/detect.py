@@ -109,7 +109,7 @@ async def timestamps(request: Request) -> Response:
 
     async with _received(request, plan) as call:
         if len(call.jobs) > 1:
-            raise InvalidOption("file", "one file a call")
+            raise InvalidOption("file", "send one file per request")
         report = (await call.with_place(partial(call.runtime.detector.run, call.plan, call.jobs[0]))).report()
         found = [Timestamp.model_construct(start=each.start_ms, end=each.end_ms) for _, each in report.in_order()]
         return JSONResponse([timestamp.dump() for timestamp in found], headers=warning_headers(report.warnings))

@@ -94,7 +94,7 @@ TABLE: Mapping[type[domain.VadError], Kind] = {
 }
 """Their codes stand in the classes."""
 _INTERNAL = Kind(500, "Internal error")
-_INTERNAL_DETAIL = "Something went wrong here. The log has the details under this request id."
+_INTERNAL_DETAIL = "The service made an error. The log has the details under this request id."
 _HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",

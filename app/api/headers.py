@@ -33,15 +33,15 @@ def form_boundary(request: HTTPConnection) -> bytes | None:
     if kind != "multipart/form-data":
         if kind.startswith("multipart/"):
             raise UnsupportedAudio(
-                f"{kind[:40]} is not understood; send multipart/form-data with the file in the form field 'file', or "
+                f"{kind[:40]} is not supported; send multipart/form-data with the file in the form field 'file', or "
                 "the file's bytes as the body"
             )
         return None
     boundary = parameters.get("boundary", "").encode()
     if not 0 < len(boundary) <= _MAX_BOUNDARY_BYTES:
         raise BadRequest(
-            "the Content-Type multipart/form-data names no boundary; clients that make a form set the header, with "
-            "the boundary, if nobody sets it by hand"
+            "the Content-Type multipart/form-data has no boundary; do not set this header by hand, because the HTTP "
+            "client adds the boundary"
         )
     return boundary
 

@@ -96,7 +96,7 @@ async def funasr(websocket: WebSocket) -> None:
         request = DetectionRequest.parse({"protocol": "funasr"}, query)
         if request.session or request.protocol != "funasr":
             name = "session" if request.session else "protocol"
-            raise InvalidOption(name, "is an option of /vad/stream; this is where FunASR's clients connect")
+            raise InvalidOption(name, "is an option of /vad/stream; this address is for FunASR's clients")
         return await socket.open(service, request, protocol)
 
     def refusal(error: VadError) -> Json:
@@ -139,7 +139,7 @@ def _accepted(websocket: WebSocket, subprotocol: str) -> str | None:
 async def stream_without_a_handshake() -> None:
     """Answer a browser's address line, `curl`, and proxies that drop the `Upgrade` header."""
     raise UpgradeRequired(
-        "this is a WebSocket: open it with ws:// or wss://, and let proxies on the way pass on the headers Upgrade and "
+        "this address is for WebSockets: open it with ws:// or wss://; a proxy must pass on the headers Upgrade and "
         "Connection; files go to POST /vad"
     )
 
@@ -343,10 +343,10 @@ class ContainerFeed:
         """
         audio = service.ready().detector.audio
         if audio.ffmpeg is None:
-            raise InvalidOption("encoding", "needs ffmpeg, which is not here: send samples")
+            raise InvalidOption("encoding", "needs ffmpeg, which is not installed here; send samples")
         clock, place = service.ready_sessions().clock, service.stream_decoders.arrive(holder)
         if place.state is not State.IN_USE:
-            raise Overloaded("too many live streams are being decoded already: send samples, or come again later")
+            raise Overloaded("too many live streams are being decoded already; send samples, or try again later")
         try:
             decoder = await PipedDecoder.start(
                 audio.ffmpeg, container, audio.limits.of_one_channel(), service.uploads.store.place
@@ -388,7 +388,7 @@ class ContainerFeed:
             return await asyncio.wait_for(self._decoder.read_info(), _HEAD_S)
         except asyncio.TimeoutError:
             raise InvalidAudio(
-                f"the stream's head, which says what it holds, has not come after {_HEAD_S:g} s"
+                f"the head of the stream, which describes its content, did not arrive within {_HEAD_S:g} s"
             ) from None
 
     async def _pump(self, slot: Slot) -> None:
@@ -399,7 +399,7 @@ class ContainerFeed:
             session.use_form(sample_rate=info.sample_rate, channels=info.channels)
             channel = session.plan.channel
             if isinstance(channel, int) and channel >= info.channels:
-                raise InvalidOption("channel", f"the stream has {info.channels} channels, counted from 0")
+                raise InvalidOption("channel", f"the stream has {info.channels} channels, numbered from 0")
             if not isinstance(channel, int) and info.channels > HEARD_TOGETHER:
                 raise InvalidOption("channel", f"the stream has {info.channels} channels: name one by its number")
             received = 0

@@ -191,7 +191,7 @@ class Middleware:
         try:
             host = headers.get(b"host", b"").decode("latin-1").lower()
             if self._hosts and not context_of(scope).policy.quiet and not self._is_ours(_hostname(host)):
-                raise UnknownHost("this service does not go by that name")
+                raise UnknownHost("this service does not answer to this host name (see VAD_ALLOWED_HOSTS)")
             if scope["type"] == "websocket" and b"origin" in headers:
                 origin = headers[b"origin"].decode("latin-1").lower()
                 if not ("*" in self._origins or origin in self._origins or _is_same_origin(origin, host)):
@@ -356,7 +356,7 @@ def with_traces(app: ASGIApp) -> ASGIApp:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning(f"traces are asked for, but not installed: {how_to_install('otel')}")
+        log.warning(f"tracing is configured but not installed: {how_to_install('otel')}")
         return app
     own = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "fsmn-vad"), "service.version": __version__}
     provider = TracerProvider(resource=Resource.create(own))

@@ -41,8 +41,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: problem("Not audio, or in a form that cannot be decoded."),
     422: problem("Broken or too long audio, or a wrong option."),
     429: problem("This client asks too often."),
-    500: problem("Something went wrong here."),
-    503: problem("Full, or not ready; `Retry-After` says when to come back."),
+    500: problem("The service made an error."),
+    503: problem("The service is full or not ready. `Retry-After` says when to try again."),
     504: problem("The request took too long."),
 }
 """Of every request that brings audio."""

@@ -67,7 +67,7 @@ class GivenSegments(BaseModel):
         they begin or overlap others of their channel and label, for too many labels, and for a length that is none.
         """
         if self.audio is not None and not 0 <= self.audio.duration_ms <= _MOST_MS:
-            raise InvalidOption("audio.duration_ms", f"has to be from 0 to {_MOST_MS}")
+            raise InvalidOption("audio.duration_ms", f"must be from 0 to {_MOST_MS}")
         labelled = any(each.label is not None for each in self.segments)
         by_channel: dict[int | None, list[Segment]] = {} if self.segments else {None: []}
         for each in self.segments:

@@ -150,7 +150,7 @@ class UploadStore:
 
     def _check_usable(self) -> None:
         if not self.is_usable():
-            raise NotReady("no upload can be kept here at the moment") from None
+            raise NotReady("uploads cannot be stored at the moment") from None
 
     def take_disk(self, holder: Holder, room: Ticket | None, size: int) -> Ticket | None:
         """Count disk before it is written, beside what `room` stands for, and return what stands for all of it; None
@@ -334,7 +334,7 @@ class UploadReceiver:
     async def _fill(self, body: "_Body", request: Request) -> None:
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding != "identity":
-            raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not understood; send the file as it is")
+            raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not supported; send the file as it is")
         announced = int(request.headers.get("content-length") or 0)
         if announced > self._limits.max_bytes:
             raise too_large(self._limits)
@@ -437,7 +437,7 @@ class _Body:
             self._preamble = data
             return b""
         if found[1] == b"\n":
-            raise BadRequest("the lines of the multipart body end in LF; they have to end in CRLF")
+            raise BadRequest("the lines of the multipart body end in LF; they must end in CRLF")
         self._preamble = None
         return self._delimiter + data[found.end() - 2 :]
 
@@ -487,7 +487,7 @@ class _Body:
         coding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
         if coding not in _PLAIN_CODINGS:
             told = coding[:20].decode("latin-1")
-            raise UnsupportedAudio(f"Content-Transfer-Encoding {told!r} is not understood; send the bytes as they are")
+            raise UnsupportedAudio(f"Content-Transfer-Encoding {told!r} is not supported; send the bytes as they are")
         if name == "file" or filename is not None:
             self._part = _FilePart(filename, content_type.decode("latin-1"), name)
         elif len(self.upload.fields) >= _MAX_FIELDS:

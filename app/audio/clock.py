@@ -71,7 +71,7 @@ class ClockFacts:
             "silence was put there" if clock == "container" else "times count samples, so they are early by that much"
         )
         if self.late_start_ms:
-            yield AnswerWarning("late_start", f"the sound begins {self.late_start_ms} ms after the file does; {kept}")
+            yield AnswerWarning("late_start", f"the sound begins {self.late_start_ms} ms after the file; {kept}")
         if self.gap_count:
             where = f"the first after {self.gaps[0].at_ms} ms"
             detail = f"{self.gap_count} pauses in the time stamps, {self.gap_ms} ms in all, {where}; {kept}"

@@ -173,7 +173,7 @@ class Decoder(ABC):
             return block[:0]
         self.decoded_frames += len(block)
         if len(block) == 0 and self.decoded_frames == 0:
-            raise InvalidAudio("the file holds no audio")
+            raise InvalidAudio("the file contains no audio")
         if self.decoded_frames > self._limits.max_seconds * self.info.sample_rate:
             raise self._too_long()
         if is_silence(block):
@@ -181,7 +181,7 @@ class Decoder(ABC):
         elif len(block):
             peak = max(float(block.max()), -float(block.min()))
             if not peak <= self._limits.max_magnitude:
-                raise InvalidAudio("the audio holds samples that are not finite numbers of a sane size")
+                raise InvalidAudio("the audio contains samples that are infinite, not numbers, or far too large")
             self._levels.add(block, peak)
         return block
 
@@ -216,7 +216,7 @@ class Decoder(ABC):
     def warnings(self) -> Iterator[AnswerWarning]:
         """After the last block: what is odd about the file."""
         if self.cut is not None:
-            yield AnswerWarning("truncated", f"what is there was decoded: {self.cut}")
+            yield AnswerWarning("truncated", f"the part that exists was decoded: {self.cut}")
         if self._facts.repaired is not None:
             yield AnswerWarning("header_repaired", self._facts.repaired)
         if (damage := self.damage()) is not None:

@@ -145,7 +145,7 @@ def read_au_head(head: bytes | bytearray, container: str) -> tuple[AudioInfo, in
     magic, offset, _, encoding, rate, channels = struct.unpack(">4s5I", head)
     # 6: 32-bit floats; the header is followed by some text of a few bytes.
     if magic != b".snd" or encoding != 6 or not AU_HEAD_BYTES <= offset <= 1 << 16:
-        raise InvalidAudio("the decoder's output makes no sense")
+        raise InvalidAudio("the decoder gave unusable output")
     return AudioInfo(rate, channels, container, ""), offset - AU_HEAD_BYTES
 
 
@@ -234,7 +234,7 @@ class FfmpegLog:
 
     @property
     def refuses(self) -> bool:
-        """Whether the errors say that the file holds no audio, or none that is let in."""
+        """Whether the errors say that the file contains no audio, or none that is let in."""
         lines = self._errors
         no_audio = any(sign in line for line in lines for sign in _NO_AUDIO_SIGNS)
         return no_audio or all(any(sign in line for line in lines) for sign in _REFUSED_CODEC_SIGNS)
@@ -315,13 +315,13 @@ def open_with_ffmpeg(
         FfmpegDecoder, path, container, limits, ffmpeg, facts=facts, clock=clock, options=options, stop=stop
     )
     if track and not (container in BY_NAME and BY_NAME[container].tracks):
-        raise InvalidOption("track", f"a {container} file has one, number 0")
+        raise InvalidOption("track", f"a {container} file has one track, number 0")
     try:
         decoder = opened(track=track or 0)
     except TrackUnreadable as unreadable:
         tracks, error = unreadable.tracks, unreadable.error
         if track is not None and track >= len(tracks) > 0:
-            raise InvalidOption("track", f"the file has {len(tracks)} sound tracks, counted from 0") from None
+            raise InvalidOption("track", f"the file has {len(tracks)} sound tracks, numbered from 0") from None
         others = [number for number in _in_order(tracks) if number != 0] if track is None else []
         for number in others[:_MOST_TRIED]:
             with contextlib.suppress(TrackUnreadable):
@@ -467,11 +467,13 @@ class FfmpegDecoder(Decoder):
         """Why nothing, or nothing more, can be decoded."""
         status = self._child.finish()
         if _was_stopped(status):
-            return InvalidAudio(f"the decoder broke down over the {self._container} file, or needed more than it may")
+            return InvalidAudio(
+                f"the decoder failed on the {self._container} file, or needed more memory or time than allowed"
+            )
         if status in _NOT_STARTED:
             return UnsupportedAudio(f"{self._container} needs ffmpeg, which cannot be started here")
         if self._log.refuses:
-            return UnsupportedAudio(f"the {self._container} file holds no audio, or audio in a coding not known here")
+            return UnsupportedAudio(f"the {self._container} file contains no audio, or audio in an unknown codec")
         return InvalidAudio(f"the {self._container} file is damaged: nothing in it can be decoded")
 
     def warnings(self) -> Iterator[AnswerWarning]:

@@ -160,7 +160,7 @@ def find_encoding(name: str) -> Encoding:
     """The coding of that name or alias. Raises `InvalidOption`."""
     known = ENCODINGS.get(ALIASES.get(name.lower(), name.lower()))
     if known is None:
-        raise InvalidOption("encoding", f"{name[:32]!r} is not known here; there are: {', '.join(ENCODINGS)}")
+        raise InvalidOption("encoding", f"{name[:32]!r} is not a known encoding; there are: {', '.join(ENCODINGS)}")
     return known
 
 
@@ -328,5 +328,5 @@ class InputOptions(Options):
             return replace(plain, raw=form, raw_for_certain=False)
         for name in ("sample_rate", "channels"):
             if getattr(self, name) is not None:
-                raise InvalidOption(name, "says how raw samples are to be read, and goes with encoding; files say it")
+                raise InvalidOption(name, "is for raw samples, together with encoding; other files state it themselves")
         return plain

@@ -164,6 +164,4 @@ class PipedDecoder:
     def _failure(self) -> AudioError:
         if self._ended:
             return InvalidAudio(f"the {self._container} stream ended before any of it could be decoded")
-        return UnsupportedAudio(
-            f"this is no {self._container} stream with a sound that is known here, or it is damaged"
-        )
+        return UnsupportedAudio(f"this is not a {self._container} stream with a known audio codec, or it is damaged")

@@ -177,7 +177,7 @@ def _open_as_said(source: AudioInput, file: BinaryIO, head: bytes, limits: Audio
     if source.headerless is not None:
         return _ForChild(source.headerless.container, options=source.headerless.arguments)
     if source.track:
-        raise InvalidOption("track", "raw samples have one, number 0")
+        raise InvalidOption("track", "raw samples have one track, number 0")
     return None if source.raw is None else RawDecoder(file, source.raw, limits)
 
 
@@ -198,7 +198,7 @@ def _open_by_content(
         return _ForChild("MP3", examine(file, "MP3"), ("-f", "mp3"))
     known = BY_NAME[container]
     if source.track and not known.tracks:
-        raise InvalidOption("track", f"a {container} file has one, number 0")
+        raise InvalidOption("track", f"a {container} file has one track, number 0")
     if container == "SPHERE":
         return _open_sphere(file, limits)
     facts = examine(file, container, begin)
@@ -283,7 +283,7 @@ def open_audio(
     decoder = open_decoder(source, limits, ffmpeg, stop, in_process=in_process)
     if isinstance(channel, int) and channel >= decoder.info.channels:
         decoder.close()
-        raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, counted from 0")
+        raise InvalidOption("channel", f"the file has {decoder.info.channels} channels, numbered from 0")
     return AudioSource(decoder, sample_rate, channel, round(block_seconds * sample_rate))
 
 

@@ -37,7 +37,7 @@ def read_sphere(file: BinaryIO) -> Sphere:
     lines = head.split(b"\n", 2)
     start = int(lines[1]) if len(lines) == 3 and lines[1].strip().isdigit() else 0
     if not 16 <= start <= _MOST_HEAD:
-        raise InvalidAudio("the SPHERE file's head does not say how long it is")
+        raise InvalidAudio("the header of the SPHERE file does not state its length")
     text = head[:start].decode("latin-1").partition("end_head")[0]
     found = (_FIELD.match(line) for line in text.splitlines())
     fields = {field[1].lower(): field[2].strip() for field in found if field is not None}
@@ -52,7 +52,7 @@ def read_sphere(file: BinaryIO) -> Sphere:
     rate, channels = fields.get("sample_rate", ""), fields.get("channel_count", "1")
     if name is None or not rate.isdigit() or not channels.isdigit() or not int(channels):
         told = f"{coding[:20]}, {width[:8] or 'no'} bytes, order {order[:8] or 'not given'}"
-        raise UnsupportedAudio(f"the SPHERE file's samples are of a kind that is not read here: {told}")
+        raise UnsupportedAudio(f"the SPHERE file's samples are in an unsupported format: {told}")
     raw = RawForm(ENCODINGS[name], int(rate), int(channels))
     count = fields.get("sample_count", "")
     return Sphere(raw, start, int(count) * raw.frame_bytes if count.isdigit() and int(count) else None)

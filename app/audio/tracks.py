@@ -74,7 +74,7 @@ class AllTracks(Decoder):
         """Those of each sound, which they name."""
         for number, sound in enumerate(self._sounds):
             if sound is None:
-                yield AnswerWarning("other_tracks", f"track {number} cannot be decoded, and silence stands for it")
+                yield AnswerWarning("other_tracks", f"track {number} cannot be decoded and is treated as silence")
                 continue
             for warning in (*sound.decoder.warnings(), *sound.chooser.warnings()):
                 if warning.code != "other_tracks":  # they are heard

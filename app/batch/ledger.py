@@ -23,7 +23,7 @@ _IN_ONE_CALL = 8 << 20
 MANIFEST, DONE = "manifest.json", "_done"
 PER_FILE = "files"
 """Where the formats that are written for each file go, below the destination."""
-_ADVICE = "Choose another destination, or --overwrite to throw away what is there."
+_ADVICE = "Choose another destination, or add --overwrite to delete those results."
 
 
 class Store:
@@ -108,7 +108,7 @@ class Store:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise WrongPlace(f"{self.url}: {name} is not what this command writes")
+            raise WrongPlace(f"{self.url}: {name} was not written by this command")
         return document
 
     def remove_folder(self, name: str) -> None:
@@ -159,7 +159,7 @@ class Outcome:
         try:
             return cls(**document)
         except TypeError:
-            raise WrongPlace(f"a file in {DONE}/ is not what this command writes") from None
+            raise WrongPlace(f"a file in {DONE}/ was not written by this command") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def open_destination(store: Store, manifest: Mapping[str, Any], source: str, *, 
         store.write_json(MANIFEST, {"source": source, **manifest})
         return
     if any(there.get(name) != value for name, value in manifest.items()):
-        raise OtherRun(f"{store.url} holds the results of another run, {_difference(there, manifest)}. {_ADVICE}")
+        raise OtherRun(f"{store.url} has the results of another run: {_difference(there, manifest)}. {_ADVICE}")
 
 
 def _difference(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ class LocalRun:
         number = job.shard.number
         self._losses[number] = self._losses.get(number, 0) + 1
         if self._losses[number] > _MAX_LOSSES:
-            raise WorkerLost(f"a worker died again and again at shard {number}: {how}")
+            raise WorkerLost(f"a worker died repeatedly at shard {number}: {how}")
         return replace(job, one_by_one=True)
 
     def _kill_all(self) -> None:

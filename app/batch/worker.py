@@ -64,7 +64,7 @@ class ShardWorker:
             self.close()
             wanted = plan.info.fingerprint
             raise InvalidModel(
-                f"{found.id} has weights with the fingerprint {found.fingerprint} here, and not {wanted}"
+                f"{found.id} has weights with the fingerprint {found.fingerprint} on this machine, not {wanted}"
             )
         # About the choice that was made for all workers.
         chosen = replace(self._plan.chosen, warnings=plan.warnings)

@@ -43,7 +43,7 @@ _LINE_EVERY_S = 10.0
 """Often enough to see that it goes on, in a log that is kept."""
 _NAMED = 20
 """Of the files that are skipped so many are named."""
-_GO_ON = "The same command goes on"
+_GO_ON = "Run the same command again to continue"
 
 
 def run(
@@ -91,11 +91,11 @@ def run(
         try:
             return command(settings)
         except (WorkerLost, ConnectionError) as error:
-            return failed(f"{error}\n{_GO_ON} where this one stopped.", SOME_FAILED)
+            return failed(f"{error}\n{_GO_ON}.", SOME_FAILED)
         except BatchError as error:
             return failed(error, WRONG_USAGE)
         except KeyboardInterrupt:
-            return failed(f"Stopped. {_GO_ON} from here.", INTERRUPTED)
+            return failed(f"Stopped. {_GO_ON}.", INTERRUPTED)
 
     return run_command(command_or_advice)
 
@@ -170,12 +170,13 @@ class BatchView:
         self._skipped = list(names)
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self.say(f"Skipped {counted(len(names), 'file')}, no audio by name: {', '.join(names[:_NAMED])}{more}.")
+            shown = f"{', '.join(names[:_NAMED])}{more}"
+            self.say(f"Skipped {counted(len(names), 'file')} without the name of an audio file: {shown}.")
 
     def listed(self, files: int, before: Totals) -> None:
         """Say how much there is and what was done before, and begin the bar (`BatchProgress`)."""
         self._files, self._before, self._started = files, before, time.monotonic()
-        self.say(f"{counted(files, 'file')}, {before.files} of them done before.")
+        self.say(f"{counted(files, 'file')}, {before.files} of them already done.")
         self._task = self._bars.add_task("files", total=files, completed=before.files)
 
     def advanced(self, now: Totals) -> None:
@@ -206,5 +207,5 @@ class BatchView:
         Console(highlight=False).print(
             f"{counted(total.files, 'file')}, {total.failed} failed, {len(self._skipped)} skipped, "
             f"{counted(total.segments, 'segment')}, {hours:.2f} h of audio. "
-            f"This run: {counted(now.files, 'file')} in {seconds:.1f} s, {speed:.3f} h of audio a second."
+            f"This run: {counted(now.files, 'file')} in {seconds:.1f} s, {speed:.3f} h of audio per second."
         )

@@ -52,7 +52,7 @@ def run(
             check(request, registry, settings)
         form = _form(request, registry)
         if form is not None and form.needs_audio and folder is None:
-            raise UsageError(f"--format {name} needs --out DIR")
+            raise UsageError(f"--format {name} needs --out FOLDER")
         with tempfile.TemporaryDirectory(prefix="fsmn-vad-") as directory:
             found = find_inputs(sources, Path(directory))
             for problem in found.problems:
@@ -205,7 +205,7 @@ async def remote_answers(
                 async with client.open_answer(item.path, name, filename=item.file_name, **rest) as reply:
                     if form is not None and reply.media_type != form.media_type:
                         kind = reply.media_type or "something without a type"
-                        raise VadError(f"the server answered with {kind}, and not with {form.media_type}")
+                        raise VadError(f"the server answered with {kind} instead of {form.media_type}")
                     told = _told(reply.warnings, reply.headers)
                     answer = FileAnswer(reply.media_type, reply.pieces, warnings=told)
                     if "json" in reply.media_type:
@@ -240,7 +240,7 @@ async def _judged(pieces: AsyncIterator[bytes], answer: FileAnswer, members: Seq
         if isinstance(document, dict) and "warnings" in document:
             answer.warnings = [AnswerWarning(each["code"], each["detail"]) for each in document["warnings"]]
     except (ValueError, KeyError, TypeError):
-        raise VadError("the server answered in no form that is known here") from None
+        raise VadError("the server's answer has an unknown form") from None
     if isinstance(document, dict) and document.get("type") == "error":
         raise VadError(f"{document.get('detail')} ({document.get('code')})")
 

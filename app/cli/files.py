@@ -309,7 +309,7 @@ def table(shown: str, document: Mapping[str, Any]) -> Table | str:
     try:
         return _table(shown, document)
     except (KeyError, TypeError, AttributeError):
-        raise VadError("the server answered in no form that is known here") from None
+        raise VadError("the server's answer has an unknown form") from None
 
 
 def _table(shown: str, document: Mapping[str, Any]) -> Table | str:

@@ -26,7 +26,7 @@ def check(request: DetectionRequest, registry: Registry, settings: Settings, *, 
     """Refuse as much as can be known to be wrong with a request before a model is loaded. Raises `InvalidOption`, and
     `ModelNotFound` for a name that means nothing."""
     if request.keep and not live:
-        raise InvalidOption("keep", "a running service keeps posteriors; name one with --url")
+        raise InvalidOption("keep", "only a running service can keep posteriors; name one with --url")
     registry = registry.with_presets(settings.presets)
     catalogue, listed = registry.catalogue, [settings.model, *(text for text in settings.models if text != AUTO)]
     specs = ((text, catalogue.resolve_all(text)) for text in listed)
@@ -38,8 +38,8 @@ def check(request: DetectionRequest, registry: Registry, settings: Settings, *, 
             continue
         names = [*(known.name for _, known in catalogue.known()), *named]
         raise ModelNotFound(
-            f"there is no model {spec.source!r}; there are: {', '.join(names)}, and any directory, or ModelScope id "
-            "(owner/name), of a model"
+            f"there is no model {spec.source!r}; there are: {', '.join(names)}, or the folder or ModelScope id "
+            "(owner/name) of a model"
         )
     request.changed(model=model).check(
         registry,

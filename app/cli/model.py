@@ -53,7 +53,7 @@ def export(name: str | None, directory: Path) -> int:
         files = family.files(place)
         if not files:
             raise ModelNotFound(
-                f"{name_of(spec)} has no model directory: its weights are in a Python package, {place.path}"
+                f"{name_of(spec)} has no folder to copy: its weights are in a Python package, {place.path}"
             )
         family.read(place, fingerprint=spec.fingerprint)  # nothing that is broken is handed on
         directory.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _run(name: str | None, command: Callable[["ModelLoader", ModelSpec], None], 
     def for_each(settings: Settings) -> int:
         loader, specs = _loader(settings, name)
         if single and len(specs) > 1:
-            raise UsageError(f"a directory holds one model: export {' and '.join(map(name_of, specs))}")
+            raise UsageError(f"a folder can hold only one model: export one of {' and '.join(map(name_of, specs))}")
         try:
             for spec in specs:
                 command(loader, spec)

@@ -103,9 +103,9 @@ def _prepare(command: StreamCommand, settings: Settings, held: contextlib.ExitSt
     """Find all that can be wrong with the command line, and open what is to be heard."""
     registry, asked = installed(), DetectionRequest.parse(command.asked)
     if asked.encoding in STREAM_CONTAINERS:
-        raise InvalidOption("encoding", "is that of samples here: a file is decoded by itself, so name it without one")
+        raise InvalidOption("encoding", "is only for raw samples; a file states its own format, so leave this out")
     if command.mic == (command.source is not None):
-        raise UsageError("name one thing to listen to: --mic, a file, a pipe, or - for stdin")
+        raise UsageError("name one source: --mic, a file, a pipe, or - for stdin")
     # What is streamed of a file is its decoded sound, and its channel is picked here.
     channel = None if asked.channel.isdigit() else asked.channel
     of_file = asked.changed(encoding=None, sample_rate=None, channels=None, channel=channel)

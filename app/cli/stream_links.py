@@ -127,7 +127,7 @@ async def local_link(settings: Settings, registry: Registry, request: DetectionR
     async with planned(request, registry, settings, live=True) as (runtime, plan):
         members = registry.catalogue.resolve_all(asked) if asked else ()
         if any(spec.known is not None and spec.known.live_as for spec in members):
-            note(f"{asked} cannot follow a live stream; {plan.chosen.model.info.name} does so in its place")
+            note(f"{asked} cannot follow a live stream; {plan.chosen.model.info.name} is used instead")
         limits = LiveLimits(
             streams=1, buffer_s=settings.stream_buffer_s, idle_s=math.inf, session_ttl_s=0, max_s=math.inf
         )
@@ -276,7 +276,7 @@ def _refused(url: str, error: Exception) -> StreamFailed:
             return StreamFailed(problem["code"], f"{problem['detail']} ({problem['status']} {problem['code']})")
         except (ValueError, KeyError, TypeError):
             return StreamFailed(
-                "refused", f"{url} answered {error.response.status_code}, and speaks no WebSocket there"
+                "refused", f"{url} answered {error.response.status_code}: there is no WebSocket at this address"
             )
     if isinstance(error, InvalidURI):
         return StreamFailed("invalid_url", str(error))

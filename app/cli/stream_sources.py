@@ -196,7 +196,7 @@ def _recorded(device: Any, frames: int) -> Chunks:
         while True:
             data, overflowed = device.read(frames)
             if overflowed:
-                raise NoMicrophone("sound was lost: what follows the microphone does not keep up")
+                raise NoMicrophone("audio was lost: processing is slower than the microphone")
             yield bytes(data)
 
 

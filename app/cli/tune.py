@@ -54,7 +54,7 @@ def run(
             raise UsageError("the labels of these files contain no speech, so there is nothing to fit")
         scarce = too_little(recordings)
         if scarce is not None:
-            note(f"{scarce} {'Written all the same (--force).' if force else 'Nothing will be written.'}")
+            note(f"{scarce} {'It is written anyway (--force).' if force else 'Nothing will be written.'}")
         candidates, interrupted = _tuned(settings, recordings, objective, heard, models, view)
         if not candidates:
             return INTERRUPTED
@@ -80,13 +80,15 @@ def _presets_of(path: Path, name: str) -> list[Preset]:
     try:
         GivenPreset(name=name, model="any")
     except ValidationError:
-        raise UsageError(f"--name {name}: letters, digits, '.', '_' and '-', beginning with one of the first") from None
+        raise UsageError(
+            f"--name {name}: use letters, digits, '.', '_' and '-', and begin with a letter or a digit"
+        ) from None
     if not path.parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.parent}")
     try:
         return read_presets(path, installed().segmenters) if path.exists() else []
     except InvalidOption as error:
-        raise UsageError(f"--out {error.reason}; it is left as it is: name another file") from None
+        raise UsageError(f"--out {error.reason}; the file was not changed; name another file") from None
 
 
 def _tuned(
@@ -141,10 +143,11 @@ def _show(candidates: Sequence[Candidate], recordings: Sequence[Labelled]) -> No
     console.print(table)
     files, several = counted(len(recordings), "file"), len(recordings) > 1
     console.print(
-        f"Over {files}, each judged with settings that it had no part in; in brackets intervals of 95 % over drawings "
-        "of the files: where two overlap widely, this is too little audio to say which model is better. * is the best."
+        f"Measured on {files}. Each file was judged with settings that were fitted to the other files. Brackets: 95 % "
+        "confidence intervals, by bootstrap over the files. Where two intervals overlap widely, there is too little "
+        "audio to say which model is better. * marks the best."
         if several
-        else "One file alone: judged with the settings that were fitted to it, so these figures flatter.",
+        else "Only one file: it was judged with settings that were fitted to it, so these figures are too good.",
         soft_wrap=True,
     )
 
@@ -160,7 +163,7 @@ def _figure(figure: Figure, digits: int, *, scale: float = 1, unit: str = "") ->
 
 def _say_how_to_use(made: Preset, out: Path, *, interrupted: bool) -> None:
     console = Console(highlight=False)
-    partial = " of what was done" if interrupted else ""
+    partial = " (of the models that finished)" if interrupted else ""
     console.print(f"{out}: preset {made.name}, {made.model}{partial}, {json.dumps(dict(made.options))}", soft_wrap=True)
     console.print(f"Use it: VAD_PRESETS={out} fsmn-vad serve, then preset={made.name}", soft_wrap=True)
 
@@ -196,7 +199,7 @@ class View:
 
     def left_out(self, name: str, reason: str) -> None:
         """As `TuningView`."""
-        note(f"{name}: left out: {reason}")
+        note(f"{name}: skipped: {reason}")
 
     def _say(self, text: str) -> None:
         self._bars.console.print(text, markup=False, soft_wrap=True)

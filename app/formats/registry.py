@@ -297,7 +297,7 @@ class Formats:
             return best
         if ranges:
             there = ", ".join(dict.fromkeys(media_type for form in self for media_type in form.accepted))
-            raise NothingAcceptable(f"no answer is of the types in Accept; there are {there}; or name a format=")
+            raise NothingAcceptable(f"no format matches the types in Accept; there are {there}; or set format=")
         return next(iter(self))
 
 

@@ -280,4 +280,4 @@ def fail_stream(slot: Slot, error: Exception) -> None:
         slot.session.fail(error.code, str(error))
         return
     log.error("a live stream failed", session=slot.name[:8], exc_info=error)
-    slot.session.fail(VadError.code, "Something went wrong here. The log has the details.")
+    slot.session.fail(VadError.code, "The service made an error. The log has the details.")

@@ -49,7 +49,7 @@ class PcmReader:
             # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
             is_sane = max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE
             if not is_sane:
-                raise InvalidAudio("a chunk holds samples that are not finite numbers of a sane size")
+                raise InvalidAudio("a chunk contains samples that are infinite, not numbers, or far too large")
         chosen = self._chooser.process(samples.reshape(-1, self._form.channels))
         return self._resampler.process(chosen)[:, 0] if self._resamples else np.ascontiguousarray(chosen[:, 0])
 

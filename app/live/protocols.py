@@ -58,7 +58,7 @@ class VadProtocol:
             detail = (
                 f"not a message that is known here: {text[:_SHOWN]!r}; there are options, flush, reset, end and ping"
             )
-            for answer in self.error("bad_message", f"{detail}, and audio goes in binary frames"):
+            for answer in self.error("bad_message", f"{detail}; send audio in binary frames"):
                 session.say(answer)
 
     def _carry_out(self, session: LiveSession, message: Mapping[str, Any]) -> bool:

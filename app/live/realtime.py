@@ -261,7 +261,7 @@ class RealtimeProtocol:
             except ValueError:
                 raise InvalidEvent("the message is not JSON, or has too many parts", code="invalid_json") from None
             if not isinstance(fields, dict):
-                raise InvalidEvent("an event is an object with a type", code="invalid_type")
+                raise InvalidEvent("an event must be an object with a type", code="invalid_type")
             if isinstance(fields.get("event_id"), str):
                 event_id = fields["event_id"][:_SHOWN]
             kind = fields.get("type")
@@ -280,7 +280,7 @@ class RealtimeProtocol:
     def _append(self, session: LiveSession, event: _ClientEvent) -> None:
         given = event.fields.get("audio")
         if not isinstance(given, str):
-            raise InvalidEvent("audio is a string in base64", "audio", "invalid_type")
+            raise InvalidEvent("audio must be a base64 string", "audio", "invalid_type")
         try:
             data = base64.b64decode(given, validate=True)
         except (binascii.Error, ValueError):
@@ -304,12 +304,12 @@ class RealtimeProtocol:
     def _update(self, session: LiveSession, event: _ClientEvent) -> None:
         given = event.fields.get("session")
         if not isinstance(given, Mapping):
-            raise InvalidEvent("session is an object", "session", "invalid_type")
+            raise InvalidEvent("session must be an object", "session", "invalid_type")
         model = given.get("model")
         # Clients repeat the name they always use. To change the model takes a new session.
         is_usual = model in (self._asked_model, self._model["name"])
         if isinstance(model, str) and not is_usual and self._is_known_model(model):
-            raise InvalidEvent(f"the model is settled by the address: ?model={model[:_SHOWN]}", "session.model")
+            raise InvalidEvent(f"the model is set by the address: ?model={model[:_SHOWN]}", "session.model")
         fields = _fields(given)
         settings = self._settings.updated(fields)
         if settings.format != self._settings.format and self._has_audio:

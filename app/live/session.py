@@ -180,7 +180,7 @@ class LiveSession:
         if stream == self.form:
             return
         if self._chunks:
-            raise InvalidOption(next(iter(form)), "cannot change once chunks have come")
+            raise InvalidOption(next(iter(form)), "cannot change after audio has arrived")
         self.plan = replace(self.plan, request=changed, stream=stream)
         self.form = stream
         self._incoming = PcmReader(stream.raw, self.plan.channel, self._grid.sample_rate)
@@ -274,13 +274,13 @@ class LiveSession:
         """
         other = next((name for name in given if name in DetectionRequest.model_fields), None)
         if other is not None:
-            raise InvalidOption(other, "was settled when the stream was opened; begin a new one")
+            raise InvalidOption(other, "was set when the stream was opened; open a new stream to change it")
         asked = {name: value for name, value in {**self._asked, **given}.items() if value is not None}
         segmentation = self.plan.with_segmenter_options({**self.protocol.usual_options, **asked}).segmentation
         after, before = segmentation.document(), self.plan.segmentation.document()
         fixed = next((name for name in FIXED if after.get(name) != before.get(name)), None)
         if fixed is not None:
-            raise InvalidOption(fixed, "cannot change while a stream goes on; begin a new one")
+            raise InvalidOption(fixed, "cannot change during a stream; open a new one")
         adjust(segmentation.new_segmenter(self._grid), segmentation.options)  # tried on one that is thrown away
         self._asked = asked
         self._inbox.put(Change(segmentation, note))
@@ -360,7 +360,7 @@ class LiveSession:
     @property
     def warnings(self) -> tuple[AnswerWarning, ...]:
         """Warnings about the choice of the model and about the audio so far."""
-        degraded = [AnswerWarning("degraded", "the CPU stood in for the device")] if self.degraded else []
+        degraded = [AnswerWarning("degraded", "the CPU did the work instead of the device")] if self.degraded else []
         signal = (*self._levels.warnings(), *self._bandwidth.warnings())
         cuts = forced_cuts([ChannelSegments(None, tuple(self._segments))])
         return (*self.plan.warnings, *self._told, *signal, *degraded, *cuts)

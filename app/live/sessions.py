@@ -126,7 +126,7 @@ class SessionManager:
         `after`: `seq` of the last message that the client has. Raises `NoSuchSession`."""
         slot = self._slots.get(name)
         if slot is None or slot.holder.client != holder.client or not _has_more(slot.session):
-            raise NoSuchSession("there is no such session, or no longer; begin a new one")
+            raise NoSuchSession("this session does not exist or has expired; begin a new one")
         if not slot.session.replay(after):
             raise NoSuchSession("messages that you have missed are no longer kept; begin a new session")
         slot.connection.dismiss()

@@ -59,9 +59,9 @@ def serve(settings: Settings) -> None:
         server.run()
     except SystemExit:
         raise CannotListen(
-            f"Port {settings.port} of {settings.host} cannot be used: another program may have it. Choose another one, "
-            f"as with `fsmn-vad serve --port {settings.port + 1}` (in a clone: make run ARGS='--port "
-            f"{settings.port + 1}'); VAD_HOST and VAD_PORT set the address."
+            f"Port {settings.port} of {settings.host} cannot be used: another program may be using it. Choose another "
+            f"port, for example `fsmn-vad serve --port {settings.port + 1}` (in a clone: make run ARGS='--port "
+            f"{settings.port + 1}'). VAD_HOST and VAD_PORT set the address."
         ) from None
     finally:
         stop_children()

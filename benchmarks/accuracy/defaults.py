@@ -98,7 +98,7 @@ class _View:
     def fitted(self, found: Candidate, done: int, candidates: int) -> None: ...
 
     def left_out(self, name: str, reason: str) -> None:
-        progress(f"{name}: left out: {reason}")
+        progress(f"{name}: skipped: {reason}")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_one_file_may_serve_a_folder(tmp_path: Path) -> None:
         folder = find_recordings(tmp_path)
         assert [each.path.stem for each in folder.recordings] == ["clip", "other"]
         assert [each.spans(8 * RATE, RATE) for each in folder.recordings] == [SPEECH, [(0.0, 8.0)]]
-        assert folder.note == "without labels, and left out: a third.wav"
+        assert folder.note == "skipped, because without labels: a third.wav"
         (tmp_path / name).unlink()
 
 
@@ -208,7 +208,7 @@ def test_labels_of_another_recording_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_labels_says_where_they_are_looked_for(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
     with pytest.raises(
-        NoLabelledAudio, match=r"it has 1 audio files, and labels are looked for under their names \(\.rttm"
+        NoLabelledAudio, match=r"it has 1 audio files. A file of labels needs the name of its audio file \(\.rttm"
     ):
         find_recordings(tmp_path)
     with pytest.raises(NoLabelledAudio, match="there is no folder"):

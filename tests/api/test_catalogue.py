@@ -110,7 +110,7 @@ def test_what_pins_one_model_is_refused_for_a_sum(
     settings = {"VAD_MODEL": f"{small_model}+{other_model}", setting: "0" * 64}
     with pytest.raises(AssertionError) as caught, local_server(small_model, tmp_path, settings):
         pass
-    assert f"{setting} is about one model" in str(caught.value.__cause__)
+    assert f"{setting} applies to one model" in str(caught.value.__cause__)
 
 
 def test_a_model_is_asked_for_by_the_id_that_it_answers_with() -> None:

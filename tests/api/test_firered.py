@@ -112,11 +112,11 @@ def test_labels_in_kept_analyses_and_probabilities(small: RunningServer) -> None
 def test_what_cannot_be(small: RunningServer) -> None:
     content = wav(SOUND)
     for query, told in (
-        ({"model": "aed+small"}, "aed tells more than speech, and cannot be part of a sum"),
+        ({"model": "aed+small"}, "aed finds more than speech, so it cannot be part of a sum"),
         ({"model": "small+ahead+small"}, "small is named twice"),
         ({"model": "small+nobody"}, "there is no model 'nobody' here"),
         ({"model": "ahead", "pad_start_frame": 3}, "is an option of mode=smoothed for live streams"),
-        ({"model": "ahead", "music_threshold": 0.3}, "for models that tell more than speech"),
+        ({"model": "ahead", "music_threshold": 0.3}, "for models with labels besides speech"),
     ):
         refused = post(small, content, **query)
         assert refused.status_code == 422

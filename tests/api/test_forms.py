@@ -169,15 +169,15 @@ def test_another_kind_of_multipart_is_told_what_to_send(server: RunningServer, s
     for content in (body(FILE + sound), body(FILE + sound + bytes(400_000)), b""):
         status, problem = send(server, content, {"content-type": f"multipart/{kind}; boundary=x"})
         assert (status, problem["code"]) == (415, "unsupported_audio")
-        assert problem["detail"].startswith(f"multipart/{kind} is not understood; send multipart/form-data")
+        assert problem["detail"].startswith(f"multipart/{kind} is not supported; send multipart/form-data")
 
 
 @pytest.mark.parametrize(
     ("headers", "change", "told"),
     [
-        ({"content-type": "multipart/form-data"}, (b"", b""), "names no boundary"),
-        ({"content-type": "multipart/form-data; boundary="}, (b"", b""), "names no boundary"),
-        ({"content-type": f"multipart/form-data; boundary={'x' * 201}"}, (b"", b""), "names no boundary"),
+        ({"content-type": "multipart/form-data"}, (b"", b""), "has no boundary"),
+        ({"content-type": "multipart/form-data; boundary="}, (b"", b""), "has no boundary"),
+        ({"content-type": f"multipart/form-data; boundary={'x' * 201}"}, (b"", b""), "has no boundary"),
         ({"content-type": "multipart/form-data; boundary=y"}, (b"", b""), "does not begin with the boundary"),
         (FORM, (b"--x", b"--X"), "does not begin with the boundary"),
         (FORM, (b"\r\n", b"\n"), "end in LF"),

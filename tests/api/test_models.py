@@ -133,7 +133,7 @@ def test_options_are_told_for_every_mode_and_model(mixed: RunningServer) -> None
     assert set(modes) == {"endpoint", "tight", "smoothed", "binarize"}
     assert modes["endpoint"]["max_end_silence_time"] == {
         "default": 800, "minimum": 200, "maximum": 10_000, "type": "integer", "unit": "ms",
-        "description": "Silence that ends a segment. Lower cuts earlier and more often.",
+        "description": "This much silence ends a segment. A lower value cuts earlier and more often.",
     }  # fmt: skip
     assert all(option["description"] for mode in modes.values() for option in mode.values())
     assert answer["default_model"] == "small"

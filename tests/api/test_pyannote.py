@@ -87,7 +87,7 @@ def test_its_own_post_processing(small: RunningServer) -> None:
         refused = post(small, content, model="windows", mode="binarize", **wrong)
         assert (refused.status_code, refused.json()["option"]) == (422, next(iter(wrong)))
     refused = post(small, content, model="windows", onset=0.5)
-    assert "is an option of mode=binarize, and the mode in force is tight" in refused.json()["detail"]
+    assert "is an option of mode=binarize, but the mode in force is tight" in refused.json()["detail"]
     other = post(small, content, model="small", mode="binarize", min_duration_off=0.5).json()
     assert len(spans(other)) == 3
 
@@ -105,7 +105,7 @@ def test_live_streams_refuse_it_and_say_what_to_take(small: RunningServer) -> No
         with stream(small, model=model) as socket:
             heard = hear_all(socket)
         assert heard.error["code"] == "invalid_option"
-        assert f"{model} cannot follow a live stream: windows hears windows of 10 s" in heard.error["detail"]
+        assert f"{model} cannot follow a live stream: windows needs windows of 10 s" in heard.error["detail"]
         assert "silero+firered-stream can" in heard.error["detail"]
         assert heard.code == 1008
 
@@ -218,7 +218,7 @@ def test_overlap_is_refused_where_it_is_not_told(small: RunningServer) -> None:
     for model in ("small", "ahead", "ahead+small"):
         refused = post(small, content, model=model, overlap="true")
         assert (refused.status_code, refused.json()["option"]) == (422, "overlap")
-        assert f"{model} does not tell when several people talk at once; pyannote does" in refused.json()["detail"]
+        assert f"{model} cannot find where several people talk at once; pyannote can" in refused.json()["detail"]
     refused = post(small, content, model="windows", overlap_threshold=0.5)
     assert (refused.status_code, refused.json()["option"]) == (422, "overlap_threshold")
     refused = post(small, content, model="windows", overlap="true", overlap_threshold=1.5)
@@ -292,7 +292,7 @@ def test_best(small_model: Path, tmp_path: Path) -> None:
         assert answer["model"]["name"] in server.get("/options").json()["models"]
         with stream(server, model="best") as socket:
             heard = hear_all(socket)
-        assert "pyannote hears windows of 10 s" in heard.error["detail"]
+        assert "pyannote needs windows of 10 s" in heard.error["detail"]
 
 
 # ---- the published network

@@ -58,7 +58,7 @@ def test_a_child_that_dies_costs_its_own_file_alone(sent: signal.Signals, each_f
     assert isinstance(decoder, FfmpegDecoder)
     assert len(decoder.read(1_000)) == 1_000
     os.kill(decoder.pid, sent)
-    with pytest.raises(InvalidAudio, match="broke down"):
+    with pytest.raises(InvalidAudio, match="decoder failed"):
         drained(decoder)
     assert not Path(f"/proc/{decoder.pid}").exists()
     assert drained(open_decoder(AudioInput(path), LIMITS, each_ffmpeg)) == 120 * RATE

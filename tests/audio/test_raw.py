@@ -82,7 +82,7 @@ def test_a_file_with_a_header_wins_over_a_content_type(tmp_path: Path, limits: A
 
 @pytest.mark.parametrize("given", [{"sample_rate": "8000"}, {"channels": "2"}])
 def test_what_goes_with_an_encoding_alone(given: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InvalidOption, match="goes with encoding") as caught:
+    with pytest.raises(InvalidOption, match="is for raw samples, together with encoding") as caught:
         InputOptions.parse(given).source(tmp_path)
     assert caught.value.option in given
 

@@ -128,7 +128,7 @@ def test_interrupted_and_resumed(small_model: Path, few: Few, tmp_path: Path) ->
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it, too
     told = process.communicate(timeout=60)
     assert (process.returncode, told[0]) == (130, "")
-    assert "The same command goes on from here" in told[1]
+    assert "Run the same command again to continue" in told[1]
     assert "Traceback" not in told[1]
     before = len(list(tmp_path.glob("_done/*.json")))
     assert 1 <= before < 40
@@ -168,7 +168,7 @@ def test_what_is_skipped_is_counted_and_every_format_can_be_had_for_each_file(
     ended = run(small_model, tmp_path / "in", out, *forms, "--workers", "1")
     assert ended.returncode == 0
     assert account(ended)["skipped"] == {"files": 2, "names": ["a/notes.txt", "cover.jpg"]}
-    assert "Skipped 2 files, no audio by name: a/notes.txt, cover.jpg." in ended.stderr
+    assert "Skipped 2 files without the name of an audio file: a/notes.txt, cover.jpg." in ended.stderr
     written = sorted(str(path.relative_to(out / "files")) for path in (out / "files").rglob("*.*"))
     names = ("a/x.flac", "a/x.wav", "y.wav")
     assert written == sorted(f"{name}.{kind}" for name in names for kind in ("srt", "zip"))

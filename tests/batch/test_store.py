@@ -59,7 +59,7 @@ def test_done_shards(tmp_path: Path) -> None:
 def test_what_somebody_else_wrote_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "_done").mkdir()
     (tmp_path / "_done/00001.json").write_text(content)
-    with pytest.raises(WrongPlace, match="is not what this command writes"):
+    with pytest.raises(WrongPlace, match="was not written by this command"):
         finished(Store(str(tmp_path)))
 
 

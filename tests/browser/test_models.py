@@ -214,7 +214,9 @@ def test_options_speak_chinese(several: RunningServer, open_page: OpenPage, spee
     expect(row.locator("label span")).to_have_text("句尾静音")
     expect(row.locator(".hint")).to_have_text("静音达到此长度就断开；越小断得越早、越多")
     card.page.get_by_role("button", name="English").click()
-    expect(row.locator(".hint")).to_have_text("Silence that ends a segment. Lower cuts earlier and more often.")
+    expect(row.locator(".hint")).to_have_text(
+        "This much silence ends a segment. A lower value cuts earlier and more often."
+    )
 
 
 def test_what_the_service_refuses_is_said_beside_the_option(card: CardView) -> None:

@@ -383,7 +383,7 @@ def test_one_bad_file_spoils_nothing(small_model: Path, speech_like: Path, tmp_p
         (("-", "--mode", "tight", "--threshold", "3"), "threshold"),
         (
             ("-", "--threshold", "0.4"),
-            "threshold: is an option of mode=tight, and the mode in force is endpoint: add --mode tight",
+            "threshold: is an option of mode=tight, but the mode in force is endpoint: add --mode tight",
         ),
         (("-", "--mode", "loose"), "endpoint, tight"),
         (("-", "--channel", "left"), "channel"),
@@ -412,7 +412,7 @@ def test_no_model(tmp_path: Path, speech_like: Path) -> None:
     ended = call(tmp_path / "none", "detect", speech_like, MODELSCOPE_CACHE=str(tmp_path))
     assert ended.returncode == 3
     assert "VAD_MODEL" in ended.stderr
-    assert ended.stderr.count("cannot be had") == 1
+    assert ended.stderr.count("is not available") == 1
 
 
 @pytest.mark.parametrize("name", ["silerro", "silero+firred"])
@@ -423,7 +423,7 @@ def test_a_mistyped_model(small_model: Path, name: str) -> None:
         assert ended.returncode == 3
         wrong = name.rsplit("+", 1)[-1]
         assert ended.stderr.startswith(f"there is no model '{wrong}'; there are: fsmn, ")
-        assert ", mine, and any directory" in ended.stderr
+        assert ", mine, or the folder or ModelScope id" in ended.stderr
 
 
 def test_a_server_in_place_of_this_machine(
@@ -464,7 +464,7 @@ def test_what_no_server_of_ours_says(
     for form in ("json", "table"):
         ended = call(tmp_path, "detect", speech_like, "--url", "http://127.0.0.1:9", "--format", form)
         assert (ended.returncode, ended.stdout) == (1, "")
-        assert "the server answered" in ended.stderr
+        assert "the server" in ended.stderr
 
 
 def test_health_command(small_model: Path, server: RunningServer) -> None:

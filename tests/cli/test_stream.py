@@ -145,7 +145,7 @@ def test_what_looks_ahead_has_a_companion_for_live_streams(
     cache = str(reference / "modelscope")
     ended = call(small_model, "stream", speech_like, "--model", "firered", MODELSCOPE_CACHE=cache)
     assert messages(ended)[-1]["type"] == "done"
-    assert ended.stderr == "firered cannot follow a live stream; firered-stream does so in its place\n"
+    assert ended.stderr == "firered cannot follow a live stream; firered-stream is used instead\n"
 
 
 def test_probabilities_as_json(small_model: Path, speech_like: Path) -> None:
@@ -224,7 +224,7 @@ def test_no_microphone_here(small_model: Path) -> None:
         (("file.wav", "--mic"), 2, "--mic"),
         (("nowhere.wav",), 2, "no such file"),
         (("-", "--encoding", "opus"), 2, "encoding"),
-        (("-", "--encoding", "webm"), 2, "name it without one"),
+        (("-", "--encoding", "webm"), 2, "so leave this out"),
         (("-", "--sample-rate", "4000"), 2, "sample_rate"),
         (("-", "--mode", "tight", "--threshold", "3"), 2, "threshold"),
         (("-", "--threshold", "0.4"), 2, "threshold: is an option of mode=tight"),

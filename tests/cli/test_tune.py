@@ -59,7 +59,7 @@ def test_from_labelled_audio_to_a_preset(small_model: Path, data: Path, tmp_path
     assert ended.returncode == 0, ended.stderr
     name = small_model.name
     assert f"{name}: 5 of 5 files scored" in ended.stderr
-    for word in (f"{name} *", "missed", "false alarms", "starts off, ms", "CPU s/h", "Over 5 files"):
+    for word in (f"{name} *", "missed", "false alarms", "starts off, ms", "CPU s/h", "Measured on 5 files"):
         assert word in ended.stdout
     assert f"Use it: VAD_PRESETS={out} fsmn-vad serve, then preset=calls" in ended.stdout
     (preset,) = read_presets(out, Registry().segmenters)
@@ -96,12 +96,12 @@ def test_too_little_audio_writes_nothing_without_force(
     assert (ended.returncode, out.exists()) == (1, False)
     assert "Too little to tune on: 5 files with 28 s of speech" in ended.stderr
     assert "Nothing was written; --force writes it." in ended.stderr
-    assert "Over 5 files" in ended.stdout
+    assert "Measured on 5 files" in ended.stdout
     for path in data.glob("clip-[1-4].wav"):
         path.unlink()
     ended = call(small_model, "tune", data, "--out", out, "--force", **settings(small_model))
     assert (ended.returncode, out.exists()) == (0, True)
-    assert "One file alone" in ended.stdout
+    assert "Only one file" in ended.stdout
 
 
 @pytest.mark.usefixtures("quick")
@@ -112,10 +112,10 @@ def test_what_cannot_be_used_is_named_and_left_out(small_model: Path, data: Path
     soundfile.write(data / "unlabelled.wav", bursts(1.0, []), 16_000)
     ended = call(small_model, "tune", data, "--out", tmp_path / "presets.json", "--force", **settings(small_model))
     assert ended.returncode == 0
-    assert "without labels, and left out: unlabelled.wav" in ended.stderr
-    assert "broken.wav: left out: " in ended.stderr
-    assert "clip-0.wav: left out: clip-0.json: Expecting property name" in ended.stderr
-    assert "Over 4 files" in ended.stdout
+    assert "skipped, because without labels: unlabelled.wav" in ended.stderr
+    assert "broken.wav: skipped: " in ended.stderr
+    assert "clip-0.wav: skipped: clip-0.json: Expecting property name" in ended.stderr
+    assert "Measured on 4 files" in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_what_cannot_be_used_is_named_and_left_out(small_model: Path, data: Path
         (("{data}/none",), 2, "there is no folder"),
         (("{tmp}",), 2, "no audio with labels in"),
         (("{data}", "--models", "nobody"), 3, "nobody"),
-        (("{data}", "--condition", "rain:3"), 2, "'rain:3': there are clean, telephone"),
+        (("{data}", "--condition", "rain:3"), 2, "'rain:3': there are: clean, telephone"),
         (("{data}", "--objective", "auc"), 2, "auc"),
         (("{data}", "--name", "asr"), 2, "--name asr: the service has a preset of this name"),
         (("{data}", "--name", "two words"), 2, "--name two words"),
-        (("{data}", "--out", "{data}/clip-0.wav"), 2, "it is left as it is: name another file"),
+        (("{data}", "--out", "{data}/clip-0.wav"), 2, "the file was not changed; name another file"),
         (("{data}", "--out", "{tmp}/nowhere/presets.json"), 2, "there is no folder"),
     ],
 )

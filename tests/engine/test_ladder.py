@@ -141,7 +141,7 @@ def test_chained_streams_give_the_same_whatever_rung_helps(
     device = Device(scorer, fails, halfway=halfway)
     ladder = Ladder(device, lambda: cpu, "cpu", rungs_taken)
     found = run_turns(sounds, scorer, ladder.score, device)
-    # bfloat16 keeps three digits; where the CPU stood in, it was more exact than the device.
+    # bfloat16 keeps three digits; where the CPU did the work instead, it was more exact than the device.
     exactness = 0.05 if "bfloat16" in request.node.name else 1e-5
     for mine, theirs in zip(found[0], right, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=exactness)

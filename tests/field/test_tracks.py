@@ -123,7 +123,7 @@ def test_a_track_that_nobody_can_read_is_told_among_all(server: RunningServer, p
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ", 1))
     document = server.post("/vad", content=path.read_bytes(), params={"track": "all"}).json()
     assert {each["channel"] for each in document["segments"]} == {1}
-    assert [each["detail"] for each in document["warnings"]] == ["track 0 cannot be decoded, and silence stands for it"]
+    assert [each["detail"] for each in document["warnings"]] == ["track 0 cannot be decoded and is treated as silence"]
 
 
 def test_all_tracks_and_channels_are_not_asked_for_at_once(server: RunningServer, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_files_that_cannot_be_heard_as_they_come_are_refused(server: RunningServ
         heard = hear_all(socket)
     assert heard.code == 1008
     assert heard.error["option"] == "encoding"
-    assert "webm, ogg; other files are heard whole: send them to POST /vad" in heard.error["detail"]
+    assert "webm, ogg; send other files to POST /vad, without encoding" in heard.error["detail"]
 
 
 def test_an_empty_stream_is_done(server: RunningServer) -> None:

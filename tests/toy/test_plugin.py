@@ -53,7 +53,7 @@ def test_over_http(toy_server: RunningServer, speech_like: Path) -> None:
         assert refused.status_code == 422
         assert (
             refused.json()["detail"]
-            == "threshold: is an option of mode=tight, and the mode in force is runs: add mode=tight"
+            == "threshold: is an option of mode=tight, but the mode in force is runs: add mode=tight"
         )
 
 

@@ -143,7 +143,7 @@ CASES = [
     Case("wrong-hash", r"\[E2020\] Hash mismatch for ", {"fault": "wrong-hash"}),
     Case("truncated", rf"{STILL}\n", {"fault": "truncated"}, SHORT),
     Case("stalled", rf"{STILL}\n", {"fault": "stalled"}, SHORT),
-    Case("silent", rf"{STILL}; the hub has answered nothing\n", {"fault": "silent"}, SHORT),
+    Case("silent", rf"{STILL}; the hub did not answer\n", {"fault": "silent"}, SHORT),
     Case("not-found", r"\[404\] model not found", {"fault": "not-found"}),
     Case("no-file", r"model\.pt: \[E3020\] \[404\]", {"fault": "no-file"}),
     Case("damaged", "not a PyTorch checkpoint", files={"model.pt": b"these are no weights" * 100}),
@@ -334,7 +334,7 @@ def test_broken_files_in_folders_are_removed(folder_hub: HubServer, tmp_path: Pa
         assert all(path.is_file() for path in seen)
         raise InvalidModel("VAD/model.pth.tar: not to my taste")
 
-    with pytest.raises(ModelNotFound, match=r"what it sent is broken: VAD/model\.pth\.tar: not to my taste"):
+    with pytest.raises(ModelNotFound, match=r"the downloaded files are broken: VAD/model\.pth\.tar: not to my taste"):
         ModelHub(tmp_path / "cache", folder_hub.url).find(replace(FOLDERS, check=refuse))
     assert not any(path.exists() for path in seen)
     assert cached_model(FOLDERS, tmp_path / "cache") is None
@@ -382,7 +382,7 @@ def test_behind_a_proxy_the_client_is_let_try(
 
 def test_a_cache_that_cannot_be_made(model_hub: HubServer, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelNotFound, match="cannot be made"):
+    with pytest.raises(ModelNotFound, match="cannot be created"):
         download(model_hub, tmp_path / "file" / "cache")
 
 

@@ -269,7 +269,7 @@ def test_what_comes_broken_is_not_kept(tmp_path: Path) -> None:
     assert spec is not None
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / FILES[0]).write_bytes(b"broken")
-    with running_hub(tmp_path / "there") as hub, pytest.raises(ModelNotFound, match="what it sent is broken"):
+    with running_hub(tmp_path / "there") as hub, pytest.raises(ModelNotFound, match="the downloaded files are broken"):
         PyannoteFamily().find(spec, ModelHub(tmp_path / "cache", endpoint=hub.url))
     assert not list((tmp_path / "cache").rglob(FILES[0]))
 

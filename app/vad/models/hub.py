@@ -137,7 +137,7 @@ class ModelHub:
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _DownloadFailed(f"{self.cache_dir} cannot be made ({error.strerror or error})") from None
+            raise _DownloadFailed(f"{self.cache_dir} cannot be created ({error.strerror or error})") from None
         environment = {
             **_RETRIES,
             **os.environ,
@@ -159,12 +159,12 @@ class ModelHub:
             # Never to be taken for a model at the next start; what else a user keeps there is not ours.
             for name in model.files:
                 (found / name).unlink(missing_ok=True)
-            raise InvalidModel(f"what it sent is broken: {error}") from None
+            raise InvalidModel(f"the downloaded files are broken: {error}") from None
         return found
 
     def _not_found(self, model: HubModel, tried: Sequence[str]) -> ModelNotFound:
         lines = [
-            f"The model {model.model_id} cannot be had. Tried:",
+            f"The model {model.model_id} is not available. Tried:",
             *(f"  - {attempt}" for attempt in tried),
             "To supply it by hand, either",
             f"  - put its {', '.join(model.files)} into a directory and set VAD_MODEL to that directory",
@@ -291,7 +291,7 @@ class _ClientReports:
     def explain(self, reason: str) -> str:
         """A reason with the answer of the hub that it may be due to, unless it says so itself."""
         if not self.answers:
-            return f"{reason}; the hub has answered nothing" if self.begun.is_set() else reason
+            return f"{reason}; the hub did not answer" if self.begun.is_set() else reason
         refused = [(status, asked_for) for asked_for, status in self.answers.items() if status >= 400]
         if not refused or str(refused[-1][0]) in reason:
             return reason

@@ -72,11 +72,11 @@ class Linear(nn.Module):
             packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self._weight, _ROWS_HINT)
             fused = self._fused(probe, packed)
         except (AttributeError, RuntimeError, TypeError) as error:
-            log.warning("torch's fused linear layers cannot be had: scoring is slower", reason=str(error))
+            log.warning("torch's fused linear layers are not available: scoring is slower", reason=str(error))
             return None
         plain = self._plain(probe)
         if fused.shape != plain.shape or not torch.allclose(fused, plain, rtol=1e-2, atol=1e-2):
-            log.warning("torch's fused linear layers answer wrongly: scoring is slower")
+            log.warning("torch's fused linear layers give wrong results here and are not used: scoring is slower")
             return None
         return packed
 

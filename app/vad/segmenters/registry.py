@@ -264,7 +264,7 @@ class Segmenters:
         if elsewhere:
             modes = " or ".join(f"mode={each}" for each in elsewhere)
             add = next(iter(elsewhere))
-            return InvalidOption(name, f"is an option of {modes}, and the mode in force is {mode}: add mode={add}")
+            return InvalidOption(name, f"is an option of {modes}, but the mode in force is {mode}: add mode={add}")
         if places:
             uses = " and ".join(_USE_TEXTS[each] for _, each in places)
             return InvalidOption(name, f"is an option of mode={mode} {uses}, and not {_USE_TEXTS[use]}")

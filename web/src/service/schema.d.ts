@@ -1047,7 +1047,7 @@ export interface components {
         WarningDocument: {
             /**
              * Code
-             * @description Stable, for programs; there may be new ones. `truncated`: The file ends before its own structure says it does. What is there was decoded. `header_repaired`: A length in the header does not match the file; the header was ignored. `damaged`: Parts of the file cannot be decoded and are missing; times after them may be too early. `joined`: Another file begins after the end of this one and was not read. `other_tracks`: The file has several audio tracks; one was used. `track=` picks another. `late_start`: By the file's own clock the audio starts late, so a player shows later times than these. `clock=container` gives the player's times. `time_gap`: The file's time stamps have pauses, for example of lost packets, that its samples do not have. `clock=container` puts silence there. `channels_cancel`: The channels are in opposite phase and cancel each other in their mean. Use `channel=loudest` or a number. `very_quiet`: The audio is much quieter than what models were trained on; speech may be missed. `clipped`: Many samples stand at full scale: the recording was too loud, and its speech is distorted. `beyond_full_scale`: Samples are far larger than full scale, as where integers are kept as floats without being divided by 32768. Models hear them as extremely loud. `band_limited`: Nothing above 4 kHz, as from a telephone, for a model that listens up to 8 kHz; one made for 8 kHz may hear it better. `forced_cuts`: Segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: The request named no model, and another one than the service's default answers. `preset_model`: The preset's model is not available; another one answers with the preset's other options. `degraded`: The device ran out of memory, so the CPU did the work: the same segments, later.
+             * @description Stable, for programs; there may be new ones. `truncated`: The file ends earlier than its own structure says. The part that exists was decoded. `header_repaired`: A length in the header does not match the file; the header was ignored. `damaged`: Parts of the file cannot be decoded and are missing. Times after them may be too early. `joined`: Another file begins after the end of this one and was not read. `other_tracks`: The file has several audio tracks; one was used. `track=` selects another. `late_start`: The file's own clock starts the audio late, so a player shows later times than this answer. `clock=container` gives the player's times. `time_gap`: The file's time stamps have gaps that its samples do not have, for example from lost packets. `clock=container` fills them with silence. `channels_cancel`: The channels are in opposite phase and cancel each other in their mean. Use `channel=loudest` or the number of a channel. `very_quiet`: The audio is much quieter than the audio that models were trained on. Speech may be missed. `clipped`: Many samples are at full scale: the recording was too loud, and its speech is distorted. `beyond_full_scale`: Samples are far larger than full scale, for example integers stored as floats without division by 32768. Models hear them as extremely loud. `band_limited`: There is nothing above 4 kHz, as on the telephone, but the model listens up to 8 kHz. A model made for 8 kHz may work better. `forced_cuts`: Some segments end because they reached the longest allowed duration, not because speech ended. `fallback_model`: The request named no model. The service's default model is not available, so another one answered. `preset_model`: The preset's model is not available. Another model answered, with the preset's other options. `degraded`: The device ran out of memory, so the CPU did the work. The segments are the same; the answer came later.
              * @example truncated
              * @example header_repaired
              * @example damaged
@@ -1325,7 +1325,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1334,7 +1334,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1476,7 +1476,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1485,7 +1485,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1686,7 +1686,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is none, or not any more. */
+            /** @description The analysis does not exist or has expired. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1749,7 +1749,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1758,7 +1758,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1820,7 +1820,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description There is none, or not any more. */
+            /** @description The analysis does not exist or has expired. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1883,7 +1883,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -1892,7 +1892,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2129,7 +2129,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2138,7 +2138,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2405,7 +2405,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Something went wrong here. */
+            /** @description The service made an error. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2414,7 +2414,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Full, or not ready; `Retry-After` says when to come back. */
+            /** @description The service is full or not ready. `Retry-After` says when to try again. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -64,12 +64,12 @@ class SileroFamily:
     def find(self, spec: ModelSpec, hub: ModelHub) -> ModelPlace:
         """The installed package's file of weights. Raises `ModelNotFound` when it is not installed."""
         if spec.known is None:
-            raise ModelNotFound(f"Silero VAD comes in its Python package alone: there is no {spec.source}")
+            raise ModelNotFound(f"Silero VAD comes only as a Python package: there is no {spec.source}")
         try:
             distribution = metadata.distribution(PACKAGE)
         except metadata.PackageNotFoundError:
             raise ModelNotFound(
-                "Silero VAD is asked for, but the Python package that its weights come in is not installed.\n"
+                "Silero VAD was requested, but the Python package with its weights is not installed.\n"
                 f"To install it: pip install '{PACKAGE}>=6.2'"
             ) from None
         path = Path(str(distribution.locate_file(_FILE)))
