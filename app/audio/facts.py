@@ -63,6 +63,8 @@ class FileFacts:
     """Whether the file at `next_at` is decoded all the same, with what its head sounds like."""
     pauses: bool = False
     """Whether it has frames of silence that not every decoder knows (AMR)."""
+    resumes: tuple[int, ...] = ()
+    """Where the decoder, which stops at damage, has to begin again behind it."""
 
 
 def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
@@ -97,6 +99,7 @@ def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
         stumbles=size if next_at is not None and container in _BARE_FRAMES else course.stumbles,
         reads_on=course.reads_on,
         pauses=course.pauses,
+        resumes=course.resumes,
     )
 
 

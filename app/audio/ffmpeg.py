@@ -287,6 +287,10 @@ _MOST_TRIED = 8
 codings that cannot be read."""
 
 
+_MOST_RESUMED = 64
+"""Places of damage behind which a file is heard: each costs a process."""
+
+
 class TrackUnreadable(Exception):
     """This sound of the file cannot be decoded; others of it may."""
 
@@ -372,26 +376,22 @@ class FfmpegDecoder(Decoder):
         self._log = FfmpegLog()
         path = path.resolve()
         options = (*options, *reading_options(ffmpeg, container, facts))
-        command = arguments(ffmpeg, path, limits, track=track, options=options, stamps=self._follows_clock)
+        self._command = partial(arguments, ffmpeg, path, limits, track=track, stamps=self._follows_clock)
+        self._options, self._limits = options, limits
         self._packets = packet_arguments(ffmpeg, path, track, options)
         self._path, self._end_is_known = path, known is None or known.spliced
-        self._child = ConfinedChild(command, limits, directory_beside=path, listen=self._log.push)
-        if stop is not None:
-            stop.when_stopped(self._child.kill)
+        info = self._start()
         try:
-            head = self._child.read(AU_HEAD_BYTES)
-            if len(head) < AU_HEAD_BYTES:
+            if info is None:
                 raise TrackUnreadable(self._failure(), self._log.tracks)
-            info, text_bytes = read_au_head(head, container)
-            self._child.read(text_bytes)
             super().__init__(info, limits, None, facts)
         except BaseException:
             self.close()
             raise
         self.trouble = self._log.trouble
+        self._resumes = deque(() if facts is None else facts.resumes[:_MOST_RESUMED])
         self._child.drop_directory()
         self._child.catch_up()
-        self.pid = self._child.pid
         self.tracks = self._log.tracks
         """All sounds of the file."""
         self.track_count = max(1, len(self.tracks))
@@ -399,6 +399,37 @@ class FfmpegDecoder(Decoder):
         self._heard = 0
         self._pieces: deque[Block | int] = deque()
         """What has been decoded and not been given out: blocks, and numbers of silent samples."""
+
+    def _start(self, *options: str) -> AudioInfo | None:
+        """Start a child, and read the head of its output; None where it has none."""
+        command = self._command(options=(*self._options, *options))
+        self._child = ConfinedChild(command, self._limits, directory_beside=self._path, listen=self._log.push)
+        if self._stop is not None:
+            self._stop.when_stopped(self._child.kill)
+        self.pid = self._child.pid
+        try:
+            head = self._child.read(AU_HEAD_BYTES)
+            if len(head) < AU_HEAD_BYTES:
+                return None
+            info, text_bytes = read_au_head(head, self._container)
+            self._child.read(text_bytes)
+        except BaseException:
+            self._child.close()
+            raise
+        return info
+
+    def _resume(self) -> bool:
+        """Whether another child goes on behind damage at which this one has stopped."""
+        while self._resumes and not self.closed:
+            self._child.close()
+            # The container is found out by the file's beginning all the same.
+            with contextlib.suppress(InvalidAudio):
+                if self._start("-skip_initial_bytes", str(self._resumes.popleft())) == self.info and not self.closed:
+                    self._child.drop_directory()
+                    return True
+        if self.closed:  # by another thread, which knew the child before
+            self._child.close()
+        return False
 
     @property
     def clock_facts(self) -> ClockFacts:
@@ -455,6 +486,8 @@ class FfmpegDecoder(Decoder):
         if whole == 0 and not self.closed:
             # The end of the output: was it the end of the audio?
             status = self._child.finish()
+            if not _was_stopped(status) and self._resume():
+                return self._read_child(frames)
             if self.decoded_frames == 0 or (_was_stopped(status) and not self.closed):
                 raise self._failure()
             if status != 0:

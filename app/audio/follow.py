@@ -66,6 +66,8 @@ class Course:
     """Whether it has frames of silence that not every decoder knows (AMR)."""
     reads_on: bool = False
     """Whether the decoder reads that file, too, and stumbles over its head."""
+    resumes: tuple[int, ...] = ()
+    """Parts behind losses at which the decoder, which stops at each loss, has to begin again."""
     parts: int = 0
     places: list[tuple[int, int]] = field(default_factory=list)
     """First byte and number of bytes of each loss, while it is followed."""

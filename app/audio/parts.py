@@ -204,7 +204,9 @@ _ELEMENTS = frozenset(
 def wavpack(file: BinaryIO, size: int) -> Course:
     """Blocks with 32 bytes of head: their length, which samples they hold, and how many the file has."""
     counted, next_at = None, None
-    begun = False
+    begun = broken = False
+    reached = 0
+    resumes: list[int] = []
 
     def length_of(data: bytes, at: int) -> int:
         if data[at : at + 4] != b"wvpk" or at + 32 > len(data) or data[at + 9] != 4:
@@ -213,8 +215,10 @@ def wavpack(file: BinaryIO, size: int) -> Course:
         return length + 8 if 24 <= length <= 1 << 24 else 0
 
     def visit(data: bytes, place: int, at: int) -> bool:
-        nonlocal counted, next_at, begun
+        nonlocal counted, next_at, begun, broken, reached
         index_high, total_high, total, index, samples, flags = struct.unpack_from("<BBIIII", data, place + 10)
+        broken = broken or (begun and at != reached)
+        reached = at + length_of(data, place)
         if samples and not index and not index_high and flags & 0x800:  # the first block of a file's first samples
             if begun:
                 next_at = at
@@ -223,10 +227,13 @@ def wavpack(file: BinaryIO, size: int) -> Course:
             rate = (6000, 8000, 9600, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
                     192000, 0)[flags >> 23 & 15]  # fmt: skip
             counted = Count(total_high << 32 | total, rate) if total != 0xFFFFFFFF and rate else None
+        elif broken and flags & 0x800:  # one that begins all channels of some samples
+            resumes.append(at)
+            broken = False
         return True
 
     course = follow(file, size, length_of, sync=b"wvpk", certain=1, visit=visit)
-    course.counted, course.next_at = counted, next_at
+    course.counted, course.next_at, course.resumes = counted, next_at, tuple(resumes)
     return course
 
 

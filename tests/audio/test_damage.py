@@ -277,3 +277,29 @@ def test_trims_and_edit_lists(plain: Path, tmp_path: Path, each_ffmpeg: Path, li
     source = encode(plain, tmp_path / "source.m4a", "-c:a", "aac")
     trimmed = remux(source, tmp_path / "trimmed.m4a", "-ss", "1.5", "-t", "4")
     assert set(heard(trimmed.read_bytes(), tmp_path, each_ffmpeg, limits)[1]) <= {"late_start"}
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_wavpack_is_heard_behind_damage(
+    places: int, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    """Its demuxer stops where a block should begin and none does."""
+    content = made(plain, files, "wavpack")
+    for number in range(places):
+        content = zeroed(content, 0.2 + 0.25 * number)
+    seconds, details = heard(content, tmp_path, each_ffmpeg, limits)
+    assert SECONDS - 0.6 * places < seconds < SECONDS
+    assert f"its structure is broken in {places} place" in details["damaged"]
+    assert f"{(SECONDS - seconds) * 1000:.0f} of 8000 ms are missing" in details["damaged"]
+
+
+def test_a_wavpack_of_nothing_but_damage_costs_no_more_than_some_processes(
+    plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("app.audio.ffmpeg._MOST_RESUMED", 3)
+    content = made(plain, files, "wavpack")
+    blocks = [b"wvpk" + block for block in content.split(b"wvpk")[1:]]
+    seconds, details = heard(b"\1\2\3\4".join(blocks), tmp_path, each_ffmpeg, limits)
+    assert 0 < seconds < SECONDS / 2
+    assert "damaged" in details
