@@ -22,6 +22,7 @@ from app.api.admission import Admission, AdmissionLimits
 from app.api.arrival import UploadLimits
 from app.api.metrics import Metrics
 from app.api.middleware import AccessRules, LingerLimits, Middleware, with_traces
+from app.api.openapi import declare_keys
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadReceiver, UploadStore
 from app.config import Settings
@@ -86,6 +87,8 @@ def create_app(
     for router in (*routers, live.router, catalogue.router, service.router, metrics.router):
         app.router.routes.extend(router.routes)  # included, a request would have its route looked for twice
     pages.install(app, ui=settings.ui)
+    if settings.api_keys:
+        declare_keys(app, guard_metrics=settings.guard_metrics)
     app.add_middleware(
         Middleware,
         admission=shared.admission,

@@ -13,6 +13,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from fastapi import FastAPI
+
+from app.api.admission import METRICS, policy_of
 from app.api.errors import PROBLEM_JSON
 from app.audio.options import InputOptions
 from app.presets import NONE, PRESET
@@ -46,6 +49,30 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     504: problem("The request took too long."),
 }
 """Of every request that brings audio."""
+
+
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "One of the service's keys."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same in another header."},
+}
+"""OpenAPI's security schemes, of which a request needs one."""
+
+
+def declare_keys(app: FastAPI, *, guard_metrics: bool) -> None:
+    """Have the document of an application with keys say which operations need one, and how it is sent."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            document["components"]["securitySchemes"] = _KEYS
+            for path, operations in document["paths"].items():
+                if not policy_of(path).open or (path == METRICS and guard_metrics):
+                    for operation in operations.values():
+                        operation["security"] = [{name: []} for name in _KEYS]
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def answer_forms(registry: Registry) -> dict[str, dict[str, Any]]:

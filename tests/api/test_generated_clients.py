@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.generators import NODE_TOOLS, PYTHON_TOOLS, run, told_by_node, told_by_python, tool
-from tests.server import RunningServer
+from tests.server import RunningServer, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
@@ -163,9 +163,57 @@ async function others() {
 """
 
 
+WITH_A_KEY = {
+    "openapi-python-client": """
+import json, os
+from made import AuthenticatedClient
+from made.api.detection import detect_speech
+from made.models import DetectSpeechBody
+from made.types import File
+
+body = DetectSpeechBody(file=File(payload=open(os.environ["AUDIO"], "rb").read(), file_name="bursts.wav"))
+def status(key):
+    client = AuthenticatedClient(base_url=os.environ["URL"], token=key)
+    return int(detect_speech.sync_detailed(client=client, body=body).status_code)
+print(json.dumps([status("open-sesame"), status("wrong")]))
+""",
+    "openapi-generator-cli": """
+import json, os
+import made
+
+def status(**given):
+    with made.ApiClient(made.Configuration(host=os.environ["URL"], **given)) as client:
+        try:
+            return made.DetectionApi(client).detect_speech_with_http_info(file=os.environ["AUDIO"]).status_code
+        except made.ApiException as error:
+            return error.status
+assert status(api_key={"header": "open-sesame"}) == 200
+print(json.dumps([status(access_token="open-sesame"), status(access_token="wrong")]))
+""",
+}
+"""How two of them are told a key: nothing is added to what they have made."""
+
+
 @pytest.fixture
 def variables(server: RunningServer, speech_like: Path) -> dict[str, str]:
     return {"URL": server.url, "AUDIO": str(speech_like)}
+
+
+@pytest.mark.parametrize("generator", WITH_A_KEY)
+def test_a_key_is_sent(generator: str, small_model: Path, speech_like: Path, tmp_path: Path) -> None:
+    program = tool(PYTHON_TOOLS, generator)
+    with running_server(small_model, tmp_path, {"VAD_API_KEYS": "open-sesame"}) as guarded:
+        url = f"{guarded.url}/openapi.json"
+        commands = {
+            "openapi-python-client": ["generate", "--url", url, "--meta", "none", "--output-path", "made"],
+            "openapi-generator-cli": [
+                "generate", "-g", "python", "-i", url, "-o", ".", "--additional-properties=packageName=made",
+            ],
+        }  # fmt: skip
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        run(program, *commands[generator], cwd=tmp_path, PATH=path)
+        variables = {"URL": guarded.url, "AUDIO": str(speech_like)}
+        assert told_by_python(tmp_path, WITH_A_KEY[generator], variables) == [200, 401]
 
 
 def is_expected(told: Any, server: RunningServer) -> bool:

@@ -42,6 +42,19 @@ PATHS = {
 }
 
 
+@pytest.mark.parametrize("guarded", [False, True])
+def test_where_keys_are_set_the_document_says_what_needs_one(guarded: bool) -> None:
+    document = create_app(Settings(model="unused", api_keys=["k"], guard_metrics=guarded)).openapi()
+    schemes = document["components"]["securitySchemes"]
+    assert {(each["type"], each.get("scheme"), each.get("name")) for each in schemes.values()} == {
+        ("http", "bearer", None), ("apiKey", None, "X-API-Key"),
+    }  # fmt: skip
+    asks = {path for path, found in document["paths"].items() for each in found.values() if each.get("security")}
+    opened = {"/models", "/options", "/health", "/health/live", "/health/ready", "/metrics"}
+    assert asks == PATHS - opened | ({"/metrics"} if guarded else set())
+    assert "security" not in json.dumps(DOCUMENT), "where there are none, clients are asked for none"
+
+
 def test_the_paths() -> None:
     assert set(DOCUMENT["paths"]) == PATHS
 

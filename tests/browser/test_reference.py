@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.server import RunningServer
+from tests.server import RunningServer, running_server
 
 LONG_MS = 30_000
 
@@ -19,15 +20,15 @@ def operation(open_page: OpenPage, server: RunningServer) -> Callable[[str], Loc
     """`operation(id)`: that part of the page, opened, to be tried out."""
     page: Page = open_page(server.url)
     page.goto(f"{server.url}/docs")
+    return partial(tried_out, page)
 
-    def opened(identifier: str) -> Locator:
-        block = page.locator(f".opblock[id$='-{identifier}']")
-        expect(block).to_be_visible(timeout=LONG_MS)
-        block.locator(".opblock-summary-control").click()
-        block.get_by_role("button", name="Try it out").click()
-        return block
 
-    return opened
+def tried_out(page: Page, identifier: str) -> Locator:
+    block = page.locator(f".opblock[id$='-{identifier}']")
+    expect(block).to_be_visible(timeout=LONG_MS)
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    return block
 
 
 def execute(block: Locator) -> tuple[str, Any]:
@@ -45,6 +46,23 @@ def test_a_file_is_chosen_and_sent(operation: Callable[[str], Locator], speech_l
     status, document = execute(block)
     assert status == "200", document
     assert (document["name"], len(document["segments"])) == ("bursts", 2)
+
+
+def test_a_key_is_given_where_one_is_needed(
+    small_model: Path, tmp_path: Path, open_page: OpenPage, speech_like: Path
+) -> None:
+    with running_server(small_model, tmp_path, {"VAD_API_KEYS": "open-sesame"}) as guarded:
+        page: Page = open_page(guarded.url)
+        page.goto(f"{guarded.url}/docs")
+        page.get_by_role("button", name="Authorize").click(timeout=LONG_MS)
+        form = page.locator(".auth-container", has_text="bearer")
+        form.get_by_role("textbox").fill("open-sesame")
+        form.get_by_role("button", name="Apply credentials").click()
+        page.locator(".modal-ux").get_by_role("button", name="Close", exact=True).last.click()
+        block = tried_out(page, "detect_speech")
+        block.locator("input[type=file]").set_input_files(speech_like)
+        status, document = execute(block)
+        assert (status, len(document["segments"])) == ("200", 2), document
 
 
 def test_an_option_is_set(operation: Callable[[str], Locator], speech_like: Path) -> None:
