@@ -166,33 +166,39 @@ class Backend:
         waiting = _Gathered(block, asyncio.get_running_loop().create_future())
         self._gathered.append(waiting)
         if len(self._pumps) < self.engine.workers:
-            pump = asyncio.create_task(self._score_batches())
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+            self._pumps.add(asyncio.create_task(self._score_batches()))
         scored, share = await waiting.scored
         cost.add(share)
         return scored
 
     async def _score_batches(self) -> None:
         """Score what has gathered, batch after batch, until nothing waits."""
-        await asyncio.sleep(0)  # blocks asked for in the same turn of the loop come along
-        while self._gathered:
-            batch: list[_Gathered] = []
-            while self._gathered and len(batch) < self.batch:
-                waiting = self._gathered.popleft()
-                if not waiting.scored.done():  # not cancelled
-                    batch.append(waiting)
-            if not batch:
-                continue
-            cost = Cost()
-            try:
-                found = await self.score([each.block for each in batch], Turn(), cost)
-            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-                for each in batch:
-                    if not each.scored.done():
-                        each.scored.set_exception(error)
-                continue
-            cost.inference_s /= len(batch)
-            for each, scored in zip(batch, found, strict=True):
+        try:
+            await asyncio.sleep(0)  # blocks asked for in the same turn of the loop come along
+            while self._gathered:
+                await self._score_batch()
+        finally:
+            # In the same turn as the last look at what has gathered: a block that comes later starts a new one.
+            self._pumps.discard(asyncio.current_task())
+
+    async def _score_batch(self) -> None:
+        """Score what has gathered, up to a batch."""
+        batch: list[_Gathered] = []
+        while self._gathered and len(batch) < self.batch:
+            waiting = self._gathered.popleft()
+            if not waiting.scored.done():  # not cancelled
+                batch.append(waiting)
+        if not batch:
+            return
+        cost = Cost()
+        try:
+            found = await self.score([each.block for each in batch], Turn(), cost)
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            for each in batch:
                 if not each.scored.done():
-                    each.scored.set_result((scored, cost))
+                    each.scored.set_exception(error)
+            return
+        cost.inference_s /= len(batch)
+        for each, scored in zip(batch, found, strict=True):
+            if not each.scored.done():
+                each.scored.set_result((scored, cost))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.engine import Engine
+from app.engine.backend import Cost
+from app.engine.engine import Engine, Turn
 from app.models import Model
 from app.vad.blocks import Block, Scored
 from app.vad.models.fsmn.network import FsmnScorer
@@ -17,7 +18,7 @@ from tests.engines import ScorerAround, loaded, model_on
 from tests.signals import bursts
 
 RATE = 16_000
-SAMPLES = bursts(40.0, [(1, 3), (6, 9), (12, 22), (25, 25.4), (27, 38)])
+SAMPLES = bursts(40.0, [(1, 30), (6, 9), (12, 22), (25, 25.4), (27, 38)])
 
 
 class Counting(ScorerAround):
@@ -34,9 +35,9 @@ class Counting(ScorerAround):
         return self.inner.score(blocks)
 
 
-def batched(scorer: FsmnScorer, size: int) -> tuple[Model, Counting]:
+def batched(scorer: FsmnScorer, size: int, workers: int = 2) -> tuple[Model, Counting]:
     score = Counting(scorer)
-    return model_on(Engine(workers=2), loaded(score, batch=size)), score
+    return model_on(Engine(workers=workers), loaded(score, batch=size)), score
 
 
 async def found_in(model: Model, samples: FloatArray) -> Spans:
@@ -58,6 +59,20 @@ async def test_one_long_file_fills_batches_by_itself(small_scorer: FsmnScorer) -
     samples = np.tile(SAMPLES, 5)
     assert await found_in(model, samples) == expected(small_scorer, samples)
     assert max(score.batches) > 1
+    model.backend.engine.close()
+
+
+async def test_a_block_that_comes_as_a_batch_ends_is_scored(small_scorer: FsmnScorer) -> None:
+    """The one who waited is there again before whatever else the end of a batch brings about."""
+    model, score = batched(small_scorer, 4, workers=1)
+    turn, block = Turn(), Block(SAMPLES[:RATE], 12, False, None)
+
+    async def one_after_the_other() -> None:
+        for _ in range(6):
+            await model.backend.score_file_block(block, turn, Cost())
+
+    await asyncio.wait_for(one_after_the_other(), 30)
+    assert score.batches == [1] * 6
     model.backend.engine.close()
 
 
