@@ -70,19 +70,18 @@ class Example:
 
 EXAMPLES = [
     Example(
-        "Everything: `format=json`",
-        "The default. Times are integer milliseconds; `options` repeats the mode and its options in force, whoever set "
-        "them.",
+        "JSON: `format=json`",
+        "The default. Times are integer milliseconds. `options` has the mode and all of its options in force.",
         "-F file=@vad_example.wav localhost:8000/vad",
         pretty=True,
     ),
     Example(
-        "While it is found: `format=ndjson`",
-        "A line for each segment the moment it is complete, `progress` lines at least every second or twentieth of the "
-        "audio, a `summary` last; `error` in its place when the file turns out damaged. Lines are numbered as found.",
+        "Lines during detection: `format=ndjson`",
+        "One line per segment, as soon as the segment is complete. `progress` lines come at least every second or "
+        "every twentieth of the audio. The last line is `summary`, or `error` if the file cannot be read to its end.",
         "-N -F file=@vad_example.wav 'localhost:8000/vad?format=ndjson'",
     ),
-    Example("FunASR's form", "", "-F file=@vad_example.wav 'localhost:8000/vad?format=funasr'"),
+    Example("FunASR's format", "", "-F file=@vad_example.wav 'localhost:8000/vad?format=funasr'"),
     Example("CSV", "", "-H 'Accept: text/csv' -F file=@vad_example.wav localhost:8000/vad"),
     Example("Audacity labels", "", "-F file=@vad_example.wav -F format=audacity localhost:8000/vad"),
     Example("RTTM", "", "-F file=@vad_example.wav -F format=rttm localhost:8000/vad"),
@@ -93,68 +92,74 @@ EXAMPLES = [
             "-F file=@vad_example.wav -F format=md localhost:8000/vad"),
     Example("Another model", "`model` takes any name that `GET /models` lists.",
             "-F file=@vad_example.wav -F model=silero -F format=csv localhost:8000/vad"),
-    Example("Tight segments", "Close around what is spoken; see [options.md](options.md).",
+    Example("Tight segments", "Close to the spoken words; see [options.md](options.md).",
             "-F file=@vad_example.wav -F mode=tight -F format=csv localhost:8000/vad"),
     Example("Frame probabilities", "One value for each 10 ms.",
             "-F file=@asr_example.wav -F probabilities=true localhost:8000/vad", pretty=True),
-    Example("Kept for other options",
-            "`analysis_id` serves `/analyses/{id}/segments?OPTIONS` for some minutes: the same model's segments in any "
-            "mode and any form that needs no audio.",
+    Example("Keep, to try other options",
+            "For some minutes `/analyses/{id}/segments?OPTIONS` gives new segments without another upload: from the "
+            "same model, in any mode, and in any form that does not need the audio.",
             "-F file=@asr_example.wav -F keep=true localhost:8000/vad", pretty=True),
-    Example("Segments of your own in any of these forms",
-            "`POST /render` writes segments that you have corrected or that come from elsewhere. Each segment has "
-            "`start_ms` and `end_ms`, and may have a `label` and a `channel`. Give `audio` as an answer has it if you "
-            "can: tiers then last as long as the file. A label is one line of at most 64 characters; signs at its "
-            "beginning that start a formula in a spreadsheet (`=`, `+`, `-`, `@`) are left out. There may be 256 "
-            "different labels.",
+    Example("Your own segments in any of these forms",
+            "`POST /render` writes your own segments. Each has `start_ms` and `end_ms`, and may have a `label` and a "
+            "`channel`. If you have it, send `audio` from an answer: tiers then have the length of the file. A label "
+            "is one line of at most 64 characters, without `=`, `+`, `-` or `@` at its beginning (they are removed, "
+            "because spreadsheets read them as formulas). There may be 256 different labels.",
             "'localhost:8000/render?format=audacity' -d '{\"segments\": [{\"start_ms\": 820, \"end_ms\": 2340, "
             "\"label\": \"anna\"}]}'"),
-    Example("As speaches answers", "Silero's names in, a bare array out.",
+    Example("Like speaches", "Silero's option names, and a bare array as the answer.",
             "-F file=@asr_example.wav -F model=any -F threshold=0.6 localhost:8000/v1/audio/speech/timestamps"),
     Example("A wrong option", "", "-F file=@asr_example.wav -F max_end_silence=500 localhost:8000/vad", pretty=True),
     Example("An option of another mode", "", "-F file=@asr_example.wav -F threshold=0.6 localhost:8000/vad",
             pretty=True),
     Example("Not audio", "", "--data-binary 'hello' localhost:8000/vad", pretty=True),
-    Example("Which models there are",
-            "`available`: at hand, loaded at its first use. `absent`: not without a download.",
+    Example("The models",
+            "`available`: on this machine, loaded at its first use. `absent`: has to be downloaded first.",
             "localhost:8000/models", pretty=True),
-    Example("Which options there are",
-            "For each mode JSON Schema of its options, and what each model takes where none is given: what pages and "
-            "programs can draw themselves from.",
+    Example("The options",
+            "JSON Schema of the options of each mode, and each model's defaults. Programs can draw their settings "
+            "from it.",
             "localhost:8000/options", pretty=True),
     Example("Health", "200 when ready, else 503.", "localhost:8000/health", pretty=True),
 ]  # fmt: skip
 
 HEAD = """# The API
 
-Made by `make docs`: every answer below was given by the service to the request above it; long ones are cut, and ids and
-timings replaced by fixed ones.
+Every request and every answer, as the service gives it:
 
-`POST /vad` takes audio as form field `file` (repeat it for several files: the answer is then an array, each file its
-own answer or problem; of texts [one after the other or a zip](chunks.md#forms-for-the-next-tool)) or as the body
-itself, and [options](options.md) as query parameters or form fields, the form winning. `POST /vad/`, and
-`PUT /vad/NAME` as `curl -T` sends it, do the same. An answer's form is chosen by `format=`, else by `Accept`, else it
-is JSON. Audio is taken from the request
-alone: **a URL is not fetched**, because a service that fetches what strangers name can be made to read what only it
-can reach.
+```sh
+curl -F file=@talk.wav localhost:8000/vad
+```
+
+`make docs` makes this page: the service gave each answer below to the request above it. Long answers are cut; ids and
+timings are replaced by fixed ones.
+
+- `POST /vad` takes the audio as form field `file`, or as the body. `POST /vad/` and `PUT /vad/NAME` (`curl -T`) do the
+  same.
+- Several fields `file` give an array: one answer or problem per file. In text formats the files follow [one after the
+  other, or in a zip](chunks.md#forms-for-the-next-tool).
+- [Options](options.md) are query parameters or form fields. A form field wins over the query.
+- `format=` chooses the form of the answer. Without it the `Accept` header does; otherwise the answer is JSON.
+- The service takes audio only from the request. It **does not fetch URLs**, so that nobody can use it to read what only
+  it can reach. Send the content instead: `curl -s URL | curl --data-binary @- localhost:8000/vad`.
 
 """
 WARNINGS = """## Warnings
 
-What was odd about the audio, or about how it was answered, though it was answered: `warnings` in JSON answers, in the
-ndjson summary, in live `done` and in batch rows, each with a `code` and a `detail`; the header `X-VAD-Warnings` with
-the codes on any answer of one piece, and `X-VAD-Warning-Details` with `[{"code": …, "detail": …}]`; stderr on the
-command line; `vad_warnings_total` in the metrics.
+A warning tells what was unusual about audio that was answered. Each has a `code` and a `detail`. They are in `warnings`
+of JSON answers, the ndjson summary, live `done` and batch rows. Other answers have them in the headers `X-VAD-Warnings`
+(codes) and `X-VAD-Warning-Details` (`[{"code": …, "detail": …}]`), the command line on stderr, the metrics in
+`vad_warnings_total`.
 
 | code | meaning |
 | --- | --- |
 """
 TAIL = """## The speech itself: `format=wav`, `format=zip`
 
-`wav` is all speech as one file at the source's rate and channels; `zip` has a WAV for each segment and `manifest.csv`.
-With `max_chunk_s` they hold chunks. Both stream from disk: their size is bounded by nothing here, and a WAV over 4 GiB
-is RF64. `silence=zero`, `excerpt_rate`, `excerpt_channels`, `min_excerpt_s` and `time_map` are told in
-[chunks.md](chunks.md).
+`format=wav` gives all speech in one file, with the sample rate and channels of the source. `format=zip` has one WAV per
+segment and `manifest.csv`. With `max_chunk_s` they contain chunks. Both are streamed from disk and may be of any size;
+a WAV over 4 GiB is RF64. [chunks.md](chunks.md) explains `silence=zero`, `excerpt_rate`, `excerpt_channels`,
+`min_excerpt_s` and `time_map`.
 
 ```sh
 curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
@@ -162,13 +167,15 @@ curl -F file=@vad_example.wav -F format=zip localhost:8000/vad -o speech.zip
 
 ## Channels
 
-`channel=mix` (default) is the mean of all channels, `channel=0` … one of them, `channel=loudest` in every half second
-the one with the most energy, `channel=split` each by itself: every segment then carries its `channel`, and `channels`
-sums each up, with `silence_ms`, `overlap_ms` (speech while another channel speaks) and `interruptions` (segments that
-begin while another channel speaks already), which stand for the whole call beside it. `format=wav` is then a zip with a
-WAV for each channel.
+- `channel=mix` (default): the mean of all channels.
+- `channel=0`, `channel=1` …: one channel.
+- `channel=loudest`: the channel with the most energy, chosen every half second.
+- `channel=split`: each channel by itself. Every segment has its `channel`. `channels` sums up each channel, with
+  `silence_ms`, `overlap_ms` (speech while another channel speaks) and `interruptions` (segments that begin while
+  another channel speaks). The same three numbers for the whole call stand beside it. `format=wav` gives a zip with a
+  WAV per channel.
 
-What is read, tracks, clocks and raw samples: [audio.md](audio.md).
+[audio.md](audio.md) explains file types, tracks, clocks and raw samples.
 
 ## Errors
 
@@ -178,39 +185,44 @@ Every error is `application/problem+json` (RFC 9457) with a `code` for programs 
 | ---: | --- | --- |
 | 400 | `no_audio` | no file, or an empty one |
 | 400 | `bad_request` | a malformed form |
-| 401 | `unauthorized` | keys are set (`VAD_API_KEYS`), and none or a wrong one was sent; also for unknown paths |
+| 401 | `unauthorized` | `VAD_API_KEYS` is set, and the key is missing or wrong; also for unknown paths |
 | 403 | `foreign_origin` | a page of another origin opens a live stream (`VAD_CORS_ORIGINS`) |
-| 404 | `no_such_analysis`, `no_such_session` | a kept analysis, or a live session, is gone, or somebody else's |
-| 406 | `not_acceptable` | no form of answer is of a type in `Accept` |
-| 408 | `body_timeout`, `request_timeout` | the upload pauses, trickles or takes too long; so does a head |
-| 413 | `upload_too_large` | over `VAD_MAX_UPLOAD_MB`, counted as it streams |
-| 415 | `unsupported_audio` | not audio, an unknown coding, a Content-Encoding |
-| 421 | `unknown_host` | the `Host` is none of `VAD_ALLOWED_HOSTS` |
-| 422 | `invalid_audio` | damaged, no frames, samples not finite, rates outside 4-384 kHz, over 8 channels (one of 64) |
-| 422 | `audio_too_long` | over `VAD_MAX_AUDIO_HOURS`, counted in decoded samples |
-| 422 | `invalid_option` | unknown, of another mode, out of range or contradicting; `option` names it |
-| 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket's handshake |
-| 429 | `too_many_requests` | over `VAD_RATE_LIMIT` |
+| 404 | `no_such_analysis`, `no_such_session` | the analysis or session has expired, or is another client's |
+| 406 | `not_acceptable` | no format matches `Accept` |
+| 408 | `body_timeout`, `request_timeout` | the upload, or the request's headers, come too slowly |
+| 413 | `upload_too_large` | larger than `VAD_MAX_UPLOAD_MB` |
+| 415 | `unsupported_audio` | not audio, an unknown codec, or a Content-Encoding |
+| 421 | `unknown_host` | the `Host` is not in `VAD_ALLOWED_HOSTS` |
+| 422 | `invalid_audio` | damaged, empty, samples not finite, not 4-384 kHz, over 8 channels (one of 64) |
+| 422 | `audio_too_long` | longer than `VAD_MAX_AUDIO_HOURS` |
+| 422 | `invalid_option` | unknown, out of range, of another mode, or in conflict; `option` names it |
+| 426 | `upgrade_required` | `GET /vad/stream` without a WebSocket handshake |
+| 429 | `too_many_requests` | more requests than `VAD_RATE_LIMIT` |
 | 503 | `overloaded`, `not_ready` | full, loading or stopping; `Retry-After` says when to try again |
-| 504 | `deadline_exceeded` | longer than `VAD_REQUEST_TIMEOUT_S` |
-| 500 | `internal` | anything else; the log has it under the request id |
+| 504 | `deadline_exceeded` | the request took longer than `VAD_REQUEST_TIMEOUT_S` |
+| 500 | `internal` | an error of the service; the log has it under the request id |
 
-No speech is no error: 200 with `"segments": []`.
+Audio without speech is not an error: 200 with `"segments": []`.
 
-## Clients made by generators
+## Generated clients
 
-`/openapi.json` is written for programs that make clients of it: openapi-python-client, openapi-generator, orval and
-hey-api make clients that upload a file and read the answer as they come. So it leaves out what they stumble over:
-defaults (which depend on the model; each description tells them), infinity (leave the option out), the body as bare
-bytes, options in forms, and the answers that are no text (`ndjson`, `wav`, `zip`). The service takes and gives all of
-that none the less.
+Generators can make clients from `/openapi.json`. Tested are openapi-python-client, openapi-generator, orval and
+hey-api. So that they work, the description leaves out some things that the service also accepts: defaults (they depend
+on the model; each description names them), infinity (leave the option out), the body as bare bytes, options as form
+fields, and answers that are not text (`ndjson`, `wav`, `zip`).
 
 ## For operators
 
-`GET /health` (all), `/health/live` (the process answers), `/health/ready` (send requests here), `GET /metrics`
-(Prometheus), `/docs` (Swagger UI, from the service itself) and `/openapi.json`. `GET /sample.wav` is half
-a minute of people talking, to try things with; where the build could not fetch that, a synthetic voice.
-`X-Request-ID` is taken when it is sane, and always answered.
+| address | what |
+| --- | --- |
+| `GET /health` | the whole state |
+| `GET /health/live` | 200 while the process answers |
+| `GET /health/ready` | 200 when requests may be sent |
+| `GET /metrics` | Prometheus metrics |
+| `/docs`, `/openapi.json` | this API in Swagger UI and as OpenAPI |
+| `GET /sample.wav` | half a minute of conversation to try; a synthetic voice if the build could not fetch it |
+
+The service uses the `X-Request-ID` that you send, if it is valid, and always answers with one.
 """
 
 
