@@ -8,6 +8,7 @@
 import type { Palette } from '../settings/theme';
 import type { Threshold } from '../settings/thresholds';
 import type { Extent } from './intervals';
+import type { Levels } from './levels';
 import type { Picture } from './picture';
 import { tickLabel } from './time';
 import { msOf, tickStep, type Viewport, xOf } from './viewport';
@@ -37,7 +38,7 @@ export interface Strip {
   readonly key: string;
   readonly name: string;
   readonly picture: Picture;
-  readonly probabilities: Float32Array;
+  readonly probabilities: Levels;
   readonly thresholds: readonly Threshold[];
 }
 
@@ -111,10 +112,10 @@ export function paintWave(
   const wide = picture.frameMs > msOf(view, 1);
   for (let x = 0; x < view.width; x += 1) {
     const [from, to] = framesAt(view, x, picture);
-    let peak = 0;
-    for (let frame = from; frame < to; frame += 1) peak = Math.max(peak, picture.peaks[frame] ?? 0);
     // Between the middles of frames that are wider than a pixel the outline runs straight: blocks are not what was recorded.
-    if (wide) peak = between(picture.peaks, (view.startMs + msOf(view, x + 0.5)) / picture.frameMs - 0.5);
+    const peak = wide
+      ? between(picture.peaks.values, (view.startMs + msOf(view, x + 0.5)) / picture.frameMs - 0.5)
+      : picture.peaks.most(from, to);
     // A line is left where nothing is heard.
     const reach = Math.max(0.5, peak * scale);
     if (to > from) context.fillRect(x, middle - reach, 1, 2 * reach);
@@ -127,6 +128,10 @@ function between(values: Float32Array, at: number): number {
   return one + (other - one) * Math.max(0, at - first);
 }
 
+/**
+ * Column by column, each from the height before to its own: a stroke along a thousand points takes a processor longer to
+ * draw than a frame lasts, and zooming draws one with every frame.
+ */
 export function paintCurve(
   context: CanvasRenderingContext2D,
   view: Viewport,
@@ -136,22 +141,22 @@ export function paintCurve(
   palette: Palette,
 ): void {
   const bottom = topOf(rows, place) + rows.curves.each;
-  context.beginPath();
-  context.moveTo(0, bottom);
-  for (let x = 0; x <= view.width; x += 1) {
-    const [from, to] = framesAt(view, x, strip.picture);
-    let sum = 0;
-    for (let frame = from; frame < to; frame += 1) sum += strip.probabilities[frame] ?? 0;
-    context.lineTo(x, yOf(to > from ? sum / (to - from) : 0, rows, place));
-  }
-  context.lineTo(view.width, bottom);
-  context.closePath();
+  const heights = Array.from({ length: Math.ceil(view.width) }, (_, x) =>
+    yOf(strip.probabilities.mean(...framesAt(view, x, strip.picture)), rows, place),
+  );
   context.fillStyle = palette['curve-fill'];
-  context.fill();
-  context.strokeStyle = palette.curve;
-  context.lineWidth = 1.25;
-  context.stroke();
+  heights.forEach((y, x) => {
+    context.fillRect(x, y, 1, bottom - y);
+  });
+  context.fillStyle = palette.curve;
+  heights.forEach((y, x) => {
+    const before = heights[x - 1] ?? y;
+    const top = Math.min(y, before) - CURVE_WIDTH / 2;
+    context.fillRect(x, top, 1, Math.abs(y - before) + CURVE_WIDTH);
+  });
 }
+
+const CURVE_WIDTH = 1.25;
 
 /** A dashed line at each height; its label has the number that the option has, and the height where that is another. */
 export function paintThresholds(

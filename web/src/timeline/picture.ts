@@ -3,6 +3,7 @@
 import { computed, signal } from '@preact/signals';
 import { curveOf } from '../service/api';
 import type { Curve } from '../service/types';
+import { Levels } from './levels';
 
 /** Four for each pixel of a wide screen. */
 const OVERVIEW_POINTS = 8000;
@@ -12,11 +13,11 @@ const TILE_FRAMES = 20_000;
 /** Speech probability by frame: of all channels together, or of one that was detected by itself. */
 export interface ProbabilityCurve {
   readonly channel: number | null;
-  readonly probabilities: Float32Array<ArrayBuffer>;
+  readonly probabilities: Levels;
 }
 
 export class Picture {
-  readonly peaks: Float32Array<ArrayBuffer>;
+  readonly peaks: Levels;
   readonly curves: readonly ProbabilityCurve[];
   /** Counts whenever finer data has come in: what draws reads it. */
   readonly edition = signal(0);
@@ -32,8 +33,8 @@ export class Picture {
     channels: readonly (number | null)[],
   ) {
     const frames = Math.max(1, Math.ceil(durationMs / frameMs));
-    this.peaks = new Float32Array(frames);
-    this.curves = channels.map((channel) => ({ channel, probabilities: new Float32Array(frames) }));
+    this.peaks = new Levels(frames);
+    this.curves = channels.map((channel) => ({ channel, probabilities: new Levels(frames) }));
   }
 
   static async fetch(id: string): Promise<Picture> {
@@ -47,15 +48,15 @@ export class Picture {
     return picture;
   }
 
-  /** The highest amplitude; looked for once for each edition, because an hour has 360,000 frames. */
+  /** The highest amplitude. */
   readonly loudest = computed(() => {
     void this.edition.value;
-    return this.peaks.reduce((most, peak) => Math.max(most, peak), 0);
+    return this.peaks.most(0, this.peaks.length);
   });
 
-  /** Fetches the frames of a stretch, if they are not here yet. */
-  refine(startMs: number, endMs: number): void {
-    if (this.coarseness <= 1) return;
+  /** Fetches the frames of a stretch, where they are not here yet and would be seen: `pixelMs` is what a pixel stands for. */
+  refine(startMs: number, endMs: number, pixelMs: number): void {
+    if (this.coarseness <= 1 || this.coarseness * this.frameMs <= pixelMs) return;
     const last = Math.floor(Math.min(endMs, this.durationMs - 1) / this.frameMs / TILE_FRAMES);
     for (let tile = Math.floor(Math.max(0, startMs) / this.frameMs / TILE_FRAMES); tile <= last; tile += 1) {
       if (!this.tiles.has(tile)) this.tiles.set(tile, this.fetchTile(tile));
@@ -77,17 +78,9 @@ export class Picture {
   }
 
   private fill(first: number, last: number, { peaks, probabilities, channels }: Curve): void {
-    spread(peaks, this.peaks, first, last);
+    this.peaks.spread(peaks, first, last);
     this.curves.forEach((curve, place) => {
-      spread(channels?.[place]?.probabilities ?? probabilities, curve.probabilities, first, last);
+      curve.probabilities.spread(channels?.[place]?.probabilities ?? probabilities, first, last);
     });
-  }
-}
-
-/** Points over the frames from `first` to `last`, each as wide as there are frames for it. */
-function spread(points: readonly number[], frames: Float32Array, first: number, last: number): void {
-  const scale = points.length / (last - first);
-  for (let frame = first; frame < last; frame += 1) {
-    frames[frame] = points[Math.min(points.length - 1, Math.floor((frame - first) * scale))] ?? 0;
   }
 }

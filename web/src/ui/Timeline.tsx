@@ -30,7 +30,7 @@ import type { Picture } from '../timeline/picture';
 import { Pointers } from '../timeline/pointer';
 import { decoded, LONGEST_MS, spectrogram } from '../timeline/spectrogram';
 import { clock } from '../timeline/time';
-import { msAt } from '../timeline/viewport';
+import { msAt, msOf } from '../timeline/viewport';
 
 /** Windows lower than this get lower pictures, so that the settings below stay in sight too. */
 const LOW_WINDOW = 720;
@@ -150,7 +150,7 @@ class Scene {
     if (!context || !wave) return;
     for (const picture of new Set([wave, ...strips.map((strip) => strip.picture)])) {
       void picture.edition.value;
-      picture.refine(view.startMs, view.endMs);
+      picture.refine(view.startMs, view.endMs, msOf(view, 1));
     }
     const samples = this.clip.spectrogram.value ? this.samples.value : null;
     if (samples) {
@@ -198,7 +198,7 @@ class Scene {
     const ms = msAt(view.value, x);
     const rows = this.rows.value;
     const strip = this.strips.value[Math.max(0, Math.floor((y - rows.curves.top) / rows.curves.each))];
-    const probability = strip?.probabilities[Math.floor(ms / strip.picture.frameMs)];
+    const probability = strip?.probabilities.values[Math.floor(ms / strip.picture.frameMs)];
     return probability === undefined ? clock(ms) : `${clock(ms)}  p ${probability.toFixed(2)}`;
   }
 }
