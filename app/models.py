@@ -139,9 +139,14 @@ class Model:
         told = f"{self.info.name} cannot follow a live stream: {', and '.join(reasons)}"
         raise InvalidOption("model", f"{told}. {BEST_LIVE} can, and so can each of its members")
 
+    @property
+    def tells_overlap(self) -> bool:
+        """Whether it tells when several people talk at once."""
+        return self.grid.overlap is not None
+
     def check_overlap(self) -> None:
         """Raise `InvalidOption` for a model that cannot find where several people talk at once."""
-        if self.grid.overlap is None:
+        if not self.tells_overlap:
             told = f"{self.info.name} cannot find where several people talk at once"
             raise InvalidOption("overlap", f"{told}; pyannote can, and so can sums that include it")
 

@@ -377,8 +377,9 @@ class DetectionRequest(ExcerptOptions, InputOptions):
         return StreamForm(encoding, rate, channels)
 
 
-_OVERLAP = ("overlap", "overlap_threshold")
-FILE_ONLY = frozenset({"format", "members", *_OVERLAP, "lang", "keep", "track", "clock", *ExcerptOptions.model_fields})
+OVERLAP = ("overlap", "overlap_threshold")
+"""Options that ask when several people talk at once."""
+FILE_ONLY = frozenset({"format", "members", *OVERLAP, "lang", "keep", "track", "clock", *ExcerptOptions.model_fields})
 """Options that no live stream has."""
 STREAM_ONLY = frozenset(
     {"protocol", "confirm_ms", "maybe_end_ms", "audio", "probability_interval_ms", "session", "after"}

@@ -54,7 +54,14 @@ PYANNOTE = Contender("pyannote.audio's pipeline", "pyannote_pipeline", longest_m
 _NAMES = (
     "silero firered firered-stream firered-aed pyannote silero+firered fsmn+silero+firered silero+firered+2*pyannote"
 )
-OTHER_MODELS = tuple(Contender(f"this project, {name}", "ours", ours=True, model=name) for name in _NAMES.split())
+_FURTHER_NAMES = "silero-8k fsmn+silero silero+firered-stream"
+
+
+def _ours(names: str) -> tuple[Contender, ...]:
+    return tuple(Contender(f"this project, {name}", "ours", ours=True, model=name) for name in names.split())
+
+
+OTHER_MODELS = _ours(_NAMES)
 
 ALL = (OURS, OURS_BF16, FUNASR, FUNASR_ONNX, SILERO_ONNX, SILERO_SEQUENCE, SILERO_JIT, WEBRTC, TEN, EARSHOT)
 BY_MODEL = (
@@ -62,6 +69,8 @@ BY_MODEL = (
     WEBRTC, TEN, EARSHOT,
 )  # fmt: skip
 """Every model here, beside its own package and the other detectors."""
+OURS_ALONE = (OURS, *OTHER_MODELS, *_ours(_FURTHER_NAMES))
+"""Every model and sum that is told of, beside each other."""
 QUICKEST = (OURS, OURS_BF16, FUNASR, SILERO_ONNX)
 """For what differs in the reading of files alone."""
 

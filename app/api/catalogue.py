@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from app.api.openapi import audio_schema, option_schema, problem
+from app.api.openapi import audio_schema, option_schema, overlap_schema, problem
 from app.api.service import service_of
 from app.audio.containers import CONTAINERS
 from app.formats.documents import Document
@@ -15,6 +15,7 @@ from app.models import Model, Models
 from app.vad.chunks import ChunkOptions
 from app.vad.models import fusion
 from app.vad.models.accuracy import BEST, LISTED_SUMS, measured
+from app.vad.models.cost import cost_of
 from app.vad.models.registry import Catalogue
 from app.vad.segmenters.registry import Use
 
@@ -50,6 +51,9 @@ class ListedModel(Document):
     )
     default: bool = Field(description="Whether it serves requests that name none.")
     accuracy: AccuracyDocument | None = Field(description="Null where it has not been measured.")
+    cost: float | None = Field(
+        None, description="Processor time for the same audio, where that of `fsmn` is 1; absent where not measured."
+    )
     id: str
     revision: str | None
     fingerprint: str | None = Field(None, description="SHA-256 of its weights; once it is loaded.")
@@ -59,6 +63,7 @@ class ListedModel(Document):
     frame_ms: int | None = Field(None, description="Distance of its frames; once it is loaded.")
     look_ahead_ms: int | None = Field(None, description="Audio after a frame that its probability waits for.")
     live: bool = Field(description="Whether it follows live streams.")
+    overlap: bool = Field(description="Whether it tells when several people talk at once: takes `overlap=true`.")
     default_mode: str = Field(description="How its segments are made where a request names no `mode`.")
 
 
@@ -132,6 +137,9 @@ class OptionsDocument(Document):
     audio: dict[str, dict[str, Any]] = Field(
         description="The same of the options that say how a file is read, and which of its channels are heard."
     )
+    overlap: dict[str, dict[str, Any]] = Field(
+        description="The same of the options that ask when several people talk at once, of models that tell it."
+    )
     presets: list[PresetDocument]
     default_preset: str | None = Field(description="Of requests that name none.")
     models: dict[str, ModelOptionsDocument]
@@ -173,6 +181,7 @@ async def options(request: Request) -> JSONResponse:
         ],
         chunks=option_schema(ChunkOptions),
         audio=audio_schema(),
+        overlap=overlap_schema(),
         presets=[PresetDocument.model_validate(preset, from_attributes=True) for preset in service.registry.presets],
         default_preset=models.settings.preset.name if models.settings.preset is not None else None,
         models={
@@ -208,6 +217,7 @@ def _listed(models: Models, catalogue: Catalogue, available: Sequence[str]) -> l
                 "licence": known.licence,
                 "sample_rate": known.sample_rate,
                 "live": known.live,
+                "overlap": known.overlap,
                 "default_mode": catalogue.family(spec.family).default_mode,
             }
     sums = models.sums()
@@ -229,11 +239,12 @@ def _listed(models: Models, catalogue: Catalogue, available: Sequence[str]) -> l
             "licence": ", ".join(dict.fromkeys(licences)) if None not in licences else None,
             "sample_rate": max(member["sample_rate"] for member in members),
             "live": all(member["live"] for member in members),
+            "overlap": any(member["overlap"] for member in members),
             "default_mode": fusion.DEFAULT_MODE,
             **(_of_loaded(sums[named]) if named in sums else {}),
         }
     for name, line in lines.items():
-        line |= {"name": name, "default": name == models.default.info.name}
+        line |= {"name": name, "default": name == models.default.info.name, "cost": cost_of(name)}
     entries = [ListedModel.model_validate(line, from_attributes=True) for line in lines.values()]
     return sorted(entries, key=lambda each: not each.default)
 
@@ -250,5 +261,6 @@ def _of_loaded(model: Model) -> dict[str, Any]:
         "frame_ms": model.grid.frame_ms,
         "look_ahead_ms": model.grid.look_ahead_frames * model.grid.frame_ms,
         "live": model.live,
+        "overlap": model.tells_overlap,
         "default_mode": model.default_mode,
     }

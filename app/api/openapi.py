@@ -20,7 +20,7 @@ from app.api.errors import PROBLEM_JSON
 from app.audio.options import InputOptions
 from app.presets import NONE, PRESET
 from app.registry import Registry
-from app.request import STREAM_ONLY, DetectionRequest
+from app.request import OVERLAP, STREAM_ONLY, DetectionRequest
 from app.vad.chunks import ChunkOptions
 from app.vad.options import Options
 from app.vad.segmenters.options import SegmenterOptions
@@ -96,6 +96,12 @@ def audio_schema() -> dict[str, dict[str, Any]]:
     """The same of the options that say how a file is read, and which of its channels are heard."""
     schemas = option_schema(DetectionRequest)
     return {name: schemas[name] for name in ("channel", *InputOptions.model_fields)}
+
+
+def overlap_schema() -> dict[str, dict[str, Any]]:
+    """The same of the options that ask when several people talk at once."""
+    schemas = option_schema(DetectionRequest)
+    return {name: schemas[name] for name in OVERLAP}
 
 
 def documented_parameters(registry: Registry, only: Collection[str] | None = None) -> list[dict[str, Any]]:

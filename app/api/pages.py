@@ -167,11 +167,12 @@ async def microphone() -> FileResponse:
 )
 async def sample(request: Request) -> Response:
     """Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
-    16 kHz, mono, always the same."""
+    16 kHz, mono, always the same. `X-VAD-Sample` says which: `recording` or `synthetic`."""
     service = service_of(request)
     work = partial(service.threads.run, _sample, FETCHED_SAMPLE)
     content = await with_place(request, work, service.request_timeout_s)
-    headers = {"Content-Disposition": 'inline; filename="sample.wav"'}
+    origin = "recording" if FETCHED_SAMPLE.is_file() else "synthetic"
+    headers = {"Content-Disposition": 'inline; filename="sample.wav"', "X-VAD-Sample": origin}
     return Response(content, media_type="audio/wav", headers=headers)
 
 

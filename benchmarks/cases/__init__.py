@@ -11,7 +11,7 @@ from benchmarks.cases.install import install
 from benchmarks.cases.latency import latency
 from benchmarks.cases.live import live, live_models
 from benchmarks.cases.memory import memory
-from benchmarks.cases.offline import flac, models, mp3, wav
+from benchmarks.cases.offline import costs, flac, models, mp3, wav
 from benchmarks.cases.overload import overload
 from benchmarks.cases.parts import parts
 from benchmarks.cases.realtime import realtime
@@ -25,6 +25,7 @@ from benchmarks.table import Result
 CASES: dict[str, Callable[[Plan], Result]] = {
     "wav": wav,
     "models": models,
+    "costs": costs,
     "flac": flac,
     "mp3": mp3,
     "floor": floor,

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.audio import clip, minutes_of
-from benchmarks.contenders import ALL, BY_MODEL, FUNASR, OURS, QUICKEST, Contender
+from benchmarks.contenders import ALL, BY_MODEL, FUNASR, OURS, OURS_ALONE, QUICKEST, Contender
 from benchmarks.plan import Plan, cores
 from benchmarks.process import Measured
 from benchmarks.table import Result
@@ -40,6 +40,11 @@ def models(plan: Plan) -> Result:
     result = Result("models", f"{plan.hour_minutes:g} min of WAV on one core", columns, missing=turns.missing)
     result.rows = [file_row(name, turns, detect_cpu_s) for name in turns.taken]
     return result
+
+
+def costs(plan: Plan) -> Result:
+    """A long WAV by every model and listed sum, on one core: what app/vad/models/cost.py tells."""
+    return _long_file(plan, "wav", OURS_ALONE, name="costs", counts=[1])
 
 
 def flac(plan: Plan) -> Result:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from app.registry import Registry
+from app.vad.models.accuracy import LISTED_SUMS
+from app.vad.models.cost import cost_of
+from tests.conftest import ROOT
 from tests.live.client import converse, cut, hear_all, s16, stream
 from tests.server import RunningServer, local_server
 from tests.voice import voice
@@ -216,3 +221,22 @@ def wav16(samples: np.ndarray) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.frombuffer(s16(samples), "<i2"), 16_000, format="WAV", subtype="PCM_16")
     return file.getvalue()
+
+
+def test_costs_are_those_that_were_measured() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "costs.json").read_text())["rows"]
+    spent = {row["name"].partition(", ")[2] or "fsmn": row["cpu_s"] for row in rows}
+    assert {name: cost_of(name) for name in spent} == {
+        name: float(f"{cpu_s / spent['fsmn']:.2g}") for name, cpu_s in spent.items()
+    }
+    named = {"+".join(each) for each in LISTED_SUMS} | {known.name for _, known in Registry.of([]).catalogue.known()}
+    assert named - spent.keys() == {"fsmn-8k"}, "which has no published weights here"
+
+
+def test_who_tells_when_several_people_talk_at_once(mixed: RunningServer) -> None:
+    with mixed.client() as client:
+        told = {model["name"]: model["overlap"] for model in client.get("/models").json()["models"]}
+        options = client.get("/options").json()["overlap"]
+    assert {name for name, overlap in told.items() if overlap} == {name for name in told if "pyannote" in name}
+    assert list(options) == ["overlap", "overlap_threshold"]
+    assert (options["overlap"]["default"], options["overlap_threshold"]["default"]) == (False, 0.13)

@@ -207,6 +207,19 @@ def test_raw_samples_are_read_once_their_coding_is_told(
     expect(card.root.get_by_role("alert").first).to_contain_text("Unsupported audio")
 
 
+def test_what_raw_samples_are_is_asked_where_they_are_refused(
+    server: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    path = tmp_path / "samples.raw"
+    path.write_bytes((bursts(6.0, [(1.0, 3.0)]) * 32_767).astype("<i2").tobytes())
+    card = upload(open_page(server.url), path)
+    expect(card.root.get_by_role("alert").first).to_contain_text("“How the file is read”")
+    card.option("encoding").select_option("pcm_s16le")
+    card.await_segments(1)
+    expect(card.root.locator(".problem[data-code]")).to_have_count(0)
+    expect(card.root.locator(".changed")).to_have_attribute("data-changed", "1")
+
+
 def test_labels_are_lanes(card: CardView) -> None:
     def tell_kinds(route: Route) -> None:
         response = route.fetch()

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.card import LONG_MS, CardView, upload
 from tests.browser.conftest import OpenPage
 from tests.server import RunningServer
+from tests.signals import bursts
 from tests.waiting import eventually
 
 _PAINTED_SHARE = """canvas => {
@@ -170,14 +171,72 @@ def test_headings_are_not_cut(server: RunningServer, open_page: OpenPage, speech
     assert cut == []
 
 
-def test_a_file_that_is_cut_short_is_told_on_its_card(
-    server: RunningServer, open_page: OpenPage, speech_like: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def cut_short(speech_like: Path, tmp_path: Path) -> Path:
+    """The first half of a WAV, with one segment."""
     path = tmp_path / "cut.wav"
     path.write_bytes(speech_like.read_bytes()[: 44 + 5 * 32_000])
-    card = upload(open_page(server.url), path)
+    return path
+
+
+def test_a_file_that_is_cut_short_is_told_on_its_card(
+    server: RunningServer, open_page: OpenPage, cut_short: Path
+) -> None:
+    card = upload(open_page(server.url), cut_short)
     card.await_segments(1)
     told = card.root.locator(".warnings li")
     expect(told).to_have_count(1)
     expect(told).to_have_attribute("data-code", "truncated")
     expect(told).to_contain_text("cut short")
+
+
+def test_on_paper_it_is_light_and_has_nothing_to_press(
+    server: RunningServer, open_page: OpenPage, cut_short: Path
+) -> None:
+    page = open_page(server.url, color_scheme="dark")
+    card = upload(page, cut_short)
+    card.await_segments(1)
+    page.emulate_media(media="print")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    expect(card.rows).to_have_count(1)
+    expect(card.root.locator(".warnings")).to_be_visible()
+    shown = page.locator("button:visible, select:visible, input:visible, .hint:visible")
+    assert [one.inner_text() for one in shown.all() if "moment" not in (one.get_attribute("class") or "")] == [
+        card.root.locator(".warnings .hint").inner_text()
+    ]
+    page.emulate_media(media="screen")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [("recording", "pyannote.audio (MIT licence)"), ("synthetic", "a voice that this service made")],
+)
+def test_the_sample_says_what_it_is(server: RunningServer, open_page: OpenPage, origin: str, words: str) -> None:
+    def as_told(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, headers={**response.headers, "x-vad-sample": origin})
+
+    with server.client() as client:
+        assert client.get("/sample.wav").headers["x-vad-sample"] in ("recording", "synthetic")
+    page = open_page(server.url)
+    page.route("**/sample.wav", as_told)
+    page.get_by_role("button", name="Try a sample").click()
+    expect(page.locator("article.card header")).to_contain_text(words)
+
+
+def test_the_whole_of_a_long_file_needs_no_finer_data(
+    server: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.tile(bursts(10.0, [(2.0, 4.0), (6.0, 8.0)]), 60), 16_000, subtype="PCM_16")
+    page = open_page(server.url)
+    asked: list[str] = []
+    page.on("request", lambda made: asked.append(made.url) if "/curve" in made.url else None)
+    card = upload(page, path)
+    card.await_segments(120)
+    eventually(lambda: len(card.region_pixels()) > 100)
+    assert len(asked) == 1
+    for _ in range(5):
+        card.root.get_by_role("button", name="Zoom in").click()
+    eventually(lambda: len(asked) > 1)

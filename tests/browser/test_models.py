@@ -372,6 +372,27 @@ def _painted_curve(card: CardView) -> str:
     return str(card.root.locator("canvas.ground").evaluate(cut))
 
 
+@needs_silero
+def test_each_model_is_told_of_in_a_line(several: RunningServer, card: CardView) -> None:
+    with several.client() as client:
+        told = {model["name"]: model for model in client.get("/models").json()["models"]}
+    card.root.get_by_text("What each model is good for").click()
+    lines = card.root.locator(".about-models li")
+    expect(lines).to_have_count(card.models.locator("option").count())
+    for text in lines.all_inner_texts():
+        name, *rest = text.splitlines()
+        accuracy, cost = told[name]["accuracy"], told[name].get("cost")
+        assert (f"F1 {accuracy['frame_f1']:.2f}" in text) if accuracy else "F1" not in text, text
+        assert (f"{cost:g}× the time" in text) if cost else "×" not in text, text
+        assert rest, f"{name} is not said to be good for anything"
+    usable = {name: model["accuracy"]["frame_f1"] for name, model in told.items()
+              if model["accuracy"] and model["state"] != "absent"}  # fmt: skip
+    best = max(usable, key=lambda name: usable[name])
+    expect(lines.filter(has_text="the best here").locator("strong")).to_have_text([best])
+    lines.filter(has_text="silero").first.click()
+    expect(card.models).to_have_value("silero")
+
+
 def test_all_models_at_once(several: RunningServer, card: CardView) -> None:
     names = card.models.locator("option").evaluate_all("options => options.map(one => one.value)")
     card.root.get_by_role("button", name=f"Compare all {len(names)} models").click()

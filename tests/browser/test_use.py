@@ -13,6 +13,7 @@ from app.audio.options import InputOptions
 from app.formats.registry import FORMATS
 from app.presets import PRESETS
 from app.registry import Registry
+from app.request import OVERLAP
 from app.vad.chunks import ChunkOptions
 from tests.browser.card import CardView, upload
 from tests.browser.conftest import OpenPage
@@ -234,7 +235,7 @@ def test_every_option_of_the_service_has_a_chinese_text() -> None:
     told = set(re.findall(r"^  (\w+): \['[^']*[\u4e00-\u9fff]", names, re.MULTILINE)) - models
     segmenters = Registry.of([]).segmenters
     options = {option for _, kind in segmenters.variants() for option in kind.options.names()}
-    read = {"channel", *InputOptions.model_fields}
+    read = {"channel", *InputOptions.model_fields, *OVERLAP}
     presets = {preset.name for preset in PRESETS}
     assert told - {"wav", "zip"} == options | set(ChunkOptions.names()) | set(segmenters.modes) | read | presets
     forms = set(re.findall(r"^  (\w+): \['[^']*', '[^']*'\],$", names, re.MULTILINE))

@@ -45,6 +45,8 @@ class KnownModel:
     """The known model that takes its place on live streams, where it cannot follow them itself."""
     autoload: bool = False
     """With `VAD_MODELS=auto`: whether it is loaded at the start when it is at hand, or at its first use."""
+    overlap: bool = False
+    """Whether it tells when several people talk at once."""
     accuracy: Accuracy | None = None
     """None where it has not been measured."""
     option_defaults: OptionDefaults = field(default_factory=dict)

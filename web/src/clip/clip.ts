@@ -5,6 +5,7 @@ import type { Detection, Segment } from '../service/types';
 import { scaleOf } from '../settings/scale';
 import { type Settings, schemasOf, withValue } from '../settings/settings';
 import { shareSettings } from '../settings/shared';
+import type { TextKey } from '../text/texts';
 import { compare, type Extent, type Score, score } from '../timeline/intervals';
 import { focused, isWhole, resized, revealed, type Viewport, wholeView, zoomed } from '../timeline/viewport';
 import { Editing } from './editing';
@@ -38,6 +39,8 @@ export class Clip {
   constructor(
     readonly file: File,
     settings: Settings | null = null,
+    /** Where it is from, if not from the person. */
+    readonly origin: TextKey | null = null,
   ) {
     lastNumber += 1;
     this.number = lastNumber;

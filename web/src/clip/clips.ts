@@ -1,6 +1,7 @@
 /** The files on the page, and which of them is open. */
 
 import { computed, effect, signal } from '@preact/signals';
+import type { TextKey } from '../text/texts';
 import { Clip } from './clip';
 
 export const clips = signal<readonly Clip[]>([]);
@@ -9,9 +10,9 @@ export const open = signal<Clip | null>(null);
 /** What was taken away last, and can be had back. */
 export const removed = signal<readonly { clip: Clip; place: number }[] | null>(null);
 
-/** The first of them is opened. */
-export function addFiles(files: Iterable<File>): void {
-  const added = [...files].map((file) => new Clip(file));
+/** The first of them is opened. `origin`: where they are from, if not from the person. */
+export function addFiles(files: Iterable<File>, origin: TextKey | null = null): void {
+  const added = [...files].map((file) => new Clip(file, null, origin));
   const [first] = added;
   if (!first) return;
   clips.value = [...clips.value, ...added];

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from 'preact/hooks';
 import { t } from '../text/i18n';
+import { modeInAnswer } from '../text/names';
 import { clock, seconds } from '../timeline/time';
 import { ProblemBox } from '../ui/controls';
 import { Rows } from '../ui/rows';
@@ -39,7 +40,7 @@ export function ListenPanel({ panel }: { panel: Listening }) {
       <Troubles panel={panel} />
       <Buttons panel={panel} />
       <Picture panel={panel} />
-      {live && <LiveTable panel={panel} />}
+      {live && panel.segments.value.length > 0 && <LiveTable panel={panel} />}
       {live && <LiveSettings panel={panel} />}
     </section>
   );
@@ -83,7 +84,7 @@ function Buttons({ panel }: { panel: Listening }) {
         {t(state)}
       </span>
       <span class="time">{heard > 0 && t('elapsed', { time: clock(heard).slice(0, -2) })}</span>
-      {madeBy && <span class="hint made-by">{t('madeBy', madeBy)}</span>}
+      {madeBy && <span class="hint made-by">{t('madeBy', { model: madeBy.model, mode: t(modeInAnswer(madeBy.mode)) })}</span>}
     </div>
   );
 }

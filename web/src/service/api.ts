@@ -79,9 +79,13 @@ export function curveOf(id: string, points: number, startMs?: number, endMs?: nu
   return json(`analyses/${id}/curve`, query);
 }
 
-/** Something to try, which the service makes. */
-export async function sample(): Promise<File> {
-  return new File([await (await ask('sample.wav')).blob()], 'sample.wav', { type: 'audio/wav' });
+/** Something to try, and what the service says that it is. */
+export async function sample(): Promise<{ file: File; origin: string }> {
+  const response = await ask('sample.wav');
+  return {
+    file: new File([await response.blob()], 'sample.wav', { type: 'audio/wav' }),
+    origin: response.headers.get('X-VAD-Sample') ?? '',
+  };
 }
 
 /** State of the service; also when it is not ready, which it says with 503. */

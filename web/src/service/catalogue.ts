@@ -9,6 +9,8 @@ export interface Choice {
   loaded: boolean;
   /** How well its segments fit labelled speech, 0 to 1; null where that has not been measured. */
   f1: number | null;
+  /** Processor time, where that of `fsmn` is 1; null where it has not been measured. */
+  cost: number | null;
 }
 
 /** The page's own preset: the best model at hand, close around speech. */
@@ -25,11 +27,12 @@ export class Catalogue {
   /** Those that can be asked for, the default one first. */
   models(live: boolean): Choice[] {
     const usable = this.listed.filter((model) => model.state !== 'absent' && (model.live || !live));
-    return usable.map(({ name, title, state, accuracy }) => ({
+    return usable.map(({ name, title, state, accuracy, cost }) => ({
       name,
       title,
       loaded: state === 'loaded',
       f1: accuracy?.frame_f1 ?? null,
+      cost: cost ?? null,
     }));
   }
 
@@ -73,11 +76,16 @@ export class Catalogue {
     return this.entry(mode, this.use(model, live))?.title ?? '';
   }
 
-  /** Those of the mode, and for files those of chunks. */
+  /** Those of the mode, and for files those of chunks and, of models that tell it, of several people talking at once. */
   options(mode: string, model: string, live: boolean): OptionSchemas {
     const own = this.entry(mode, this.use(model, live))?.options ?? {};
     if (live) return own;
-    return { ...own, ...emptyable(this.offered.chunks) };
+    return { ...own, ...emptyable(this.offered.chunks), ...this.overlap(model) };
+  }
+
+  /** What asks when several people talk at once; nothing where the model cannot tell. The first switches it on. */
+  overlap(model: string): OptionSchemas {
+    return this.listed.some(({ name, overlap }) => name === model && overlap) ? this.offered.overlap : {};
   }
 
   /** How a file is read. */

@@ -241,7 +241,7 @@ export interface paths {
         /**
          * Get a recording to try the service with
          * @description Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
-         *     16 kHz, mono, always the same.
+         *     16 kHz, mono, always the same. `X-VAD-Sample` says which: `recording` or `synthetic`.
          */
         get: operations["get_sample"];
         put?: never;
@@ -696,6 +696,11 @@ export interface components {
             default: boolean;
             /** @description Null where it has not been measured. */
             accuracy: components["schemas"]["AccuracyDocument"] | null;
+            /**
+             * Cost
+             * @description Processor time for the same audio, where that of `fsmn` is 1; absent where not measured.
+             */
+            cost?: number | null;
             /** Id */
             id: string;
             /** Revision */
@@ -732,6 +737,11 @@ export interface components {
              * @description Whether it follows live streams.
              */
             live: boolean;
+            /**
+             * Overlap
+             * @description Whether it tells when several people talk at once: takes `overlap=true`.
+             */
+            overlap: boolean;
             /**
              * Default Mode
              * @description How its segments are made where a request names no `mode`.
@@ -835,6 +845,15 @@ export interface components {
              * @description The same of the options that say how a file is read, and which of its channels are heard.
              */
             audio: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            };
+            /**
+             * Overlap
+             * @description The same of the options that ask when several people talk at once, of models that tell it.
+             */
+            overlap: {
                 [key: string]: {
                     [key: string]: unknown;
                 };

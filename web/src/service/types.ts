@@ -46,10 +46,11 @@ export type OptionSchemas = Record<string, Schema>;
 /** What a mode's options apply to; a mode without an entry of a use takes its first one. */
 export type Use = 'file' | 'live' | 'labelled';
 
-export type OfferedOptions = Omit<Schemas['OptionsDocument'], 'modes' | 'models' | 'chunks' | 'audio' | 'presets'> & {
+export type OfferedOptions = Omit<Schemas['OptionsDocument'], 'modes' | 'models' | 'chunks' | 'audio' | 'overlap' | 'presets'> & {
   modes: { mode: string; use: Use; title: string; options: OptionSchemas }[];
   models: Record<string, { default_mode: string; use: Use; defaults: Record<string, OptionValues> }>;
   chunks: OptionSchemas;
   audio: OptionSchemas;
+  overlap: OptionSchemas;
   presets: Preset[];
 };

@@ -2,8 +2,14 @@
 
 import { signal } from '@preact/signals';
 
-export const printing = signal(false);
+const onPaper = matchMedia('print');
 
+export const printing = signal(onPaper.matches);
+
+// Some browsers tell of the medium's change only once it is painted, others know no such events.
+onPaper.addEventListener('change', () => {
+  printing.value = onPaper.matches;
+});
 addEventListener('beforeprint', () => {
   printing.value = true;
 });

@@ -36,7 +36,12 @@ export function modeOf(settings: Settings, { catalogue }: Offer): string {
 
 /** Of the options of the mode in force. */
 export function schemasOf(settings: Settings, offer: Offer): OptionSchemas {
-  return offer.catalogue.options(modeOf(settings, offer), settings.model, offer.live);
+  const mode = modeOf(settings, offer);
+  const schemas = offer.catalogue.options(mode, settings.model, offer.live);
+  const [asked, ...details] = Object.keys(offer.catalogue.overlap(settings.model));
+  if (asked === undefined || settings.given[mode]?.[asked] === true) return schemas;
+  // How overlap is told means nothing where nobody asks for it.
+  return Object.fromEntries(Object.entries(schemas).filter(([name]) => !details.includes(name)));
 }
 
 function defaultOf(settings: Settings, name: string, offer: Offer): Value | undefined {
@@ -53,10 +58,15 @@ export function optionValue(settings: Settings, name: string, offer: Offer, inFo
 /** In a file's settings what is set back to its default is not set; a stream's default is never known for sure. */
 export function withValue(settings: Settings, name: string, value: Value, offer: Offer): Settings {
   const mode = modeOf(settings, offer);
-  const values = { ...settings.given[mode], [name]: value };
-  const isDefault = value === defaultOf(settings, name, offer);
-  if (isDefault && !offer.live && offer.catalogue.knows(settings.model)) delete values[name];
-  return { ...settings, given: { ...settings.given, [mode]: values }, preset: null };
+  const { catalogue, live } = offer;
+  const isDefault = value === defaultOf(settings, name, offer) && !live && catalogue.knows(settings.model);
+  const given = { ...settings.given };
+  // Whether several people talk at once is asked of the audio, in whatever mode its speech is cut.
+  for (const each of name in catalogue.overlap(settings.model) ? catalogue.modes : [mode]) {
+    given[each] = { ...given[each], [name]: value };
+    if (isDefault) delete given[each]?.[name];
+  }
+  return { ...settings, given, preset: null };
 }
 
 /** What a field is emptied to, and what stands where nothing is set, is not set. */

@@ -53,6 +53,7 @@ const COLOURS = [
   'lane-marks',
   'lane-singing',
   'lane-music',
+  'lane-overlap',
   'only-a',
   'only-b',
   'font-numbers',

@@ -52,17 +52,23 @@ const FORMS: Record<string, readonly [string, string]> = {
 
 /** What each model is good for, in a line; [Chinese, English]. */
 const MODELS: Record<string, readonly [string, string]> = {
-  fsmn: ['最快；适合送去识别，保留句中停顿。', 'The quickest. Made to feed speech recognition: it keeps the pauses inside an utterance.'],
-  silero: ['紧贴语音；干净的对话里很准。', 'Close around speech. Good in clean conversation.'],
+  fsmn: [
+    '与 FunASR 的语音段完全一致；适合送去识别，保留句中停顿。',
+    'FunASR’s segments, exactly. Made to feed speech recognition: it keeps the pauses inside an utterance.',
+  ],
+  silero: ['紧贴语音，耗时最少；有噪声也行。', 'Close around speech, also in noise, in the least time.'],
   'fsmn-8k': ['用于 8 kHz 电话音频的 FSMN。', 'FSMN-VAD for telephone calls and other audio of 8 kHz.'],
   'silero-8k': ['用于电话等 8 kHz 音频。', 'For telephone calls and other audio of 8 kHz.'],
-  firered: ['噪声里也稳；整个文件一起看。', 'Steady in noise. Looks at the whole file.'],
+  firered: ['干净的录音；电话里会漏检。', 'Clean recordings. It misses speech by telephone.'],
   'firered-stream': ['电话与噪声里都好，也能实时。', 'Good by telephone and in noise, and it follows live speech.'],
   'firered-aed': ['还分出歌声与音乐。', 'Tells singing and music from speech.'],
   pyannote: [
-    '会议、远处说话与歌唱最好；能找出多人同时说话。',
-    'The best single model for meetings, far speech and singing. Finds where two people talk at once.',
+    '会议、电话、远处说话与歌唱；能找出多人同时说话。',
+    'Meetings, telephone, far or sung speech. Finds where several people talk at once.',
   ],
+  'silero+firered': ['不论条件如何都能准确找到语音，耗时适中。', 'Finds speech wherever it is, in moderate time.'],
+  'silero+firered-stream': ['能实时的里面最准。', 'The most accurate that follows live speech.'],
+  'silero+firered+2*pyannote': ['对话与会议，干净或嘈杂；耗时最多。', 'Conversation and meetings, clean or not; it takes the most time.'],
 };
 
 /** Null for an option that only the service knows. */
@@ -85,6 +91,11 @@ export function modelHelp(name: string): Both {
 export function modeName(mode: string): Both {
   const known = MODES[mode];
   return { zh: known?.zh ?? mode, en: known?.en ?? mode };
+}
+
+/** As answers have it; on the Chinese page by its Chinese name. */
+export function modeInAnswer(mode: string): Both {
+  return { zh: modeName(mode).zh, en: mode };
 }
 
 export function modeHelp(mode: string, told: string): Both {

@@ -46,7 +46,7 @@ function grouped(segments: readonly Segment[]): Group[] {
     group.segments.push(segment);
     groups.set(key, group);
   }
-  const order = ['speech', 'singing', 'music'];
+  const order = ['speech', 'singing', 'music', 'overlap'];
   return [...groups.values()].sort(
     (one, two) => (one.channel ?? -1) - (two.channel ?? -1) || order.indexOf(one.label ?? '') - order.indexOf(two.label ?? ''),
   );
@@ -56,7 +56,11 @@ function detectorLane({ channel, label, segments }: Group, alone: boolean, palet
   const parts = [channel === null ? null : t('laneChannel', { n: channel + 1 }), label === null ? null : t(word(label))].filter(
     (part) => part !== null,
   );
-  const colours: Record<string, string> = { singing: palette['lane-singing'], music: palette['lane-music'] };
+  const colours: Record<string, string> = {
+    singing: palette['lane-singing'],
+    music: palette['lane-music'],
+    overlap: palette['lane-overlap'],
+  };
   return {
     key: `${channel}/${label}`,
     name: alone ? t('laneDetector') : parts.join(' · '),

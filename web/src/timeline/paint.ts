@@ -171,13 +171,15 @@ export function paintThresholds(
   context.font = '11px system-ui, sans-serif';
   context.textBaseline = 'middle';
   let above = Number.NEGATIVE_INFINITY;
+  const lineOf = ({ height }: Threshold): number => Math.round(yOf(height, rows, place)) + 0.5;
+  context.strokeStyle = palette.threshold;
+  context.lineWidth = 1.25;
+  context.setLineDash([5, 4]);
+  for (const threshold of thresholds) line(context, 0, lineOf(threshold), view.width, lineOf(threshold));
+  context.setLineDash([]);
+  // Over all lines, so that none strikes a label out.
   for (const threshold of [...thresholds].sort((one, other) => other.height - one.height)) {
-    const y = Math.round(yOf(threshold.height, rows, place)) + 0.5;
-    context.strokeStyle = palette.threshold;
-    context.lineWidth = 1.25;
-    context.setLineDash([5, 4]);
-    line(context, 0, y, view.width, y);
-    context.setLineDash([]);
+    const y = lineOf(threshold);
     // Labels of heights that are close to each other stand one below the other.
     const labelY = Math.max(y, above + 15, topOf(rows, place) + 8);
     if (labelY + 7 > topOf(rows, place) + rows.curves.each) continue;
@@ -264,15 +266,15 @@ export function paintLanes(context: CanvasRenderingContext2D, view: Viewport, ro
   });
 }
 
-/** At the left, over what is drawn there; nothing where the name is empty. */
+/** At the left, over what is drawn there and hiding little of it; nothing where the name is empty. */
 export function paintName(context: CanvasRenderingContext2D, name: string, top: number, height: number, palette: Palette): void {
   if (name === '') return;
   context.font = '11px system-ui, sans-serif';
   context.textBaseline = 'middle';
-  context.fillStyle = palette.card;
-  context.globalAlpha = 0.85;
-  context.fillRect(2, top, context.measureText(name).width + 8, height);
-  context.globalAlpha = 1;
+  context.lineJoin = 'round';
+  context.lineWidth = 4;
+  context.strokeStyle = palette.card;
+  context.strokeText(name, 6, top + height / 2 + 0.5);
   context.fillStyle = palette.ink;
   context.fillText(name, 6, top + height / 2 + 0.5);
 }

@@ -6,6 +6,7 @@ import type { Clip } from '../clip/clip';
 import { applyToAll, clips, removeClip } from '../clip/clips';
 import type { Detection } from '../service/types';
 import { t } from '../text/i18n';
+import { modeInAnswer } from '../text/names';
 import { Corrections } from './Corrections';
 import { IconButton, Note, ProblemBox, ProgressBar } from './controls';
 import { Exports } from './Exports';
@@ -14,7 +15,7 @@ import { Icon } from './icons';
 import { pressed } from './Keys';
 import { ModelTable } from './Models';
 import { SegmentTable } from './SegmentTable';
-import { hasPlaceFor, SettingsPanel } from './SettingsPanel';
+import { hasPlaceFor, NOT_AUDIO, RAW, Reading, SettingsPanel } from './SettingsPanel';
 import { Stage } from './Stage';
 
 export function Card({ clip }: { clip: Clip }) {
@@ -48,7 +49,7 @@ export function Card({ clip }: { clip: Clip }) {
           choose={(segment) => clip.play(segment)}
         />
       )}
-      {answer && <Body clip={clip} answer={answer} />}
+      {answer ? <Body clip={clip} answer={answer} /> : <AsSamples clip={clip} />}
     </article>
   );
 }
@@ -87,6 +88,7 @@ function Head({ clip, answer }: { clip: Clip; answer: Detection | null }) {
       <div class="titles">
         <h2>{clip.name}</h2>
         {answer && <Meta answer={clip.answer.value ?? answer} />}
+        {clip.origin && <p class="hint">{t(clip.origin)}</p>}
       </div>
       {answer && (
         <button
@@ -111,10 +113,18 @@ function AllModels({ clip }: { clip: Clip }) {
   const shown = clip.others.value.length > 0;
   const count = clip.a.offer.value?.catalogue.models(false).length ?? 0;
   if (count < 2) return null;
+  const said = t(shown ? 'modelsEnd' : 'modelsCompare', { count });
   return (
-    <button type="button" class="quiet compare" aria-pressed={shown} onClick={() => (shown ? clip.endModels() : clip.compareModels())}>
+    <button
+      type="button"
+      class="quiet compare"
+      aria-label={said}
+      title={said}
+      aria-pressed={shown}
+      onClick={() => (shown ? clip.endModels() : clip.compareModels())}
+    >
       <Icon name="models" />
-      <span>{t(shown ? 'modelsEnd' : 'modelsCompare', { count })}</span>
+      <span>{said}</span>
     </button>
   );
 }
@@ -123,7 +133,7 @@ function Meta({ answer: { audio, timing, model, options } }: { answer: Detection
   const format = [audio.format, audio.subtype].filter(Boolean).join(' ');
   return (
     <p class="meta">
-      <span class="made-by">{t('madeBy', { model: model.name, mode: String(options.mode) })}</span>
+      <span class="made-by">{t('madeBy', { model: model.name, mode: t(modeInAnswer(String(options.mode))) })}</span>
       <span>{t('meta', { format, rate: audio.sample_rate, channels: audio.channels })}</span>
       {timing.inference_ms > 0 && <span>{t('timing', { ms: timing.total_ms, rtf: timing.rtf.toFixed(4) })}</span>}
     </p>
@@ -147,7 +157,7 @@ function Troubles({ clip, answer }: { clip: Clip; answer: Detection | null }) {
           take === clip.take.value &&
           hasPlaceFor(problem.option, settings, offer);
         return (
-          <div key={at === 0 ? 'a' : 'b'}>
+          <div key={at === 0 ? 'a' : 'b'} class="troubles">
             {busy && <ProgressBar busy={busy} />}
             {problem && !beside && <ProblemBox problem={problem} again={() => take.analyse()} />}
           </div>
@@ -180,7 +190,7 @@ function Body({ clip, answer }: { clip: Clip; answer: Detection }) {
           <Turning clip={clip} answer={answer} />
         </section>
         <div class="list">
-          <section>
+          <section class="found">
             <h3>{t('segments')}</h3>
             <SegmentTable
               label={t('tableCaption', { name: clip.name })}
@@ -190,13 +200,32 @@ function Body({ clip, answer }: { clip: Clip; answer: Detection }) {
               choose={(segment) => clip.play(segment)}
             />
           </section>
-          <section>
+          <section class="by-hand">
             <h3>{t('editing')}</h3>
             <Corrections clip={clip} />
           </section>
+          <Exports clip={clip} />
         </div>
       </div>
-      <Exports clip={clip} />
+    </div>
+  );
+}
+
+/** A file that is none may be bare samples: what those are is asked for where it is refused. */
+function AsSamples({ clip }: { clip: Clip }) {
+  const { a } = clip;
+  const [settings, offer, problem] = [a.settings.value, a.offer.value, a.problem.value];
+  if (!settings || !offer || !problem || problem === 'cancelled' || problem.code !== NOT_AUDIO) return null;
+  return (
+    <div class="settings as-samples">
+      <Reading
+        settings={settings}
+        offer={offer}
+        value={(name) => a.value(name)}
+        change={(next) => a.change(next)}
+        problem={problem}
+        only={RAW}
+      />
     </div>
   );
 }

@@ -6,6 +6,7 @@ import type { Clip } from '../clip/clip';
 import { IMPORTED, IMPORTED_FILES, importMarks } from '../edit/import';
 import { LONGEST_LABEL, type Mark } from '../edit/marks';
 import { t } from '../text/i18n';
+import { word } from '../text/names';
 import { clock, milliseconds, seconds } from '../timeline/time';
 import { IconButton } from './controls';
 import { Rows } from './rows';
@@ -160,7 +161,9 @@ function MarkRow({ clip, mark, place, selected, stop }: MarkRowProps) {
   };
   const label = (field: HTMLInputElement): void => {
     const done = editing.relabel(mark.id, field.value);
-    complain(done ? null : { field: 'label', typed: field.value, text: t('markLabelTaken', { label: field.value.trim() || 'speech' }) });
+    complain(
+      done ? null : { field: 'label', typed: field.value, text: t('markLabelTaken', { label: field.value.trim() || t(word('speech')) }) },
+    );
     if (done) field.value = editing.marks.value?.find(({ id }) => id === mark.id)?.label ?? '';
   };
   return (
@@ -205,7 +208,7 @@ function MarkRow({ clip, mark, place, selected, stop }: MarkRowProps) {
           tabIndex={stop(3)}
           {...wrong('label')}
           aria-label={t('markLabelOf', { n })}
-          placeholder="speech"
+          placeholder={t(word('speech'))}
           value={typed('label', mark.label ?? '')}
           maxLength={LONGEST_LABEL}
           onChange={(event) => label(event.currentTarget)}

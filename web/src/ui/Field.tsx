@@ -34,8 +34,10 @@ export function Field(props: FieldProps) {
     <div class="option" data-row={name}>
       <label for={id}>
         {known && <span>{t(known)}</span>}
-        <code>{name}</code>
-        {changed && <span class="mark">{t('changedMark')}</span>}
+        <small>
+          <code>{name}</code>
+          {changed && <span class="mark">{t('changedMark')}</span>}
+        </small>
       </label>
       <Control {...props} id={id} described={`${id}-help`} />
       {help && (

@@ -31,7 +31,7 @@ export function FileTable() {
           {t('removeAll')}
         </button>
       </header>
-      <div class="rows" tabIndex={0} role="region" aria-label={t('files')}>
+      <div class="rows" tabIndex={0} role="group" aria-label={t('filesTable')}>
         <table>
           <thead>
             <tr>

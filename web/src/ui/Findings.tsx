@@ -4,6 +4,7 @@ import type { Clip } from '../clip/clip';
 import type { Detection, Warning } from '../service/types';
 import { type Settings, withAudio, withPreset, withValue } from '../settings/settings';
 import { keyNamed, t } from '../text/i18n';
+import { presetName } from '../text/names';
 import type { TextKey } from '../text/texts';
 import { detailOf } from '../text/warnings';
 import { clock } from '../timeline/time';
@@ -23,6 +24,7 @@ export function Summary({ answer }: { answer: Detection }) {
         <Figure name={t('segments')} value={count} />
         <Figure name={t('speech')} value={`${clock(speechMs)} (${percent(share)})`} />
         <Figure name={t('silence')} value={clock(audio.duration_ms - speechMs)} />
+        {answer.overlap_ratio != null && <Figure name={t('overlapShare')} value={percent(answer.overlap_ratio)} />}
         <Figure name={t('duration')} value={clock(audio.duration_ms)} />
       </dl>
       <span class="meter" role="img" aria-label={t('ratioLabel', { percent: (share * 100).toFixed(1) })}>
@@ -37,34 +39,37 @@ export function Channels({ answer }: { answer: Detection }) {
   const { channels, audio } = answer;
   if (!channels || channels.length < 2) return null;
   const share = (ms: number): string => (audio.duration_ms > 0 ? percent(ms / audio.duration_ms) : '');
+  const caption = t('channelsCaption', { silence: clock(answer.silence_ms ?? 0), overlap: clock(answer.overlap_ms ?? 0) });
   return (
-    <table class="channels">
-      <caption>{t('channelsCaption', { silence: clock(answer.silence_ms ?? 0), overlap: clock(answer.overlap_ms ?? 0) })}</caption>
-      <thead>
-        <tr>
-          {(['colChannel', 'segments', 'colTalk', 'colOverlap', 'colInterruptions'] as const).map((key) => (
-            <th key={key} scope="col">
-              {t(key)}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {channels.map((one) => (
-          <tr key={one.channel}>
-            <th scope="row">{(one.channel ?? 0) + 1}</th>
-            <td>{one.segment_count}</td>
-            <td>
-              {clock(one.speech_ms)} ({share(one.speech_ms)})
-            </td>
-            <td>
-              {clock(one.overlap_ms)} ({share(one.overlap_ms)})
-            </td>
-            <td>{one.interruptions}</td>
+    <div class="sideways" role="group" aria-label={caption} tabIndex={0}>
+      <table class="channels">
+        <caption>{caption}</caption>
+        <thead>
+          <tr>
+            {(['colChannel', 'segments', 'colTalk', 'colOverlap', 'colInterruptions'] as const).map((key) => (
+              <th key={key} scope="col">
+                {t(key)}
+              </th>
+            ))}
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {channels.map((one) => (
+            <tr key={one.channel}>
+              <th scope="row">{(one.channel ?? 0) + 1}</th>
+              <td>{one.segment_count}</td>
+              <td>
+                {clock(one.speech_ms)} ({share(one.speech_ms)})
+              </td>
+              <td>
+                {clock(one.overlap_ms)} ({share(one.overlap_ms)})
+              </td>
+              <td>{one.interruptions}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
@@ -146,7 +151,9 @@ function remedyFor(code: string, clip: Clip, answer: Detection): Remedy | null {
   const audio = (name: string, value: string | number): Settings => withAudio(settings, name, value, offer);
   const preset = (name: string): Remedy | null => {
     const found = offer.catalogue.presets.find((one) => one.name === name);
-    return found && settings.preset !== name ? { key: 'doPreset', args: { name }, settings: withPreset(settings, found, offer) } : null;
+    return found && settings.preset !== name
+      ? { key: 'doPreset', args: { name: t(presetName(name)) }, settings: withPreset(settings, found, offer) }
+      : null;
   };
   const remedies: Record<string, () => Remedy | null> = {
     channels_cancel: () => ({ key: 'doLoudest', settings: audio('channel', 'loudest') }),

@@ -8,7 +8,7 @@ import { sample } from '../service/api';
 import { catalogue } from '../service/offered';
 import { Problem } from '../service/problem';
 import { health } from '../service/state';
-import { t } from '../text/i18n';
+import { keyNamed, t } from '../text/i18n';
 import { ProblemBox } from './controls';
 import { filesOf } from './dropped';
 import { Icon } from './icons';
@@ -20,7 +20,8 @@ const nothingIn = signal<string | null>(null);
 async function trySample(): Promise<void> {
   sampleProblem.value = null;
   try {
-    addFiles([await sample()]);
+    const { file, origin } = await sample();
+    addFiles([file], keyNamed(`sample_${origin}`));
   } catch (error) {
     sampleProblem.value = Problem.from(error);
   }
@@ -30,8 +31,9 @@ export function Intake() {
   const picker = useRef<HTMLInputElement>(null);
   // Before the first painting: what is dropped by then would be opened by the browser in the page's place.
   useLayoutEffect(acceptDrops, []);
+  const small = clips.value.length > 0 || listenPanel.shown.value !== null;
   return (
-    <section class={`intake ${clips.value.length > 0 ? 'small' : ''} ${dropping.value ? 'dropping' : ''}`} aria-label={t('sourceLabel')}>
+    <section class={`intake ${small ? 'small' : ''} ${dropping.value ? 'dropping' : ''}`} aria-label={t('sourceLabel')}>
       <div>
         <p class="lead">{t('dropTitle')}</p>
         <p class="hint">{t('dropHint')}</p>
@@ -65,7 +67,7 @@ export function Intake() {
           }}
         />
       </div>
-      {clips.value.length === 0 && <Facts />}
+      {!small && <Facts />}
       {sampleProblem.value && <ProblemBox problem={sampleProblem.value} again={() => void trySample()} />}
       {nothingIn.value !== null && (
         <p class="complaint" role="alert">

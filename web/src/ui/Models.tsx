@@ -5,6 +5,7 @@ import { spoken } from '../clip/clip';
 import type { Take } from '../clip/take';
 import { withModel } from '../settings/settings';
 import { t } from '../text/i18n';
+import { modeName } from '../text/names';
 import { compare } from '../timeline/intervals';
 import { clock, seconds } from '../timeline/time';
 import { ProblemBox } from './controls';
@@ -15,7 +16,7 @@ export function ModelTable({ clip }: { clip: Clip }) {
   if (others.length === 0) return null;
   const scored = clip.editing.active.value;
   return (
-    <div class="rows short models" role="region" aria-label={t('modelsCaption')} tabIndex={0}>
+    <div class="rows models" role="region" aria-label={t('modelsCaption')} tabIndex={0}>
       <table>
         <caption class="unseen">{t('modelsCaption')}</caption>
         <thead>
@@ -65,7 +66,7 @@ function ModelRow({ clip, take, scored }: { clip: Clip; take: Take; scored: bool
   return (
     <tr data-model={model}>
       <th scope="row">{model}</th>
-      <td>{String(answer.options.mode)}</td>
+      <td>{t(modeName(String(answer.options.mode)))}</td>
       <td>
         {clock(answer.speech_ms)} ({percent(answer.speech_ratio)})
       </td>
@@ -76,8 +77,8 @@ function ModelRow({ clip, take, scored }: { clip: Clip; take: Take; scored: bool
       {scored && <td>{score && seconds(score.falseMs)}</td>}
       <td>
         {take !== clip.a && (
-          <button type="button" class="quiet" onClick={() => use(clip, model)}>
-            {t('doModel', { name: model })}
+          <button type="button" class="quiet" aria-label={t('doModel', { name: model })} onClick={() => use(clip, model)}>
+            {t('modelsUse')}
           </button>
         )}
       </td>

@@ -1,6 +1,7 @@
 /** Presets first, then model and mode, then the options: the few that matter most, and the rest on demand. */
 
 import { useId } from 'preact/hooks';
+import type { Choice } from '../service/catalogue';
 import type { Problem } from '../service/problem';
 import type { OptionSchemas, Value } from '../service/types';
 import {
@@ -27,6 +28,10 @@ const FEW = 11;
 const FIRST = 3;
 /** Of the options of how a file is read: what is shown where it can matter. */
 const CHANNEL = 'channel';
+/** What bare samples are: the first says that they are that. */
+export const RAW = ['encoding', 'sample_rate', 'channels'] as const satisfies readonly string[];
+/** What the service says of a file that may be bare samples. */
+export const NOT_AUDIO = 'unsupported_audio';
 
 export interface SettingsPanelProps {
   settings: Settings;
@@ -46,7 +51,7 @@ export function SettingsPanel(props: SettingsPanelProps) {
     <div class="settings">
       <p class="changed" data-changed={count}>
         <span>{t(count === 0 ? 'changedNone' : 'changedCount', { count })}</span>
-        <button type="button" class="quiet" disabled={count === 0} onClick={() => change(initialSettings(offer))}>
+        <button type="button" class={count === 0 ? 'quiet' : ''} disabled={count === 0} onClick={() => change(initialSettings(offer))}>
           {t('reset')}
         </button>
       </p>
@@ -54,6 +59,7 @@ export function SettingsPanel(props: SettingsPanelProps) {
       <Models {...props} />
       <Modes {...props} />
       {!offer.live && (props.channels ?? 1) > 1 && <Channels {...props} />}
+      {!offer.live && <Overlap {...props} />}
       <Options {...props} />
       {!offer.live && <Reading {...props} />}
     </div>
@@ -106,27 +112,51 @@ function Models({ settings, offer, change, problem }: SettingsPanelProps) {
   if (models.length < 2) return null;
   const complaint = complaintOf(problem, 'model');
   const best = offer.catalogue.best(offer.live)?.name;
-  const loaded = models.find(({ name }) => name === settings.model)?.loaded ?? true;
+  const chosen = models.find(({ name }) => name === settings.model);
   return (
     <div class="model">
       <label for={id}>{t('model')}</label>
       <select id={id} value={settings.model} onChange={(event) => change(withModel(settings, event.currentTarget.value))}>
-        {models.map(({ name, title, f1 }) => (
+        {models.map(({ name, f1 }) => (
           <option key={name} value={name}>
-            {[title === name ? name : `${title} (${name})`, f1 !== null && scoreOf(f1, name === best)].filter(Boolean).join(' · ')}
+            {[name, f1 !== null && scoreOf(f1, name === best)].filter(Boolean).join(' · ')}
           </option>
         ))}
       </select>
-      <p class="hint">{t(modelHelp(settings.model))}</p>
+      <p class="hint">{goodFor(chosen)}</p>
       {!offer.live && <p class="hint">{t('modelHint')}</p>}
-      {!loaded && <p class="hint">{t('modelLoads')}</p>}
+      {chosen?.loaded === false && <p class="hint">{t('modelLoads')}</p>}
       {complaint !== null && (
         <p class="complaint" role="alert">
           {complaint}
         </p>
       )}
+      <Fold title={t('modelsAbout')} open={false}>
+        <ul class="about-models">
+          {models.map((model) => (
+            <li key={model.name}>
+              <button type="button" class="quiet" aria-pressed={model === chosen} onClick={() => change(withModel(settings, model.name))}>
+                <strong>{model.name}</strong>
+                <span>{figuresOf(model, model.name === best)}</span>
+                <span class="hint">{goodFor(model)}</span>
+              </button>
+            </li>
+          ))}
+        </ul>
+        <p class="hint">{t('modelsFigures')}</p>
+      </Fold>
     </div>
   );
+}
+
+/** In the page's words where it knows the model; else as the service calls it. */
+function goodFor(model: Choice | undefined): string {
+  return model ? t(modelHelp(model.name)) || model.title : '';
+}
+
+/** How well, and how fast. */
+function figuresOf({ f1, cost }: Choice, best: boolean): string {
+  return [f1 !== null && scoreOf(f1, best), cost !== null && t('modelCost', { cost: String(cost) })].filter(Boolean).join(' · ');
 }
 
 function scoreOf(f1: number, best: boolean): string {
@@ -138,7 +168,7 @@ function Modes({ settings, offer, change }: SettingsPanelProps) {
   const current = modeOf(settings, offer);
   const title = (mode: string): string => t(modeHelp(mode, offer.catalogue.title(mode, settings.model, offer.live)));
   return (
-    <div>
+    <div class="model">
       <fieldset class="modes">
         <legend>{t('mode')}</legend>
         {offer.catalogue.modes.map((mode) => (
@@ -179,22 +209,36 @@ function Channels({ settings, change, offer, channels = 1 }: SettingsPanelProps)
   );
 }
 
-function Options({ settings, offer, change, value, problem }: SettingsPanelProps) {
-  const schemas = schemasOf(settings, offer);
+/** Whether several people talk at once, of models that tell it: in sight, as what such a model is taken for. */
+function Overlap(props: SettingsPanelProps) {
+  const names = Object.keys(props.offer.catalogue.overlap(props.settings.model));
+  if (names.length === 0) return null;
+  return <div class="options">{fieldsOf(props, (name) => names.includes(name))}</div>;
+}
+
+function fieldsOf({ settings, offer, change, value, problem }: SettingsPanelProps, which: (name: string) => boolean) {
   const mode = modeOf(settings, offer);
-  const rows = Object.entries(schemas).map(([name, schema]) => (
-    <Field
-      key={`${mode}/${name}`}
-      name={name}
-      schema={schema}
-      value={value(name)}
-      changed={isChanged(settings, name, offer)}
-      complaint={complaintOf(problem, name)}
-      take={(given) => change(withValue(settings, name, given, offer))}
-    />
-  ));
+  return Object.entries(schemasOf(settings, offer))
+    .filter(([name]) => which(name))
+    .map(([name, schema]) => (
+      <Field
+        key={`${mode}/${name}`}
+        name={name}
+        schema={schema}
+        value={value(name)}
+        changed={isChanged(settings, name, offer)}
+        complaint={complaintOf(problem, name)}
+        take={(given) => change(withValue(settings, name, given, offer))}
+      />
+    ));
+}
+
+function Options(props: SettingsPanelProps) {
+  const { settings, offer, problem } = props;
+  const overlap = offer.catalogue.overlap(settings.model);
+  const rows = fieldsOf(props, (name) => !(name in overlap));
   const shown = rows.length > FEW ? FIRST : rows.length;
-  const folded = Object.keys(schemas).slice(shown);
+  const folded = rows.slice(shown).map(({ props: { name } }) => name);
   const open = folded.includes(problem?.option ?? '');
   return (
     <div class="options">
@@ -209,13 +253,14 @@ function Options({ settings, offer, change, value, problem }: SettingsPanelProps
 }
 
 /** How the file is read: which sound of it, by which clock, and what raw samples are. */
-function Reading({ settings, offer, change, problem }: SettingsPanelProps) {
-  const schemas: OptionSchemas = { ...offer.catalogue.audio };
+export function Reading({ settings, offer, change, problem, only }: SettingsPanelProps & { only?: readonly string[] }) {
+  const told = Object.entries(offer.catalogue.audio).filter(([name]) => only?.includes(name) ?? true);
+  const schemas: OptionSchemas = Object.fromEntries(told);
   delete schemas[CHANNEL];
   // Files say it themselves; of raw samples it has to be told.
-  if (settings.audio.encoding === undefined) for (const raw of ['sample_rate', 'channels']) delete schemas[raw];
+  if (settings.audio.encoding === undefined) for (const raw of RAW.slice(1)) delete schemas[raw];
   const names = Object.keys(schemas);
-  const open = names.some((name) => name in settings.audio || problem?.option === name);
+  const open = problem?.code === NOT_AUDIO || names.some((name) => name in settings.audio || problem?.option === name);
   return (
     <Fold title={t('reading')} open={open}>
       <div class="options">

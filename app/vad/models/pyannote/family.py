@@ -38,6 +38,7 @@ class PyannoteFamily:
             sample_rate=16_000,
             fingerprint="be3a5ac817f03cd13c40caea87bcbaf985adb754a8e00399bfb975cc6aeddb54",
             live=False,
+            overlap=True,
             accuracy=measured("pyannote"),
             option_defaults=_OPTIONS,
         ),
