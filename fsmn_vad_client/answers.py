@@ -270,6 +270,8 @@ class ListedModel(Document):
     """`loaded`, `available` (loaded at its first use) or `absent`."""
     default: bool
     accuracy: Accuracy | None
+    cost: float | None = None
+    """Processor time for the same audio, where that of `fsmn` is 1; None: not measured."""
     id: str
     revision: str | None
     fingerprint: str | None = None
@@ -280,6 +282,8 @@ class ListedModel(Document):
     look_ahead_ms: int | None = None
     live: bool
     """Whether it follows live streams."""
+    overlap: bool
+    """Whether it tells when several people talk at once."""
     default_mode: str
 
 
@@ -339,8 +343,9 @@ class Options(Document):
 
     modes: tuple[Mode, ...]
     chunks: dict[str, dict[str, Any]]
-    """JSON Schema of each option, as in `modes`; so is `audio`."""
+    """JSON Schema of each option, as in `modes`; so are `audio` and `overlap`."""
     audio: dict[str, dict[str, Any]]
+    overlap: dict[str, dict[str, Any]]
     presets: tuple[Preset, ...]
     default_preset: str | None
     models: dict[str, ModelOptions]
