@@ -1,7 +1,7 @@
 """What a running service reports about itself: engine, detection, live streams and doors call it, and whoever counts
 (`app.api.metrics`) overrides it. Times are in seconds unless a name says otherwise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from app.vad.models.family import ModelInfo
 
@@ -30,8 +30,8 @@ class Observer:
     def live_batch(self, streams: int) -> None:
         """Chunks of this many streams were scored together."""
 
-    def live_chunk(self, lag_s: float) -> None:
-        """A chunk's events were sent, `lag_s` after its receipt."""
+    def live_chunks(self, lags_s: Sequence[float]) -> None:
+        """The events of these chunks were sent, each so long after its receipt."""
 
     def live_dropped(self, reason: str) -> None:
         """The service ended a live stream that its client had not ended."""

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,13 +80,24 @@ def products(plan: Plan, cores: int) -> Callable[[], Measured]:
     return partial(measure, [plan.ours_python, _RUNNERS / "products.py", "--cores", str(cores)])
 
 
-@contextmanager
-def bare_clips(plan: Plan) -> Iterator[Callable[[float, int], float]]:
+def bare_clips(plan: Plan) -> AbstractContextManager[Callable[[float, float], float]]:
     """Clips decoded, scored and segmented in one thread of this project, without a service: a length in seconds and a
     count to the CPU ms of one. Raises `Missing`."""
+    return _asked(plan, "bare_clips", plan.model)
+
+
+def bare_chunks(plan: Plan, model: str) -> AbstractContextManager[Callable[[float, float], float]]:
+    """Live chunks cut, scored and segmented in one thread of this project, without a service: how many streams
+    together, and for how many seconds, to the CPU µs of a chunk. Raises `Missing`."""
+    return _asked(plan, "bare_chunks", model)
+
+
+@contextmanager
+def _asked(plan: Plan, runner: str, model: str) -> Iterator[Callable[[float, float], float]]:
+    """A runner of this project on one core, that answers two numbers by one."""
     command = [
-        plan.ours_python, _RUNNERS / "bare_clips.py", "--audio", plan.speech, "--warm-up", plan.speech,
-        "--cores", "1", "--model", plan.model,
+        plan.ours_python, _RUNNERS / f"{runner}.py", "--audio", plan.speech, "--warm-up", plan.speech,
+        "--cores", "1", "--model", model,
     ]  # fmt: skip
     process = subprocess.Popen(
         command, env=environment(plan.model_cache), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -95,10 +106,10 @@ def bare_clips(plan: Plan) -> Iterator[Callable[[float, int], float]]:
     with process:
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None or not stdout.readline():
-            raise Missing("clips cannot be detected without a service here")
+            raise Missing(f"{runner} does not run here")
 
-        def cost(seconds: float, count: int) -> float:
-            print(seconds, count, file=stdin, flush=True)
+        def cost(one: float, other: float) -> float:
+            print(one, other, file=stdin, flush=True)
             return float(stdout.readline())
 
         yield cost

@@ -1,7 +1,6 @@
 """Servers under measurement: this project's, and the peer's, each on a free port of the loopback interface."""
 
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.plan import ROOT, Plan, cores
-from benchmarks.process import Missing, environment
+from benchmarks.process import Missing, cpu_of_threads, environment
 
 OURS, LOCKED = "this project", "FunASR behind a lock"
 _START_LIMIT_S = 120
@@ -37,12 +36,12 @@ class Server:
         return int(line.split()[1]) / 1024
 
     def cpu_s(self) -> float | None:
-        """Processor time of its process so far; None where the system has no /proc."""
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        if not stat.is_file():
-            return None
-        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        """Processor time of its threads so far; None where the system does not count it."""
+        return sum(self.cpu_of_threads().values()) or None
+
+    def cpu_of_threads(self) -> dict[int, float]:
+        """The same for each thread, by its number; the event loop has the process's own. Empty where none is kept."""
+        return cpu_of_threads(self.process.pid)
 
     def forget_peak(self) -> None:
         """Let `VmHWM` begin anew."""

@@ -53,9 +53,9 @@ _CONTEXT = "vad.context"
 ABORT = "vad.abort"
 """The ASGI extension of a server whose connections can be ended at once: a function that does it."""
 DIRECT = "vad.direct"
-"""The ASGI extension of a server that offers a WebSocket's messages as they come: its connection, whose attribute
-`take` an application may set to a function that takes a message, `bytes` or `str`, or returns False. Then it is
-received as without the extension."""
+"""The ASGI extension of a server that passes a WebSocket's messages on at once: its connection. Its attribute `take` an
+application may set to a function that takes a message, `bytes` or `str`, or returns False: then it is received as
+without the extension. Its method `give` writes text messages, or returns False: then they are to be sent as without."""
 _T = TypeVar("_T")
 
 

@@ -8,8 +8,8 @@ A file's bytes go through a decoder (`ContainerFeed`): in as they come, and out 
 the file a client was when it sent `flush` is not known, so commands apply to what has been decoded by then. Only `end`
 waits until everything has been.
 
-Usually there is nothing to wait for. Where the server offers messages as they come (`app.api.admission.DIRECT`) the
-session is then given them at once, and the reading task sleeps.
+Usually there is nothing to wait for. Where the server passes messages on at once (`app.api.admission.DIRECT`) the
+session is then given what comes, and all that it says in a turn is written in one go, while both tasks sleep.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from app.live.batcher import Slot, fail_stream
 from app.live.protocols import FunasrServerProtocol, error_message
 from app.live.queues import Json, encode
 from app.live.realtime import RealtimeProtocol, refusal_event, request_options
-from app.live.session import ClientProtocol
+from app.live.session import ClientProtocol, LiveSession
 from app.live.sessions import NoSuchSession, SessionManager
 from app.request import DetectionRequest
 from app.vad.errors import InvalidAudio, InvalidOption, NotReady, Overloaded, UnsupportedAudio, VadError
@@ -193,12 +193,15 @@ class LiveSocket:
         self._slot: Slot | None = None
         self._output, self._room = asyncio.Event(), asyncio.Event()
         self._dismissed = False
+        self._direct: Any = None
+        """The server's connection, where it passes messages on at once."""
+        self._writer_rests = False
+        """Whether nothing of what the session says is being written."""
 
     def wake(self) -> None:
-        """Let the tasks go on that have something to do."""
-        slot = self._slot
-        if slot is not None and (slot.session.next_message() is not None or slot.session.ended is not None):
-            self._output.set()
+        """Write what the session says, and let the tasks go on that have something to do."""
+        if self._slot is not None:
+            self._say(self._slot.session)
         self._room.set()
 
     def dismiss(self) -> None:
@@ -218,7 +221,7 @@ class LiveSocket:
     async def run(self, slot: Slot) -> None:
         """Read and write until the session or the connection ends."""
         session, self._slot = slot.session, slot
-        direct = self._websocket.scope.get("extensions", {}).get(DIRECT)
+        self._direct = direct = self._websocket.scope.get("extensions", {}).get(DIRECT)
         if direct is not None and self.feed is None:
             direct.take = self._take
         # When the writer has closed the socket, the reader gets no more events from some servers.
@@ -259,9 +262,10 @@ class LiveSocket:
         to be emptied first, of audio or of answers. Texts are always the reader's: one may be answered at once while
         another's answer waits until the audio before it has been scored."""
         slot = self._slot
-        if isinstance(message, str) or slot is None or slot.session.ended is not None:
+        if slot is None or isinstance(message, str):
             return False
-        if slot.session.is_full or slot.session.next_message() is not None:
+        session = slot.session
+        if session.ended is not None or session.is_full or session.next_message() is not None:
             return False
         self._receive(slot, message)
         self.manager.received(slot)
@@ -273,8 +277,19 @@ class LiveSocket:
             session.protocol.receive_text(session, message, self.manager.clock())
         elif message:
             session.protocol.receive_bytes(session, message, self.manager.clock())
-        if session.next_message() is not None or session.ended is not None:
-            self._output.set()
+        self._say(session)
+
+    def _say(self, session: LiveSession) -> None:
+        """Write all that the session says in one go, or have the writing task do so: it waits for peers that read
+        slowly, and closes in the end."""
+        if session.next_message() is None and session.ended is None:
+            return
+        if session.ended is None and self._direct is not None and self._writer_rests:
+            messages = session.all_messages()
+            if self._direct.give(messages):
+                session.message_sent(len(messages))
+                return
+        self._output.set()
 
     async def _read(self, slot: Slot) -> None:
         receive, session = self._websocket.receive, slot.session
@@ -303,7 +318,9 @@ class LiveSocket:
                 await send({"type": "websocket.send", "text": encode(greeting)})
             self._output.set()
             while True:
+                self._writer_rests = True
                 await self._output.wait()
+                self._writer_rests = False
                 self._output.clear()
                 while (text := session.next_message()) is not None:
                     await send({"type": "websocket.send", "text": text})

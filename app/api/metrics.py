@@ -1,7 +1,7 @@
 """Prometheus metrics, in a registry of their own: one for each application."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from fastapi import APIRouter, Request
@@ -100,9 +100,10 @@ class Metrics(Observer):
     def live_batch(self, streams: int) -> None:
         self.batch.observe(streams)
 
-    def live_chunk(self, lag_s: float) -> None:
-        self.chunks.inc()
-        self.lag.observe(lag_s)
+    def live_chunks(self, lags_s: Sequence[float]) -> None:
+        self.chunks.inc(len(lags_s))
+        for lag_s in lags_s:
+            self.lag.observe(lag_s)
 
     def live_dropped(self, reason: str) -> None:
         self.drops.labels(reason).inc()

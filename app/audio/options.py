@@ -44,7 +44,8 @@ def _integers(kind: str, bits: int) -> Callable[[bytes], Samples]:
     scale = np.float32(1 / (1 << (bits - 1)))
 
     def decode(data: bytes) -> Samples:
-        samples: Samples = np.frombuffer(data, dtype=kind).astype(np.float32) * scale
+        samples: Samples = np.frombuffer(data, dtype=kind).astype(np.float32)
+        samples *= scale  # in place: a further array is memory that is not in the cache
         return samples
 
     return decode

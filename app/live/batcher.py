@@ -15,7 +15,7 @@ and nothing of it is under way.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ import structlog
 from app.engine.backend import Backend, Cost
 from app.engine.engine import Turn
 from app.engine.shares import Holder, Ticket
-from app.live.session import LiveSession, PendingBlock
+from app.live.session import LiveSession, PendingBlock, next_blocks
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
 from app.vad.errors import VadError
@@ -169,46 +169,42 @@ class Batcher:
     async def _cut(self, slots: list[Slot]) -> list[_Item]:
         """Take the next piece of work of each stream, as blocks."""
         items: list[_Item] = []
-        for count, slot in enumerate(slots, 1):
-            # A stream that was notified again during a pause below is here a second time.
-            if not slot.scoring:
-                try:
-                    pending = slot.session.next_block()
-                except Exception as error:  # noqa: BLE001 - it ends this stream, not the others; logged there
-                    pending = None
-                    fail_stream(slot, error)
-                if pending is None:
-                    self.release(slot)
-                else:
-                    slot.scoring = True
-                    backends = slot.session.plan.chosen.model.backends
-                    work = _Work(slot, pending, [None] * len(backends), 0)
-                    for member, (block, backend) in enumerate(zip(pending.blocks, backends, strict=True)):
-                        if block is not None:
-                            work.missing += 1
-                            frames = max(1, len(block.samples) // backend.grid.shift_samples)
-                            items.append(_Item(work, member, block, backend, frames))
-                slot.connection.wake()
-            if count % _SLICE == 0:
+        for first in range(0, len(slots), _SLICE):
+            if first:
                 await asyncio.sleep(0)
+            # A stream that was notified again during a pause is in a later turn, too, and has work under way by then.
+            some = [slot for slot in slots[first : first + _SLICE] if not slot.scoring]
+            for slot, pending in zip(some, next_blocks([slot.session for slot in some]), strict=True):
+                if isinstance(pending, PendingBlock):
+                    slot.scoring = True
+                    items += _items_of(slot, pending)
+                else:
+                    if pending is not None:
+                        fail_stream(slot, pending)
+                    self.release(slot)
+                slot.connection.wake()
         return items
 
     async def _score(self, items: list[_Item]) -> None:
         """Score a batch. If that fails, score each of its blocks alone: one bad stream must not end the others."""
         self._observer.live_batch(len(items))
+        found: Sequence[Scored[Any] | Exception]
         try:
             found = await _score_together(items)
         except Exception as error:  # noqa: BLE001 - scored again one by one, which reports it
-            for item in items:
-                self._arrived(item, error if len(items) == 1 else await _score_alone(item))
-            return
-        for count, (item, scored) in enumerate(zip(items, found, strict=True), 1):
-            self._arrived(item, scored)
-            if count % _SLICE == 0:
+            found = [error] if len(items) == 1 else [await _score_alone(item) for item in items]
+        for first in range(0, len(items), _SLICE):
+            if first:
                 await asyncio.sleep(0)
+            received: list[float] = []
+            for at in range(first, min(first + _SLICE, len(items))):
+                self._arrived(items[at], found[at], received)
+            now = self._clock()
+            self._observer.live_chunks([now - each for each in received])
 
-    def _arrived(self, item: _Item, found: Scored[Any] | Exception) -> None:
-        """Take what scoring a block gave. With the last one of a piece of work the stream advances, or ends."""
+    def _arrived(self, item: _Item, found: Scored[Any] | Exception, received: list[float]) -> None:
+        """Take what scoring a block gave. With the last one of a piece of work the stream advances, or ends. Add to
+        `received` when the chunks came whose events are known now."""
         work, slot = item.work, item.work.slot
         work.missing -= 1
         if isinstance(found, Exception):
@@ -223,9 +219,7 @@ class Batcher:
             slot.session.commit(work.pending, work.scored)
         except Exception as error:  # noqa: BLE001 - it ends this stream, not the others; logged there
             fail_stream(slot, error)
-        now = self._clock()
-        for received in work.pending.received:
-            self._observer.live_chunk(now - received)
+        received += work.pending.received
         slot.scoring = False
         if slot.session.has_work:
             self.notify(slot)
@@ -259,6 +253,17 @@ async def _score_alone(item: _Item) -> Scored[Any] | Exception:
         return (await _score_together([item]))[0]
     except Exception as error:  # noqa: BLE001 - ends its stream
         return error
+
+
+def _items_of(slot: Slot, pending: PendingBlock) -> list[_Item]:
+    """The blocks of a stream's piece of work."""
+    backends = slot.session.plan.chosen.model.backends
+    work = _Work(slot, pending, [None] * len(backends), len(backends) - pending.blocks.count(None))
+    return [
+        _Item(work, member, block, backend, max(1, len(block.samples) // backend.grid.shift_samples))
+        for member, (block, backend) in enumerate(zip(pending.blocks, backends, strict=True))
+        if block is not None
+    ]
 
 
 def _batches(items: list[_Item]) -> list[list[_Item]]:

@@ -1,12 +1,28 @@
-"""Bytes of PCM in, samples at the model's rate out, for one live stream."""
+"""Bytes of PCM in, samples at the model's rate out, for live streams."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from app.audio.decode import MAX_MAGNITUDE
-from app.audio.options import RawForm
+from app.audio.options import Encoding, RawForm
 from app.audio.signal import Channel, ChannelChooser, Resampler
 from app.vad.errors import InvalidAudio
 from app.vad.posteriors import FloatArray
+
+
+class Decoded(NamedTuple):
+    """A chunk of a client's, of every channel in turn."""
+
+    samples: FloatArray
+    """[n], at the client's rate."""
+    peak: float
+    """Their largest magnitude; NaN where one of them is."""
+
+
+NOTHING = Decoded(np.zeros(0, dtype=np.float32), 0.0)
 
 
 class PcmReader:
@@ -25,6 +41,7 @@ class PcmReader:
         self._rest = b""
         self.frame_bytes = form.frame_bytes
         """Of one sample of every channel."""
+        self.encoding = form.encoding
 
     def align(self, data: bytes) -> bytes:
         """Return the whole samples that `data` completes, and keep the bytes of a split one for the next time."""
@@ -39,17 +56,15 @@ class PcmReader:
         """Forget the bytes of a split sample, whose other half will not come."""
         self._rest = b""
 
-    def read(self, data: bytes) -> FloatArray:
-        """Return the samples that `data`, whole ones, makes known, float32 [n]. Raises `InvalidAudio` for samples that
-        are no numbers."""
-        samples = self._form.encoding.decode(data)
+    def read(self, decoded: Decoded) -> FloatArray:
+        """Return the samples that a decoded chunk makes known, float32 [n]. Raises `InvalidAudio` for samples that are
+        no numbers."""
+        samples = decoded.samples
         if self._is_plain:
             return samples
-        if self._form.encoding.floats and len(samples):
-            # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
-            is_sane = max(float(samples.max()), -float(samples.min())) <= MAX_MAGNITUDE
-            if not is_sane:
-                raise InvalidAudio("a chunk contains samples that are infinite, not numbers, or far too large")
+        # As in files: NaN and infinity count as larger, and one sample of 1e20 would deafen the rest of the stream.
+        if not decoded.peak <= MAX_MAGNITUDE:
+            raise InvalidAudio("a chunk contains samples that are infinite, not numbers, or far too large")
         chosen = self._chooser.process(samples.reshape(-1, self._form.channels))
         return self._resampler.process(chosen)[:, 0] if self._resamples else np.ascontiguousarray(chosen[:, 0])
 
@@ -60,3 +75,21 @@ class PcmReader:
         if self._resamples:
             self._resampler = Resampler(*self._rates, 1)
         return samples
+
+
+def decode_together(chunks: Sequence[tuple[Encoding, bytes]]) -> list[Decoded]:
+    """Decode the chunks of many streams, those of one encoding in one go. Each one's samples are a view of all."""
+    places: dict[str, list[int]] = {}
+    for at, (encoding, data) in enumerate(chunks):
+        if data:
+            places.setdefault(encoding.name, []).append(at)
+    decoded = [NOTHING] * len(chunks)
+    for alike in places.values():
+        encoding = chunks[alike[0]][0]
+        samples = encoding.decode(b"".join([chunks[at][1] for at in alike]))
+        ends = list(itertools.accumulate([len(chunks[at][1]) // encoding.sample_bytes for at in alike]))
+        starts = [0, *ends[:-1]]
+        peaks = np.maximum(np.maximum.reduceat(samples, starts), -np.minimum.reduceat(samples, starts)).tolist()
+        for at, start, end, peak in zip(alike, starts, ends, peaks, strict=True):
+            decoded[at] = Decoded(samples[start:end], peak)
+    return decoded

@@ -6,7 +6,7 @@ because nobody reads at the other end.
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -83,21 +83,26 @@ class Inbox:
 
     def __init__(self, buffer_s: float, bytes_per_s: int) -> None:
         """`buffer_s`: audio that may wait."""
-        self.bytes_per_s = bytes_per_s
         self._items: deque[Item] = deque()
         self._buffer_s, self._bytes = buffer_s, 0
+        self.use_rate(bytes_per_s)
+
+    def use_rate(self, bytes_per_s: int) -> None:
+        """Count audio by so many bytes from now on."""
+        self._full_bytes, self._backlog_bytes = self._buffer_s * bytes_per_s, _BACKLOG_S * bytes_per_s
+        self._block_bytes = _BLOCK_S * bytes_per_s
 
     def __len__(self) -> int:
         return len(self._items)
 
     @property
     def is_full(self) -> bool:
-        return self._bytes >= self._buffer_s * self.bytes_per_s or len(self._items) >= INBOX_ITEMS
+        return self._bytes >= self._full_bytes or len(self._items) >= INBOX_ITEMS
 
     @property
     def has_backlog(self) -> bool:
         """Whether so much waits that waiting for more, to score it together, gains nothing."""
-        return self.is_full or self._bytes >= _BACKLOG_S * self.bytes_per_s
+        return self.is_full or self._bytes >= self._backlog_bytes
 
     def put(self, item: Item) -> None:
         if isinstance(item, Chunk):
@@ -115,17 +120,16 @@ class Inbox:
             raise TypeError("samples come next")
         return item
 
-    def take_chunks(self) -> Iterator[Chunk]:
+    def take_chunks(self) -> list[Chunk]:
         """Take the chunks that come next, up to a block's worth of audio."""
-        taken, most = 0, _BLOCK_S * self.bytes_per_s
-        while self._items and taken < most:
-            item = self._items[0]
-            if not isinstance(item, Chunk):
-                return
+        found: list[Chunk] = []
+        taken = 0
+        while self._items and taken < self._block_bytes and isinstance(item := self._items[0], Chunk):
+            found.append(item)
             self._items.popleft()
             taken += len(item.data)
-            self._bytes -= len(item.data)
-            yield item
+        self._bytes -= taken
+        return found
 
 
 class Outbox:
@@ -152,8 +156,13 @@ class Outbox:
         """The oldest message that has not been sent."""
         return self._waiting[0] if self._waiting else None
 
-    def message_sent(self) -> None:
-        self._waiting_bytes -= len(self._waiting.popleft())
+    def all_messages(self) -> Sequence[str]:
+        """All messages that have not been sent."""
+        return tuple(self._waiting)
+
+    def message_sent(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._waiting_bytes -= len(self._waiting.popleft())
 
     def say(self, message: Json) -> None:
         """Queue an answer to something that the client has sent; it has no number and is not kept."""

@@ -3,16 +3,17 @@
 Theory of operation. There is no socket here, no clock, no thread and no callback: the owner of a session calls it, and
 a test can drive a whole stream in a loop.
 
-    client -> receive_* -> inbox -> next_block -> (scored elsewhere) -> commit -> outbox -> next_message -> client
+    client -> receive_* -> inbox -> next_blocks -> (scored elsewhere) -> commit -> outbox -> next_message -> client
 
 What goes in: chunks of samples of any length (`receive_audio`), and commands between them (`receive_command`,
 `receive_clear`, `receive_options`). They wait in the inbox in the order in which they came, so a command applies to
 exactly the samples that were sent before it.
 
-What comes out: `next_block` reads the inbox up to the next command that ends an utterance, at most 5 s of audio, and
-cuts it into a block for each of the model's members. The owner scores the blocks, together with other streams', and
-hands the results to `commit`, which lets the segmenter decide and puts what happened into the outbox, as messages of
-the client's protocol. `next_message` and `message_sent` empty it.
+What comes out: `next_blocks` reads the inbox up to the next command that ends an utterance, at most 5 s of audio, and
+cuts it into a block for each of the model's members. It does so for many sessions at a time: what can be done to all of
+their samples at once is. The owner scores the blocks, together with other streams', and hands the results to `commit`,
+which lets the segmenter decide and puts what happened into the outbox, as messages of the client's protocol.
+`next_message` and `message_sent` empty it.
 
 State:
 
@@ -29,23 +30,24 @@ Invariants:
 
 - Segments, and the times at which they are known, depend on the samples and on where the commands are between them, not
   on how the samples were cut into chunks or gathered into blocks, nor on how long scoring took.
-- At most one `PendingBlock` is under way: `next_block` is called again only after `commit`. More may be received
+- At most one `PendingBlock` is under way: `next_blocks` is called again only after `commit`. More may be received
   meanwhile.
 - Both queues are bounded (`app.live.queues`), and so are the samples kept for a client that wants them back
   (`app.live.events`). Only the list of segments grows, by some hundred bytes for each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from app.audio.containers import container_for_certain
+from app.audio.options import Encoding
 from app.audio.signal import Bandwidth, Levels
 from app.formats.report import ChannelSegments, forced_cuts
 from app.live.events import Arrivals, Hint, Hints, ProbabilityCurve, Recorded, Recording
-from app.live.pcm import PcmReader
+from app.live.pcm import Decoded, PcmReader, decode_together
 from app.live.queues import Change, Chunk, Drop, Final, Inbox, Json, Outbox, Reform
 from app.request import STREAM_CONTAINERS, DetectionRequest, Plan
 from app.vad.blocks import Block, Scored
@@ -60,6 +62,7 @@ DONE = "done"
 FIXED = (MODE, "merge_gap_ms", "pad_start_ms", "pad_end_ms")
 """Options that need another segmenter, or another chain of them: an open segment cannot move there."""
 
+_T = TypeVar("_T")
 Messages = Sequence[Json]
 NO_MESSAGES: Messages = ()
 """Where a protocol has no message."""
@@ -105,6 +108,14 @@ class ClientProtocol(Protocol):
         self, segments: Sequence[Segment], warnings: Sequence[AnswerWarning], counters: Mapping[str, int]
     ) -> Messages: ...
     def error(self, code: str, detail: str) -> Messages: ...
+
+
+@dataclass(slots=True)
+class Piece:
+    """What has been read of an inbox: some chunks, or a command that ends the utterance."""
+
+    chunks: Sequence[Chunk]
+    final: Final | None = None
 
 
 @dataclass(slots=True)
@@ -184,7 +195,7 @@ class LiveSession:
         self.plan = replace(self.plan, request=changed, stream=stream)
         self.form = stream
         self._incoming = PcmReader(stream.raw, self.plan.channel, self._grid.sample_rate)
-        self._inbox.bytes_per_s = self._bytes_per_s
+        self._inbox.use_rate(self._bytes_per_s)
         self._inbox.put(Reform(self._incoming, stream.sample_rate))
 
     @property
@@ -199,7 +210,7 @@ class LiveSession:
 
     @property
     def has_work(self) -> bool:
-        """Whether anything waits for `next_block`."""
+        """Whether anything waits for `next_blocks`."""
         return len(self._inbox) > 0 and self.ended is None
 
     @property
@@ -299,31 +310,41 @@ class LiveSession:
 
     # ---- to be scored
 
-    def next_block(self) -> PendingBlock | None:
-        """Read the inbox and return the next piece of work, or None when there is none yet. Raises `InvalidAudio`."""
+    @property
+    def encoding(self) -> Encoding:
+        """Of the chunks that are read now."""
+        return self._pcm.encoding
+
+    def read_inbox(self) -> Piece | None:
+        """Take what comes next, and carry out the commands before it; None when there is nothing yet."""
         while self.has_work:
-            final: Final | None = None
             if self._inbox.next_is_chunk():
-                blocks = self.stream.cut_blocks(self._read_chunks())
+                self._told_all = False
+                return Piece(self._inbox.take_chunks())
+            item = self._inbox.take()
+            if isinstance(item, Change):
+                self.plan = replace(self.plan, segmentation=item.segmentation)
+                self.stream.use_options(item.segmentation.options)
+                options = item.segmentation.document()
+                self._emit(self.protocol.options(options, self._arrivals.received_ms, item.note))
+            elif isinstance(item, Drop):
+                self._drop(starts_over=item.starts_over)
+            elif isinstance(item, Reform):
+                self._pcm, self._arrivals = item.reader, Arrivals(self._grid, item.sample_rate)
             else:
-                item = self._inbox.take()
-                if isinstance(item, Change):
-                    self.plan = replace(self.plan, segmentation=item.segmentation)
-                    self.stream.use_options(item.segmentation.options)
-                    options = item.segmentation.document()
-                    self._emit(self.protocol.options(options, self._arrivals.received_ms, item.note))
-                    continue
-                if isinstance(item, Drop):
-                    self._drop(starts_over=item.starts_over)
-                    continue
-                if isinstance(item, Reform):
-                    self._pcm, self._arrivals = item.reader, Arrivals(self._grid, item.sample_rate)
-                    continue
-                final, blocks = item, self.stream.cut_blocks(self._pcm.flush(), final=True)
-            if any(block is not None for block in blocks):
-                received, self._received = self._received, []
-                return PendingBlock(blocks, final, received)
+                return Piece((), item)
         return None
+
+    def cut(self, piece: Piece, decoded: Sequence[Decoded]) -> PendingBlock | None:
+        """The piece of work that is complete with `piece`, or None. `decoded`: its chunks. Raises `InvalidAudio`."""
+        if piece.final is not None:
+            blocks = self.stream.cut_blocks(self._pcm.flush(), final=True)
+        else:
+            blocks = self.stream.cut_blocks(self._read(piece.chunks, decoded))
+        if not any(blocks):
+            return None
+        received, self._received = self._received, []
+        return PendingBlock(blocks, piece.final, received)
 
     def commit(self, pending: PendingBlock, scored: Sequence[Scored[Any] | None]) -> None:
         """Let the segmenter decide by what scoring the blocks gave, and queue the messages."""
@@ -365,21 +386,19 @@ class LiveSession:
         cuts = forced_cuts([ChannelSegments(None, tuple(self._segments))])
         return (*self.plan.warnings, *self._told, *signal, *degraded, *cuts)
 
-    def _read_chunks(self) -> FloatArray:
-        """Read the chunks at the head of the inbox. Return their samples at the model's rate."""
+    def _read(self, chunks: Sequence[Chunk], decoded: Sequence[Decoded]) -> FloatArray:
+        """The samples of chunks at the model's rate, float32 [n]."""
         parts: list[FloatArray] = []
-        for data, received in self._inbox.take_chunks():
-            samples = self._pcm.read(data)
-            self._arrivals.add(len(data) // self._pcm.frame_bytes, len(samples))
-            self._received.append(received)
+        for chunk, each in zip(chunks, decoded, strict=True):
+            samples = self._pcm.read(each)
+            self._levels.add(each.samples, each.peak)
+            self._arrivals.add(len(chunk.data) // self._pcm.frame_bytes, len(samples))
+            self._received.append(chunk.received)
             parts.append(samples)
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._told_all = False
         if self._recording is not None:
             self._recording.add(whole)
-        if len(whole):
-            self._levels.add(whole, max(float(whole.max()), -float(whole.min())))
-            self._bandwidth.add(whole)
+        self._bandwidth.add(whole)
         return whole
 
     def _emit_event(self, event: Event | Hint, *, final: bool) -> None:
@@ -431,8 +450,13 @@ class LiveSession:
         """The oldest message that has not been sent. It stays until `message_sent`, for a client that comes back."""
         return self._outbox.next_message()
 
-    def message_sent(self) -> None:
-        self._outbox.message_sent()
+    def all_messages(self) -> Sequence[str]:
+        """All messages that have not been sent, as `next_message` gives the first."""
+        return self._outbox.all_messages()
+
+    def message_sent(self, count: int = 1) -> None:
+        """The oldest messages that had not been sent have been."""
+        self._outbox.message_sent(count)
 
     def say(self, message: Json) -> None:
         """Queue an answer to something that the client has sent; it is not numbered and not kept."""
@@ -470,3 +494,31 @@ class LiveSession:
     def _end_for_slow_reader(self) -> None:
         if self._outbox.overflows and self.ended is None:
             self.ended = "slow_reader"
+
+
+def next_blocks(sessions: Sequence[LiveSession]) -> list[PendingBlock | Exception | None]:
+    """Read the inboxes of sessions and return each one's next piece of work: None when there is none yet, or what went
+    wrong, which ends this session and no other."""
+    found: list[PendingBlock | Exception | None] = [None] * len(sessions)
+
+    def attempt(at: int, call: Callable[..., _T], *arguments: Any) -> _T | None:
+        try:
+            return call(*arguments)
+        except Exception as error:  # noqa: BLE001 - of one session
+            found[at] = error
+            return None
+
+    left: Sequence[int] = range(len(sessions))
+    while left:
+        read = [(at, piece) for at in left if (piece := attempt(at, sessions[at].read_inbox)) is not None]
+        decoded = decode_together([(sessions[at].encoding, chunk.data) for at, piece in read for chunk in piece.chunks])
+        left, start = [], 0
+        for at, piece in read:
+            stop = start + len(piece.chunks)
+            pending = attempt(at, sessions[at].cut, piece, decoded[start:stop])
+            start = stop
+            if pending is not None:
+                found[at] = pending
+            elif found[at] is None:
+                left.append(at)
+    return found

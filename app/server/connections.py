@@ -15,7 +15,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -33,7 +33,7 @@ from websockets.server import ServerProtocol
 from app.api.admission import ABORT, DIRECT
 from app.engine.shares import Ticket
 from app.server.crowd import Crowd
-from app.server.frames import MESSAGE_BYTES, TURN_S, FrameBudget, frame_at
+from app.server.frames import MESSAGE_BYTES, SMALL_BYTES, TURN_S, FrameBudget, frame_at, text_frame
 
 log = structlog.get_logger(__name__)
 _WEBSOCKET_LOG = logging.getLogger("uvicorn.websocket")
@@ -63,6 +63,7 @@ _SMALL_PIECE_BYTES, _TURN_BYTES = 1 << 10, 8 << 10
 """Of a body in pieces that are smaller than this so much is read in one turn of the event loop: some milliseconds."""
 _TEXT, _BINARY, _NO_MASK = 0x81, 0x82, bytes(4)
 """First bytes of frames that are whole messages, and the mask that changes nothing (RFC 6455, 5.2)."""
+_WHOLE = (_BINARY, _TEXT)
 _MOST_QUEUED = 64
 """Messages that wait for the application before no further frame is read: a packet's worth of a chunk each 20 ms."""
 _POLICY = 1008
@@ -298,7 +299,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     What comes is handed to the library frame by frame. But a message in one frame, as a chunk of audio is, is unpacked
     here, which takes half the time, and offered to the application at once (`app.api.admission.DIRECT`): neither a
     queue nor a task's turn of the event loop stands between a socket and its session. What the application does not
-    take it receives as ASGI has it, in order.
+    take it receives as ASGI has it, in order. In turn it may have its messages written at once (`give`).
 
     Of much that comes at once only so much is read in one turn of the event loop, and nothing more comes from the
     socket until the rest has been. A peer that sends frames beyond its budget (`app.server.frames`) is told so and
@@ -342,7 +343,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             if self._thrown_away > _LINGER_BYTES and not self.transport.is_closing():
                 self.transport.pause_reading()  # to close would be to reset, which throws the close frame away, too
             return
-        self._last_received_at = self.loop.time()
+        now = self._last_received_at = self.loop.time()
         if not self.handshake_initiated:  # uvicorn hands over the head whole, and nothing behind it
             super().data_received(data)
             if self.conn.handshake_exc is not None:
@@ -357,11 +358,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             if len(self._unread) < self._wanted:
                 return
             data, self._unread = bytes(self._unread), bytearray()
-        self._read_frames(data)
+        self._read_frames(data, now)
 
-    def _read_frames(self, data: bytes) -> None:
+    def _read_frames(self, data: bytes, began: float) -> None:
         """Read frames for one turn; what is left is kept for the next."""
-        began, start = self.loop.time(), 0
+        start = 0
         while start < len(data):
             payload, end = frame_at(data, start)
             if end > len(data):
@@ -370,14 +371,16 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             if start and (self.queue.qsize() >= _MOST_QUEUED or self.loop.time() - began > TURN_S):
                 self._frames_wait = True
                 break
-            frame, size = data[start:end], end - payload
-            if payload and not self._budget.takes(frame[0], size, began):
+            first, size = data[start], end - payload
+            # Most are whole messages that carry sound, and never counted.
+            if payload and (first not in _WHOLE or size < SMALL_BYTES) and not self._budget.takes(first, size, began):
                 self._refuse_frames()
                 return
-            if not payload or not self._unpacked(frame, payload - start):
-                super().data_received(frame)
+            if not payload or not self._unpacked(first, data[payload - 4 : payload], data[payload:end]):
+                super().data_received(data[start:end])
             start = end
-        self._unread += data[start:]
+        if start < len(data):
+            self._unread += data[start:]
         if self._frames_wait and not self.transport.is_closing():
             self.transport.pause_reading()
             self._schedule_turn()
@@ -393,7 +396,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             return
         self._frames_wait = False
         data, self._unread = bytes(self._unread), bytearray()
-        self._read_frames(data)
+        self._read_frames(data, self.loop.time())
         if not (self._frames_wait or self.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
@@ -439,14 +442,22 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         # uvicorn closes when the application has returned, unless this timer will.
         self.close_timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
-    def _unpacked(self, frame: bytes, payload: int) -> bool:
-        """Take a frame that is a whole message, whose payload begins at byte `payload`. False: it is the library's."""
-        kind, conn = frame[0], self.conn
+    def give(self, messages: Sequence[str]) -> bool:
+        """Write text messages, all of them in one go. False: not now, because the peer does not read, or not any more:
+        then they are to be sent as ASGI has it."""
+        conn = self.conn
+        if not self.writable.is_set() or conn.state is not OPEN or self.close_sent or self.transport.is_closing():
+            return False
+        self.transport.write(b"".join([text_frame(message.encode()) for message in messages]))
+        return True
+
+    def _unpacked(self, kind: int, mask: bytes, data: bytes) -> bool:
+        """Take a frame that is a whole message, by its first byte, mask and payload. False: it is the library's."""
+        conn = self.conn
         # While the handshake is answered, within a message of several frames, and after a close frame the library knows
         # what a frame means.
-        if kind not in (_BINARY, _TEXT) or conn.state is not OPEN or conn.current_size is not None or self.close_sent:
+        if kind not in _WHOLE or conn.state is not OPEN or conn.current_size is not None or self.close_sent:
             return False
-        mask, data = frame[payload - 4 : payload], frame[payload:]
         if mask != _NO_MASK:
             data = apply_mask(data, mask)
         try:

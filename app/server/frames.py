@@ -1,4 +1,4 @@
-"""Frames that a WebSocket's client sends: where they begin and end, and how many a connection may send.
+"""Frames of a WebSocket: where a client's begin and end, how many it may send, and how a message to it is framed.
 
 A frame costs the same to read whether it holds a second of audio or nothing, and its sender next to nothing: a peer
 that sends empty ones as fast as a network carries them would keep an event loop busy with nothing else. So a connection
@@ -63,3 +63,13 @@ def frame_at(data: bytes, start: int) -> tuple[int, int]:
             return 0, start + 10
         payload, length = start + 14, int.from_bytes(data[start + 2 : start + 10], "big")
     return (payload, payload + length) if length <= MESSAGE_BYTES else (0, payload)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole text message of the server's, which is not masked."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81%c" % size + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload

@@ -76,7 +76,7 @@ class BlockCutter:
         seen = self._first_frame + frames
         known = seen if final else max(0, seen - grid.look_ahead_frames)
         if not final and known <= self._known_frames:
-            self._pending = buffer
+            self._keep(buffer, self._first_frame)
             return None
         discard = self._known_frames - self._first_frame if self._isolated else 0
         block = Block(buffer[: grid.span(frames)], discard, final, None if self._isolated else state)
@@ -85,6 +85,6 @@ class BlockCutter:
         return block
 
     def _keep(self, buffer: FloatArray, first_frame: int) -> None:
-        # A copy, so that a small rest does not hold a large buffer alive.
+        # A copy, so that a small rest does not hold a large buffer alive, such as that of all streams of a turn.
         self._pending = buffer[(first_frame - self._first_frame) * self._grid.shift_samples :].copy()
         self._first_frame = first_frame

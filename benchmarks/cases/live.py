@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.audio import minutes_of
+from benchmarks.contenders import bare_chunks
 from benchmarks.plan import ROOT, Plan, cores
 from benchmarks.process import RunnerFailed, measure
 from benchmarks.servers import OURS, Server, running, start_ours
@@ -36,8 +37,9 @@ _COLUMNS = {
     "load_late_ms": "load late ms",
 }  # fmt: skip
 _MODEL_COLUMNS = {
-    "name": "", "chunk_us": "server CPU µs a chunk", "batch": "mean batch", "streams": "streams a core, at 80% of it",
-    "p50_ms": "lag p50 ms", "p99_ms": "p99 ms", "connections": "connections",
+    "name": "", "chunk_us": "server CPU µs a chunk", "loop_us": "of it the event loop", "bare_us": "bare µs",
+    "times_bare": "x bare", "batch": "mean batch", "streams": "streams a core, at 80% of it", "p50_ms": "lag p50 ms",
+    "p99_ms": "p99 ms", "connections": "connections",
 }  # fmt: skip
 _BUCKET = re.compile(r'vad_stream_lag_seconds_bucket\{le="([^"]+)"\} (\S+)')
 
@@ -59,23 +61,35 @@ def live(plan: Plan) -> Result:
 
 
 def live_models(plan: Plan) -> Result:
-    """What a chunk costs with each model that follows live streams, and so how many streams a core carries."""
+    """What a chunk costs with each model that follows live streams, beside its arithmetic alone in the same batches;
+    and so how many streams a core carries. In turns. Raises `benchmarks.process.Missing`."""
     title = f"Live: chunks of {CHUNK_MS} ms, {cores()} cores for server and clients together"
     result = Result("live_models", title, _MODEL_COLUMNS)
+    result.notes.append(
+        "bare: cut, scored and segmented in one thread, as many streams together and as far apart in time."
+    )
     result.notes.append(
         "a row counts when its p99 is below 300 ms: chunks that wait longer are scored together, for less."
     )
     result.notes.append("clients send 16 kHz: with silero-8k that is converted, too.")
     for model in MODELS:
         progress(f"live: {model}")
-        settings = {"VAD_SESSION_TTL_S": "0", **plan.model_cache, "VAD_MODEL": model}
-        rows: list[dict[str, Any]] = []
-        with running(start_ours(plan, settings)) as server:
-            rows = [_phase(plan, server, _MODEL_CONNECTIONS) for _ in range(plan.repeat)]
-        row = {key: median(each[key] for each in rows) for key in ("chunk_us", "batch", "p50_ms", "p99_ms")}
-        streams = round(_BUSY * 1e6 / (row["chunk_us"] * 1000 / CHUNK_MS))
-        result.rows.append({"name": model, "streams": streams, "connections": _MODEL_CONNECTIONS, **row})
+        result.rows.append(_model_row(plan, model))
     return result
+
+
+def _model_row(plan: Plan, model: str) -> dict[str, Any]:
+    settings = {"VAD_SESSION_TTL_S": "0", **plan.model_cache, "VAD_MODEL": model}
+    rows: list[dict[str, Any]] = []
+    with running(start_ours(plan, settings)) as server, bare_chunks(plan, model) as bare:
+        for _ in range(plan.repeat):
+            row = _phase(plan, server, _MODEL_CONNECTIONS)
+            row["bare_us"] = bare(row["batch"], 4 if plan.quick else 10)
+            rows.append(row | {"times_bare": row["chunk_us"] / row["bare_us"]})
+    keys = ("chunk_us", "loop_us", "bare_us", "times_bare", "batch", "p50_ms", "p99_ms")
+    row = {key: median(each[key] for each in rows) for key in keys}
+    streams = round(_BUSY * 1e6 / (row["chunk_us"] * 1000 / CHUNK_MS))
+    return {"name": model, "streams": streams, "connections": _MODEL_CONNECTIONS, **row}
 
 
 def _in_process(plan: Plan, result: Result) -> None:
@@ -104,14 +118,16 @@ def _phase(plan: Plan, server: Server, connections: int) -> dict[str, Any]:
     ]  # fmt: skip
     load = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     time.sleep(_RAMP_S)  # the connections come one after the other; then all are there
-    before, cpu, started = _metrics(server), server.cpu_s() or 0.0, time.perf_counter()
+    before, cpu, started = _metrics(server), server.cpu_of_threads(), time.perf_counter()
     time.sleep(seconds - _RAMP_S)
-    after, wall = _metrics(server), time.perf_counter() - started
+    after, spent, wall = _metrics(server), server.cpu_of_threads(), time.perf_counter() - started
+    spent = {thread: time_s - cpu.get(thread, 0.0) for thread, time_s in spent.items()}
     row = _figures(before, after) | {
-        "name": OURS, "connections": connections,
-        "server_cpu": ((server.cpu_s() or 0.0) - cpu) / wall, "rss_mb": server.memory_mb("VmRSS"),
+        "name": OURS, "connections": connections, "server_cpu": sum(spent.values()) / wall,
+        "rss_mb": server.memory_mb("VmRSS"),
     }  # fmt: skip
-    row["chunk_us"] = row["server_cpu"] * wall / row["chunks"] * 1e6
+    row["chunk_us"] = sum(spent.values()) / row["chunks"] * 1e6
+    row["loop_us"] = spent.get(server.process.pid, 0.0) / row["chunks"] * 1e6
     said, _ = load.communicate()
     if load.returncode:
         raise RunnerFailed(f"the load ended with {load.returncode}")

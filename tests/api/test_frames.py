@@ -142,3 +142,39 @@ async def test_order_is_kept_when_the_application_stops_taking() -> None:
     connection.connection_lost(None)
     await asyncio.gather(*connection.tasks, return_exceptions=True)
     assert order == sent
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+async def test_messages_given_at_once_are_framed_as_by_the_library(size: int) -> None:
+    """All of them in one write; none once the peer has ceased to read, or is being closed."""
+    texts = ["ü" * (size // 2), "{}"]
+    given: list[bool] = []
+    wire = Wire()
+    closing = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        give = scope["extensions"][DIRECT].give
+        wire.written = b""
+        given.append(give(texts))
+        direct, wire.written = wire.written, b""
+        for text in texts:
+            await send({"type": "websocket.send", "text": text})
+        assert direct == wire.written
+        connection.pause_writing()
+        given.append(give(texts))
+        connection.resume_writing()
+        await send({"type": "websocket.close"})
+        given.append(give(texts))
+        closing.set()
+
+    config = uvicorn.Config(application, ws=WebSocketConnection, log_config=None)
+    config.load()
+    connection = WebSocketConnection(config=config, server_state=ServerState(), app_state={})
+    connection.connection_made(wire)
+    connection.data_received(HEAD)
+    await asyncio.wait_for(closing.wait(), 5)
+    connection.connection_lost(None)
+    await asyncio.gather(*connection.tasks, return_exceptions=True)
+    assert given == [True, False, False]

@@ -138,7 +138,7 @@ async def test_those_who_left_make_room_the_longest_gone_first(small_scorer: Fsm
 async def test_lag_is_told_by_the_same_clock(small_scorer: FsmnScorer, clock: Clock) -> None:
     async with manager(small_scorer, clock) as running:
         lags: list[float] = []
-        running.observer.live_chunk = lags.append  # type: ignore[method-assign]
+        running.observer.live_chunks = lags.extend  # type: ignore[method-assign]
         slot = running.open(endpoint(), Connected())
         slot.session.receive_audio(SECOND, clock())
         clock.now += 5

@@ -10,9 +10,10 @@ import torch
 
 from app.live.protocols import PROTOCOLS
 from app.live.queues import HISTORY_MESSAGES, INBOX_ITEMS, OUTBOX_MESSAGES
-from app.live.session import LiveSession
+from app.live.session import LiveSession, PendingBlock, next_blocks
 from app.request import Plan
 from app.vad.blocks import Scored
+from app.vad.errors import InvalidAudio
 from app.vad.models.fsmn.network import FsmnScorer
 from app.vad.models.scorer import StatePool
 from app.vad.segmenters.registry import Segmentation
@@ -37,7 +38,8 @@ class Session:
 def advance(scorer: FsmnScorer, pool: StatePool, sessions: list[Session]) -> None:
     """Everything that waits, scored together."""
     while True:
-        works = [(each, work) for each in sessions if (work := each.session.next_block()) is not None]
+        pending = next_blocks([each.session for each in sessions])
+        works = [(each, work) for each, work in zip(sessions, pending, strict=True) if isinstance(work, PendingBlock)]
         if not works:
             return
         found = scorer.score([work.blocks[0] for _, work in works])
@@ -115,6 +117,43 @@ def test_what_waits_is_bounded(small_scorer: FsmnScorer) -> None:
     assert commands.is_full
     advance(small_scorer, pool, made)
     assert not any(session.is_full for session in (loud, small, commands))
+
+
+def test_streams_of_a_turn_are_read_together_and_do_not_touch_each_other(small_scorer: FsmnScorer) -> None:
+    """Of several forms, with chunks of several lengths; and one of them with what is no number."""
+    generator = np.random.default_rng(3)
+    forms: list[dict[str, Any]] = [
+        {},
+        {"encoding": "mulaw", "sample_rate": 8_000},
+        {"encoding": "pcm_f32le", "channels": 2},
+        {"sample_rate": 48_000},
+        {"encoding": "pcm_s16be"},
+        {},
+    ]
+
+    def sessions() -> list[LiveSession]:
+        pool = small_scorer.new_pool(len(forms))
+        return [Session(small_scorer, pool, endpoint(), **form).session for form in forms]
+
+    together, alone, broken = sessions(), sessions(), sessions()[2]
+    for turn in range(6):
+        for one, other in zip(together, alone, strict=True):
+            values = generator.uniform(-1, 1, int(generator.integers(1, 4_000))).astype("<f4")
+            data = values.tobytes() if one.form.encoding == "pcm_f32le" else (values * 32_767).astype("<i2").tobytes()
+            one.receive_audio(data, 0.0)
+            other.receive_audio(data, 0.0)
+        if turn == 3:
+            broken.receive_audio(np.array([0.5, np.nan] * 300, "<f4").tobytes(), 0.0)
+        *found, failed = next_blocks([*together, broken])
+        assert isinstance(failed, InvalidAudio) == (turn == 3)
+        for one, piece in zip(found, [next_blocks([each])[0] for each in alone], strict=True):
+            assert type(one) is type(piece)
+            if isinstance(one, PendingBlock) and isinstance(piece, PendingBlock):
+                for block, same in zip(one.blocks, piece.blocks, strict=True):
+                    assert block is not None
+                    assert same is not None
+                    assert np.array_equal(block.samples, same.samples)
+    assert [each.warnings for each in together] == [each.warnings for each in alone]
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "flushes", "pongs"])
