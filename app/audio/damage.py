@@ -86,8 +86,8 @@ def describe(facts: FileFacts, trouble: Trouble, heard_ms: float, *, cut: bool, 
         return None
     if missing_ms >= 1:
         told.append(f"{missing_ms:.0f} of {counted_ms:.0f} ms are missing")
-    elif facts.missing_ms:
-        told.append(f"{facts.missing_ms:.0f} ms are missing")
+    elif without_part_ms := facts.missing_ms or facts.missing_share * heard_ms:
+        told.append(f"{without_part_ms:.0f} ms are missing")
     elif 0 < clock_ms < _SANE * heard_ms:
         told.append(f"by its own clock {clock_ms} ms are missing")
     elif facts.lost is not None and facts.lost.whole and facts.lost.size:

@@ -57,6 +57,8 @@ class FileFacts:
     """How much sound it counts."""
     missing_ms: float = 0.0
     """Sound that it counts and for which it has no part."""
+    missing_share: float = 0.0
+    """The same, as a share of what it has a part for."""
     stumbles: int = 0
     """Packets that fail in a whole file, too: at tags between its parts, and at what stands around them."""
     reads_on: bool = False
@@ -85,9 +87,9 @@ def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
         next_at = next_file(file, last, size)
     if next_at is not None:
         course.leave_out_from(last if isinstance(last, int) and last < next_at else next_at)
-    cut = end if isinstance(end, str) else None
+    cut = end if isinstance(end, str) else course.cut
     declared = last if end is None else end
-    if isinstance(declared, int) and declared > size and next_at is None:
+    if cut is None and isinstance(declared, int) and declared > size and next_at is None:
         cut = f"{declared - size} bytes of its last {layout.part} are missing"
     return FileFacts(
         cut,
@@ -95,6 +97,7 @@ def examine(file: BinaryIO, container: str, begin: int = 0) -> FileFacts:
         lost=course.lost,
         counted=course.counted,
         missing_ms=_uncovered_ms(file, course) if container == "MP3" and course.lost is not None else 0.0,
+        missing_share=course.missing_share,
         # Where frames have no container, another one's bytes are taken for frames.
         stumbles=size if next_at is not None and container in _BARE_FRAMES else course.stumbles,
         reads_on=course.reads_on,
@@ -117,8 +120,7 @@ def _iff(order: str) -> Callable[[BinaryIO, int], End]:
 
 
 def _au(file: BinaryIO, size: int) -> End:
-    offset, length = struct.unpack(">II", file.read(12)[4:].ljust(8, b"\0"))
-    return None if length in _NO_LENGTH else offset + length
+    return parts.au_end(file)
 
 
 def _w64(file: BinaryIO, size: int) -> End:
@@ -329,7 +331,7 @@ LAYOUTS: Mapping[str, Layout] = {
     # One length in front for the whole file.
     "AIFF": Layout("chunk", _iff(">")),
     "AVI": Layout("chunk", _iff("<"), parts.avi),
-    "AU": Layout("part", _au),
+    "AU": Layout("part", _au, parts.au),
     "W64": Layout("chunk", _w64),
     "ASF": Layout("packet", _asf, parts.asf),
     "TTA": Layout("frame", _tta, parts.tta),

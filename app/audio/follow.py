@@ -25,7 +25,7 @@ _MOST_BYTES = 2 << 30
 """Files that are followed; what is behind is not looked at."""
 ID3_BYTES, _APE_BYTES, _ID3V1_BYTES = 10, 32, 128
 """The head of an ID3v2 tag, head or foot of an APE tag, and all of an ID3v1 tag (id3.org; hydrogenaud.io)."""
-_LEAST_JUNK = 256
+LEAST_JUNK = 256
 """Bytes behind the last part that may be anything: the end of a form, some program's mark."""
 _JUNK_STUMBLES = 2
 """Packets that fail at bytes that are neither a part nor a tag: the one with them in it, and the next."""
@@ -66,6 +66,10 @@ class Course:
     """Whether it has frames of silence that not every decoder knows (AMR)."""
     reads_on: bool = False
     """Whether the decoder reads that file, too, and stumbles over its head."""
+    cut: str | None = None
+    """How it ends before it says, where its parts are counted."""
+    missing_share: float = 0.0
+    """Parts that it counts and has not, as a share of those that it has."""
     resumes: tuple[int, ...] = ()
     """Parts behind losses at which the decoder, which stops at each loss, has to begin again."""
     parts: int = 0
@@ -161,7 +165,7 @@ def follow(  # noqa: C901 - one way through a file, told in one place
     if at < size:
         course.stumbles += _JUNK_STUMBLES
         rest = len(window.data[window.reach(at, _WINDOW) :].strip(b"\0"))
-        if begun and rest >= (max(_LEAST_JUNK, last) if least_junk is None else least_junk):
+        if begun and rest >= (max(LEAST_JUNK, last) if least_junk is None else least_junk):
             course.places.append((at, size - at))
     elif tagged and not strips_tags:
         course.stumbles += 1

@@ -1,12 +1,13 @@
 """What each container is made of, for `follow`: where its structure is broken, what it counts, and where it ends."""
 
 import struct
+import zlib
 from typing import BinaryIO
 
 import numpy as np
 
 from app.audio.containers import LengthOf, ac3_length, adts_length, dts_length, loas_length, mpeg_length
-from app.audio.follow import ID3_BYTES, Count, Course, follow, search, tag_bytes
+from app.audio.follow import ID3_BYTES, LEAST_JUNK, Count, Course, follow, next_file, search, tag_bytes
 
 MAX_PARTS = 100_000
 """Boxes, elements or chunks at the outermost level: more than an hour's fragments. Beyond them nothing is looked at."""
@@ -114,10 +115,12 @@ def _begins_at(file: BinaryIO, at: int, magic: bytes) -> bool:
 
 
 def ogg(file: BinaryIO, size: int) -> Course:
-    """Pages: 27 bytes, then the lengths of their pieces. Each stream numbers its own."""
+    """Pages: 27 bytes, then the lengths of their pieces. Each stream numbers its own, and decoders drop a page whose
+    check sum is wrong, mostly without a word."""
     numbers: dict[int, int] = {}
     headed = 0
     skipped: list[tuple[int, int]] = []
+    dropped: list[tuple[int, int]] = []
 
     def length_of(data: bytes, at: int) -> int:
         if data[at : at + 5] != b"OggS\0" or at + 27 > len(data):
@@ -133,14 +136,33 @@ def ogg(file: BinaryIO, size: int) -> Course:
         if not begins and serial in numbers and number > numbers[serial] + 1:
             skipped.append((at, 0))
         numbers[serial] = number
+        length = length_of(data, place)
+        page = data[place : place + length]
+        if len(page) < length:
+            file.seek(at)
+            page = file.read(length)
+        if at + length <= size and _ogg_sum(page) != struct.unpack_from("<I", page, 22)[0]:
+            dropped.append((at, length))
         return True
 
     course = follow(file, size, length_of, sync=b"OggS", certain=1, visit=visit)
+    course.places = sorted(course.places + dropped)
+    course.whole -= sum(length for _, length in dropped)
     # Older decoders take the heads of a recording that follows for sound.
     course.stumbles += _OGG_HEADS * max(0, headed - 1)
     if skipped and not course.places:  # pages that are gone without a trace
         course.places = skipped
     return course.settle()
+
+
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _ogg_sum(page: bytes) -> int:
+    """A page's check sum (RFC 3533): zlib's polynomial with the bits the other way round, begun at 0 and not
+    inverted; its own four bytes count as zeros."""
+    turned = (page[:22] + bytes(4) + page[26:]).translate(_REVERSED_BITS)
+    return int(f"{zlib.crc32(turned, 0xFFFFFFFF) ^ 0xFFFFFFFF:032b}"[::-1], 2)
 
 
 def matroska(file: BinaryIO, size: int) -> Course:
@@ -366,8 +388,55 @@ def flv(file: BinaryIO, size: int) -> Course:
 
 
 def realmedia(file: BinaryIO, size: int) -> Course:
-    """The file's head is 18 bytes long, and its kind is 0."""
-    return Course(next_at=search(file, 1, size, b".RMF\0\0\0\x12\0"), reads_on=True)
+    """Chunks with 32 bits of length; the one of sound counts its packets, which have 16. Another file's head is 18
+    bytes long, and its kind is 0."""
+
+    def packet(data: bytes, at: int) -> int:
+        # Versions 0 and 1, and 12 bytes of head; nobody has more streams.
+        if len(data) < at + 12 or data[at] or data[at + 1] > 1 or data[at + 4] or data[at + 5] > 63:
+            return 0
+        length: int = struct.unpack_from(">H", data, at + 2)[0]
+        return length if length > 12 else 0
+
+    next_at, at = search(file, 1, size, b".RMF\0\0\0\x12\0"), 0
+    for _ in range(64):
+        file.seek(at)
+        name, length, packets = struct.unpack(">4sI2xI", file.read(14).ljust(14, b"\0"))
+        if name == b"DATA":
+            stop = min(next_at or size, at + length if length > 18 else size, size)
+            course = follow(file, stop, packet, start=at + 18, sync=b"\0", certain=_RM_CHAIN)
+            if course.parts < packets and not course.places:
+                course.cut = f"{packets - course.parts} of its {packets} packets are missing"
+            elif course.places and course.parts:
+                course.missing_share = max(0, packets - course.parts) / course.parts
+            course.next_at, course.reads_on = next_at, True
+            return course
+        if length < 10 or not is_name(name):
+            break
+        at += length
+    return Course(next_at=next_at, reads_on=True)
+
+
+_RM_CHAIN = 4
+"""Packets in a row from which a RealMedia file is followed again: they have no sync word."""
+
+
+def au(file: BinaryIO, size: int) -> Course:
+    """Samples up to a length. The decoder reads on, over the head of another such file, too."""
+    end = au_end(file)
+    following = None if end is None or end >= size else next_file(file, end, size)
+    if end is None or (following is not None and _begins_at(file, following, b".snd")):
+        return Course()
+    if following is not None:
+        return Course(end=end, next_at=following, reads_on=True)
+    return _ends_at(file, end, size)
+
+
+def au_end(file: BinaryIO) -> int | None:
+    """Where its samples end; None where it does not say."""
+    file.seek(4)
+    offset, length = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
+    return None if length in (0, 0xFFFFFFFF) else offset + length
 
 
 def voc(file: BinaryIO, size: int) -> Course:
@@ -378,8 +447,18 @@ def voc(file: BinaryIO, size: int) -> Course:
         file.seek(at)
         head = file.read(4)
         if len(head) < 1 or head[0] == 0:
-            return Course(end=at + 1)
+            return _ends_at(file, at + 1, size)
         if len(head) < 4 or head[0] > 9:
-            break
+            return _ends_at(file, at, size)
         at += 4 + int.from_bytes(head[1:], "little")
     return Course()
+
+
+def _ends_at(file: BinaryIO, end: int, size: int) -> Course:
+    """A file that is heard up to `end`: what stands behind it is lost, if it is more than some program's mark."""
+    course = Course(end=end, whole=end)
+    if end < size:
+        file.seek(end)
+        if size - end > 1 << 20 or len(file.read().strip(b"\0")) >= LEAST_JUNK:
+            course.places = [(end, size - end)]
+    return course.settle()

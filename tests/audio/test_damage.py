@@ -1,6 +1,7 @@
 """`damaged`: no stretch of a file is lost without a word, and whole files are never called damaged."""
 
 import random
+import re
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -83,6 +84,10 @@ KINDS = {
     "flv": (".flv", "aac", "-ar", "44100"),
     "transport stream": (".ts", "aac"),
     "avi": (".avi", "libmp3lame"),
+    "opus, pages of a second": (".opus", "libopus"),
+    "speex": (".spx", "libspeex"),
+    "voc": (".voc", "pcm_u8"),
+    "realmedia": (".rm", "real_144", "-ar", "8000"),
     "dts": (".dts", "dca", "-strict", "-2", "-ar", "48000"),
 }
 
@@ -277,6 +282,49 @@ def test_trims_and_edit_lists(plain: Path, tmp_path: Path, each_ffmpeg: Path, li
     source = encode(plain, tmp_path / "source.m4a", "-c:a", "aac")
     trimmed = remux(source, tmp_path / "trimmed.m4a", "-ss", "1.5", "-t", "4")
     assert set(heard(trimmed.read_bytes(), tmp_path, each_ffmpeg, limits)[1]) <= {"late_start"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "opus, pages of a second",
+        *(pytest.param(each, marks=pytest.mark.full) for each in ("vorbis", "speex", "ogg flac")),
+    ],
+)
+def test_each_page_that_a_decoder_drops_is_told(
+    kind: str, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    """The one before the last, too, where no later time shows that it is missing."""
+    content = made(plain, files, kind)
+    pages = [found.start() for found in re.finditer(b"OggS\\0", content)][2:]
+    for page in pages:
+        at = page + 27 + content[page + 26] + 9
+        _, details = heard(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], tmp_path, each_ffmpeg, limits)
+        assert f"the first at byte {page}" in details["damaged"]
+
+
+@pytest.mark.parametrize(
+    ("behind", "code"), [(bytes(range(1, 256)) * 40, "damaged"), (b"fLaC", "joined"), (bytes(5_000), None)]
+)
+def test_what_is_heard_behind_the_samples_of_au_is_told(
+    behind: bytes, code: str | None, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path,
+    limits: AudioLimits,
+) -> None:  # fmt: skip
+    """Its decoder reads on as if they were samples."""
+    content = encode(plain, plain.parent / "a.au", "-c:a", "pcm_s16be").read_bytes()
+    behind = made(plain, files, "flac") if behind == b"fLaC" else behind
+    seconds, details = heard(content + behind, tmp_path, each_ffmpeg, limits)
+    assert seconds > SECONDS
+    assert {"damaged", "joined"} & details.keys() == ({code} if code else set())
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_realmedia_that_is_cut_is_told(
+    share: float, plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    content = made(plain, files, "realmedia")
+    _, details = heard(content[: int(share * len(content))], tmp_path, each_ffmpeg, limits)
+    assert "packets are missing" in details["truncated"]
 
 
 @pytest.mark.parametrize("places", [1, 3])
