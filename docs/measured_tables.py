@@ -53,7 +53,7 @@ class Table:
     """Which rows are shown."""
 
 
-_FILE = {"detect_s": "seconds", "cpu_s": "CPU s", "peak_rss_mb": "memory at most, MB"}
+_FILE = {"cpu_s": "CPU s", "peak_rss_mb": "memory at most, MB"}
 _LAG = {"p50_ms": "lag: median ms", "p95_ms": "95th percentile", "p99_ms": "99th"}
 
 TABLES: dict[str, dict[str, Table]] = {
