@@ -23,8 +23,10 @@ _OUTSIDE = ("http:", "https:", "mailto:", "#")
 
 
 def stage() -> None:
-    """Copy the pages and what they link to."""
+    """Copy the pages, what they link to, and what the site adds to its theme."""
     shutil.rmtree(PAGES, ignore_errors=True)
+    _copy(ROOT / "docs/site.css")
+    _copy(ROOT / "docs/site.js")
     for page in markdown.pages(ROOT):
         if ".github" in page.parts:
             continue

@@ -132,6 +132,30 @@ def test_search_finds_words_of_both_languages(address: str, asked: str, expected
     assert [url for url in asked_for if not url.startswith((address, "data:", "blob:"))] == []
 
 
+@pytest.mark.browser
+@pytest.mark.full
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_used_by_everybody(built: dict[Path, Page], address: str, scheme: str) -> None:
+    """axe finds nothing on any page, and no line of code is cut at 1280 columns of pixels."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    axe = ROOT / "web/node_modules/axe-core/axe.min.js"
+    if chromium is None or not axe.is_file():
+        pytest.skip("there is no chromium here, or no axe-core (make page)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        for name in sorted(path.relative_to(SITE).as_posix() for path in built if path.name != "404.html"):
+            page.goto(f"{address}/{name}")
+            page.locator("[data-md-component=content]").wait_for()
+            cut = "[...document.querySelectorAll('pre code')].filter((code) => code.scrollWidth > code.clientWidth + 1)"
+            assert page.evaluate(f"{cut}.map((code) => code.innerText)") == [], name
+            found = page.evaluate(f"{axe.read_text()}; axe.run().then((told) => told.violations)")
+            told = [(each["id"], node["target"]) for each in found for node in each["nodes"]]
+            assert told == [], name
+        browser.close()
+
+
 def search(page: Any, url: str) -> tuple[list[str], list[str]]:
     """Where the results lead, and what the browser asked for."""
     asked_for: list[str] = []

@@ -1,0 +1,12 @@
+// What the theme adds to a page when it is seen, for those who do not use a mouse or a screen.
+const tend = () => {
+  // A landmark at each block of code: they get a name each.
+  document.querySelectorAll('.md-code__nav:not([aria-label])').forEach((each) => {
+    each.setAttribute('aria-label', `Code ${document.querySelectorAll('.md-code__nav[aria-label]').length + 1}`)
+  })
+  // Tables that are wider than the page are scrolled by keys, too.
+  document.querySelectorAll('.md-typeset__scrollwrap:not([tabindex])').forEach((each) => {
+    if (each.scrollWidth > each.clientWidth) each.tabIndex = 0
+  })
+}
+new MutationObserver(tend).observe(document.body, { childList: true, subtree: true })
