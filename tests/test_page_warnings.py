@@ -53,11 +53,16 @@ def test_examples_are_the_service_s_words(code: str) -> None:
 
 
 def _is_made_of_texts(words: list[str]) -> bool:
-    """Whether the code has these words, in one text or in a few behind each other."""
-    if len(" ".join(words)) <= _SHORT:
+    """Whether the code has these words, in one text, or in two of which one is put into the other's hole."""
+    whole = " ".join(words)
+    if len(whole) <= _SHORT or whole in _texts():
         return True
-    ends = [end for end in range(len(words), 0, -1) if " ".join(words[:end]) in _texts()]
-    return any(end == len(words) or (end >= 2 and _is_made_of_texts(words[end:])) for end in ends)
+    splits = [(" ".join(words[:end]), " ".join(words[end:])) for end in range(1, len(words))]
+    return any(
+        re.search(rf"{re.escape(head)} ?(?:{{}}|$)", _texts(), re.MULTILINE)
+        and re.search(rf"(?:{{}}|^) ?{re.escape(tail)}", _texts(), re.MULTILINE)
+        for head, tail in splits
+    )
 
 
 def test_what_the_service_finds_is_among_the_examples() -> None:

@@ -16,7 +16,7 @@ export interface Part {
  */
 const CLAUSES: Record<string, readonly (readonly [RegExp, string, string?])[]> = {
   truncated: [
-    [/^what is there was decoded: /, '已检测现有部分：'],
+    [/^the part that exists was decoded: /, '已检测现有部分：'],
     [/^it is damaged, and could not be decoded to its end/, '有损坏，未能解码到结尾'],
     [/^(\d+) of (\d+) samples are missing, or damaged/, '{2} 个采样中有 {1} 个缺失或损坏'],
     [/^(\d+) of (\d+) bytes of samples are missing/, '采样数据共 {2} 字节，缺 {1} 字节'],
@@ -49,12 +49,12 @@ const CLAUSES: Record<string, readonly (readonly [RegExp, string, string?])[]> =
   other_tracks: [
     [/^track (\d+) of (\d+) was heard; there are: .*/, '共 {2} 条音轨，检测了第 {+1} 条', 'track {+1} of {2} was heard'],
     [
-      /^track (\d+) cannot be decoded, and silence stands for it/,
+      /^track (\d+) cannot be decoded and is treated as silence/,
       '第 {+1} 条音轨无法解码，以静音代替',
-      'track {+1} cannot be decoded, and silence stands for it',
+      'track {+1} cannot be decoded and is treated as silence',
     ],
   ],
-  late_start: [[/^the sound begins (\d+) ms after the file does/, '声音比文件晚 {1ms} 开始']],
+  late_start: [[/^the sound begins (\d+) ms after the file/, '声音比文件晚 {1ms} 开始']],
   time_gap: [[/^(\d+) pauses in the time stamps, (\d+) ms in all, the first after (\d+) ms/, '共 {1} 处停顿，合计 {2ms}，第一处在 {@3}']],
   channels_cancel: [[/^the mean holds ([\d.]+%) of the energy of the channels/, '混合后只剩 {1} 的能量']],
   very_quiet: [
@@ -80,7 +80,7 @@ const CLAUSES: Record<string, readonly (readonly [RegExp, string, string?])[]> =
     ],
   ],
   fallback_model: [[/^.*/, '所设的模型不在这里', 'the model that is set is not here']],
-  degraded: [[/^the CPU stood in for the device/, '由 CPU 代替完成，结果相同']],
+  degraded: [[/^the CPU did the work instead of the device/, '由 CPU 代替完成，结果相同']],
 };
 
 /** In any warning about the clock of a file, or about one of several tracks. */
