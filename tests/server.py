@@ -143,9 +143,11 @@ def local_server(
     *,
     registry: Registry | None = None,
     send_buffer: int | None = None,
+    port: int = 0,
 ) -> Iterator[RunningServer]:
     """A server in a thread, ready; stopped in the end as a signal stops it. `registry`: as `create_app`. `send_buffer`:
-    most bytes that the kernel takes for a client that does not read; by itself it takes megabytes."""
+    most bytes that the kernel takes for a client that does not read; by itself it takes megabytes. `port`: that of one
+    that is no more, whose place it takes."""
     registry = registry or installed()
     families = [_ReadOnce(family) for family in registry.catalogue.families.values()]
     registry = replace(registry, catalogue=Catalogue(families))
@@ -153,7 +155,7 @@ def local_server(
     failures: list[Exception] = []
     app = create_app(given, failures.append, registry=registry)
     server = _ThreadServer(server_config(given, app), on_stop=app.state.service.drain)
-    with socket.create_server(("127.0.0.1", 0)) as listening, _log_to(folder / "server.log") as log:
+    with socket.create_server(("127.0.0.1", port)) as listening, _log_to(folder / "server.log") as log:
         if send_buffer is not None:  # connections have that of the socket on which they come
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         running = RunningServer(f"http://127.0.0.1:{listening.getsockname()[1]}", folder)

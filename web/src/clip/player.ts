@@ -16,8 +16,12 @@ export class Player {
   readonly speed = signal(1);
   /** The browser cannot play this kind of file. */
   readonly unplayable = signal(false);
+  /** It plays, and nothing is heard: the machine has no sound output. */
+  readonly soundless = signal(false);
   /** Where it ends, or begins anew. */
   private stretch: Extent | null = null;
+  /** Where it was when the browser told of an error, s. */
+  private failedAt = 0;
   private frame = 0;
 
   constructor(
@@ -35,7 +39,19 @@ export class Player {
     this.media.addEventListener('ended', () => this.ended());
     this.media.addEventListener('error', () => this.fail());
     // Frames come in sight only; this comes always.
-    this.media.addEventListener('timeupdate', () => !this.media.paused && this.follow());
+    this.media.addEventListener('timeupdate', () => {
+      if (this.media.paused) return;
+      this.goesOn();
+      this.follow();
+    });
+  }
+
+  /** Firefox calls it an error that there is no sound output, and plays on in silence. */
+  private goesOn(): void {
+    if (!this.unplayable.value || this.media.currentTime <= this.failedAt) return;
+    this.unplayable.value = false;
+    this.soundless.value = true;
+    this.started();
   }
 
   private started(): void {
@@ -80,6 +96,7 @@ export class Player {
   }
 
   private fail(): void {
+    this.failedAt = this.media.currentTime;
     this.unplayable.value = true;
     this.playing.value = false;
   }

@@ -112,6 +112,7 @@ export const TEXTS = {
   err_bad_request_detail: ['服务看不懂收到的内容。', 'The service does not understand what it got.'],
   err_internal: ['服务内部出错', 'Internal error'],
   err_internal_detail: ['请再试一次；若仍如此，请告知管理员。', 'Try again. If it goes on, tell whoever runs the service.'],
+  soundless: ['浏览器没有找到声音输出，播放时听不到声音。', 'The browser found no sound output, so nothing is heard while it plays.'],
   unplayable: ['浏览器不能播放这种格式；检测结果不受影响。', 'This browser cannot play this format; the result is not affected.'],
 
   keyTitle: ['需要 API 密钥', 'An API key is needed'],

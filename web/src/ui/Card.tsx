@@ -165,6 +165,7 @@ function Troubles({ clip, answer }: { clip: Clip; answer: Detection | null }) {
       })}
       {answer && clip.take.value.notKept.value && <Note>{t('notKept')}</Note>}
       {clip.player.unplayable.value && answer && <Note>{t('unplayable')}</Note>}
+      {clip.player.soundless.value && <Note>{t('soundless')}</Note>}
       {clip.noSpectrogram.value && (
         <Note>{t(clip.noSpectrogram.value === 'too long' ? 'spectrogramTooLong' : 'spectrogramUnreadable')}</Note>
       )}
