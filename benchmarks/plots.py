@@ -16,6 +16,7 @@ mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fsmn-vad", "font.s
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the choice of backend
 from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.ticker import NullFormatter  # noqa: E402
 
 from benchmarks.plan import ROOT  # noqa: E402
 
@@ -32,23 +33,19 @@ def growth(axes: Axes, rows: Rows) -> None:
         axes.plot([row["minutes"] for row in mine], [row["peak_rss_mb"] for row in mine], marker="o", label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(sorted({row["minutes"] for row in rows}))
+    axes.set_yticks([50, 100, 200, 500, 1_000, 2_000, 5_000])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_tick_params(which="minor", length=0)
     axes.set_xlabel("minutes of audio")
-    axes.set_ylabel("peak RSS, MB")
-    axes.legend(fontsize=7)
+    axes.set_ylabel("memory at most, MB")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
-def live(axes: Axes, rows: Rows) -> None:
-    """Memory and processor over the number of streams."""
-    connections = [row["connections"] for row in rows]
-    axes.plot(connections, [row["rss_mb"] for row in rows], marker="o", color="#2b6cb0", label="RSS, MB")
-    axes.set_xlabel("live streams")
-    axes.set_ylabel("RSS, MB")
-    cores = axes.twinx()
-    cores.plot(connections, [row["server_cpu"] for row in rows], marker="s", color="#c05621", label="CPU, cores")
-    cores.set_ylabel("server CPU, cores")
-
-
-PLOTS: dict[str, Callable[[Axes, Rows], None]] = {"growth": growth, "live": live}
+PLOTS: dict[str, Callable[[Axes, Rows], None]] = {"growth": growth}
+_TITLES = {"growth": "Memory over the length of the audio"}
 
 
 def main() -> None:
@@ -73,7 +70,7 @@ def _draw(found: dict[str, Any], plot: Callable[[Axes, Rows], None], path: Path)
     figure, axes = plt.subplots(figsize=_SIZE, layout="constrained")
     plot(axes, found["rows"])
     machine, day = found["machine"], found["taken"][:10]
-    axes.set_title(f"{found['title']}\n{machine['cpu']}, {machine['cores']} cores, {day}", fontsize=9)
+    axes.set_title(f"{_TITLES[found['case']]}\n{machine['cpu']}, {machine['cores']} cores, {day}", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

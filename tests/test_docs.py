@@ -84,7 +84,7 @@ def test_figures_of_speed_are_those_that_were_kept(monkeypatch: pytest.MonkeyPat
             assert re.search(r"^\*.+, \d+ cores, \d{4}-\d\d-\d\d, .+\*$", shown, re.MULTILINE), "where and when"
 
 
-@pytest.mark.parametrize("case", ["growth", "live"])
+@pytest.mark.parametrize("case", ["growth"])
 def test_pictures_of_speed_show_what_was_kept(case: str) -> None:
     kept = json.loads((ROOT / f"benchmarks/results/{case}.json").read_text())
     drawn = html.unescape((ROOT / f"docs/figures/{case}.svg").read_text())
