@@ -26,7 +26,7 @@ from app.api.openapi import declare_keys
 from app.api.service import Service, connect_gauges
 from app.api.uploads import UploadReceiver, UploadStore
 from app.config import Settings
-from app.engine.engine import Threads
+from app.engine.engine import Threads, scoring_threads
 from app.engine.memory import prepare_heap
 from app.formats.excerpts import CLOCK_MAP, TIME_MAP, TIME_MAP_COUNT
 from app.live.sessions import LiveLimits, SessionManager
@@ -68,8 +68,8 @@ def create_app(
     `on_ready`: called once the models are loaded.
     `registry`: families, segmenters and formats; without it the project's own and those of installed plug-ins.
     """
-    prepare_heap()
     settings = settings or Settings()
+    prepare_heap(scoring_threads(settings.workers))
     registry = (registry or installed()).with_presets(settings.presets)
     shared = _service(settings, registry)
     app = FastAPI(

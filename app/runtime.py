@@ -48,7 +48,9 @@ async def start_runtime(
     """
     registry, observer = (registry or installed()).with_presets(settings.presets), observer or Observer()
     audio = audio_policy(settings)
-    prepare_process(settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb)
+    prepare_process(
+        settings.device, settings.threads_per_worker, settings.gpu_memory_limit_mb, workers=settings.workers
+    )
     chosen = model_settings(settings, registry, on_demand=on_demand)
     engine = Engine(
         workers=settings.workers,

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from app.engine.engine import scoring_threads
 from app.engine.memory import free_memory, prepare_heap
 from app.observe import Observer
 from app.vad.blocks import Block, Scored
@@ -67,8 +68,10 @@ def quickest(candidates: Mapping[DType, Callable[[], object]]) -> DType:
     return winner if best[winner] < _CLEARLY * best[first] else first
 
 
-def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_mb: int | None) -> None:
-    """Process-wide settings; call once, before the first tensor is made."""
+def prepare_process(
+    device_name: str, threads_per_worker: int, gpu_memory_limit_mb: int | None, *, workers: int = 1
+) -> None:
+    """Process-wide settings; call once, before the first tensor is made. `workers`: the engine's."""
     if device_name != "cpu":
         # Growing segments instead of fixed ones: far less memory is lost to fragmentation.
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -76,7 +79,7 @@ def prepare_process(device_name: str, threads_per_worker: int, gpu_memory_limit_
     # torch's own layer over it keeps besides saves no time.
     os.environ.setdefault(KERNELS_KEPT, "256")
     os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
-    prepare_heap()
+    prepare_heap(scoring_threads(workers))
     torch.set_num_threads(threads_per_worker)
     if gpu_memory_limit_mb is not None and device_name != "cpu" and torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory

@@ -26,12 +26,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Generic, TypeVar
 
-from app.engine.memory import DeviceMemory, Upkeep
+from app.engine.memory import DeviceMemory, Upkeep, hand_out_heaps
+from app.engine.workers import Work, Workers
 from app.vad.errors import NotReady
 
 _T = TypeVar("_T")
@@ -42,6 +42,7 @@ _MEAN_BLOCKS = 8
 """Over how many blocks, about, what a model's cost is averaged: a busy moment must not change the order for long."""
 _MOST_COST = 32.0
 """Blocks of the quickest model. The slowest one there is costs ten; more is a disturbed measurement."""
+_CLOSED = "the service is shutting down"
 _STEP = 1 / 8
 """Virtual time that passes with each block: of nine blocks let in, at least one is a waiting long file's. Larger
 makes long files quicker beside a run of clips, and clips slower."""
@@ -112,6 +113,12 @@ class FairSemaphore:
         granted meanwhile. `cost`: of the block, in those of the quickest model."""
         if turn.tag is not None:
             return await self._wait(self._later, turn, max(turn.next_tag, self._now), cost)
+        if not (self._first or self._later) and (self.free or self.kept_free):  # as usual: nobody is before it
+            kept = not self.free
+            self.free, self.kept_free = self.free - (not kept), self.kept_free - kept
+            turn.tag, turn.next_tag = self._now, self._now + cost
+            self._now += _STEP
+            return kept
         client = turn.client
         before = self._first_of[client] if client else 0
         self._first_of[client] += 1
@@ -199,6 +206,11 @@ class Done(Generic[_T]):
     waited_s: float
 
 
+def scoring_threads(workers: int) -> int:
+    """How many threads an engine scores in: its workers and the one that is kept for first blocks."""
+    return workers + 1
+
+
 class Engine:
     """One for a process, however many models there are; used from one event loop. `close` ends its threads."""
 
@@ -209,8 +221,9 @@ class Engine:
         self.memory = memory or DeviceMemory()
         self.readers = Threads("read", readers)
         self.costs = BlockCosts()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score", initializer=_be_nice)
-        self._express = ThreadPoolExecutor(1, thread_name_prefix="express")
+        hand_out_heaps()
+        self._pool = Workers("score", workers, _be_nice)
+        self._express = Workers("express", 1)
         # One permit more than threads: a thread that is done goes on at once, not when the event loop has time for it.
         self._permits = FairSemaphore(workers + 1, kept=1)
         self._busy = 0
@@ -232,31 +245,37 @@ class Engine:
         to give back what the call needs while it runs.
         """
         loop, asked = asyncio.get_running_loop(), time.perf_counter()
-        with contextlib.ExitStack() as held:
-            held.callback(on_end)
+        try:
             express = await self._permits.acquire(turn, cost)
-            self._busy += 1
-            held.callback(self._give_back, express)
-            waited = time.perf_counter() - asked
-            try:
-                work = (self._express if express else self._pool).submit(call)
-            except RuntimeError:
-                raise NotReady("the service is shutting down") from None
-            held_by_call = held.pop_all()
+        except BaseException:
+            on_end()
+            raise
+        waited = time.perf_counter() - asked
+        self._busy += 1
         answered: asyncio.Future[_T] = loop.create_future()
 
-        def end(work: Future[_T]) -> None:
-            held_by_call.close()
-            if not answered.done():
-                _copy_outcome(work, answered)
+        def end(result: Any, error: BaseException | None) -> None:
+            """Once, in the event loop: the only wake-up that the call's end costs it."""
+            self._busy -= 1
+            self._permits.release(kept=express)
+            on_end()
+            if answered.done():
+                return
+            if error is None:
+                answered.set_result(result)
+            else:
+                answered.set_exception(error)
 
-        # One wake-up of the loop for everything that the call's end brings. The callback is given what it belongs to: a
-        # reference of its own would keep each block's result until Python next looks for cycles.
-        work.add_done_callback(lambda work: _call_soon(loop, partial(end, work)))
+        threads, work = self._express if express else self._pool, Work(call, loop, end)
+        try:
+            threads.submit(work)
+        except RuntimeError:
+            end(None, NotReady(_CLOSED))
         try:
             return Done(await answered, waited)
         except asyncio.CancelledError:
-            work.cancel()
+            if threads.withdraw(work):
+                end(None, None)
             raise
 
     def cleanup(self) -> None:
@@ -268,22 +287,9 @@ class Engine:
         """Take no more work and end the threads; blocks being scored are finished."""
         self._closed = True
         self._upkeep.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._express.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._pool, self._express):
+            threads.close(NotReady(_CLOSED))
         self.readers.close()
-
-    def _give_back(self, express: bool) -> None:
-        self._busy -= 1
-        self._permits.release(kept=express)
-
-
-def _copy_outcome(work: Future[_T], answered: "asyncio.Future[_T]") -> None:
-    if work.cancelled():  # by `close`, before it began
-        answered.set_exception(NotReady("the service is shutting down"))
-    elif (error := work.exception()) is not None:
-        answered.set_exception(error)
-    else:
-        answered.set_result(work.result())
 
 
 def _be_nice() -> None:
@@ -292,8 +298,3 @@ def _be_nice() -> None:
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that waited
-        loop.call_soon_threadsafe(call)

@@ -1,7 +1,9 @@
 """Memory of the process and of its devices: what is given back, and when.
 
-malloc keeps what is freed, in as many heaps as threads have begun, and gives only some of it back by itself. So the
-process has one heap (`prepare_heap`), and what is free in it is given back when calls of the service have ended:
+malloc keeps what is freed, in as many heaps as threads have begun, and gives only some of it back by itself. With one
+heap for all, threads that score at the same time wait for it dozens of times a clip: two short clips side by side took
+five times the processor time of one after the other. So each thread that scores has a heap of its own, all others share
+these and the first (`prepare_heap`), and what is free in them is given back when calls of the service have ended:
 
     1 s after a call     when the process has grown by much: a burst of large files gives up what it took while it lasts
     5 s after a call     else. Pages that are given back and faulted in anew make a clip's arithmetic up to ten times as
@@ -17,6 +19,7 @@ import contextlib
 import ctypes
 import gc
 import mmap
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Literal
@@ -27,9 +30,11 @@ from app.vad.models.layers import forget_kernels
 
 Cleanup = Literal["always", "on_oom", "never"]
 _MIB = 1 << 20
-_M_ARENA_MAX, _ARENAS = -8, 1
-"""mallopt's number for the count of heaps, and ours. What one thread frees another can then use, and `trim_heap` finds
-all of it: of every heap but the first malloc_trim leaves the top as it is, up to 64 MiB."""
+_M_ARENA_MAX = -8
+"""mallopt's number for the count of heaps. More would be given to whichever threads begin, and keep what these free."""
+_PIECES, _PARTS, _PART_BYTES, _STOPPER_BYTES = 3, 2, 31 * _MIB, 1 << 10
+"""Of a heap that is not the first, what is kept below a small piece at its top: nearly all of the 64 MiB that glibc
+gives it, in parts that are below `_MMAP_BYTES`."""
 _M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 * _MIB
 _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * _MIB
 """mallopt's numbers for when the allocator gives memory back by itself, and ours: above a block's temporaries, so that
@@ -48,17 +53,60 @@ _PT_LOAD, _PF_W = 1, 2
 """Of elf.h."""
 
 
-def prepare_heap() -> None:
-    """Have one heap, which gives back what is free when it is asked to, and not before. To be called before the process
-    has threads: heaps that these have begun stay."""
+_prepared = threading.Event()
+_wanted = threading.Event()
+_keepers: list[threading.Thread] = []
+"""Hold heaps until the threads that they are for begin."""
+
+
+def prepare_heap(threads: int = 0) -> None:
+    """Have a heap for each of so many threads that score and one for all others, each of which gives back what is free
+    when it is asked to, and not before. To be called before the process has threads: heaps that these have begun stay.
+    A second call does nothing."""
+    if _prepared.is_set():
+        return
+    _prepared.set()
     with contextlib.suppress(AttributeError, OSError):  # not glibc
         mallopt = _libc().mallopt
-        mallopt(_M_ARENA_MAX, _ARENAS)
+        mallopt(_M_ARENA_MAX, 1 + threads)
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        _begin_heaps(threads)
     with contextlib.suppress(AttributeError, OSError):  # not Linux
         # Huge pages undo a trim: where one page of 512 is in use, the kernel fills in the others, minutes later.
         _libc().prctl(_PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+
+
+def hand_out_heaps() -> None:
+    """Have the next threads that begin given the heaps that are kept for them. A second call does nothing."""
+    _wanted.set()
+    while _keepers:
+        _keepers.pop().join()
+
+
+def _begin_heaps(count: int) -> None:
+    """Begin heaps, each by a thread that ends when it is wanted: malloc gives the heaps of threads that have ended to
+    the next ones."""
+    malloc, free = _libc().malloc, _libc().free
+    malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    begun = threading.Barrier(count + 1)
+
+    def keep() -> None:
+        # malloc_trim gives back what is free within any heap, but of the first alone what is free at its top. So
+        # something small is put at the top, and all that is ever free lies below.
+        parts = []
+        for _ in range(_PIECES):
+            parts += [malloc(_PART_BYTES) for _ in range(_PARTS)]
+            malloc(_STOPPER_BYTES)
+        for part in parts:
+            free(part)
+        begun.wait()
+        _wanted.wait()
+
+    _keepers.extend(threading.Thread(target=keep, name="heap", daemon=True) for _ in range(count))
+    for keeper in _keepers:
+        keeper.start()
+    begun.wait()
 
 
 @cache

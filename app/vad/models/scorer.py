@@ -152,6 +152,9 @@ class FbankScorer:
         self.grid, self.tile_frames = grid, tile_frames
         self._device, self._carries, self._of = device, carries, of
         self._pass = compiled(_Pass(fbank, network))
+        # What a stream alone begins with. Of many short clips, each operator that is called from Python beside the
+        # network costs one wait for Python's lock.
+        self._no_levels, self._begin = torch.zeros(1, 0, device=device), self._begins(1)
         # A row of states: the levels of the frames whose posterior waits for look-ahead, then the network's own.
         self._sizes = [grid.look_ahead_frames, *(carry.frames * carry.channels for carry in carries)]
 
@@ -177,21 +180,29 @@ class FbankScorer:
                 part.view(batch, carry.frames, carry.channels).to(carry.dtype)
                 for part, carry in zip(parts, self._carries, strict=True)
             ]
+        elif batch == 1:
+            waiting, state = self._no_levels, self._begin
         else:
-            waiting = samples.new_zeros(batch, 0)
-            state = [
-                torch.zeros(batch, carry.first_frames, carry.channels, device=self._device, dtype=carry.dtype)
-                for carry in self._carries
-            ]
+            waiting, state = samples.new_zeros(batch, 0), self._begins(batch)
         values, levels, waiting, state = self._walk(samples, waiting, state, final)
         after: list[StateRow | None] = [None] * batch
         if not final:
             after[:] = rows_of(torch.cat([part.flatten(1).float() for part in (waiting, *state)], dim=1))
-        known = values.cpu().numpy() if self.grid.labels else values.squeeze(-1).cpu().numpy()
-        decibel = levels.cpu().numpy()
+        if self._device.type != "cpu":
+            values, levels = values.cpu(), levels.cpu()
+        known, decibel = values.numpy(), levels.numpy()
+        if not self.grid.labels:
+            known = known[..., 0]
         return [
             Scored(Posteriors(known[row, block.discard :], decibel[row, block.discard :], self._of), after[row])
             for row, block in enumerate(blocks)
+        ]
+
+    def _begins(self, batch: int) -> list[Tensor]:
+        """The state at the start of so many streams."""
+        return [
+            torch.zeros(batch, carry.first_frames, carry.channels, device=self._device, dtype=carry.dtype)
+            for carry in self._carries
         ]
 
     def _walk(
@@ -208,11 +219,14 @@ class FbankScorer:
         for first in range(0, max(frames, 1), tile):
             count = min(tile, frames - first)
             start = first * self.grid.shift_samples
-            piece = samples[:, start : start + self.grid.span(count)]
+            end = start + self.grid.span(count)
+            piece = samples if start == 0 and end == samples.shape[-1] else samples[:, start:end]
             ends = final and first + count >= frames
             found, found_levels, waiting, state = self._pass(piece, waiting, state, ends)
             values.append(found)
             levels.append(found_levels)
+        if len(values) == 1:
+            return values[0], levels[0], waiting, state
         return torch.cat(values, dim=1), torch.cat(levels, dim=1), waiting, state
 
 
