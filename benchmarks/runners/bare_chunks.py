@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.models import Model
     from app.vad.stream import Stream
 
-_STREAMS = 64
+_STREAMS = 64  # as many as the case live_models has
 _CHUNK_S = 0.1
 
 
