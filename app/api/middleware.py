@@ -151,6 +151,9 @@ class Middleware:
             await self._app(scope, receive, send)
             return
         started, is_http = time.perf_counter(), scope["type"] == "http"
+        method: str = scope.get("method", "")
+        if method == "HEAD":  # answered as GET is, of which the server leaves the body out
+            scope = {**scope, "method": "GET"}
         headers = dict(reversed(scope["headers"]))  # of several with one name the first counts
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         peer = scope.get("client")
@@ -172,7 +175,7 @@ class Middleware:
                 await answer(scope, receive, exchange.send)
             finally:
                 if is_http:
-                    self._observe(scope, context, exchange, started)
+                    self._observe(method, scope, context, exchange, started)
         if exchange.last_message is not None:
             if self._lingering < _MOST_LINGERING:
                 self._lingering += 1
@@ -249,10 +252,12 @@ class Middleware:
             self._metrics.rejected("rate_limited")
             raise TooManyRequests(f"more than {self._rate}")
 
-    def _observe(self, scope: Scope, context: RequestContext, exchange: "_Exchange", started: float) -> None:
+    def _observe(
+        self, method: str, scope: Scope, context: RequestContext, exchange: "_Exchange", started: float
+    ) -> None:
         # The route's pattern, not the path: a client must not be able to make labels.
         route = getattr(scope.get("route"), "path", None) or ("static" if exchange.status < 400 else "other")
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        method = method if method in _METHODS else "OTHER"
         self._metrics.observe_request(method, route, exchange.status, started)
         (log.debug if context.policy.quiet else log.info)(
             "request",

@@ -332,9 +332,9 @@ class UploadReceiver:
                 body.discard()
 
     async def _fill(self, body: "_Body", request: Request) -> None:
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        if encoding != "identity":
-            raise UnsupportedAudio(f"Content-Encoding {encoding[:20]!r} is not supported; send the file as it is")
+        encodings = ",".join(request.headers.getlist("content-encoding")).lower()
+        if any(each.strip() not in ("", "identity") for each in encodings.split(",")):
+            raise UnsupportedAudio(f"Content-Encoding {encodings[:20]!r} is not supported; send the file as it is")
         announced = int(request.headers.get("content-length") or 0)
         if announced > self._limits.max_bytes:
             raise too_large(self._limits)

@@ -38,9 +38,11 @@ from app.server.frames import MESSAGE_BYTES, SMALL_BYTES, TURN_S, FrameBudget, f
 log = structlog.get_logger(__name__)
 _WEBSOCKET_LOG = logging.getLogger("uvicorn.websocket")
 # Not uvicorn's lines for each WebSocket: they show the query, where a key may stand, and the service has its own. Nor
-# the one for every handshake that is refused with a status.
+# the one for every handshake that is refused with a status; nor a traceback for text that is no UTF-8, which any
+# stranger can send.
+_NOT_LOGGED = ("ASGI callable returned without completing", "Invalid UTF-8 sequence received from client")
 _WEBSOCKET_LOG.setLevel(logging.WARNING)
-_WEBSOCKET_LOG.addFilter(lambda record: not str(record.msg).startswith("ASGI callable returned without completing"))
+_WEBSOCKET_LOG.addFilter(lambda record: not str(record.msg).startswith(_NOT_LOGGED))
 
 _HEAD_BYTES = 64 << 10
 """A request's head: eight times what browsers send at most."""

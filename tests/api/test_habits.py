@@ -132,3 +132,28 @@ def test_only_uploads_pass_admission(small_model: Path, tmp_path: Path, speech_l
         assert full.get("/vad/stream").status_code == 426
         assert full.get("/vad/a.wav").status_code == 405
         assert full.request("PUT", "/vad/stream", content=speech_like.read_bytes()).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/ready", "/models", "/options", "/metrics"])
+def test_head_is_answered_as_get_without_a_body(path: str, server: RunningServer) -> None:
+    """As probes, `curl -I` and `wget --spider` ask; on a connection that goes on."""
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        got = client.get(path, follow_redirects=False)
+        for _ in range(2):
+            head = client.head(path, follow_redirects=False)
+            assert (head.status_code, head.content) == (got.status_code, b"")
+            assert head.headers.get("content-type") == got.headers.get("content-type")
+        assert client.head("/vad").status_code == 405
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("encodings", "status"),
+    [([""], 200), (["identity"], 200), (["Identity", ""], 200), (["gzip"], 415), (["identity", "gzip"], 415),
+     (["identity, br"], 415)],
+)  # fmt: skip
+def test_content_encoding(encodings: list[str], status: int, server: RunningServer, speech_like: Path) -> None:
+    headers = [("content-encoding", each) for each in encodings]
+    answer = server.post("/vad", content=speech_like.read_bytes(), headers=headers)
+    assert answer.status_code == status, answer.text
+    assert status == 200 or "Content-Encoding" in answer.json()["detail"]

@@ -218,3 +218,14 @@ def test_many_parts_are_told(calm: RunningServer) -> None:
         assert hear(socket)["code"] == "bad_message"
         say(socket, "end")
         assert hear_all(socket).code == 1000
+
+
+def test_text_that_is_none_is_closed_without_a_traceback(calm: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Any stranger can send it, as often as it likes."""
+    with opened(calm) as socket:
+        socket.sendall(frame(TEXT, b"\xff\xfe"))
+        received = b""
+        while piece := socket.recv(65_536):
+            received += piece
+    assert b"\x88\x02" + struct.pack(">H", 1007) in received
+    assert not [record for record in caplog.records if record.exc_info]
