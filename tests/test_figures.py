@@ -4,8 +4,10 @@ Prose and tables typed by hand may repeat a figure of such a table on their page
 or option that they name. Everything else with a unit has to be a definition, listed here with its reason.
 """
 
+import importlib
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from app.presets import PRESETS
 from app.registry import SEGMENTERS
 from app.request import DetectionRequest
 from app.vad.segmenters.endpoint import EndpointOptions
+from benchmarks.cases import CASES
 from tests import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,3 +151,20 @@ def test_fsmn_separates_speech_worst() -> None:
     conditions = {condition for _, condition in areas}
     assert len(conditions) == 10
     assert all(areas["fsmn", each] < areas["silero", each] for each in conditions)
+
+
+def test_the_benchmarks_that_pages_name_are_there() -> None:
+    text = "\n".join(page.read_text() for page in markdown.pages(ROOT))
+    named = set(re.findall(r"--only (\w+)", text))
+    assert len(named) >= 6
+    assert named <= set(CASES)
+
+
+def test_the_commands_that_measure_accuracy_are_taken() -> None:
+    pytest.importorskip("sklearn", reason="the extra `accuracy` is not installed")
+    taken = importlib.import_module("benchmarks.accuracy.__main__")._arguments
+    blocks = "\n".join(block for _, block in markdown.fenced((ROOT / "docs/accuracy.md").read_text()))
+    lines = re.findall(r"^python -m benchmarks\.accuracy (recordings .*)$", blocks, re.MULTILINE)
+    assert len(lines) >= 3
+    for line in lines:
+        assert taken(shlex.split(line)).folder == Path("recordings")
