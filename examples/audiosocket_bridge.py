@@ -1,8 +1,8 @@
-"""Asterisk's (and FreeSWITCH's) AudioSocket through the service: who talks when, for every call.
+"""Asterisk's (and FreeSWITCH's) AudioSocket through the service: reports who talks when in every call.
 
 usage: audiosocket_bridge.py [PORT [URL]]   In the dialplan: AudioSocket(40325ec2-5efd-4bd3-805f-53576e581d13,host:9092)
 
-A packet is a kind, a length of two bytes, and so much payload: the call's UUID, sound, or the end.
+A packet has a kind, a length of two bytes, and a payload: the UUID of the call, audio, or the end.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""A voice bot that stops talking when it is talked to. usage: barge_in.py FILE.wav [URL]   (the caller, 16-bit mono)
+"""A voice bot that stops talking when the caller speaks. usage: barge_in.py FILE.wav [URL]   (the caller, 16-bit mono)
 
-A short noise is no interruption: the service tells a start once there have been 100 ms of speech. The bot is told to
-stop then, and what the caller said is handed on when the caller has been silent for 0.4 s.
+A short noise does not interrupt: the service reports a start after 100 ms of speech, and the bot stops. When the caller
+has been silent for 0.4 s, the bot gets what the caller said.
 """
 
 import asyncio

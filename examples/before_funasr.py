@@ -1,8 +1,8 @@
-"""FunASR's recogniser with this service's chunks in place of its own VAD. Needs funasr.
+"""FunASR's recogniser with the chunks of this service instead of FunASR's own VAD. Needs funasr.
 
 usage: before_funasr.py FILE [URL]
 
-Chunks of at most 30 s, cut at pauses, come as 16 kHz WAVs in a zip; the manifest says where each one lies in the file.
+Chunks of at most 30 s, cut at pauses, come as 16 kHz WAVs in a zip. Its manifest says where each lies in the file.
 """
 
 import csv

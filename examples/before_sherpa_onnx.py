@@ -1,8 +1,8 @@
-"""sherpa-onnx's recogniser, chunk by chunk while the file is still being looked at. Needs sherpa-onnx.
+"""sherpa-onnx's recogniser, chunk by chunk while detection still runs. Needs sherpa-onnx.
 
 usage: before_sherpa_onnx.py FILE.wav [URL]     (16 kHz, one channel; MODEL_DIR names the recogniser's folder)
 
-`format=ndjson` tells each chunk as soon as nothing can change it, so recognition begins long before the answer ends.
+`format=ndjson` sends each chunk as soon as it is final, so recognition begins long before the answer ends.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Whisper hears speech alone, and its times are those of the file. Needs faster-whisper.
+"""Sends only the speech to Whisper, and gives its words the times of the file. Needs faster-whisper.
 
 usage: before_whisper.py FILE [URL]
 
-The service sends what is spoken as one WAV, as Whisper wants it, with a map from its time back to the file's. So
-nothing is decoded twice, silence costs nothing, and Whisper has none to invent words for. (Where the recogniser reads
-the file itself, `format=clips` gives the same stretches as its `clip_timestamps`.)
+The service returns the speech as one WAV, with a map from its times to those of the file. The file is decoded once,
+silence costs nothing, and Whisper invents no words in silence. (If the recogniser reads the file itself, use
+`format=clips`, which gives the same pieces as its `clip_timestamps`.)
 """
 
 import io

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Who speaks when in a stereo call: the agent on the left, the customer on the right. usage: call_centre.sh FILE [URL]
-# Each channel is heard by itself; cross-talk shows as lines that overlap. The last line is the share of each in the call.
+# Each channel is detected by itself, so lines may overlap. The last line is the share of each speaker.
 set -eu
 file=${1:?usage: call_centre.sh FILE [URL]}
 url=${2:-http://localhost:8000}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A whole collection on this machine, for a recogniser in the morning. usage: overnight.sh SOURCE DEST
-# One row a file in DEST/segments-*.jsonl, and for each file its clips in DEST/files. The same command goes on where it
-# was stopped; files that cannot be read have a row that says why, and make the exit status 1.
+# One row per file in DEST/segments-*.jsonl, and the clips of each file in DEST/files. Run the same command again to
+# continue after a stop. A file that cannot be read has a row with the reason, and makes the exit status 1.
 set -eu
 # The program of the clone that this lies in, where none is installed.
 program=$(command -v fsmn-vad) || program=$(dirname "$0")/../.venv/bin/fsmn-vad

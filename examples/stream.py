@@ -1,4 +1,4 @@
-"""Speech in a live stream, with websockets. It comes back when the connection breaks, and nothing is lost.
+"""Speech in a live stream, with websockets. It reconnects when the connection breaks, and loses nothing.
 
 usage: stream.py FILE.wav [URL]   (16-bit mono WAV, sent as if spoken)
 """

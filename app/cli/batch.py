@@ -176,7 +176,7 @@ class BatchView:
     def listed(self, files: int, before: Totals) -> None:
         """Say how much there is and what was done before, and begin the bar (`BatchProgress`)."""
         self._files, self._before, self._started = files, before, time.monotonic()
-        self.say(f"{counted(files, 'file')}, {before.files} of them already done.")
+        self.say(f"{counted(files, 'file')}, {before.files} already done.")
         self._task = self._bars.add_task("files", total=files, completed=before.files)
 
     def advanced(self, now: Totals) -> None:

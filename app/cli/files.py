@@ -130,7 +130,7 @@ def _find(source: str) -> Iterator[Input]:
         found = (Path(match) for match in matches)
         yield from (_input(each, str(each), each.relative_to(root)) for each in found if each.is_file())
     else:
-        raise UsageError(f"{source}: there is no such file")
+        raise UsageError(f"{source}: there is no such file or folder")
 
 
 # ---- outputs

@@ -28,8 +28,8 @@ _EXCERPTS = "Audio (--format wav and zip)"
 _INPUT = "How files are read"
 _IN_USE: Mapping[Use, str] = {"file": "files", "live": "live streams", "labelled": "models with labels"}
 _OWN_WORDS: Mapping[str, str] = {
-    "format": "Format of the answer: table (for people), json, ndjson, csv, srt … Default: table on a terminal, else "
-    "json.",
+    "format": "Format of the answer: table (for people), json, ndjson, csv, srt … Default: table on a terminal "
+    "without --out, else json.",
     "model": "A known name (fsmn, silero …), several names joined by +, a ModelScope id, a folder, or NAME=FOLDER. "
     "With --url, the server's name of the model. Default: VAD_MODEL, or the server's default model.",
     "preset": "A ready-made set of model, mode and options. Options on the command line win over it. {titles} "

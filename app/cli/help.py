@@ -6,8 +6,10 @@ characters, but a Chinese one takes two columns; so lines are broken here, by co
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import Any
 
 from rich.cells import cell_len
@@ -107,7 +109,9 @@ class _WrongUsage(_UsageError):  # type: ignore[misc]
         if self.ctx is not None:
             advice = say("Try '{command} -h' for help.", command=self.ctx.command_path)
             echo(f"{self.ctx.get_usage()}\n{advice}\n", file=file, err=file is None)
-        echo(say("Error: {message}", message=self.format_message()), file=file, err=file is None)
+        text = say("Error: {message}", message=self.format_message())
+        lines = wrapped(text, get_terminal_size().columns) if sys.stderr.isatty() else [text]
+        echo("\n".join(lines), file=file, err=file is None)
 
 
 @contextmanager

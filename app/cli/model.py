@@ -74,18 +74,22 @@ def list_models() -> int:
             console.width = _PIPE_WIDTH
         # The ids are long: a narrow terminal would break every line for them.
         wide = console.width >= _WIDTH_WITH_IDS
-        table = Table("name", "rate", "state", "", "licence", *(["id"] if wide else []))
+        all_here = True
+        table = Table("name", "rate", "on this machine", "", "licence", *(["id"] if wide else []))
         for spec in _listed(settings, loader, defaults):
-            known = spec.known
+            known, here = spec.known, loader.is_at_hand(spec)
+            all_here = all_here and here
             table.add_row(
                 name_of(spec),
                 f"{known.sample_rate} Hz" if known is not None else "",
-                "at hand" if loader.is_at_hand(spec) else "not here",
+                "yes" if here else "no",
                 "default" if spec in defaults else "",
                 known.licence if known is not None else "",
                 *([spec.source] if wide else []),
             )
         console.print(table)
+        if console.is_terminal and not all_here:
+            console.print("Get one: fsmn-vad model download NAME")
         return ALL_WELL
 
     return run_command(show)

@@ -67,8 +67,13 @@ def failed(error: Exception | str, status: int) -> int:
     """Say what went wrong; `status`, for the caller to return."""
     # What a request would write as mode=tight is a flag here.
     text = re.sub(r"\badd (\w+)=", lambda found: f"add --{found[1].replace('_', '-')} ", str(error))
-    STDERR.print(say_error(text), style="red", markup=False, soft_wrap=True)
+    _print(text, "red")
     return status
+
+
+def _print(text: str, style: str) -> None:
+    # A terminal would break a long line in mid-word; a log keeps it whole, for programs that look for a text.
+    STDERR.print(say_error(text), style=style, markup=False, soft_wrap=not STDERR.is_terminal)
 
 
 def counted(number: int, noun: str) -> str:
@@ -78,7 +83,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str) -> None:
     """Say something that a person should know, and that ends nothing."""
-    STDERR.print(say_error(text), style="yellow", markup=False, soft_wrap=True)
+    _print(text, "yellow")
 
 
 def service_address(settings: Settings) -> str:

@@ -310,7 +310,7 @@ def test_results_mirror_the_tree_and_keep_what_tells_them_apart(
 def test_one_mistyped_name_stops_no_other(small_model: Path, speech_like: Path) -> None:
     ended = call(small_model, "detect", "nowhere.wav", speech_like, "*.nothing")
     assert ended.returncode == 1
-    assert ended.stderr.splitlines() == ["nowhere.wav: there is no such file", "*.nothing: nothing matches"]
+    assert ended.stderr.splitlines() == ["nowhere.wav: there is no such file or folder", "*.nothing: nothing matches"]
     assert len(json.loads(ended.stdout)["segments"]) == 2
 
 

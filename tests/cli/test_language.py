@@ -50,7 +50,7 @@ ERRORS = {
     "detect --jobs 0 a.wav": "的值不对：至少为 1",
     "health a b": "多余的参数：a b",
     "batch --format foo a b": "'foo' 不在 'jsonl', 'parquet' 之中",
-    "detect nowhere.wav": "nowhere.wav：没有这个文件",
+    "detect nowhere.wav": "nowhere.wav：没有这个文件或文件夹",
     "detect nowhere*.wav": "nowhere*.wav：没有匹配的文件",
     "detect README.md --model silerro": "没有模型 'silerro'；有：fsmn, fsmn-8k",
     "detect README.md --threshold 0.5": "当前模式是 endpoint：请加上 --mode tight",

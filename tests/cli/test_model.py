@@ -82,10 +82,10 @@ def test_the_list(small_model: Path, tmp_path: Path) -> None:
     lines = call(small_model, "model", "list", **settings).stdout.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
     rows = {name: rest for name, *rest in cells}
-    assert rows[small_model.name] == ["", "at hand", "default", "", str(small_model)]
-    assert rows["mine"] == ["", "at hand", "", "", str(small_model)]
+    assert rows[small_model.name] == ["", "yes", "default", "", str(small_model)]
+    assert rows["mine"] == ["", "yes", "", "", str(small_model)]
     assert rows["fsmn"] == [
-        "16000 Hz", "not here", "", "FunASR model licence", "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch",
+        "16000 Hz", "no", "", "FunASR model licence", "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch",
     ]  # fmt: skip
     assert [rows["silero"][0], *rows["silero"][3:]] == ["16000 Hz", "MIT", "silero-vad"]
     listed = call("silero-8k", "model", "list", MODELSCOPE_CACHE=str(tmp_path)).stdout
