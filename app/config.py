@@ -145,7 +145,13 @@ class Settings(BaseSettings):
         default_factory=dict, description="JSON. Detection options for requests that do not set them."
     )
 
-    max_streams: int = Field(1000, ge=0, le=100_000, description="Live streams at the same time. 0: none.")
+    max_streams: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Live streams at the same time. 0: none. The default is for large machines: docs/performance.md "
+        "has the number for two cores, and streams a core for each model.",
+    )
     live_batch_ms: float = Field(
         20, ge=0, le=1_000, description="ms. How long a chunk of live audio waits for others, to be processed together."
     )

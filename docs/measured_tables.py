@@ -3,6 +3,7 @@
 A page marks the place of a table by `<!-- name -->` and `<!-- /name -->`. TABLES tells what stands there.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ _OURS = "this project"
 """What results call the project; another model than the default follows a comma."""
 _BUSY = 1.5
 """Load average for each core from which a table says that the machine was busy."""
+_IN_TIME = 0.99
+"""The share of live chunks that has to be within 300 ms where a number of streams is advised."""
 _STOLEN = 0.05
 """Share of the processor taken by other guests of the host from which a table says so."""
 _USED = 0.85
@@ -110,7 +113,13 @@ TABLES: dict[str, dict[str, Table]] = {
         ),
         "live_models": Table(
             "live_models",
-            {"name": "model", "chunk_us": "CPU µs a chunk", "streams": "streams a core"},
+            {
+                "name": "model",
+                "chunk_us": "CPU µs a chunk",
+                "bare_us": "of it detection",
+                "times_bare": "all, x detection",
+                "streams": "streams a core",
+            },
         ),
         "memory": Table(
             "memory",
@@ -197,7 +206,19 @@ def tables(page: str) -> dict[str, str]:
         made |= _scaling()
     if page == "models.md":
         made["cost"] = _cost()
+    if page == "performance.md":
+        machine = found("live")["machine"]
+        made["live_advice"] = (
+            f"`VAD_MAX_STREAMS={most_streams()}` on that machine ({machine['cores']} cores, which the clients share): "
+            f"the most streams of which {_IN_TIME:.0%} of the chunks are within 300 ms."
+        )
     return made
+
+
+def most_streams() -> int:
+    """The most live streams that the table of them shows in time, before the first number that is not."""
+    rows = itertools.takewhile(lambda row: row["in_time"] >= _IN_TIME, found("live")["rows"])
+    return max(int(row["connections"]) for row in rows)
 
 
 def markdown(heads: list[str], rows: list[list[str]], others: str = "---:") -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from app.api.errors import TABLE
 from app.audio.containers import CONTAINERS, SUFFIXES
+from app.config import Settings
 from app.formats.registry import FORMATS
 from app.presets import PRESETS
 from tests import forked, markdown
@@ -82,6 +83,32 @@ def test_figures_of_speed_are_those_that_were_kept(monkeypatch: pytest.MonkeyPat
             assert opened, f"{page} has no place for {name}"
             shown = rest.partition(f"<!-- /{name} -->")[0]
             assert re.search(r"^\*.+, \d+ cores, \d{4}-\d\d-\d\d, .+\*$", shown, re.MULTILINE), "where and when"
+
+
+def test_the_advice_on_streams_is_what_the_tables_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page, setting or manifest advises more live streams than the table shows in time, or another number."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    measured = importlib.import_module("measured_tables")
+    live, models = measured.found("live"), measured.found("live_models")
+    in_time = [row for row in live["rows"] if row["in_time"] >= 0.99]
+    assert measured.most_streams() == in_time[-1]["connections"]
+    assert in_time == live["rows"][: len(in_time)]
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *(path for path in ROOT.glob("deploy/**/*") if path.is_file()),
+    ]
+    pages = [path for path in pages if path.name != "CHANGELOG.md"]
+    advised = {
+        int(number) for path in pages for number in re.findall(r"VAD_MAX_STREAMS[`=: \"]+(\d+)", path.read_text())
+    }
+    assert advised == {measured.most_streams()}
+    for page in ("live.md", "zh/live.md", "troubleshooting.md", "scaling.md", "../deploy/README.md"):
+        assert "performance.md#live-streams" in (ROOT / "docs" / page).read_text(), page
+    assert "docs/performance.md" in (Settings.model_fields["max_streams"].description or "")
+    for row in models["rows"]:
+        # Four fifths of the processor time of a core, by what the same table says that a chunk takes.
+        assert row["streams"] * row["chunk_us"] * 10 / 1e6 == pytest.approx(0.8, rel=0.01), row["name"]
 
 
 @pytest.mark.parametrize("case", ["growth"])
