@@ -15,7 +15,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -407,7 +408,8 @@ def _text_grid(path: Path) -> ByRecording:
     """Every interval tier, such as one for each speaker."""
     from praatio import textgrid
 
-    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
+    with _told():
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
     tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
     entries = [entry for tier in tiers for entry in tier if _is_speech(entry.label)]
     return {None: [(float(entry.start), float(entry.end)) for entry in entries]}
@@ -433,9 +435,11 @@ def _mat(path: Path, sound: Sound) -> Sequence[Span]:
     """A MATLAB file with one vector of as many numbers as the audio has samples: speech where it is above 0."""
     from scipy.io import loadmat
 
+    with _told():
+        variables = loadmat(path)
     vectors = {
         name: value.ravel()
-        for name, value in loadmat(path).items()
+        for name, value in variables.items()
         if not name.startswith("__") and isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
     }
     # A toolkit's framing may have dropped or added up to a tenth of a second at the end.
@@ -445,6 +449,15 @@ def _mat(path: Path, sound: Sound) -> Sequence[Span]:
         raise InvalidLabels(f"no single vector of about {sound.samples} samples: {sizes}")
     edges = np.flatnonzero(np.diff(np.concatenate(([0], (fits[0] > 0).astype(np.int8), [0])))) / sound.sample_rate
     return list(zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raise whatever a library finds wrong with a file as `InvalidLabels`: its errors have no base of their own."""
+    try:
+        yield
+    except Exception as error:
+        raise InvalidLabels(str(error) or type(error).__name__) from error
 
 
 def _needs_audio(path: Path) -> ByRecording:
@@ -458,7 +471,7 @@ def _ending(path: Path) -> str:
 
 _UNREADABLE = (
     ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ImportError, ElementTree.ParseError,
-    csv.Error,
+    csv.Error, RecursionError, OverflowError,
 )  # fmt: skip
 """What readers raise for files that are something else."""
 

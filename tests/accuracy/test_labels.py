@@ -237,6 +237,10 @@ def test_labels_end_where_the_audio_does(tmp_path: Path) -> None:
         ("clip.json", "{"),
         ("clip.eaf", "<x"),
         ("clip.segments", "clip 1.0 2.0\n"),
+        ("clip.TextGrid", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 8\n'),
+        ("clip.mat", "MATLAB 5.0 MAT-file".ljust(124) + "\x00\x01IM\x0e\x00\x00"),
+        ("clip.json", "[" * 100_000),
+        ("clip.json", '{"segments":[{"start_ms":0,"end_ms":1%s}]}' % ("0" * 400)),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str) -> None:
