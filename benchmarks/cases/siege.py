@@ -23,6 +23,7 @@ OTHER = "127.0.0.2"
 """Where the other client comes from."""
 _EVERY_S = 0.05
 _SIEGE_S = 10.0  # long enough for some hundred answers of the other client
+_WHOLE_S = 75.0  # and for the answers to sixteen long files, whose writing takes most memory
 _AFTER_S = 60.0  # memory that is given back, is given back within a minute
 _COLUMNS = {
     "name": "one client", "answered": "the other's answers", "refused": "refused",
@@ -39,14 +40,14 @@ def siege(plan: Plan) -> Result:
         "siege", f"A clip every {_EVERY_S * 1000:g} ms beside one hostile client, {cores()} cores", _COLUMNS
     )
     ends = []
-    for name, make in _attacks(plan):
+    for name, make, seconds in _attacks(plan):
         progress(f"siege: {name}")
         try:
             attack = make()
         except LookupError as error:
             result.missing[name] = str(error)
             continue
-        row, end = _under_siege(plan, name, attack)
+        row, end = _under_siege(plan, name, attack, 3.0 if plan.quick else seconds)
         result.rows.append(row)
         ends.append(end)
     for end in ends:
@@ -54,8 +55,9 @@ def siege(plan: Plan) -> Result:
     return result
 
 
-def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
-    """By what stands in the table. They are made when they are needed: some want files that ffmpeg makes."""
+def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack], float]]:
+    """What stands in the table, what makes the attack once it is needed (some want files that ffmpeg makes), and the
+    seconds that it takes."""
     hours = 1 if plan.quick else 12
     channels = ("-filter_complex", "[0:a]asplit=8[a][b][c][d][e][f][g][h];[a][b][c][d][e][f][g][h]join=inputs=8:"
                 "channel_layout=7.1", "-ar", "96000", "-c:a", "aac", "-b:a", "256k")  # fmt: skip
@@ -64,7 +66,7 @@ def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
     def eight() -> Path:
         return attacks.silence(plan, "8-channels", 8, 600 if plan.quick else 3600)
 
-    return [
+    short: Sequence[tuple[str, Callable[[], Attack]]] = [
         ("sends nothing", lambda: lambda port, over: []),
         (f"16 slow uploads, 16 FLAC of {hours} h of silence",
          lambda: attacks.slow_and_long(attacks.silence(plan, f"{hours}h", 1, hours * 3600))),
@@ -89,18 +91,22 @@ def _attacks(plan: Plan) -> Sequence[tuple[str, Callable[[], Attack]]]:
             attacks.made_by_ffmpeg(plan, "8-channels.m4a", *channels), "", count=4)),
         ("1 good file, 63 bad ones with long names", lambda: attacks.bad_files(clip(plan))),
     ]  # fmt: skip
+    long = ("an hour of silence from 16 addresses, with the probabilities of three models",
+            lambda: many(attacks.silence(plan, "1h", 1, 600 if plan.quick else 3600),
+                         "?model=fsmn,silero,firered&probabilities=true&members=true", addresses=16))  # fmt: skip
+    return [*((name, make, _SIEGE_S) for name, make in short), (*long, _WHOLE_S)]
 
 
-def _under_siege(plan: Plan, name: str, attack: Attack) -> tuple[dict[str, Any], threading.Thread]:
+def _under_siege(plan: Plan, name: str, attack: Attack, seconds: float) -> tuple[dict[str, Any], threading.Thread]:
     """The row of one attack, and the thread that completes it a minute later and then stops the server."""
-    server = start_ours(plan)
+    server = start_ours(plan, plan.model_cache)
     try:
         other = _Other(server.port, clip(plan))
         other.ask_for(1.0)  # warm
         idle_mb = server.memory_mb("VmRSS")
         server.forget_peak()
         with _under(attack, server):
-            seen = other.ask_for(3.0 if plan.quick else _SIEGE_S)
+            seen = other.ask_for(seconds)
         peak_mb = server.memory_mb("VmHWM")
     except BaseException:
         stop(server)
