@@ -92,11 +92,21 @@ def bare_chunks(plan: Plan, model: str) -> AbstractContextManager[Callable[[floa
     return _asked(plan, "bare_chunks", model)
 
 
+def funasr_clips(plan: Plan) -> AbstractContextManager[Callable[[float, float], float]]:
+    """Clips by FunASR in a process of its own, one after the other on one core: a length in seconds, and for how many
+    seconds, to clips a second. Raises `Missing`."""
+    return _asked(plan, "funasr_clips", plan.model_of("funasr_clips"), plan.peers_python)
+
+
 @contextmanager
-def _asked(plan: Plan, runner: str, model: str) -> Iterator[Callable[[float, float], float]]:
-    """A runner of this project on one core, that answers two numbers by one."""
+def _asked(
+    plan: Plan, runner: str, model: str, python: Path | None = None
+) -> Iterator[Callable[[float, float], float]]:
+    """A runner on one core that answers two numbers by one; of this project without another `python`."""
+    if python is not None and not python.exists():
+        raise Missing("its environment is not here (make bench-peers)")
     command = [
-        plan.ours_python, _RUNNERS / f"{runner}.py", "--audio", plan.speech, "--warm-up", plan.speech,
+        python or plan.ours_python, _RUNNERS / f"{runner}.py", "--audio", plan.speech, "--warm-up", plan.speech,
         "--cores", "1", "--model", model,
     ]  # fmt: skip
     process = subprocess.Popen(

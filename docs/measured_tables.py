@@ -77,6 +77,18 @@ TABLES: dict[str, dict[str, Table]] = {
                 "p99_ms": "99th percentile ms",
             },
         ),
+        "clips": Table(
+            "clips",
+            {
+                "name": "",
+                "clients": "clients",
+                "per_s": "clips/s",
+                "times_in_process": "x in process",
+                "p50_ms": "median ms",
+                "p99_ms": "99th percentile ms",
+                "spread": "99th / median",
+            },
+        ),
         "request": Table(
             "request",
             {

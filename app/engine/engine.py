@@ -24,7 +24,6 @@ import itertools
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -86,6 +85,15 @@ class _Waiter:
     granted: "asyncio.Future[bool]" = field(compare=False)
 
 
+@dataclass(slots=True)
+class _Waits:
+    """One client's first blocks that wait."""
+
+    count: int = 0
+    last_tag: float = 0.0
+    """Of the one that came last."""
+
+
 class FairSemaphore:
     """A number of permits for any block, and some kept for first blocks. Every `acquire` that returns needs one
     `release`; used from one event loop."""
@@ -100,8 +108,8 @@ class FairSemaphore:
         """Heap of the jobs' first blocks that wait."""
         self._later: list[_Waiter] = []
         """Heap of all other blocks that wait."""
-        self._first_of: Counter[str] = Counter()
-        """How many first blocks of each client wait."""
+        self._first_of: dict[str, _Waits] = {}
+        """Of each client whose first blocks wait."""
 
     @property
     def waiting(self) -> int:
@@ -119,15 +127,17 @@ class FairSemaphore:
             turn.tag, turn.next_tag = self._now, self._now + cost
             self._now += _STEP
             return kept
-        client = turn.client
-        before = self._first_of[client] if client else 0
-        self._first_of[client] += 1
+        # Nobody's jobs are each for themselves.
+        waits = self._first_of.setdefault(turn.client, _Waits()) if turn.client else _Waits()
+        # Not before those of the same client that came sooner, when it was behind more of its own than this one is.
+        waits.last_tag = max(waits.last_tag, self._now + waits.count * cost)
+        waits.count += 1
         try:
-            return await self._wait(self._first, turn, self._now + before * cost, cost)
+            return await self._wait(self._first, turn, waits.last_tag, cost)
         finally:
-            self._first_of[client] -= 1
-            if not self._first_of[client]:
-                del self._first_of[client]
+            waits.count -= 1
+            if not waits.count:
+                self._first_of.pop(turn.client, None)
 
     async def _wait(self, queue: list[_Waiter], turn: Turn, tag: float, cost: float) -> bool:
         turn.tag, turn.next_tag = tag, tag + cost

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from benchmarks.cases.clips import clips
 from benchmarks.cases.editions import editions
 from benchmarks.cases.fairness import fairness
 from benchmarks.cases.floor import floor
@@ -37,6 +38,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "growth_files": growth_files,
     "memory": memory,
     "http": http,
+    "clips": clips,
     "replicas": replicas,
     "fairness": fairness,
     "overload": overload,

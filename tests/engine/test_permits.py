@@ -176,6 +176,32 @@ async def test_a_lone_client_s_clips_are_served_as_they_come() -> None:
     assert await order_of(slots, [(name, Turn("alone")) for name in names]) == names
 
 
+async def test_who_leaves_the_line_lets_no_later_clip_of_its_client_pass_another() -> None:
+    slots = await held(1)
+    entered: list[str] = []
+
+    async def enter(name: str) -> None:
+        await slots.acquire(Turn("one"))
+        entered.append(name)
+
+    async def begun(*names: str) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(enter(name)) for name in names]
+        await asyncio.sleep(0)
+        return tasks
+
+    gone, stay = (await begun("first", "second")), (await begun("third", "fourth"))
+    for task in gone:
+        task.cancel()
+    await asyncio.sleep(0)
+    later = await begun("fifth")
+    for _ in range(3):
+        slots.release(kept=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.gather(*stay, *later)
+    assert entered == ["third", "fourth", "fifth"]
+
+
 async def test_costs_are_told_in_blocks_of_the_quickest_model() -> None:
     costs = BlockCosts()
     assert costs.of("fsmn") == 1, "nothing is known yet"
