@@ -151,6 +151,11 @@ docs: install ## make docs/api.md, the documents' tables and latencies from a ru
 	@$(BIN)/python docs/make_docs.py
 	@$(BIN)/python docs/latency.py
 
+.PHONY: film
+film: page ## draw the READMEs' moving picture anew, from the built page (needs Chromium and a Chinese font)
+	@$(MAKE) --no-print-directory install EXTRAS=dev,silero,film
+	@$(BIN)/python docs/make_film.py
+
 .PHONY: site
 site: ## build the documents as a site in build/site, searchable, offline; a link that leads nowhere ends it
 	@$(MAKE) --no-print-directory install EXTRAS=site

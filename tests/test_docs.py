@@ -214,3 +214,15 @@ def test_the_examples_work(example: str, server: RunningServer, speech_like: Pat
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_the_readmes_picture_moves_and_is_small(name: str) -> None:
+    [path] = [
+        ROOT / found
+        for found in re.findall(r"^!\[.+\]\((docs/pictures/\S+)\)$", (ROOT / name).read_text(), re.MULTILINE)
+    ]
+    content = path.read_bytes()
+    assert (content[:4], content[8:12], content.count(b"ANIM") > 0) == (b"RIFF", b"WEBP", True)
+    assert content.count(b"ANMF") > 20, "frames"
+    assert len(content) < 700_000
