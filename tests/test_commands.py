@@ -1,5 +1,5 @@
-"""Every command that a page shows can be typed: blocks of shell are shell, programs and their options exist, make has the
-targets, addresses have the paths and the options. Other tests run many of them; here none is run."""
+"""Every command that a page shows can be typed: blocks of shell are shell, programs and their options exist, make has
+the targets, addresses have the paths and the options. Other tests run many of them; here none is run."""
 
 import re
 import shlex
