@@ -5,7 +5,6 @@ Invariant of all: events do not depend on how the frames were grouped into calls
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,28 @@ def on_ten_ms(machine: Segmenter, grid: Grid) -> Segmenter:
     return machine if grid.frame_ms == FRAME_MS else OnTenMs(machine, grid.frame_ms)
 
 
-class OnTenMs:
+class Around:
+    """A segmenter that changes what another one hears or says; their options and certainties are one."""
+
+    def __init__(self, inner: Segmenter) -> None:
+        self._inner = inner
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is frame 0 of a new stream."""
+        self._inner.reset()
+
+    def use_options(self, options: SegmenterOptions) -> None:
+        """As `Segmenter`, where the inner one can."""
+        adjust(self._inner, options)
+
+    @property
+    def final_ms(self) -> int:
+        """As `Segmenter`."""
+        return final_ms(self._inner)
+
+
+class OnTenMs(Around):
     """Posteriors of longer frames for a segmenter that counts in frames of 10 ms.
 
     A 10 ms frame takes the posterior of the model's frame in which its middle lies, so no time is moved by more than
@@ -51,26 +71,16 @@ class OnTenMs:
 
     def __init__(self, inner: Segmenter, frame_ms: int) -> None:
         """`frame_ms`: distance of the frames that will come, above 10."""
-        self._inner, self._frame_ms = inner, frame_ms
-        self.reset()
+        self._frame_ms = frame_ms
+        super().__init__(inner)
 
     def reset(self) -> None:
-        """Forget everything: the next frame is frame 0 of a new stream."""
-        self._inner.reset()
+        super().reset()
         self._last = NO_POSTERIORS
         self._first = 0
         """Number of the model's frame that `_last` holds, or that comes next."""
         self._given = 0
         """10 ms frames handed on."""
-
-    def use_options(self, options: Any) -> None:
-        """As `Segmenter`, where the inner one can."""
-        adjust(self._inner, options)
-
-    @property
-    def final_ms(self) -> int:
-        """As `Segmenter`."""
-        return final_ms(self._inner)
 
     @property
     def end_from_ms(self) -> int:
@@ -96,34 +106,24 @@ class OnTenMs:
         return min(int(end_ms), -(-(at_ms + FRAME_MS) // self._frame_ms) * self._frame_ms)
 
 
-class OnOwnFrames:
+class OnOwnFrames(Around):
     """10 ms frames that repeat the values of a network's own frames, for a segmenter that hears those.
 
     An own frame is handed on when it is certain to be one, and not cut off by the audio's end.
     """
 
     def __init__(self, inner: Segmenter, windows: Windows) -> None:
-        self._inner, self._windows = inner, windows
-        self.reset()
+        self._windows = windows
+        super().__init__(inner)
 
     def reset(self) -> None:
-        """Forget everything: the next frame is frame 0 of a new stream."""
-        self._inner.reset()
+        super().reset()
         self._waiting = NO_POSTERIORS
         """10 ms frames that own frames still have to be picked from."""
         self._first = 0
         """Number of the first of them."""
         self._given = 0
         """Own frames handed on."""
-
-    def use_options(self, options: Any) -> None:
-        """As `Segmenter`, where the inner one can."""
-        adjust(self._inner, options)
-
-    @property
-    def final_ms(self) -> int:
-        """As `Segmenter`."""
-        return final_ms(self._inner)
 
     def accept(self, posteriors: Posteriors, *, final: bool) -> list[Event]:
         """As `Segmenter`."""
@@ -142,7 +142,7 @@ class OnOwnFrames:
         return self._inner.accept(given, final=final)
 
 
-class Merging:
+class Merging(Around):
     """Joins segments that stand close together.
 
     Of two neighbours the second joins the first when it begins no more than `gap_ms` after the first one's end, the
@@ -157,12 +157,11 @@ class Merging:
 
     def __init__(self, inner: Segmenter, gap_ms: int, limit_ms: float, frame_ms: int) -> None:
         """`frame_ms`: distance of the frames that will come."""
-        self._inner, self._gap_ms, self._limit_ms, self._frame_ms = inner, gap_ms, limit_ms, frame_ms
-        self.reset()
+        self._gap_ms, self._limit_ms, self._frame_ms = gap_ms, limit_ms, frame_ms
+        super().__init__(inner)
 
     def reset(self) -> None:
-        """Forget everything: the next frame is frame 0 of a new stream."""
-        self._inner.reset()
+        super().reset()
         self._held: SpeechEnd | None = None
         """An end whose segment another may still join."""
         self._next: SpeechStart | None = None
@@ -176,8 +175,7 @@ class Merging:
         """End of the last segment that was given out."""
 
     def use_options(self, options: SegmenterOptions) -> None:
-        """As `Segmenter`, where the inner one can."""
-        adjust(self._inner, options)
+        super().use_options(options)
         self._gap_ms, self._limit_ms = options.merge_gap_ms, options.limit_ms
 
     @property
