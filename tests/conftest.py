@@ -4,11 +4,14 @@ Whatever takes long to import is imported by the fixtures that use it: the proce
 reads this file, too.
 """
 
+import gc
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +110,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all modules are there to stay: Python need not look through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
     """End what commands were forked from, if any were: a child's time counts when it has ended."""
     if forked := sys.modules.get("tests.forked"):
@@ -125,6 +134,14 @@ def _few_threads() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_read_once() -> Iterator[None]:
+    """To read the world's certificates takes longer than most requests here, and each HTTP client reads them anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = ("app.main", "app.runtime", "app.cli.local", "app.server.serve", "soundfile",
-            "app.vad.models.fsmn.network", "imageio_ffmpeg", "yaml")  # fmt: skip
+            "app.vad.models.fsmn.network", "imageio_ffmpeg", "yaml", "typer.main", "shellingham")  # fmt: skip
 """What serving imports sooner or later. No more, because tests look at what is loaded; and not the commands, which name
 what plug-ins bring when they are imported."""
 _INT = struct.Struct("i")
@@ -101,6 +101,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> NoReturn:
         os.environ.clear()
         os.environ.update(asked["env"])
         sys.path[:0] = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each not in sys.path]
+        sys.modules.update(dict.fromkeys(asked["without"]))
         sys.stdin = os.fdopen(0, closefd=False)
         for name, number in (("stdout", 1), ("stderr", 2)):
             errors = "strict" if number == 1 else "backslashreplace"
@@ -178,12 +179,17 @@ class Forked:
         stdout: int | IO[Any] = 1,
         stderr: int | IO[Any] = 2,
         address: str | None = None,
+        without: Sequence[str] = (),
     ) -> None:
-        """`address`: of the process to fork from, which is otherwise found or started."""
+        """`address`: of the process to fork from, which is otherwise found or started. `without`: modules that cannot
+        be imported."""
         self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(address or _address())
-        asked = {"arguments": arguments, "env": dict(os.environ if env is None else env), "cwd": str(cwd or Path.cwd())}
+        asked = {
+            "arguments": arguments, "env": dict(os.environ if env is None else env), "cwd": str(cwd or Path.cwd()),
+            "without": list(without),
+        }  # fmt: skip
         data = json.dumps(asked).encode("utf-8", "surrogateescape")
         with Path(os.devnull).open("r+b") as nothing:
             given = [nothing if each == subprocess.DEVNULL else each for each in (stdin, stdout, stderr)]
@@ -230,13 +236,18 @@ class Forked:
 
 
 def run(
-    *arguments: str, env: Mapping[str, str], stdin: bytes = b"", cwd: Path | None = None, timeout: float = 60
+    *arguments: str,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    timeout: float = 60,
+    without: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[bytes]":
     """As `subprocess.run(…, capture_output=True)`, with a pipe as standard input."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with os.fdopen(reading, "rb") as pipe:
-            process = Forked([*arguments], env=env, cwd=cwd, stdin=pipe, stdout=out, stderr=err)
+            process = Forked([*arguments], env=env, cwd=cwd, stdin=pipe, stdout=out, stderr=err, without=without)
         with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:
             pipe.write(stdin)
         try:

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from app.extras import how_to_install, missing
+from tests import forked
+from tests.cli.calling import Ended
 from tests.waiting import eventually
 
 if sys.version_info >= (3, 11):
@@ -49,11 +51,9 @@ def environment(**settings: str) -> dict[str, str]:
     return {**own, **settings}
 
 
-def call(without: Sequence[str], *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(without, *arguments), env=environment(**settings), capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+def call(without: Sequence[str], *arguments: str, **settings: str) -> Ended:
+    ended = forked.run(*arguments, env=environment(**settings), without=without)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 @pytest.mark.slow

@@ -189,7 +189,7 @@ def test_a_hundred_at_once_of_every_kind(mixed: RunningServer) -> None:
             ({"mode": "endpoint"}, {"mode": "tight", "threshold": "0.3"}, {"mode": "tight", "speech_pad_ms": "200"}),
         )
     )
-    sounds = [spoken(number) for number in range(7)]
+    sounds = [spoken(number) for number in range(5)]
 
     def ask(number: int) -> list[list[int]]:
         (model, options), sound = kinds[number % len(kinds)], sounds[number % len(sounds)]

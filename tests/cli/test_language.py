@@ -58,7 +58,7 @@ ERRORS = {
     "detect README.md --format doc": "没有这种格式；有：json",
     "detect README.md --format table --out out": "--format table 只用于终端",
     "detect README.md --format zip": "--format zip 需要 --out 文件夹",
-    "batch app out": "这里没有音频文件",
+    "batch deploy out": "这里没有音频文件",
     "health --url http://127.0.0.1:9": "http://127.0.0.1:9 没有应答",
 }
 _SETTINGS = "serve --settings"

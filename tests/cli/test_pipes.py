@@ -25,6 +25,7 @@ from tests.cli.calling import Ended, call, environment
 from tests.forked import ROOT, Forked
 from tests.server import RunningServer
 from tests.signals import bursts
+from tests.waiting import eventually
 
 LIMIT_S = 30
 
@@ -197,7 +198,11 @@ def test_an_empty_pipe_and_none(small_model: Path, fifo: Path) -> None:
 def test_waiting_for_a_writer_can_be_interrupted(small_model: Path, fifo: Path, subcommand: str) -> None:
     with _files() as (out, err):
         process = Forked([subcommand, str(fifo)], env=environment(small_model), stdout=out, stderr=err)
-        time.sleep(0.5)
+        tasks = Path(f"/proc/{process.pid}/task")
+        if tasks.is_dir():
+            eventually(lambda: any("wait_for_partner" in (task / "wchan").read_text() for task in tasks.iterdir()))
+        else:
+            time.sleep(2)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(LIMIT_S) == 130

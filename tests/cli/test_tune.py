@@ -1,9 +1,7 @@
 """`fsmn-vad tune` as a person calls it: over labelled audio that is made here, to a preset that requests then name."""
 
 import json
-import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,8 +14,10 @@ pytest.importorskip("praatio", reason="the extra `tune` is not installed")
 from app.accuracy import fitting, tuning
 from app.presets import read_presets
 from app.registry import Registry
-from tests.cli.calling import call, command, environment
+from tests.cli.calling import call, environment
+from tests.forked import Forked
 from tests.signals import bursts
+from tests.waiting import eventually
 
 SPANS = [(1.0, 3.0), (4.0, 6.5), (8.0, 9.0)]
 """5.5 s of speech in 10 s."""
@@ -147,19 +147,17 @@ def test_ctrl_c_leaves_what_is_known(small_model: Path, data: Path, tmp_path: Pa
     """The signal comes while the second model is being fitted: the first one's table and preset are there."""
     out = tmp_path / "presets.json"
     models = f"one={small_model},other={small_model}"
-    process = subprocess.Popen(
-        command("tune", data, "--out", out, "--force", "--models", "one,other"),
-        env={**environment(f"one={small_model}", VAD_MODELS=models.split(",", 1)[1]), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "other: 5 of 5 files scored" in line:
-            break
+    said, complained = tmp_path / "stdout", tmp_path / "stderr"
+    with said.open("wb") as written, complained.open("wb") as told:
+        process = Forked(
+            ["tune", str(data), "--out", str(out), "--force", "--models", "one,other"],
+            env={**environment(f"one={small_model}", VAD_MODELS=models.split(",", 1)[1]), "OMP_NUM_THREADS": "1"},
+            stdout=written, stderr=told,
+        )  # fmt: skip
+    eventually(lambda: "other: 5 of 5 files scored" in complained.read_text())
     time.sleep(0.2)
-    os.kill(process.pid, signal.SIGINT)
-    said, complained = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "Interrupted: 1 model done." in complained
-    assert "one *" in said
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert "Interrupted: 1 model done." in complained.read_text()
+    assert "one *" in said.read_text()
     assert read_presets(out, Registry().segmenters)[0].model == "one"

@@ -1,6 +1,5 @@
 """The house, built once for all tests of this folder, and what makes hundreds of commands in one process cheap."""
 
-import ssl
 from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -25,10 +24,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     model, settings = write_models(folder)
     write_sounds(folder / "sounds")
     with pytest.MonkeyPatch.context() as patch, local_server(model, folder / "server", settings) as server:
-        # Plug-ins are looked for, commands built, certificates and models read once.
+        # Plug-ins are looked for, commands built, and models read once.
         patch.setattr("app.registry.entry_points", cache(entry_points))
         patch.setattr("typer.testing._get_command", cache(typer.main.get_command))
-        patch.setattr("ssl.create_default_context", cache(ssl.create_default_context))
         patch.setattr(ModelLoader, "load", _load_once(ModelLoader.load))
         patch.setattr("app.batch.local.LocalRun", InThisProcess)
         yield House(server, model, settings, folder / "sounds", folder / "scratch")

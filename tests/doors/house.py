@@ -87,6 +87,7 @@ def _write_presets(folder: Path) -> Path:
 def write_sounds(folder: Path) -> None:
     """Write every set of sounds, each in a folder of its name."""
     _write_speech(folder / "speech")
+    _write_basic(folder / "basic")
     _write_one(folder / "one")
     _write_long(folder / "long")
     _write_names(folder / "names")
@@ -98,12 +99,18 @@ def write_sounds(folder: Path) -> None:
 
 
 def _write_speech(folder: Path) -> None:
-    """Two sides that speak at times together, under a hostile name; a voice at 8 kHz whose name says `audio/basic` to
-    programs that go by names."""
+    """Two sides that speak at times together, under a hostile name; a voice at 8 kHz."""
     folder.mkdir(parents=True)
     left = bursts(4.0, [(0.5, 1.3), (2.0, 2.9)])
     right = voice(4.0, [(1.0, 1.7), (2.6, 3.6)])
     soundfile.write(folder / HOSTILE, np.stack([left, right], axis=1), _RATE, subtype="PCM_16")
+    soundfile.write(folder / "talk.wav", voice(3.0, [(0.4, 1.4), (2.0, 2.6)], 8_000), 8_000, subtype="PCM_16")
+
+
+def _write_basic(folder: Path) -> None:
+    """A voice in a file whose name says `audio/basic` to programs that go by names; a process of its own decodes it,
+    for each answer."""
+    folder.mkdir(parents=True)
     soundfile.write(folder / "talk.au", voice(3.0, [(0.4, 1.4), (2.0, 2.6)], 8_000), 8_000, subtype="PCM_16")
 
 

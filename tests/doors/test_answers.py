@@ -121,6 +121,7 @@ CASES: dict[str, tuple[Options, list[str], str]] = {
     "bare samples, by channels": (
         {"encoding": "s16le", "sample_rate": "8000", "channels": "2", "channel": "split"}, ["json", "wav"], "bare",
     ),
+    "a name that tells of another coding": ({}, ["json", "csv", "zip"], "basic"),
     "a film": ({}, ["json", "csv", "wav"], "films"),
     "every track": ({"track": "all"}, ["json", "ndjson", "csv", "zip"], "films"),
     "a track that one file has": ({"track": "1"}, ["json", "wav"], "films"),

@@ -127,8 +127,15 @@ RULES: dict[str, tuple[Rule, set[str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=[name.replace(" ", "-") for name in RULES])
-@pytest.mark.parametrize("halfway", [False, True], ids=["before", "halfway"])
+@pytest.mark.parametrize(
+    ("rule", "halfway"),
+    [
+        pytest.param(rule, halfway, id=f"{'halfway' if halfway else 'before'}-{rule.replace(' ', '-')}")
+        for halfway in (False, True)
+        for rule in RULES
+        if not (halfway and rule == "never")
+    ],
+)
 def test_chained_streams_give_the_same_whatever_rung_helps(
     pair: tuple[Scorer[Any], Scorer[Any]], rule: str, halfway: bool, request: pytest.FixtureRequest
 ) -> None:
@@ -153,7 +160,7 @@ def test_chained_streams_give_the_same_whatever_rung_helps(
 def undisturbed(scorer: Scorer[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What eight streams hear, and their probabilities where nothing fails."""
     rate = scorer.grid.sample_rate
-    sounds = [voice(2.4, [(0.2 + number / 20, 1.0), (1.3, 2.1 - number / 40)], rate) for number in range(8)]
+    sounds = [voice(1.6, [(0.2 + number / 20, 0.8), (1.0, 1.5 - number / 40)], rate) for number in range(8)]
     return sounds, run_turns(sounds, scorer, lambda blocks: (list(scorer.score(blocks)), False), None)[0]
 
 
