@@ -1,21 +1,27 @@
 """Frames that the page draws while an hour with 2,000 segments is edited, as its own clock of frames tells.
 
-    python -m benchmarks.page           prints a table; needs the built page and Chromium
+    python -m benchmarks.page           prints a table and keeps it in benchmarks/results/page.json; needs the built
+                                        page and Chromium
 
 The times are of the page's main thread and of its frames, so they say how fast this machine's browser is, too.
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.plan import ROOT
+from benchmarks.results import commit, machine
 from tests.browser.card import CardView, upload
 from tests.browser.conftest import launched
 from tests.server import local_server
@@ -104,15 +110,30 @@ def main() -> None:
             card.root.locator("input[data-import]").set_input_files(marks_of_an_hour(folder))
             page.wait_for_selector(".marks tbody tr[data-place]")
             print(json.dumps({"rows made": card.root.locator(".marks tbody tr[data-place]").count()}))
-            report(page, card)
+            keep(report(page, card))
 
 
-def report(page: Page, card: CardView) -> None:
-    """A line for each thing that is done."""
+def keep(rows: list[dict[str, Any]]) -> None:
+    """Write the figures, with the machine that they were had on."""
+    head = {
+        "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "load_average": os.getloadavg()[0],
+        "machine": machine(),
+        "audio": f"an hour with {SEGMENTS} segments that are being corrected",
+    }
+    path = ROOT / "benchmarks" / "results" / "page.json"
+    path.write_text(json.dumps({**head, "rows": rows}, indent=2, ensure_ascii=False) + "\n")
+
+
+def report(page: Page, card: CardView) -> list[dict[str, Any]]:
+    """A line for each thing that is done; the figures."""
+    rows: list[dict[str, Any]] = []
 
     def line(title: str, act: Callable[[], None]) -> None:
         rate, slow, late = measured(page, act)
         print(f"{title:28} {rate:5.1f} frames/s   p95 {slow:5.1f} ms   over 25 ms {late:6.1%}")
+        rows.append({"action": title, "frames_s": round(rate, 1), "p95_ms": round(slow, 1), "late": round(late, 3)})
 
     line("nothing", lambda: page.wait_for_timeout(2000))
     line("drag an edge, whole hour", dragged(card, _MIDDLE_END_MS, _MIDDLE_END_MS + 60_000))
@@ -124,6 +145,7 @@ def report(page: Page, card: CardView) -> None:
     card.root.locator(".marks .number").first.click()
     page.wait_for_timeout(200)
     line("drag an edge, close", dragged(card, _FIRST_END_MS, _FIRST_END_MS + 500))
+    return rows
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ _SETTINGS = "?threshold=0.9&min_silence_duration_ms=30&min_speech_duration_ms=50
 _CURVE_PX = 73
 """Of the probability curve from 0 to 1, in windows of that height."""
 _FRAME_MS = 90
+"""Eleven a second: a hand that moves is seen to move, and the file stays small."""
 _QUALITY = 72
 """Of 100: letters stay clear, and a film has some hundreds of kilobytes."""
 _MOST_KB = 700
+"""What a README may ask of a telephone."""
 _CURSOR = """() => {
     const hand = document.createElement('div');
     hand.id = 'hand';

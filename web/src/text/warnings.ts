@@ -16,7 +16,8 @@ export interface Part {
  */
 const CLAUSES: Record<string, readonly (readonly [RegExp, string, string?])[]> = {
   truncated: [
-    [/^the part that exists was decoded: /, '已检测现有部分：'],
+    // The title says it.
+    [/^the part that exists was decoded: /, '', ''],
     [/^it is damaged, and could not be decoded to its end/, '有损坏，未能解码到结尾'],
     [/^(\d+) of (\d+) samples are missing, or damaged/, '{2} 个采样中有 {1} 个缺失或损坏'],
     [/^(\d+) of (\d+) bytes of samples are missing/, '采样数据共 {2} 字节，缺 {1} 字节'],
