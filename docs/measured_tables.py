@@ -101,6 +101,9 @@ TABLES: dict[str, dict[str, Table]] = {
                 "times_bare": "in all, x detection",
             },
         ),
+        "steps": Table(
+            "steps", {"thread": "thread", "step": "step", "calls": "calls", "cpu_ms": "CPU ms", "share": "share"}
+        ),
         "editions": Table(
             "editions",
             {

@@ -342,7 +342,7 @@ class AudioSource:
             started = time.perf_counter()
             piece = next(pieces, None)
             self.decode_seconds += time.perf_counter() - started
-            if piece is not None:
+            if piece is not None and (len(piece) or not pending):  # an empty one would have the others copied
                 pending.append(piece)
                 held += len(piece)
             # One block at least, or a file of a sample or two at a high rate would have no rows at all.

@@ -20,6 +20,7 @@ from benchmarks.cases.replicas import replicas
 from benchmarks.cases.request import request
 from benchmarks.cases.siege import siege
 from benchmarks.cases.startup import startup
+from benchmarks.cases.steps import steps
 from benchmarks.plan import Plan
 from benchmarks.table import Result
 
@@ -32,6 +33,7 @@ CASES: dict[str, Callable[[Plan], Result]] = {
     "floor": floor,
     "parts": parts,
     "request": request,
+    "steps": steps,
     "editions": editions,
     "growth": growth,
     "growth_models": growth_models,
