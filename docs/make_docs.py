@@ -340,7 +340,7 @@ def accuracy_pages() -> dict[str, str]:
         "measured": "\n".join(
             ["| model | mean frame F1 | `threshold` / `neg_threshold` |", "| --- | ---: | --- |", *measured]
         ),
-        "f1": report.f1_by_condition(told, ", tight") + day,
+        "f1": report.f1_by_condition(told, ", tight", report.OF_PEERS) + day,
         "modes": report.modes(told) + day,
         "probabilities": report.probability_means(told) + day,
         "sounds": report.shares(json.loads((RESULTS / "sounds.json").read_text())),

@@ -11,6 +11,7 @@ import numpy as np
 from app.accuracy.frames import at_middles
 from app.accuracy.heard import Heard, Setting
 from app.accuracy.labels import Span
+from benchmarks.accuracy.report import OF_PEERS
 from benchmarks.plan import ROOT
 from benchmarks.process import measure
 
@@ -28,7 +29,7 @@ class Peer:
     @property
     def setting(self) -> Setting:
         """Its frames at its package's own threshold, without any smoothing."""
-        return Setting(f"{self.name}, its own", self.name)
+        return Setting(f"{self.name}{OF_PEERS}", self.name)
 
     def hear(self, python: Path, clips: Sequence[tuple[Path, int]], folder: Path) -> list[Heard]:
         """Its answers. Raises `Missing`, `RunnerFailed`."""

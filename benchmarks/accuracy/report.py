@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 _NOTHING = "–"
+OF_PEERS = ", its own"
+"""Ends the names of other detectors' settings."""
 
 
 def document(about: Document, scored: "Sequence[Scored]", segmented: "Sequence[Segmented]") -> dict[str, Any]:
@@ -83,20 +85,21 @@ def segments(told: Document, prefix: str = "") -> str:
     return _table(["", *titles.values(), "mean F1"], map(line, dict.fromkeys(setting for setting, _ in by)))
 
 
-def f1_by_condition(told: Document, suffix: str = "", *, prefix: str = "") -> str:
-    """F1 alone of each setting in each condition, the best mean first. `suffix`, `prefix`: of those whose names end or
-    begin so."""
-    means, titles = f1_rows(told, suffix, prefix), told["about"]["conditions"]
+def f1_by_condition(told: Document, *suffixes: str, prefix: str = "") -> str:
+    """F1 alone of each setting in each condition, the best mean first. `suffixes`, `prefix`: of those whose names end
+    with one of them, or begin so."""
+    means, titles = f1_rows(told, *suffixes, prefix=prefix), told["about"]["conditions"]
     lines = ([name, *(_dot([row.get(each)]) for each in titles), _dot([_mean(row)])] for name, row in means.items())
     return _table(["", *titles.values(), "mean"], lines)
 
 
-def f1_rows(told: Document, suffix: str = "", prefix: str = "") -> dict[str, dict[str, float]]:
-    """By setting, without the suffix, and condition, F1; the best mean first."""
+def f1_rows(told: Document, *suffixes: str, prefix: str = "") -> dict[str, dict[str, float]]:
+    """By setting, without its suffix, and condition, F1; the best mean first."""
     found: dict[str, dict[str, float]] = {}
     for row in told["segments"]:
-        name = row["setting"]
-        if name.endswith(suffix) and name.startswith(prefix) and row["f1"][0] is not None:
+        name: str = row["setting"]
+        suffix = next((each for each in suffixes or ("",) if name.endswith(each)), None)
+        if suffix is not None and name.startswith(prefix) and row["f1"][0] is not None:
             found.setdefault(name.removesuffix(suffix), {})[row["condition"]] = row["f1"][0]
     return dict(sorted(found.items(), key=lambda each: -_mean(each[1])))
 
@@ -106,7 +109,7 @@ def modes(told: Document) -> str:
     found: dict[str, dict[str, float]] = {}
     for name, row in f1_rows(told).items():
         model, comma, mode = name.partition(", ")
-        if comma and not name.startswith("preset "):
+        if comma and not name.startswith("preset ") and not name.endswith(OF_PEERS):
             found.setdefault(model, {})[mode] = _mean(row)
     kinds = list(dict.fromkeys(mode for by in found.values() for mode in by))
     kinds.sort()
