@@ -41,10 +41,10 @@ class Encoding:
 
 
 def _integers(kind: str, bits: int) -> Callable[[bytes], Samples]:
-    scale = np.float32(1 / (1 << (bits - 1)))
+    scale, stored = np.float32(1 / (1 << (bits - 1))), np.dtype(kind)
 
     def decode(data: bytes) -> Samples:
-        samples: Samples = np.frombuffer(data, dtype=kind).astype(np.float32)
+        samples: Samples = np.frombuffer(data, dtype=stored).astype(np.float32)
         samples *= scale  # in place: a further array is memory that is not in the cache
         return samples
 
@@ -52,7 +52,8 @@ def _integers(kind: str, bits: int) -> Callable[[bytes], Samples]:
 
 
 def _floats(kind: str) -> Callable[[bytes], Samples]:
-    return lambda data: np.frombuffer(data, dtype=kind).astype(np.float32)
+    stored = np.dtype(kind)
+    return lambda data: np.frombuffer(data, dtype=stored).astype(np.float32)
 
 
 def _unsigned_bytes(data: bytes) -> Samples:

@@ -17,6 +17,7 @@ and nothing of it is under way.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -230,22 +231,23 @@ class Batcher:
 
 async def _score_together(items: list[_Item]) -> list[Scored[Any]]:
     """Score blocks of one backend, and store the states that they leave in the streams' rows of its pool."""
-
-    def keep(found: list[Scored[Any]]) -> list[Scored[Any]]:
-        pool = items[0].place.pool
-        going_on = [at for at, scored in enumerate(found) if scored.state is not None]
-        if pool is None or not going_on:
-            return found
-        states = pool.store([items[at].place.row for at in going_on], [found[at].state for at in going_on])
-        kept = dict(zip(going_on, states, strict=True))
-        return [Scored(scored.posteriors, kept.get(at)) for at, scored in enumerate(found)]
-
     cost = Cost()
-    found = await items[0].backend.score([item.block for item in items], Turn(), cost, keep)
+    found = await items[0].backend.score([item.block for item in items], Turn(), cost, partial(_stored, items))
     if cost.degraded:
         for item in items:
             item.work.slot.session.degraded = True
     return found
+
+
+def _stored(items: list[_Item], found: list[Scored[Any]]) -> list[Scored[Any]]:
+    """What was found, with the states in the streams' rows of the pool."""
+    pool = items[0].place.pool
+    going_on = [at for at, scored in enumerate(found) if scored.state is not None]
+    if pool is None or not going_on:
+        return found
+    states = pool.store([items[at].place.row for at in going_on], [found[at].state for at in going_on])
+    kept = dict(zip(going_on, states, strict=True))
+    return [Scored(scored.posteriors, kept.get(at)) for at, scored in enumerate(found)]
 
 
 async def _score_alone(item: _Item) -> Scored[Any] | Exception:

@@ -36,9 +36,9 @@ Invariants:
   (`app.live.events`). Only the list of segments grows, by some hundred bytes for each.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -62,7 +62,6 @@ DONE = "done"
 FIXED = (MODE, "merge_gap_ms", "pad_start_ms", "pad_end_ms")
 """Options that need another segmenter, or another chain of them: an open segment cannot move there."""
 
-_T = TypeVar("_T")
 Messages = Sequence[Json]
 NO_MESSAGES: Messages = ()
 """Where a protocol has no message."""
@@ -500,25 +499,26 @@ def next_blocks(sessions: Sequence[LiveSession]) -> list[PendingBlock | Exceptio
     """Read the inboxes of sessions and return each one's next piece of work: None when there is none yet, or what went
     wrong, which ends this session and no other."""
     found: list[PendingBlock | Exception | None] = [None] * len(sessions)
-
-    def attempt(at: int, call: Callable[..., _T], *arguments: Any) -> _T | None:
-        try:
-            return call(*arguments)
-        except Exception as error:  # noqa: BLE001 - of one session
-            found[at] = error
-            return None
-
     left: Sequence[int] = range(len(sessions))
     while left:
-        read = [(at, piece) for at in left if (piece := attempt(at, sessions[at].read_inbox)) is not None]
+        read: list[tuple[int, Piece]] = []
+        for at in left:
+            try:
+                piece = sessions[at].read_inbox()
+            except Exception as error:  # noqa: BLE001 - it ends this session
+                found[at] = error
+                continue
+            if piece is not None:
+                read.append((at, piece))
         decoded = decode_together([(sessions[at].encoding, chunk.data) for at, piece in read for chunk in piece.chunks])
         left, start = [], 0
         for at, piece in read:
             stop = start + len(piece.chunks)
-            pending = attempt(at, sessions[at].cut, piece, decoded[start:stop])
+            try:
+                found[at] = sessions[at].cut(piece, decoded[start:stop])
+            except Exception as error:  # noqa: BLE001 - it ends this session
+                found[at] = error
             start = stop
-            if pending is not None:
-                found[at] = pending
-            elif found[at] is None:
+            if found[at] is None:
                 left.append(at)
     return found
