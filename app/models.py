@@ -235,7 +235,7 @@ class ModelSettings:
     presets: Presets = field(default_factory=Presets)
     """Those that a request may name."""
     preset: Preset | None = None
-    """Of requests that name none."""
+    """The preset of requests that name none."""
     preset_model: bool = True
     """Whether that preset's model answers requests that name none: not where the settings name one."""
 

@@ -41,12 +41,12 @@ class Preset:
     """What it is for."""
     model: str
     live_model: str
-    """Of live streams."""
+    """For live streams."""
     mode: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the segmenter and of chunks."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why the model, the mode and each option are so."""
+    """The reasons for the model, the mode and each option."""
     live_options: Mapping[str, Any] | None = None
     """Of live streams, where they are others."""
 

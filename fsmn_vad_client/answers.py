@@ -48,7 +48,7 @@ class ServiceError(ClientError):
         self.status = status
         """Of HTTP; None if an open stream ended with this error."""
         self.option = option
-        """With `invalid_option`: which one."""
+        """With `invalid_option`: the name of the option."""
         self.request_id = request_id
         """Under which the service's log has it."""
         self.retry_after = retry_after
@@ -122,23 +122,23 @@ class Segment(SegmentTimes):
     """A stretch of speech in a file."""
 
     index: int
-    """From 1, by start."""
+    """From 1, in order of start."""
     channel: int | None = None
     """With `channel=split` or a number."""
     label: str | None = None
-    """Of a model that tells more than speech."""
+    """For models with labels besides speech."""
 
 
 class Chunk(Document):
     """A piece of the audio for a recogniser: segments and the pauses between them."""
 
     index: int
-    """From 1, by start."""
+    """From 1, in order of start."""
     start_ms: int
     end_ms: int
     duration_ms: int
     segments: tuple[int, ...]
-    """Indexes of the segments in it."""
+    """Indexes of its segments."""
     channel: int | None = None
 
 
@@ -202,7 +202,7 @@ class AnswerWarning(Document):
 
 
 class Timing(Document):
-    """Where the time went."""
+    """How long each step took."""
 
     queue_ms: int
     decode_ms: int
@@ -260,7 +260,7 @@ class ListedModel(Document):
     name: str
     title: str
     alias: str | None = None
-    """A short name that `model=` takes as well."""
+    """A short name that `model=` also takes."""
     members: tuple[str, ...] | None = None
     weights: tuple[int, ...] | None = None
     """How often each member counts; None: all alike."""
@@ -331,7 +331,7 @@ class Form(Document):
 
 
 class Input(Document):
-    """A kind of file that is read."""
+    """A type of file that the service reads."""
 
     name: str
     title: str

@@ -42,7 +42,7 @@ def new_router(registry: Registry) -> APIRouter:
 
 
 async def segments(request: Request, identifier: str) -> Response:
-    """The file's segments under these options: only the segmenter runs."""
+    """New segments of a kept file with these options. Only the segmenter runs."""
     service = service_of(request)
     runtime = service.ready()
     models, formats = runtime.models, service.registry.formats
@@ -84,7 +84,7 @@ async def curve(
     start_ms: Annotated[int, blank_is(0)] = 0,
     end_ms: Annotated[int | None, blank_is(None)] = None,
 ) -> JSONResponse:
-    """Speech probability and amplitude of a stretch, in at most `points` steps."""
+    """Speech probability and amplitude of a part of the file, in at most `points` steps."""
     service = service_of(request)
     service.ready()
     analysis = service.analyses.get(identifier, holder_of(request.scope))

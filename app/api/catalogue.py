@@ -34,37 +34,37 @@ class AccuracyDocument(Document):
 
     frame_f1: float = Field(description="Mean over the ten, 0 to 1; differences under 0.005 are noise.")
     threshold: float
-    neg_threshold: float = Field(description="The setting with which it was reached.")
+    neg_threshold: float = Field(description="The setting that gave this result.")
 
 
 class ListedModel(Document):
-    """A model, or a sum of models, that can be asked for, or that is known and could be."""
+    """A model or a sum of models: one that requests can name, or a known one that can be downloaded."""
 
     name: str = Field(description="As `model=` takes it.")
     title: str
-    alias: str | None = Field(None, description="A short name that `model=` takes as well.")
-    members: list[str] | None = Field(None, description="The models that it is the mean of; absent where it is one.")
-    weights: list[int] | None = Field(None, description="How often each member counts; absent where all count alike.")
+    alias: str | None = Field(None, description="A short name that `model=` also takes.")
+    members: list[str] | None = Field(None, description="The models of a sum. Absent for a single model.")
+    weights: list[int] | None = Field(None, description="How often each member counts. Absent if all count the same.")
     note: str | None = Field(None, description="What it is good for, and what it costs.")
     state: Literal["loaded", "available", "absent"] = Field(
-        description="`available`: at hand, loaded at its first use. `absent`: not to be had here without a download."
+        description="`available`: on this machine, loaded at its first use. `absent`: has to be downloaded first."
     )
-    default: bool = Field(description="Whether it serves requests that name none.")
-    accuracy: AccuracyDocument | None = Field(description="Null where it has not been measured.")
+    default: bool = Field(description="Whether it answers requests that name no model.")
+    accuracy: AccuracyDocument | None = Field(description="Null if not measured.")
     cost: float | None = Field(
         None, description="Processor time for the same audio, where that of `fsmn` is 1; absent where not measured."
     )
     id: str
     revision: str | None
-    fingerprint: str | None = Field(None, description="SHA-256 of its weights; once it is loaded.")
+    fingerprint: str | None = Field(None, description="SHA-256 of its weights, once it is loaded.")
     licence: str | None
-    device: str | None = Field(None, description="Where it runs; once it is loaded.")
-    sample_rate: int = Field(description="Hz that it works at; audio of any rate is taken.")
-    frame_ms: int | None = Field(None, description="Distance of its frames; once it is loaded.")
-    look_ahead_ms: int | None = Field(None, description="Audio after a frame that its probability waits for.")
+    device: str | None = Field(None, description="The device that it runs on, once it is loaded.")
+    sample_rate: int = Field(description="Hz at which it works. Audio of any rate is accepted.")
+    frame_ms: int | None = Field(None, description="Time from one frame to the next, once it is loaded.")
+    look_ahead_ms: int | None = Field(None, description="How much later audio a frame's probability needs.")
     live: bool = Field(description="Whether it follows live streams.")
-    overlap: bool = Field(description="Whether it tells when several people talk at once: takes `overlap=true`.")
-    default_mode: str = Field(description="How its segments are made where a request names no `mode`.")
+    overlap: bool = Field(description="Whether it finds where several people talk at once (`overlap=true`).")
+    default_mode: str = Field(description="Its mode if the request names none.")
 
 
 class ModelsDocument(Document):
@@ -88,11 +88,11 @@ class ModeDocument(Document):
 
 
 class ModelOptionsDocument(Document):
-    """What a model sets."""
+    """The defaults of a model."""
 
     default_mode: str
-    use: Use = Field(description="Which of a mode's entries segments its files.")
-    defaults: dict[str, dict[str, Any]] = Field(description="For each mode every option's value where none is given.")
+    use: Use = Field(description="Which entry of a mode applies to its files.")
+    defaults: dict[str, dict[str, Any]] = Field(description="For each mode the default of every option.")
 
 
 class PresetDocument(Document):
@@ -101,11 +101,11 @@ class PresetDocument(Document):
     name: str = Field(description="As `preset=` takes it.")
     title: str
     model: str
-    live_model: str = Field(description="Of live streams.")
+    live_model: str = Field(description="For live streams.")
     mode: str
     options: dict[str, Any]
-    live_options: dict[str, Any] | None = Field(description="Of live streams, where they are others; else null.")
-    reasons: dict[str, str] = Field(description="Why the model, the mode and each option are so.")
+    live_options: dict[str, Any] | None = Field(description="For live streams, if different; otherwise null.")
+    reasons: dict[str, str] = Field(description="The reasons for the model, the mode and each option.")
 
 
 class FormDocument(Document):
@@ -113,17 +113,17 @@ class FormDocument(Document):
 
     name: str = Field(description="As `format=` takes it.")
     media_type: str
-    extension: str = Field(description="Of a file's name, without the first dot.")
-    needs_audio: bool = Field(description="Made from the audio itself, which is not kept: by `POST /vad` alone.")
-    streams: bool = Field(description="Given out while the detection runs: by `POST /vad` alone.")
+    extension: str = Field(description="Ending of the file's name, without the first dot.")
+    needs_audio: bool = Field(description="Needs the audio itself, so only `POST /vad` can make it.")
+    streams: bool = Field(description="Sent while detection runs, so only `POST /vad` can make it.")
 
 
 class InputDocument(Document):
-    """A kind of file that is read."""
+    """A type of file that the service reads."""
 
     name: str = Field(description="As answers have it in `audio.format`.")
     title: str
-    suffixes: list[str] = Field(description="Its usual endings; what a file is, its content decides.")
+    suffixes: list[str] = Field(description="Its usual endings. The content decides the type, not the ending.")
 
 
 class OptionsDocument(Document):
@@ -131,32 +131,30 @@ class OptionsDocument(Document):
 
     modes: list[ModeDocument]
     chunks: dict[str, dict[str, Any]] = Field(
-        description="The same of the options that pack a file's segments into chunks, with any mode. One without a "
-        "default is not in force where it is not given."
+        description="The same for the options of chunks, with any mode. An option without a default is off unless "
+        "it is set."
     )
-    audio: dict[str, dict[str, Any]] = Field(
-        description="The same of the options that say how a file is read, and which of its channels are heard."
-    )
+    audio: dict[str, dict[str, Any]] = Field(description="The same for the options of reading a file and its channels.")
     overlap: dict[str, dict[str, Any]] = Field(
-        description="The same of the options that ask when several people talk at once, of models that tell it."
+        description="The same for the options of overlap, for models that find it."
     )
     presets: list[PresetDocument]
-    default_preset: str | None = Field(description="Of requests that name none.")
+    default_preset: str | None = Field(description="The preset of requests that name none.")
     models: dict[str, ModelOptionsDocument]
     default_model: str
     formats: list[str]
     inputs: list[InputDocument]
-    forms: list[FormDocument] = Field(description="What is known of each format, in the order of `formats`.")
+    forms: list[FormDocument] = Field(description="Facts about each format, in the order of `formats`.")
 
 
 @router.get(
     "/models",
     operation_id="list_models",
-    summary="List the models that can be asked for",
+    summary="List the models that requests can name",
     responses={200: {"model": ModelsDocument}, **_NOT_READY},
 )
 async def models(request: Request) -> JSONResponse:
-    """Every model there is or could be, and the sums of them that have been measured; the default one first."""
+    """Every known model, and the measured sums of models. The default model comes first."""
     service = service_of(request)
     models = service.ready().models
     available = await models.available()
@@ -167,11 +165,11 @@ async def models(request: Request) -> JSONResponse:
 @router.get(
     "/options",
     operation_id="list_options",
-    summary="List every option, with its range and what each model takes without it",
+    summary="List every option, with its range and each model's default",
     responses={200: {"model": OptionsDocument}, **_NOT_READY},
 )
 async def options(request: Request) -> JSONResponse:
-    """Every option of every mode, and what each loaded model takes where none is given."""
+    """Every option of every mode, and the defaults of each loaded model."""
     service = service_of(request)
     models, segmenters = service.ready().models, service.registry.segmenters
     answer = OptionsDocument.model_construct(

@@ -64,7 +64,7 @@ def new_router(registry: Registry) -> APIRouter:
     router.post(
         "/v1/audio/speech/timestamps",
         operation_id="detect_speech_timestamps",
-        summary="Detect speech in a file, answered as speaches does",
+        summary="Detect speech in a file, with the answer of speaches",
         responses={200: {"model": list[Timestamp]}, **PROBLEMS},
         openapi_extra={
             "parameters": documented_parameters(registry, only=_TIMESTAMP_OPTIONS),
@@ -77,9 +77,8 @@ def new_router(registry: Registry) -> APIRouter:
 async def detect(request: Request) -> Response:
     """Find the speech segments of the audio in the form field `file`.
 
-    Several files are answered by an array, each its own answer or problem. `format` chooses another form of answer:
-    `ndjson` comes while speech is found, `wav` and `zip` are the speech itself. Audio is taken from the request alone:
-    a URL is not fetched.
+    Several files give an array with one answer or problem per file. `format` chooses the form of the answer:
+    `ndjson` is sent during detection, `wav` and `zip` are the speech itself. The service does not fetch URLs.
     """
 
     async def plan(service: Service, runtime: Runtime, asked: DetectionRequest) -> Plan:

@@ -37,13 +37,13 @@ def problem(description: str) -> dict[str, Any]:
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: problem("No audio, or a malformed body."),
-    401: problem("Key missing or wrong."),
+    401: problem("The key is missing or wrong."),
     406: problem("No format fits `Accept`."),
     408: problem("The upload is too slow."),
     413: problem("The upload is too large."),
-    415: problem("Not audio, or in a form that cannot be decoded."),
+    415: problem("Not audio, or in a format that cannot be decoded."),
     422: problem("Broken or too long audio, or a wrong option."),
-    429: problem("This client asks too often."),
+    429: problem("This client sends too many requests."),
     500: problem("The service made an error."),
     503: problem("The service is full or not ready. `Retry-After` says when to try again."),
     504: problem("The request took too long."),
@@ -93,7 +93,7 @@ def option_schema(options: type[Options]) -> dict[str, dict[str, Any]]:
 
 
 def audio_schema() -> dict[str, dict[str, Any]]:
-    """The same of the options that say how a file is read, and which of its channels are heard."""
+    """The same for the options of reading a file and its channels."""
     schemas = option_schema(DetectionRequest)
     return {name: schemas[name] for name in ("channel", *InputOptions.model_fields)}
 
@@ -113,7 +113,7 @@ def documented_parameters(registry: Registry, only: Collection[str] | None = Non
     schemas[MODE] = {
         "type": "string",
         "enum": registry.segmenters.modes,
-        "description": f"How segments are made. Without it the model's own way. {titles}",
+        "description": f"How segments are made. Default: the model's own mode. {titles}",
     }
     for _, kind in registry.segmenters.variants():
         for name, schema in option_schema(kind.options).items():
@@ -146,7 +146,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     description = schema.pop("description", "")
     if default == "inf":
         schema |= schema.pop("anyOf")[0]
-        description += " Without it there is no limit."
+        description += " Default: no limit."
     elif schema.pop("anyOf", None):  # a number or a word: text, for clients that know no unions
         schema = {"type": "string", **schema}
     if default not in (None, "inf"):
@@ -154,7 +154,7 @@ def _parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         for model, value in of_models.items():
             words = json.dumps(value).strip('"')
             values[words] = f"{values[words]}, `{model}`" if values.get(words) else f" with `{model}`"
-        description += f" Without it {'; '.join(f'`{value}`{models}' for value, models in values.items())}."
+        description += f" Default: {'; '.join(f'`{value}`{models}' for value, models in values.items())}."
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 

@@ -166,7 +166,7 @@ async def microphone() -> FileResponse:
     responses={200: _WAV, **PROBLEMS},
 )
 async def sample(request: Request) -> Response:
-    """Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
+    """Half a minute of two people talking. If the build could not fetch it: twelve seconds of a synthetic voice.
     16 kHz, mono, always the same. `X-VAD-Sample` says which: `recording` or `synthetic`."""
     service = service_of(request)
     work = partial(service.threads.run, _sample, FETCHED_SAMPLE)

@@ -38,26 +38,26 @@ _CORRECTED = {"mode": "corrected"}
 
 
 class GivenSegment(BaseModel):
-    """One stretch of the audio, as a client gives it."""
+    """One part of the audio, from a client."""
 
     start_ms: int = Field(ge=0, le=_MOST_MS)
     end_ms: int = Field(ge=0, le=_MOST_MS)
     channel: int | None = Field(None, ge=0, le=63)
     label: Annotated[str, Field(pattern=_LABEL), AfterValidator(safe_label)] | None = Field(
-        None, description="What it is, without `=`, `+`, `-` and `@` at its beginning; without it `speech`."
+        None, description="Its label, without `=`, `+`, `-` and `@` at the beginning. Not set: `speech`."
     )
     forced_end: bool = False
-    speech_probability: float = Field(1.0, ge=0, le=1, description="1 where a person has said so.")
+    speech_probability: float = Field(1.0, ge=0, le=1, description="1 if a person set the segment.")
 
 
 class GivenSegments(BaseModel):
     """Body of `POST /render`."""
 
-    name: str = Field("audio", description="Of the file; made harmless.")
+    name: str = Field("audio", description="Name of the file, without characters that could do harm.")
     audio: AudioDocument | None = Field(
-        None, description="As the answer to the file has it. Without it the audio ends with the last segment."
+        None, description="`audio` of the answer to the file. Not set: the audio ends with the last segment."
     )
-    model: ModelDocument | None = Field(None, description="Whose segments were corrected.")
+    model: ModelDocument | None = Field(None, description="The model whose segments were corrected.")
     segments: list[GivenSegment] = Field(max_length=100_000)
 
     def report(self, request_id: str) -> Report:
@@ -118,7 +118,7 @@ def new_router(registry: Registry) -> APIRouter:
     router.post(
         "/render",
         operation_id="render_segments",
-        summary="Write segments that you have in another form",
+        summary="Write your own segments in a text format",
         responses={200: {"model": DetectionDocument, "content": answer_forms(registry)}, **PROBLEMS},
         openapi_extra={"requestBody": body},
     )(render)
@@ -137,12 +137,12 @@ def _inlined(schema: Any, definitions: Mapping[str, Any] | None = None) -> Any:
     return {name: _inlined(part, known) for name, part in schema.items() if name != "$defs"}
 
 
-Named = Annotated[str, Query(description="Any of `GET /options` that needs no audio."), blank_is("json")]
+Named = Annotated[str, Query(description="A format of `GET /options` that does not need the audio."), blank_is("json")]
 Spoken = Annotated[Lang, blank_is("zh")]
 
 
 async def render(request: Request, format: Named = "json", lang: Spoken = "zh") -> Response:  # noqa: A002 - its name there
-    """Given segments in a text format, as `POST /vad` would write them."""
+    """Write your own segments in a text format, as `POST /vad` would write them."""
     service = service_of(request)
     form = service.registry.formats[format]
     if form.needs_audio or form.streams:

@@ -144,12 +144,12 @@ router = APIRouter(tags=["operation"])
 class HealthDocument(Document):
     """State of the service."""
 
-    status: str = Field(description="ready, loading, draining, failed, or unwritable: no upload can be kept.")
+    status: str = Field(description="ready, loading, draining, failed, or unwritable (uploads cannot be stored).")
     version: str
     uptime_s: float
     model: ModelDocument | None = Field(description="The default one.")
-    models: list[str] = Field(description="Names of all that are loaded.")
-    fallback: str | None = Field(description="Why another model serves than the one that was asked for; else null.")
+    models: list[str] = Field(description="Names of all loaded models.")
+    fallback: str | None = Field(description="Why another model than VAD_MODEL serves; otherwise null.")
     device: str | None
     workers: int | None
     uploads: int = Field(description="Requests whose body is being received.")
@@ -171,7 +171,7 @@ class StateDocument(Document):
     responses={200: {"model": HealthDocument}, 503: {"model": HealthDocument, "description": "Not ready."}},
 )
 async def health(request: Request) -> JSONResponse:
-    """Everything about the service's state; 200 when ready, else 503."""
+    """The whole state of the service. 200 when ready, otherwise 503."""
     service = service_of(request)
     runtime, state = service.runtime, service.state
     models = None if runtime is None else runtime.models
@@ -200,7 +200,7 @@ async def health(request: Request) -> JSONResponse:
     responses={200: {"model": StateDocument}},
 )
 async def live() -> StateDocument:
-    """The process answers; true while the model is still being loaded."""
+    """Whether the process answers. It does so while models are still being loaded."""
     return StateDocument(status="alive")
 
 
@@ -211,6 +211,6 @@ async def live() -> StateDocument:
     responses={200: {"model": StateDocument}, 503: {"model": StateDocument, "description": "Not ready."}},
 )
 async def ready(request: Request) -> JSONResponse:
-    """Whether requests should be sent here: not while loading, not while shutting down."""
+    """Whether the service takes requests. It does not while it loads models or shuts down."""
     state = service_of(request).state
     return JSONResponse({"status": state}, 200 if state == "ready" else 503)

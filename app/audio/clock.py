@@ -47,7 +47,7 @@ class TimeGap:
     """Time that the container's clock has and the samples have not."""
 
     at_ms: int
-    """Where, in the times of the answer."""
+    """Where the gap is, in the times of the answer."""
     duration_ms: int
 
 

@@ -39,7 +39,7 @@ class Cost:
     """The longest that one of its blocks waited for a permit."""
     inference_s: float = 0.0
     degraded: bool = False
-    """Whether the CPU had to stand in for the device."""
+    """Whether the CPU did the work instead of the device."""
 
     def add(self, other: "Cost") -> None:
         """Add what some of the detection's blocks cost."""

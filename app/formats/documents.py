@@ -52,7 +52,7 @@ class Problem(Document):
     detail: str
     code: str = Field(description="Stable, for programs.")
     request_id: str
-    option: str | None = Field(None, description="With `invalid_option`: which one.")
+    option: str | None = Field(None, description="With `invalid_option`: the name of the option.")
 
 
 class ModelDocument(Document):
@@ -96,14 +96,14 @@ class SegmentTimes(Document):
 
 
 class _Numbered(Document):
-    index: int = Field(description="From 1, by start.")
+    index: int = Field(description="From 1, in order of start.")
 
 
 class SegmentDocument(SegmentTimes, _Numbered):
     """One stretch of speech in a file. Members are dumped from the last base on: the index goes first."""
 
     channel: int | None = Field(None, description="With `channel=split` or a number; with `track=all` the track.")
-    label: str | None = Field(None, description="What it is, of a model that tells more than speech.")
+    label: str | None = Field(None, description="For models with labels besides speech: the label.")
 
     @classmethod
     def numbered(cls, index: int, segment: Segment, channel: int | None) -> Self:
@@ -116,12 +116,12 @@ class SegmentDocument(SegmentTimes, _Numbered):
 class ChunkDocument(Document):
     """A piece of the audio for a recogniser: segments and the pauses between them."""
 
-    index: int = Field(description="From 1, by start.")
+    index: int = Field(description="From 1, in order of start.")
     start_ms: int
     end_ms: int
     duration_ms: int
     segments: list[int] = Field(
-        description="Indexes of the segments in it. One that is longer than a chunk is in several."
+        description="Indexes of its segments. A segment that is longer than a chunk is in several chunks."
     )
     channel: int | None = Field(None, description="With `channel=split` or a number; with `track=all` the track.")
 
@@ -141,32 +141,32 @@ class ChunkDocument(Document):
 class ProbabilitiesDocument(Document):
     """With `probabilities=true`: the speech probability of every frame."""
 
-    frame_ms: int = Field(description="Distance of two frames.")
+    frame_ms: int = Field(description="Time from one frame to the next.")
     values: list[float]
     members: dict[str, list[float]] | None = Field(
-        None, description="With `members=true`: the same of each of the model's members, or of each of its labels."
+        None, description="With `members=true`: the same for each member of the model, or for each of its labels."
     )
 
 
 class ChannelDocument(Document):
-    """With `channel=split`: a channel's sums."""
+    """With `channel=split`: the totals of one channel."""
 
     channel: int | None
     segment_count: int
     speech_ms: int
     speech_ratio: float
-    silence_ms: int = Field(description="While this channel does not speak.")
-    overlap_ms: int = Field(description="While it speaks and another one does, too.")
-    interruptions: int = Field(description="Its segments that begin while another channel speaks already.")
+    silence_ms: int = Field(description="How long this channel does not speak.")
+    overlap_ms: int = Field(description="How long this channel speaks while another one speaks.")
+    interruptions: int = Field(description="Segments of this channel that begin while another channel speaks.")
     probabilities: ProbabilitiesDocument | None = None
     events: dict[str, float] | None = Field(None, description="As in the answer itself.")
     overlap_ratio: float | None = Field(None, description="As in the answer itself, of this channel.")
 
 
 class TimeGapDocument(Document):
-    """A pause in a file's time stamps."""
+    """A gap in a file's time stamps."""
 
-    at_ms: int = Field(description="Where, in the times of the answer.")
+    at_ms: int = Field(description="Where the gap is, in the times of the answer.")
     duration_ms: int
 
 
@@ -180,20 +180,22 @@ class AudioDocument(Document):
     subtype: str
     truncated: bool
     track: int | None = Field(
-        None, description="Of a file with several sounds: which one was heard, from 0; absent where all were."
+        None, description="In a file with several sound tracks: the track that was used, from 0. Absent if all were."
     )
-    tracks: int | None = Field(None, description="How many there are, where there are several.")
+    tracks: int | None = Field(None, description="Number of sound tracks, if there are several.")
     late_start_ms: int | None = Field(
-        None, description="How long after the file's beginning, by its own clock, the sound begins, where it does."
+        None, description="How long after the beginning of the file the sound begins, by the file's own clock."
     )
-    time_gap_ms: int | None = Field(None, description="Sum of the pauses in the file's time stamps, where there are.")
-    time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred of them.")
+    time_gap_ms: int | None = Field(
+        None, description="Total length of the gaps in the file's time stamps, if there are any."
+    )
+    time_gaps: list[TimeGapDocument] | None = Field(None, description="The first hundred gaps.")
     clock_map: list[tuple[int, int, int]] | None = Field(
         None,
         description="Where both clocks run alike, if they part at all: [start by the samples, start by the file's own "
         "clock, length], ms. It leads from the times of either `clock` to those of the other.",
     )
-    file_name: str | None = Field(None, description="The file's own name with its ending, where the request says it.")
+    file_name: str | None = Field(None, description="The file's own name with its ending, if the request contains it.")
 
     @classmethod
     def of(cls, audio: AudioSummary) -> "AudioDocument":
@@ -232,7 +234,7 @@ class AudioDocument(Document):
 
 
 class WarningDocument(Document):
-    """Something odd about the audio, or about how it was answered, though it was answered."""
+    """Something unusual about audio that was answered."""
 
     code: str = Field(
         description="Stable, for programs; there may be new ones. "
@@ -251,7 +253,7 @@ class WarningDocument(Document):
 
 
 class TimingDocument(Document):
-    """Where the time went."""
+    """How long each step took."""
 
     queue_ms: int
     decode_ms: int
@@ -264,17 +266,17 @@ class DetectionDocument(Document):
     """Answer of `POST /vad` with `format=json`."""
 
     request_id: str
-    name: str = Field(description="Of the file, made harmless.")
+    name: str = Field(description="Name of the file, without characters that could do harm.")
     model: ModelDocument
     device: str
-    degraded: bool = Field(description="Whether the CPU had to stand in for the device.")
+    degraded: bool = Field(description="Whether the CPU did the work instead of the device.")
     audio: AudioDocument
     segments: list[SegmentDocument]
     speech_ms: int
     speech_ratio: float
     options: dict[str, Any] = Field(description="The mode and its options in force.")
     timing: TimingDocument
-    warnings: list[WarningDocument] = Field(description="What was odd, though the audio was answered; often nothing.")
+    warnings: list[WarningDocument] = Field(description="What was unusual about the audio. Usually empty.")
     chunks: list[ChunkDocument] | None = Field(None, description="With `max_chunk_s`.")
     time_map: list[tuple[float, float, float]] | None = Field(
         None,
@@ -282,19 +284,19 @@ class DetectionDocument(Document):
         "the source's, length], ms.",
     )
     channels: list[ChannelDocument] | None = Field(None, description="With `channel=split`.")
-    silence_ms: int | None = Field(None, description="With `channel=split`: while nobody speaks.")
-    overlap_ms: int | None = Field(None, description="With `channel=split`: while more than one channel speaks.")
-    interruptions: int | None = Field(None, description="With `channel=split`: those of all channels.")
+    silence_ms: int | None = Field(None, description="With `channel=split`: how long nobody speaks.")
+    overlap_ms: int | None = Field(None, description="With `channel=split`: how long more than one channel speaks.")
+    interruptions: int | None = Field(None, description="With `channel=split`: interruptions of all channels.")
     probabilities: ProbabilitiesDocument | None = Field(None, description="With `probabilities=true`.")
     events: dict[str, float] | None = Field(
-        None, description="Of a model that tells more than speech: the share of frames that reach each threshold."
+        None, description="For models with labels besides speech: the share of frames that reach each threshold."
     )
     overlap_ratio: float | None = Field(
         None,
         description="With `overlap=true`: the share of the audio in which several people talk at once, in any channel.",
     )
     analysis_id: str | None = Field(
-        None, description="With `keep=true`: names the kept posteriors; null when there is no room for them."
+        None, description="With `keep=true`: the name of the kept analysis. Null if there is no room for it."
     )
 
     @classmethod
@@ -355,7 +357,7 @@ class FunasrDocument(Document):
 
 
 class Timestamp(Document):
-    """One stretch of speech, as speaches answers it; ms."""
+    """One segment in the form of speaches; ms."""
 
     start: int
     end: int
@@ -365,14 +367,14 @@ class ChannelCurveDocument(Document):
     """The curve of one channel."""
 
     channel: int = Field(description="From 0.")
-    probabilities: list[float] = Field(description="Its own speech probability of each step, 0-1.")
+    probabilities: list[float] = Field(description="Speech probability of the channel at each step, 0-1.")
 
 
 class CurveDocument(Document):
-    """A picture of an analysis; all lists are of equal length and cover the stretch evenly."""
+    """The curve of an analysis. All lists have the same length and cover the part evenly."""
 
     frame_ms: int
-    duration_ms: int = Field(description="Of the whole file.")
+    duration_ms: int = Field(description="Length of the whole file.")
     probabilities: list[float] = Field(description="Mean speech probability of each step, 0-1.")
     peaks: list[float] = Field(description="Amplitude of each step, 0-1.")
     channels: list[ChannelCurveDocument] | None = Field(

@@ -142,7 +142,7 @@ class LiveSession:
         self.input_ended = False
         """Whether the client has said that nothing more comes."""
         self.degraded = False
-        """Whether the CPU had to stand in for the device."""
+        """Whether the CPU did the work instead of the device."""
         self.received_samples = 0
         """The client's samples since the start or the last reset, those that wait included."""
         self._grid = model.grid

@@ -65,7 +65,7 @@ def test_every_option_is_documented_with_mode_range_unit_and_meaning(mode: str, 
     schema = parameter["schema"]
     if name not in SegmenterOptions.model_fields:
         assert parameter["description"].startswith(f"`mode={mode}`. ")
-    assert "Without it " in parameter["description"]
+    assert re.search(r"Default: |Not set: ", parameter["description"])
     assert len(parameter["description"]) > 20
     if schema.get("type") in ("integer", "number") and name != "detect_mode":
         assert {"minimum", "exclusiveMinimum"} & schema.keys()
@@ -80,12 +80,12 @@ def test_what_holds_without_an_option_is_told_for_each_model() -> None:
         MEASURED[name,].threshold for name in ("fsmn", "firered", "firered-stream", "pyannote")
     )
     assert told["threshold"].endswith(
-        f"Without it `0.5`; `{fsmn}` with `fsmn`, `fsmn-8k`; `{firered}` with `firered`; `{stream}` with "
+        f"Default: `0.5`; `{fsmn}` with `fsmn`, `fsmn-8k`; `{firered}` with `firered`; `{stream}` with "
         f"`firered-stream`; `0.4` with `firered-aed`; `{pyannote}` with `pyannote`."
     )
-    assert told["max_speech_duration_s"].endswith("Without it there is no limit.")
-    assert told["lang"].endswith("Without it `zh`.")
-    assert told["keep"].endswith("Without it `false`.")
+    assert told["max_speech_duration_s"].endswith("Default: no limit.")
+    assert told["lang"].endswith("Default: `zh`.")
+    assert told["keep"].endswith("Default: `false`.")
 
 
 def set_and_told(weights: Weights, known: KnownModel) -> tuple[object, object]:

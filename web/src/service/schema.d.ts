@@ -17,9 +17,8 @@ export interface paths {
          * Detect speech in a file
          * @description Find the speech segments of the audio in the form field `file`.
          *
-         *     Several files are answered by an array, each its own answer or problem. `format` chooses another form of answer:
-         *     `ndjson` comes while speech is found, `wav` and `zip` are the speech itself. Audio is taken from the request alone:
-         *     a URL is not fetched.
+         *     Several files give an array with one answer or problem per file. `format` chooses the form of the answer:
+         *     `ndjson` is sent during detection, `wav` and `zip` are the speech itself. The service does not fetch URLs.
          */
         post: operations["detect_speech"];
         delete?: never;
@@ -38,7 +37,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Detect speech in a file, answered as speaches does
+         * Detect speech in a file, with the answer of speaches
          * @description Speech timestamps as speaches answers them: Silero's option names in, bare `[{"start", "end"}]` in ms out.
          *
          *     `model` may be any name: one that is not known here means the default model, or Silero where it says so and Silero
@@ -60,7 +59,7 @@ export interface paths {
         };
         /**
          * Segment a kept analysis under other options
-         * @description The file's segments under these options: only the segmenter runs.
+         * @description New segments of a kept file with these options. Only the segmenter runs.
          */
         get: operations["segment_analysis"];
         put?: never;
@@ -80,7 +79,7 @@ export interface paths {
         };
         /**
          * Get a kept analysis as a curve of speech probability and amplitude
-         * @description Speech probability and amplitude of a stretch, in at most `points` steps.
+         * @description Speech probability and amplitude of a part of the file, in at most `points` steps.
          */
         get: operations["get_analysis_curve"];
         put?: never;
@@ -101,8 +100,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Write segments that you have in another form
-         * @description Given segments in a text format, as `POST /vad` would write them.
+         * Write your own segments in a text format
+         * @description Write your own segments in a text format, as `POST /vad` would write them.
          */
         post: operations["render_segments"];
         delete?: never;
@@ -119,8 +118,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the models that can be asked for
-         * @description Every model there is or could be, and the sums of them that have been measured; the default one first.
+         * List the models that requests can name
+         * @description Every known model, and the measured sums of models. The default model comes first.
          */
         get: operations["list_models"];
         put?: never;
@@ -139,8 +138,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List every option, with its range and what each model takes without it
-         * @description Every option of every mode, and what each loaded model takes where none is given.
+         * List every option, with its range and each model's default
+         * @description Every option of every mode, and the defaults of each loaded model.
          */
         get: operations["list_options"];
         put?: never;
@@ -160,7 +159,7 @@ export interface paths {
         };
         /**
          * Get everything about the service's state
-         * @description Everything about the service's state; 200 when ready, else 503.
+         * @description The whole state of the service. 200 when ready, otherwise 503.
          */
         get: operations["get_health"];
         put?: never;
@@ -180,7 +179,7 @@ export interface paths {
         };
         /**
          * Ask whether the process answers
-         * @description The process answers; true while the model is still being loaded.
+         * @description Whether the process answers. It does so while models are still being loaded.
          */
         get: operations["get_liveness"];
         put?: never;
@@ -200,7 +199,7 @@ export interface paths {
         };
         /**
          * Ask whether requests should be sent here
-         * @description Whether requests should be sent here: not while loading, not while shutting down.
+         * @description Whether the service takes requests. It does not while it loads models or shuts down.
          */
         get: operations["get_readiness"];
         put?: never;
@@ -240,7 +239,7 @@ export interface paths {
         };
         /**
          * Get a recording to try the service with
-         * @description Half a minute of two people talking; where the build could not fetch that, twelve seconds of a synthetic voice.
+         * @description Half a minute of two people talking. If the build could not fetch it: twelve seconds of a synthetic voice.
          *     16 kHz, mono, always the same. `X-VAD-Sample` says which: `recording` or `synthetic`.
          */
         get: operations["get_sample"];
@@ -271,7 +270,7 @@ export interface components {
             threshold: number;
             /**
              * Neg Threshold
-             * @description The setting with which it was reached.
+             * @description The setting that gave this result.
              */
             neg_threshold: number;
         };
@@ -294,27 +293,27 @@ export interface components {
             truncated: boolean;
             /**
              * Track
-             * @description Of a file with several sounds: which one was heard, from 0; absent where all were.
+             * @description In a file with several sound tracks: the track that was used, from 0. Absent if all were.
              */
             track?: number | null;
             /**
              * Tracks
-             * @description How many there are, where there are several.
+             * @description Number of sound tracks, if there are several.
              */
             tracks?: number | null;
             /**
              * Late Start Ms
-             * @description How long after the file's beginning, by its own clock, the sound begins, where it does.
+             * @description How long after the beginning of the file the sound begins, by the file's own clock.
              */
             late_start_ms?: number | null;
             /**
              * Time Gap Ms
-             * @description Sum of the pauses in the file's time stamps, where there are.
+             * @description Total length of the gaps in the file's time stamps, if there are any.
              */
             time_gap_ms?: number | null;
             /**
              * Time Gaps
-             * @description The first hundred of them.
+             * @description The first hundred gaps.
              */
             time_gaps?: components["schemas"]["TimeGapDocument"][] | null;
             /**
@@ -328,7 +327,7 @@ export interface components {
             ][] | null;
             /**
              * File Name
-             * @description The file's own name with its ending, where the request says it.
+             * @description The file's own name with its ending, if the request contains it.
              */
             file_name?: string | null;
         };
@@ -344,13 +343,13 @@ export interface components {
             channel: number;
             /**
              * Probabilities
-             * @description Its own speech probability of each step, 0-1.
+             * @description Speech probability of the channel at each step, 0-1.
              */
             probabilities: number[];
         };
         /**
          * ChannelDocument
-         * @description With `channel=split`: a channel's sums.
+         * @description With `channel=split`: the totals of one channel.
          */
         ChannelDocument: {
             /** Channel */
@@ -363,17 +362,17 @@ export interface components {
             speech_ratio: number;
             /**
              * Silence Ms
-             * @description While this channel does not speak.
+             * @description How long this channel does not speak.
              */
             silence_ms: number;
             /**
              * Overlap Ms
-             * @description While it speaks and another one does, too.
+             * @description How long this channel speaks while another one speaks.
              */
             overlap_ms: number;
             /**
              * Interruptions
-             * @description Its segments that begin while another channel speaks already.
+             * @description Segments of this channel that begin while another channel speaks.
              */
             interruptions: number;
             probabilities?: components["schemas"]["ProbabilitiesDocument"] | null;
@@ -397,7 +396,7 @@ export interface components {
         ChunkDocument: {
             /**
              * Index
-             * @description From 1, by start.
+             * @description From 1, in order of start.
              */
             index: number;
             /** Start Ms */
@@ -408,7 +407,7 @@ export interface components {
             duration_ms: number;
             /**
              * Segments
-             * @description Indexes of the segments in it. One that is longer than a chunk is in several.
+             * @description Indexes of its segments. A segment that is longer than a chunk is in several chunks.
              */
             segments: number[];
             /**
@@ -419,14 +418,14 @@ export interface components {
         };
         /**
          * CurveDocument
-         * @description A picture of an analysis; all lists are of equal length and cover the stretch evenly.
+         * @description The curve of an analysis. All lists have the same length and cover the part evenly.
          */
         CurveDocument: {
             /** Frame Ms */
             frame_ms: number;
             /**
              * Duration Ms
-             * @description Of the whole file.
+             * @description Length of the whole file.
              */
             duration_ms: number;
             /**
@@ -454,7 +453,7 @@ export interface components {
             request_id: string;
             /**
              * Name
-             * @description Of the file, made harmless.
+             * @description Name of the file, without characters that could do harm.
              */
             name: string;
             model: components["schemas"]["ModelDocument"];
@@ -462,7 +461,7 @@ export interface components {
             device: string;
             /**
              * Degraded
-             * @description Whether the CPU had to stand in for the device.
+             * @description Whether the CPU did the work instead of the device.
              */
             degraded: boolean;
             audio: components["schemas"]["AudioDocument"];
@@ -482,7 +481,7 @@ export interface components {
             timing: components["schemas"]["TimingDocument"];
             /**
              * Warnings
-             * @description What was odd, though the audio was answered; often nothing.
+             * @description What was unusual about the audio. Usually empty.
              */
             warnings: components["schemas"]["WarningDocument"][];
             /**
@@ -506,24 +505,24 @@ export interface components {
             channels?: components["schemas"]["ChannelDocument"][] | null;
             /**
              * Silence Ms
-             * @description With `channel=split`: while nobody speaks.
+             * @description With `channel=split`: how long nobody speaks.
              */
             silence_ms?: number | null;
             /**
              * Overlap Ms
-             * @description With `channel=split`: while more than one channel speaks.
+             * @description With `channel=split`: how long more than one channel speaks.
              */
             overlap_ms?: number | null;
             /**
              * Interruptions
-             * @description With `channel=split`: those of all channels.
+             * @description With `channel=split`: interruptions of all channels.
              */
             interruptions?: number | null;
             /** @description With `probabilities=true`. */
             probabilities?: components["schemas"]["ProbabilitiesDocument"] | null;
             /**
              * Events
-             * @description Of a model that tells more than speech: the share of frames that reach each threshold.
+             * @description For models with labels besides speech: the share of frames that reach each threshold.
              */
             events?: {
                 [key: string]: number;
@@ -535,7 +534,7 @@ export interface components {
             overlap_ratio?: number | null;
             /**
              * Analysis Id
-             * @description With `keep=true`: names the kept posteriors; null when there is no room for them.
+             * @description With `keep=true`: the name of the kept analysis. Null if there is no room for it.
              */
             analysis_id?: string | null;
         };
@@ -553,17 +552,17 @@ export interface components {
             media_type: string;
             /**
              * Extension
-             * @description Of a file's name, without the first dot.
+             * @description Ending of the file's name, without the first dot.
              */
             extension: string;
             /**
              * Needs Audio
-             * @description Made from the audio itself, which is not kept: by `POST /vad` alone.
+             * @description Needs the audio itself, so only `POST /vad` can make it.
              */
             needs_audio: boolean;
             /**
              * Streams
-             * @description Given out while the detection runs: by `POST /vad` alone.
+             * @description Sent while detection runs, so only `POST /vad` can make it.
              */
             streams: boolean;
         };
@@ -590,7 +589,7 @@ export interface components {
         HealthDocument: {
             /**
              * Status
-             * @description ready, loading, draining, failed, or unwritable: no upload can be kept.
+             * @description ready, loading, draining, failed, or unwritable (uploads cannot be stored).
              */
             status: string;
             /** Version */
@@ -601,12 +600,12 @@ export interface components {
             model: components["schemas"]["ModelDocument"] | null;
             /**
              * Models
-             * @description Names of all that are loaded.
+             * @description Names of all loaded models.
              */
             models: string[];
             /**
              * Fallback
-             * @description Why another model serves than the one that was asked for; else null.
+             * @description Why another model than VAD_MODEL serves; otherwise null.
              */
             fallback: string | null;
             /** Device */
@@ -635,7 +634,7 @@ export interface components {
         };
         /**
          * InputDocument
-         * @description A kind of file that is read.
+         * @description A type of file that the service reads.
          */
         InputDocument: {
             /**
@@ -647,13 +646,13 @@ export interface components {
             title: string;
             /**
              * Suffixes
-             * @description Its usual endings; what a file is, its content decides.
+             * @description Its usual endings. The content decides the type, not the ending.
              */
             suffixes: string[];
         };
         /**
          * ListedModel
-         * @description A model, or a sum of models, that can be asked for, or that is known and could be.
+         * @description A model or a sum of models: one that requests can name, or a known one that can be downloaded.
          */
         ListedModel: {
             /**
@@ -665,17 +664,17 @@ export interface components {
             title: string;
             /**
              * Alias
-             * @description A short name that `model=` takes as well.
+             * @description A short name that `model=` also takes.
              */
             alias?: string | null;
             /**
              * Members
-             * @description The models that it is the mean of; absent where it is one.
+             * @description The models of a sum. Absent for a single model.
              */
             members?: string[] | null;
             /**
              * Weights
-             * @description How often each member counts; absent where all count alike.
+             * @description How often each member counts. Absent if all count the same.
              */
             weights?: number[] | null;
             /**
@@ -685,16 +684,16 @@ export interface components {
             note?: string | null;
             /**
              * State
-             * @description `available`: at hand, loaded at its first use. `absent`: not to be had here without a download.
+             * @description `available`: on this machine, loaded at its first use. `absent`: has to be downloaded first.
              * @enum {string}
              */
             state: "loaded" | "available" | "absent";
             /**
              * Default
-             * @description Whether it serves requests that name none.
+             * @description Whether it answers requests that name no model.
              */
             default: boolean;
-            /** @description Null where it has not been measured. */
+            /** @description Null if not measured. */
             accuracy: components["schemas"]["AccuracyDocument"] | null;
             /**
              * Cost
@@ -707,29 +706,29 @@ export interface components {
             revision: string | null;
             /**
              * Fingerprint
-             * @description SHA-256 of its weights; once it is loaded.
+             * @description SHA-256 of its weights, once it is loaded.
              */
             fingerprint?: string | null;
             /** Licence */
             licence: string | null;
             /**
              * Device
-             * @description Where it runs; once it is loaded.
+             * @description The device that it runs on, once it is loaded.
              */
             device?: string | null;
             /**
              * Sample Rate
-             * @description Hz that it works at; audio of any rate is taken.
+             * @description Hz at which it works. Audio of any rate is accepted.
              */
             sample_rate: number;
             /**
              * Frame Ms
-             * @description Distance of its frames; once it is loaded.
+             * @description Time from one frame to the next, once it is loaded.
              */
             frame_ms?: number | null;
             /**
              * Look Ahead Ms
-             * @description Audio after a frame that its probability waits for.
+             * @description How much later audio a frame's probability needs.
              */
             look_ahead_ms?: number | null;
             /**
@@ -739,12 +738,12 @@ export interface components {
             live: boolean;
             /**
              * Overlap
-             * @description Whether it tells when several people talk at once: takes `overlap=true`.
+             * @description Whether it finds where several people talk at once (`overlap=true`).
              */
             overlap: boolean;
             /**
              * Default Mode
-             * @description How its segments are made where a request names no `mode`.
+             * @description Its mode if the request names none.
              */
             default_mode: string;
         };
@@ -795,20 +794,20 @@ export interface components {
         };
         /**
          * ModelOptionsDocument
-         * @description What a model sets.
+         * @description The defaults of a model.
          */
         ModelOptionsDocument: {
             /** Default Mode */
             default_mode: string;
             /**
              * Use
-             * @description Which of a mode's entries segments its files.
+             * @description Which entry of a mode applies to its files.
              * @enum {string}
              */
             use: "file" | "live" | "labelled";
             /**
              * Defaults
-             * @description For each mode every option's value where none is given.
+             * @description For each mode the default of every option.
              */
             defaults: {
                 [key: string]: {
@@ -833,7 +832,7 @@ export interface components {
             modes: components["schemas"]["ModeDocument"][];
             /**
              * Chunks
-             * @description The same of the options that pack a file's segments into chunks, with any mode. One without a default is not in force where it is not given.
+             * @description The same for the options of chunks, with any mode. An option without a default is off unless it is set.
              */
             chunks: {
                 [key: string]: {
@@ -842,7 +841,7 @@ export interface components {
             };
             /**
              * Audio
-             * @description The same of the options that say how a file is read, and which of its channels are heard.
+             * @description The same for the options of reading a file and its channels.
              */
             audio: {
                 [key: string]: {
@@ -851,7 +850,7 @@ export interface components {
             };
             /**
              * Overlap
-             * @description The same of the options that ask when several people talk at once, of models that tell it.
+             * @description The same for the options of overlap, for models that find it.
              */
             overlap: {
                 [key: string]: {
@@ -862,7 +861,7 @@ export interface components {
             presets: components["schemas"]["PresetDocument"][];
             /**
              * Default Preset
-             * @description Of requests that name none.
+             * @description The preset of requests that name none.
              */
             default_preset: string | null;
             /** Models */
@@ -877,7 +876,7 @@ export interface components {
             inputs: components["schemas"]["InputDocument"][];
             /**
              * Forms
-             * @description What is known of each format, in the order of `formats`.
+             * @description Facts about each format, in the order of `formats`.
              */
             forms: components["schemas"]["FormDocument"][];
         };
@@ -897,7 +896,7 @@ export interface components {
             model: string;
             /**
              * Live Model
-             * @description Of live streams.
+             * @description For live streams.
              */
             live_model: string;
             /** Mode */
@@ -908,14 +907,14 @@ export interface components {
             };
             /**
              * Live Options
-             * @description Of live streams, where they are others; else null.
+             * @description For live streams, if different; otherwise null.
              */
             live_options: {
                 [key: string]: unknown;
             } | null;
             /**
              * Reasons
-             * @description Why the model, the mode and each option are so.
+             * @description The reasons for the model, the mode and each option.
              */
             reasons: {
                 [key: string]: string;
@@ -928,14 +927,14 @@ export interface components {
         ProbabilitiesDocument: {
             /**
              * Frame Ms
-             * @description Distance of two frames.
+             * @description Time from one frame to the next.
              */
             frame_ms: number;
             /** Values */
             values: number[];
             /**
              * Members
-             * @description With `members=true`: the same of each of the model's members, or of each of its labels.
+             * @description With `members=true`: the same for each member of the model, or for each of its labels.
              */
             members?: {
                 [key: string]: number[];
@@ -966,7 +965,7 @@ export interface components {
             request_id: string;
             /**
              * Option
-             * @description With `invalid_option`: which one.
+             * @description With `invalid_option`: the name of the option.
              */
             option?: string | null;
         } & {
@@ -979,7 +978,7 @@ export interface components {
         SegmentDocument: {
             /**
              * Index
-             * @description From 1, by start.
+             * @description From 1, in order of start.
              */
             index: number;
             /** Start Ms */
@@ -1005,7 +1004,7 @@ export interface components {
             channel?: number | null;
             /**
              * Label
-             * @description What it is, of a model that tells more than speech.
+             * @description For models with labels besides speech: the label.
              */
             label?: string | null;
         };
@@ -1019,12 +1018,12 @@ export interface components {
         };
         /**
          * TimeGapDocument
-         * @description A pause in a file's time stamps.
+         * @description A gap in a file's time stamps.
          */
         TimeGapDocument: {
             /**
              * At Ms
-             * @description Where, in the times of the answer.
+             * @description Where the gap is, in the times of the answer.
              */
             at_ms: number;
             /** Duration Ms */
@@ -1032,7 +1031,7 @@ export interface components {
         };
         /**
          * Timestamp
-         * @description One stretch of speech, as speaches answers it; ms.
+         * @description One segment in the form of speaches; ms.
          */
         Timestamp: {
             /** Start */
@@ -1042,7 +1041,7 @@ export interface components {
         };
         /**
          * TimingDocument
-         * @description Where the time went.
+         * @description How long each step took.
          */
         TimingDocument: {
             /** Queue Ms */
@@ -1061,7 +1060,7 @@ export interface components {
         };
         /**
          * WarningDocument
-         * @description Something odd about the audio, or about how it was answered, though it was answered.
+         * @description Something unusual about audio that was answered.
          */
         WarningDocument: {
             /**
@@ -1109,23 +1108,23 @@ export interface operations {
                 model?: string;
                 /** @description A named set of model, mode and options. Options in the request win over it. `GET /options` lists the presets. `none` turns off the service's own preset. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Without it `mix`. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Default: `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Without it `false`. */
+                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Default: `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Without it `false`. */
+                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Default: `false`. */
                 members?: boolean;
-                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Without it `false`. */
+                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Default: `false`. */
                 overlap?: boolean;
-                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Without it `0.13`. */
+                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Default: `0.13`. */
                 overlap_threshold?: number;
-                /** @description Language of the headings in `format=md`. Without it `zh`. */
+                /** @description Language of the headings in `format=md`. Default: `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Without it `false`. */
+                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Default: `false`. */
                 keep?: boolean;
                 /** @description Which sound track of the file, from 0. `all`: each track by itself, as the mean of its channels. Not set: the container's default track, or else the first readable one. */
                 track?: string;
-                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Without it `samples`. */
+                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Default: `samples`. */
                 clock?: "samples" | "container";
                 /** @description Encoding of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`. Mono only: `g722`, `g729`, `vox`, `adpcm_oki`. Over HTTP a `Content-Type` can say the same: `audio/L16` or `audio/L24` (big-endian, RFC 2586 and 3190), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian), with `rate` and `channels`. */
                 encoding?: string;
@@ -1133,109 +1132,109 @@ export interface operations {
                 sample_rate?: number;
                 /** @description Number of interleaved channels in raw samples. Not set: 1. With more than 8, choose one by its number, such as `channel=3`. */
                 channels?: number;
-                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Without it `cut`. */
+                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Default: `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Without it `false`. */
+                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Default: `false`. */
                 time_map?: boolean;
                 /** @description Sample rate of `format=wav` and `format=zip`. Not set: the source's. */
                 excerpt_rate?: number;
                 /** @description 1: the mean of the source's channels. Not set: all channels. */
                 excerpt_channels?: number;
-                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
+                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Default: `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
+                /** @description How segments are made. Default: the model's own mode. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
-                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Without it `800`. */
+                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Default: `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
+                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Default: `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
-                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
+                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Default: `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Without it `hard`. */
+                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Default: `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Without it `2000`. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Default: `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Without it `200`. */
+                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Default: `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Without it `150`. */
+                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Default: `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
+                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Default: `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Without it `200`. */
+                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Default: `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Without it `100`. */
+                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Default: `100`. */
                 lookahead_time_end_point?: number;
-                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
+                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Default: `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Without it `1`. */
+                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Default: `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Without it `3000`. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Default: `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
+                /** @description `mode=endpoint`. Frames with less energy are always silence. Default: `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Without it `-100.0`. */
+                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Default: `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Without it `100`. */
+                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Default: `100`. */
                 noise_frame_num_used_for_snr?: number;
-                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
+                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Default: `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Default: `0`. */
                 merge_gap_ms?: number;
                 /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
                 /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Default: `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Default: `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Shorter speech is dropped. Default: `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Default: `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Default: `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Default: no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Default: `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Default: `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
-                /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter speech is dropped. Default: `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Default: `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Without it `20`. */
+                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Default: `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Without it `0`. */
+                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Default: `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added on both sides of a segment. Without it `0`. */
+                /** @description `mode=smoothed`. Added on both sides of a segment. Default: `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Default: `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Default: `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Default: `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter segments are dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter segments are dropped. Default: `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Default: `2000`. */
                 max_event_frame?: number;
-                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Default: `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Default: `0.5`. */
                 offset?: number;
-                /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
+                /** @description `mode=binarize`. Shorter speech is dropped. Default: `0.0`. */
                 min_duration_on?: number;
-                /** @description `mode=binarize`. Shorter gaps are filled. Without it `0.0`. */
+                /** @description `mode=binarize`. Shorter gaps are filled. Default: `0.0`. */
                 min_duration_off?: number;
-                /** @description `mode=binarize`. Added before each segment. Without it `0.0`. */
+                /** @description `mode=binarize`. Added before each segment. Default: `0.0`. */
                 pad_onset?: number;
-                /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
+                /** @description `mode=binarize`. Added after each segment. Default: `0.0`. */
                 pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length, for a recogniser. Cuts at the longest pause that leaves a chunk at least half full. Not set: no chunks. */
                 max_chunk_s?: number;
-                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Without it `0`. */
+                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Default: `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
@@ -1281,7 +1280,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1317,7 +1316,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1335,7 +1334,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1378,23 +1377,23 @@ export interface operations {
             query?: {
                 /** @description Which model detects. `GET /models` lists them. Several names joined by `+` give the mean of those models; `2*` before a name counts it twice; `best` is the most accurate mean. Not set: the service's default model. */
                 model?: string;
-                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Default: `0`. */
                 merge_gap_ms?: number;
                 /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
                 /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Default: `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Default: `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Shorter speech is dropped. Default: `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Default: `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Default: `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Default: no limit. */
                 max_speech_duration_s?: number;
             };
             header?: never;
@@ -1432,7 +1431,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1468,7 +1467,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1486,7 +1485,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1533,23 +1532,23 @@ export interface operations {
                 model?: string;
                 /** @description A named set of model, mode and options. Options in the request win over it. `GET /options` lists the presets. `none` turns off the service's own preset. */
                 preset?: "asr" | "subtitles" | "commands" | "telephone" | "noisy" | "labelling" | "none";
-                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Without it `mix`. */
+                /** @description `mix`: the mean of all channels. A number: that channel, from 0. `split`: each channel by itself. `loudest`: the channel with the most energy in every half second. Default: `mix`. */
                 channel?: string;
-                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Without it `false`. */
+                /** @description Adds the speech probability of every frame, to `format=json` and to the summary of `format=ndjson`. Default: `false`. */
                 probabilities?: boolean;
-                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Without it `false`. */
+                /** @description With `probabilities`: also adds those of each model in a sum, or of each label. Default: `false`. */
                 members?: boolean;
-                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Without it `false`. */
+                /** @description Also finds where several people talk at once. Adds segments labelled `overlap` in every format that has labels, and `overlap_ratio` in JSON. Needs `pyannote`, alone or in a sum. Default: `false`. */
                 overlap?: boolean;
-                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Without it `0.13`. */
+                /** @description With `overlap`: several people talk at once above this probability. The default is low because the network is seldom sure. Default: `0.13`. */
                 overlap_threshold?: number;
-                /** @description Language of the headings in `format=md`. Without it `zh`. */
+                /** @description Language of the headings in `format=md`. Default: `zh`. */
                 lang?: "zh" | "en";
-                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Without it `false`. */
+                /** @description Keeps the posteriors for a while. The JSON answer then has an `analysis_id`. Default: `false`. */
                 keep?: boolean;
                 /** @description Which sound track of the file, from 0. `all`: each track by itself, as the mean of its channels. Not set: the container's default track, or else the first readable one. */
                 track?: string;
-                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Without it `samples`. */
+                /** @description What times count. `samples`: decoded samples, as in FunASR. `container`: a player's clock; lost packets and a late start of the sound count as silence. Default: `samples`. */
                 clock?: "samples" | "container";
                 /** @description Encoding of raw samples, which have no header: `pcm_s16le`, `pcm_s16be`, `pcm_s24le`, `pcm_s24be`, `pcm_s32le`, `pcm_s32be`, `pcm_f32le`, `pcm_f32be`, `pcm_f64le`, `pcm_f64be`, `pcm_u8`, `mulaw`, `alaw`. Mono only: `g722`, `g729`, `vox`, `adpcm_oki`. Over HTTP a `Content-Type` can say the same: `audio/L16` or `audio/L24` (big-endian, RFC 2586 and 3190), `audio/basic`, `audio/PCMU`, `audio/PCMA` or `audio/pcm` (little-endian), with `rate` and `channels`. */
                 encoding?: string;
@@ -1557,109 +1556,109 @@ export interface operations {
                 sample_rate?: number;
                 /** @description Number of interleaved channels in raw samples. Not set: 1. With more than 8, choose one by its number, such as `channel=3`. */
                 channels?: number;
-                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Without it `cut`. */
+                /** @description With `format=wav`. `cut`: only the speech, joined together. `zero`: the full length of the source, with zeros where nobody speaks. Default: `cut`. */
                 silence?: "cut" | "zero";
-                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Without it `false`. */
+                /** @description Adds where each piece came from in the source: the header `X-VAD-Time-Map` (`start,source,duration;…`, in ms) with `format=wav`, a column of the manifest with `format=zip`, `time_map` with `format=json`. Default: `false`. */
                 time_map?: boolean;
                 /** @description Sample rate of `format=wav` and `format=zip`. Not set: the source's. */
                 excerpt_rate?: number;
                 /** @description 1: the mean of the source's channels. Not set: all channels. */
                 excerpt_channels?: number;
-                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Without it `0.0`. */
+                /** @description Shorter pieces are left out of `format=wav` and `format=zip`. Default: `0.0`. */
                 min_excerpt_s?: number;
-                /** @description How segments are made. Without it the model's own way. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
+                /** @description How segments are made. Default: the model's own mode. `endpoint`: FSMN-VAD's end-point detector, made for speech recognition: keeps the pauses inside an utterance. `tight`: Hysteresis on the speech probability, as in Silero VAD: stays close to the spoken words. `smoothed`: FireRedVAD's smoothing and four-state machine, over the whole audio. `binarize`: pyannote.audio's thresholds and minimum durations, on the network's own frames. */
                 mode?: "endpoint" | "tight" | "smoothed" | "binarize";
-                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Without it `800`. */
+                /** @description `mode=endpoint`. This much silence ends a segment. A lower value cuts earlier and more often. Default: `800`. */
                 max_end_silence_time?: number;
-                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Without it `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
+                /** @description `mode=endpoint`. A frame is speech when the speech posterior exceeds the silence posterior by this much. Higher is stricter. Default: `0.6`; `0.0` with `silero`, `silero-8k`, `firered-stream`; `-0.2` with `firered`, `firered-aed`; `0.2` with `pyannote`. */
                 speech_noise_thres?: number;
-                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Without it `60000`. */
+                /** @description `mode=endpoint`. Longer segments are cut (`forced_end` is true). Default: `60000`. */
                 max_single_segment_time?: number;
-                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Without it `hard`. */
+                /** @description `mode=endpoint`. Where a segment that is too long is cut. `hard`: exactly at the limit, as in FunASR. `pause`: at the frame least like speech within the last `split_window_ms`. Default: `hard`. */
                 split?: "hard" | "pause";
-                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Without it `2000`. */
+                /** @description `mode=endpoint`. How far before the limit `split=pause` looks for a place to cut. At most half of the limit is used. Default: `2000`. */
                 split_window_ms?: number;
-                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Without it `200`. */
+                /** @description `mode=endpoint`. Length of the window that smooths the frame decisions. Default: `200`. */
                 window_size_ms?: number;
-                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Without it `150`. */
+                /** @description `mode=endpoint`. A segment begins when the window holds this much speech. At most `window_size_ms`. Default: `150`. */
                 sil_to_speech_time_thres?: number;
-                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Without it `150`. */
+                /** @description `mode=endpoint`. The window counts as silence when it holds at most this much speech. At most `window_size_ms`, and below `max_end_silence_time`. Default: `150`. */
                 speech_to_sil_time_thres?: number;
-                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Without it `200`. */
+                /** @description `mode=endpoint`. Moves a segment's start back by this (with `do_extend`). Default: `200`. */
                 lookback_time_start_point?: number;
-                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Without it `100`. */
+                /** @description `mode=endpoint`. Keeps this much after a segment's end (with `do_extend`). Default: `100`. */
                 lookahead_time_end_point?: number;
-                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Without it `true`. */
+                /** @description `mode=endpoint`. Whether `lookback_time_start_point` and `lookahead_time_end_point` apply. Default: `true`. */
                 do_extend?: boolean;
-                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Without it `1`. */
+                /** @description `mode=endpoint`. 1: finds every utterance. 0: stops after the first one. Default: `1`. */
                 detect_mode?: number;
-                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Without it `3000`. */
+                /** @description `mode=endpoint`. With `detect_mode=0`: gives up after this much silence at the start. Default: `3000`. */
                 max_start_silence_time?: number;
-                /** @description `mode=endpoint`. Frames with less energy are always silence. Without it `-100.0`. */
+                /** @description `mode=endpoint`. Frames with less energy are always silence. Default: `-100.0`. */
                 decibel_thres?: number;
-                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Without it `-100.0`. */
+                /** @description `mode=endpoint`. A frame is speech only when it is this much louder than the running noise level. Default: `-100.0`. */
                 snr_thres?: number;
-                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Without it `100`. */
+                /** @description `mode=endpoint`. Number of frames over which the noise level is averaged. Default: `100`. */
                 noise_frame_num_used_for_snr?: number;
-                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Without it `1.0`. */
+                /** @description `mode=endpoint`. Exponent on the silence posterior. Above 1 favours speech. Default: `1.0`. */
                 speech_2_noise_ratio?: number;
-                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Without it `0`. */
+                /** @description Joins segments at most this far apart. Does not join across a forced cut or beyond the longest duration. 0 turns it off. Default: `0`. */
                 merge_gap_ms?: number;
                 /** @description Moves every start earlier by this, or later if below 0. Stops at the neighbouring segment. Not set: the mode's own padding applies. */
                 pad_start_ms?: number;
                 /** @description Moves every end later by this, or earlier if below 0. Stops at the neighbouring segment. Drops a segment that becomes empty. Not set: the mode's own padding applies. */
                 pad_end_ms?: number;
-                /** @description `mode=tight`. Speech begins when its probability reaches this value. Without it `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech begins when its probability reaches this value. Default: `0.5`; `0.45` with `fsmn`, `fsmn-8k`; `0.04` with `firered`; `0.1` with `firered-stream`; `0.4` with `firered-aed`; `0.6` with `pyannote`. */
                 threshold?: number;
-                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Without it `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
+                /** @description `mode=tight`. Speech ends when its probability falls below this value. At most `threshold`. Default: `0.35`; `0.3` with `fsmn`, `fsmn-8k`; `0.02` with `firered`; `0.05` with `firered-stream`; `0.25` with `firered-aed`; `0.6` with `pyannote`. */
                 neg_threshold?: number;
-                /** @description `mode=tight`. Shorter speech is dropped. Without it `100`; `250` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Shorter speech is dropped. Default: `100`; `250` with `silero`, `silero-8k`. */
                 min_speech_duration_ms?: number;
-                /** @description `mode=tight`. Shorter silence does not end a segment. Without it `100`. */
+                /** @description `mode=tight`. Shorter silence does not end a segment. Default: `100`. */
                 min_silence_duration_ms?: number;
-                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Without it `20`; `30` with `silero`, `silero-8k`. */
+                /** @description `mode=tight`. Added on both sides of a segment. Stops at the neighbouring segment. Default: `20`; `30` with `silero`, `silero-8k`. */
                 speech_pad_ms?: number;
-                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Without it there is no limit. */
+                /** @description `mode=tight`. Longer segments are cut near this limit, at the frame least like speech. Default: no limit. */
                 max_speech_duration_s?: number;
-                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Without it `5`. */
+                /** @description `mode=smoothed`. Window that smooths the probabilities. Below 2 there is no smoothing. Default: `5`. */
                 smooth_window_size?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Without it `0.4`; `0.6` with `pyannote`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are speech. Default: `0.4`; `0.6` with `pyannote`. */
                 speech_threshold?: number;
-                /** @description `mode=smoothed`. Shorter speech is dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter speech is dropped. Default: `20`. */
                 min_speech_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the frame least like speech (`forced_end` is true). Default: `2000`. */
                 max_speech_frame?: number;
-                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Without it `20`. */
+                /** @description `mode=smoothed`. This much silence ends a segment. The silence stays in the segment. Default: `20`. */
                 min_silence_frame?: number;
-                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Without it `0`. */
+                /** @description `mode=smoothed`. Shorter gaps are filled. 0 fills none. Default: `0`. */
                 merge_silence_frame?: number;
-                /** @description `mode=smoothed`. Added on both sides of a segment. Without it `0`. */
+                /** @description `mode=smoothed`. Added on both sides of a segment. Default: `0`. */
                 extend_speech_frame?: number;
-                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Without it `5`. */
+                /** @description `mode=smoothed`. Moves a start back by this, but at least by the smoothing window. Default: `5`. */
                 pad_start_frame?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are singing. Default: `0.5`. */
                 singing_threshold?: number;
-                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Without it `0.5`. */
+                /** @description `mode=smoothed`. Frames with at least this smoothed probability are music. Default: `0.5`. */
                 music_threshold?: number;
-                /** @description `mode=smoothed`. Shorter segments are dropped. Without it `20`. */
+                /** @description `mode=smoothed`. Shorter segments are dropped. Default: `20`. */
                 min_event_frame?: number;
-                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Without it `2000`. */
+                /** @description `mode=smoothed`. Longer segments are cut at the least likely frame (`forced_end` is true). Default: `2000`. */
                 max_event_frame?: number;
-                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech begins when its probability rises above this value. Default: `0.5`. */
                 onset?: number;
-                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Without it `0.5`. */
+                /** @description `mode=binarize`. Speech ends when its probability falls below this value. Where only `onset` is set, `onset`. Default: `0.5`. */
                 offset?: number;
-                /** @description `mode=binarize`. Shorter speech is dropped. Without it `0.0`. */
+                /** @description `mode=binarize`. Shorter speech is dropped. Default: `0.0`. */
                 min_duration_on?: number;
-                /** @description `mode=binarize`. Shorter gaps are filled. Without it `0.0`. */
+                /** @description `mode=binarize`. Shorter gaps are filled. Default: `0.0`. */
                 min_duration_off?: number;
-                /** @description `mode=binarize`. Added before each segment. Without it `0.0`. */
+                /** @description `mode=binarize`. Added before each segment. Default: `0.0`. */
                 pad_onset?: number;
-                /** @description `mode=binarize`. Added after each segment. Without it `0.0`. */
+                /** @description `mode=binarize`. Added after each segment. Default: `0.0`. */
                 pad_offset?: number;
                 /** @description Packs the segments into chunks of at most this length, for a recogniser. Cuts at the longest pause that leaves a chunk at least half full. Not set: no chunks. */
                 max_chunk_s?: number;
-                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Without it `0`. */
+                /** @description Added on both sides of a chunk. Stops at the neighbouring chunk and at `max_chunk_s`. At most a quarter of `max_chunk_s`. Default: `0`. */
                 chunk_pad_ms?: number;
             };
             header?: never;
@@ -1696,7 +1695,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1741,7 +1740,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1759,7 +1758,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1830,7 +1829,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1875,7 +1874,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1893,7 +1892,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1934,7 +1933,7 @@ export interface operations {
     render_segments: {
         parameters: {
             query?: {
-                /** @description Any of `GET /options` that needs no audio. */
+                /** @description A format of `GET /options` that does not need the audio. */
                 format?: string;
                 lang?: "zh" | "en";
             };
@@ -1947,11 +1946,11 @@ export interface operations {
                 "application/json": {
                     /**
                      * Name
-                     * @description Of the file; made harmless.
+                     * @description Name of the file, without characters that could do harm.
                      * @default audio
                      */
                     name?: string;
-                    /** @description As the answer to the file has it. Without it the audio ends with the last segment. */
+                    /** @description `audio` of the answer to the file. Not set: the audio ends with the last segment. */
                     audio?: {
                         /** Duration Ms */
                         duration_ms: number;
@@ -1967,32 +1966,32 @@ export interface operations {
                         truncated: boolean;
                         /**
                          * Track
-                         * @description Of a file with several sounds: which one was heard, from 0; absent where all were.
+                         * @description In a file with several sound tracks: the track that was used, from 0. Absent if all were.
                          */
                         track?: number | null;
                         /**
                          * Tracks
-                         * @description How many there are, where there are several.
+                         * @description Number of sound tracks, if there are several.
                          */
                         tracks?: number | null;
                         /**
                          * Late Start Ms
-                         * @description How long after the file's beginning, by its own clock, the sound begins, where it does.
+                         * @description How long after the beginning of the file the sound begins, by the file's own clock.
                          */
                         late_start_ms?: number | null;
                         /**
                          * Time Gap Ms
-                         * @description Sum of the pauses in the file's time stamps, where there are.
+                         * @description Total length of the gaps in the file's time stamps, if there are any.
                          */
                         time_gap_ms?: number | null;
                         /**
                          * Time Gaps
-                         * @description The first hundred of them.
+                         * @description The first hundred gaps.
                          */
                         time_gaps?: {
                             /**
                              * At Ms
-                             * @description Where, in the times of the answer.
+                             * @description Where the gap is, in the times of the answer.
                              */
                             at_ms: number;
                             /** Duration Ms */
@@ -2009,11 +2008,11 @@ export interface operations {
                         ][] | null;
                         /**
                          * File Name
-                         * @description The file's own name with its ending, where the request says it.
+                         * @description The file's own name with its ending, if the request contains it.
                          */
                         file_name?: string | null;
                     } | null;
-                    /** @description Whose segments were corrected. */
+                    /** @description The model whose segments were corrected. */
                     model?: {
                         /**
                          * Name
@@ -2040,7 +2039,7 @@ export interface operations {
                         channel?: number | null;
                         /**
                          * Label
-                         * @description What it is, without `=`, `+`, `-` and `@` at its beginning; without it `speech`.
+                         * @description Its label, without `=`, `+`, `-` and `@` at the beginning. Not set: `speech`.
                          */
                         label?: string | null;
                         /**
@@ -2050,7 +2049,7 @@ export interface operations {
                         forced_end?: boolean;
                         /**
                          * Speech Probability
-                         * @description 1 where a person has said so.
+                         * @description 1 if a person set the segment.
                          * @default 1
                          */
                         speech_probability?: number;
@@ -2085,7 +2084,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2121,7 +2120,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2139,7 +2138,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2361,7 +2360,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Key missing or wrong. */
+            /** @description The key is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2397,7 +2396,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not audio, or in a form that cannot be decoded. */
+            /** @description Not audio, or in a format that cannot be decoded. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -2415,7 +2414,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This client asks too often. */
+            /** @description This client sends too many requests. */
             429: {
                 headers: {
                     [name: string]: unknown;
