@@ -1,5 +1,6 @@
 """The ffmpeg binaries at hand: the one that comes with the package, and the system's."""
 
+import hashlib
 import shutil
 import subprocess
 from functools import cache
@@ -34,8 +35,25 @@ def encoders(ffmpeg: Path, kind: str = "A") -> frozenset[str]:
     return frozenset(line.split()[1] for line in listing.splitlines() if line.startswith(f" {kind}"))
 
 
+_ENCODED: dict[tuple[bytes, str, tuple[str, ...]], bytes] = {}
+"""What short sources became, by digest, suffix and options: many tests begin with the same file."""
+_SHORT = 1 << 20
+
+
 def encode(source: Path, target: Path, *options: str) -> Path:
-    """Have the first binary that can do it encode `source`. Raises LookupError when none can."""
+    """Have the first binary that can do it encode `source`, or give what it gave before. Raises LookupError when none
+    can."""
+    if "-i" in options or source.stat().st_size > _SHORT:
+        return _encode(source, target, *options)
+    key = hashlib.sha256(source.read_bytes()).digest(), target.suffix, options
+    if key in _ENCODED:
+        target.write_bytes(_ENCODED[key])
+    elif _encode(source, target, *options).stat().st_size < _SHORT:
+        _ENCODED[key] = target.read_bytes()
+    return target
+
+
+def _encode(source: Path, target: Path, *options: str) -> Path:
     wanted = options[options.index("-c:a") + 1] if "-c:a" in options else None
     for ffmpeg in AVAILABLE.values():
         if wanted is None or wanted in encoders(ffmpeg) or wanted.startswith(("pcm_", "copy")):
