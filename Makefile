@@ -78,7 +78,7 @@ run: $(RUNNABLE) page ## serve on 127.0.0.1:8000; gets the model at first start,
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x")
+test: install ## run the tests but for those of test-full (ARGS="-k endpoint -x"; --cpu tells what each file costs)
 	@$(PYTEST) -m "not full" $(ARGS)
 
 .PHONY: node-clients

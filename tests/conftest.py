@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.account import Account
 from tests.audio.ffmpegs import AVAILABLE, EACH
 from tests.signals import bursts
 from tools import reference_data
@@ -92,9 +93,15 @@ PEER_OVER_RECORDINGS = {"peer", "reference"}
 """Fixtures of tests in which another package hears minutes of audio beside the service: those are marked `full`."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cpu", action="store_true", help="tell what each file of tests costs (tests/account.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """What is started from here can be interrupted, also where pytest itself runs in the background of a script: a
     shell starts such commands with Ctrl-C ignored, and whatever they start inherits that."""
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(Account(config))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
