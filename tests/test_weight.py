@@ -32,12 +32,21 @@ NOT_FOR_SERVING = (
     "sympy",
     "networkx",
     "mpmath",
+    "torch._dynamo",
     "torch._inductor",
+    "torch.distributed.checkpoint",
+    "torch.distributed.fsdp",
+    "torch.distributed.pipelining",
+    "torch.distributed.tensor",
     "torch.onnx",
     "torch.testing._internal.distributed",
     "torch.testing._internal.common_utils",
+    "torch.utils.benchmark",
+    "numpy._core._simd",
+    "numpy.f2py",
 )
-"""Of the extras; of the hub's client, which is a child process where it downloads; of torch's compiler."""
+"""Of the extras; of the hub's client, which is a child process where it downloads; of torch's compiler and of its training
+on many machines; of tests. docker/Dockerfile leaves them out."""
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r})); from app.cli import main; main()"
 
 
