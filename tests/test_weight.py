@@ -45,8 +45,8 @@ NOT_FOR_SERVING = (
     "numpy._core._simd",
     "numpy.f2py",
 )
-"""Of the extras; of the hub's client, which is a child process where it downloads; of torch's compiler and of its training
-on many machines; of tests. docker/Dockerfile leaves them out."""
+"""Of the extras; of the hub's client, which is a child process where it downloads; of torch's compiler and its
+training on many machines; of tests. docker/Dockerfile leaves them out."""
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys({names!r})); from app.cli import main; main()"
 
 
