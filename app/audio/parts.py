@@ -382,9 +382,33 @@ def _avi_chunk(data: bytes, at: int) -> int:
 
 
 def flv(file: BinaryIO, size: int) -> Course:
-    """A file's head says whether it has sound (4) and picture (1), and is 9 bytes long."""
+    """A file's head says whether it has sound (4) and picture (1), and is 9 bytes long. Tags follow, each with its
+    length before and behind it; the first has none before it."""
     heads = [b"FLV\x01" + bytes([kinds]) + b"\0\0\0\x09\0\0\0\0" for kinds in (1, 4, 5)]
-    return Course(next_at=min((at for head in heads if (at := search(file, 1, size, head))), default=None))
+    next_at = min((at for head in heads if (at := search(file, 1, size, head))), default=None)
+    first_ms, last_ms = None, 0
+
+    def visit(data: bytes, place: int, at: int) -> bool:
+        nonlocal first_ms, last_ms
+        if data[place] & 0x1F == 8:  # 24 bits of time, and above them another 8
+            last_ms = data[place + 7] << 24 | int.from_bytes(data[place + 4 : place + 7], "big")
+            first_ms = last_ms if first_ms is None else first_ms
+        return True
+
+    course = follow(file, next_at or size, _flv_tag, start=13, sync=b"\x08", visit=visit)
+    if course.places and first_ms is not None and last_ms > first_ms:  # the decoder may stop there
+        course.counted = Count(last_ms - first_ms, 1000)
+    course.next_at, course.end = next_at, None
+    return course
+
+
+def _flv_tag(data: bytes, at: int) -> int:
+    # Sound, picture or data, of a stream that is always 0.
+    if len(data) < at + 11 or data[at] & 0x1F not in (8, 9, 18) or data[at + 8 : at + 11] != b"\0\0\0":
+        return 0
+    length = 11 + int.from_bytes(data[at + 1 : at + 4], "big")
+    behind = data[at + length : at + length + 4]
+    return length + 4 if len(behind) < 4 or int.from_bytes(behind, "big") == length else 0
 
 
 def realmedia(file: BinaryIO, size: int) -> Course:

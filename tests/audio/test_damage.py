@@ -351,3 +351,16 @@ def test_a_wavpack_of_nothing_but_damage_costs_no_more_than_some_processes(
     seconds, details = heard(b"\1\2\3\4".join(blocks), tmp_path, each_ffmpeg, limits)
     assert 0 < seconds < SECONDS / 2
     assert "damaged" in details
+
+
+def test_flash_video_says_how_much_is_missing(
+    plain: Path, files: dict[str, bytes], tmp_path: Path, each_ffmpeg: Path, limits: AudioLimits
+) -> None:
+    """Its tags have the time: some bytes too many may end the decoding, or cost a frame."""
+    content = made(plain, files, "flv")
+    at = int(0.7 * len(content))
+    seconds, details = heard(content[:at] + b"\x55" * 75 + content[at:], tmp_path, each_ffmpeg, limits)
+    assert "its structure is broken in 1 place" in details["damaged"]
+    missing = re.search(r"(\d+) of (\d+) ms are missing", details["damaged"])
+    assert missing is None or abs(int(missing[1]) - (SECONDS - seconds) * 1000) < 100
+    assert missing is not None or seconds > SECONDS - 0.2
