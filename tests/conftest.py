@@ -106,6 +106,16 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """No example of Hypothesis fails by the time it took: a machine may be busy. Said before tests are collected, for
+    their own settings begin with these; not in the process that only hands tests out."""
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        import hypothesis
+
+        hypothesis.settings.register_profile("tests", deadline=None)
+        hypothesis.settings.load_profile("tests")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them, and let the long modules begin: they must not be left to one process at the end."""
     slow = {ROOT / module for module in SLOW_MODULES}

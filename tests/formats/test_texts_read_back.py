@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import rttm_manager
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.formats.report import Report, safe_name
@@ -15,6 +15,7 @@ from app.formats.texts import csv_text, textgrid_text
 from tests.formats.readers import LABELS, READERS, Found, ms, open_textgrid
 from tests.formats.reports import EXAMPLE, FORMATS, Times, rendered, report_of, tracks
 
+FEWER = settings(max_examples=50)
 READ_BY_TOOLS = {"kaldi", "lhotse", "eaf"}
 """In tests/formats/test_pipeline.py."""
 
@@ -35,12 +36,14 @@ def expected(tracks: list[Times], label: str) -> Found:
 
 @pytest.mark.parametrize("name", READERS)
 @given(times=tracks())
+@FEWER
 def test_times_survive(name: str, times: Times) -> None:
     assert read_back(name, report_of(times, duration_ms=43_200_000)) == expected([times], LABELS[name][0])
 
 
 @pytest.mark.parametrize("name", READERS)
 @given(left=tracks(), right=tracks())
+@FEWER
 def test_channels_stand_together_by_start(name: str, left: Times, right: Times) -> None:
     report = report_of(left, right, split=True, duration_ms=43_200_000)
     assert read_back(name, report) == expected([left, right], LABELS[name][1])

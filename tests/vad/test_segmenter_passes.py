@@ -75,7 +75,7 @@ def events_of(machine: Segmenter, posteriors: Posteriors, chunk: int) -> list[Ev
 
 
 @pytest.mark.parametrize("options", ENDPOINT, ids=range(len(ENDPOINT)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     runs=RUNS, stray=arrays(np.int64, 12, elements=st.integers(0, 1_500)), chunk=st.sampled_from([1, 7, 10, 250, 5_000])
 )
@@ -88,7 +88,7 @@ def test_the_end_point_machine(
 
 @pytest.mark.parametrize("frame_ms", [10, 32])
 @pytest.mark.parametrize("options", TIGHT, ids=range(len(TIGHT)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     runs=RUNS, stray=arrays(np.int64, 12, elements=st.integers(0, 1_500)), chunk=st.sampled_from([1, 7, 10, 250, 5_000])
 )
@@ -102,7 +102,7 @@ def test_hysteresis(
 
 
 @pytest.mark.parametrize("options", BINARIZE, ids=range(len(BINARIZE)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     runs=RUNS, stray=arrays(np.int64, 12, elements=st.integers(0, 1_500)), chunk=st.sampled_from([1, 7, 10, 250, 5_000])
 )

@@ -42,7 +42,7 @@ OPTIONS = [
     tight(speech_pad_ms=400, min_silence_duration_ms=50, min_speech_duration_ms=30),
     tight(max_speech_duration_s=1.5, min_silence_duration_ms=300),
 ]
-RELAXED = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+RELAXED = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=["silero", "silero-8k"])
