@@ -65,6 +65,19 @@ def _is_made_of_texts(words: list[str]) -> bool:
     )
 
 
+def test_refusals_are_the_service_s_words() -> None:
+    """Those of ranges are pydantic's."""
+    source = (ROOT / "web" / "src" / "text" / "refusals.ts").read_text()
+    patterns = [
+        found for found in re.findall(r"^  \[/\^(.+)\$/, ", source, re.MULTILINE) if "input should" not in found
+    ]
+    assert len(patterns) > 8
+    pieces = [
+        piece for one in patterns for piece in re.split(r"\\?\([^()]*\)|\.\*|\\[()]| s$", one.replace("an? ", ""))
+    ]
+    assert [piece for piece in pieces if len(piece.strip()) > _SHORT and piece.strip() not in _texts()] == []
+
+
 def test_what_the_service_finds_is_among_the_examples() -> None:
     clock = ClockFacts(late_start_ms=500, gaps=(TimeGap(1500, 700),), gap_count=2, gap_ms=700)
     told = [(warning.code, warning.detail) for name in ("samples", "container") for warning in clock.warnings(name)]

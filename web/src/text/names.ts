@@ -56,7 +56,7 @@ const MODELS: Record<string, readonly [string, string]> = {
     '与 FunASR 的语音段完全一致；适合送去识别，保留句中停顿。',
     'FunASR’s segments, exactly. Made to feed speech recognition: it keeps the pauses inside an utterance.',
   ],
-  silero: ['紧贴语音，耗时最少；有噪声也行。', 'Close around speech, also in noise, in the least time.'],
+  silero: ['紧贴语音，耗时少；有噪声也行。', 'Close around speech, also in noise, in little time.'],
   'fsmn-8k': ['用于 8 kHz 电话音频的 FSMN。', 'FSMN-VAD for telephone calls and other audio of 8 kHz.'],
   'silero-8k': ['用于电话等 8 kHz 音频。', 'For telephone calls and other audio of 8 kHz.'],
   firered: ['干净的录音；电话里会漏检。', 'Clean recordings. It misses speech by telephone.'],

@@ -18,8 +18,9 @@ import {
   withPreset,
   withValue,
 } from '../settings/settings';
-import { language, t } from '../text/i18n';
+import { t } from '../text/i18n';
 import { modeHelp, modelHelp, modeName, presetName, presetTitle } from '../text/names';
+import { refusalOf } from '../text/refusals';
 import { Fold } from './controls';
 import { Field } from './Field';
 
@@ -69,9 +70,8 @@ export function SettingsPanel(props: SettingsPanelProps) {
 /** Whether the service has something against an option, in words that stand beside it. */
 function complaintOf(problem: Problem | null, name: string): string | null {
   if (problem?.option !== name) return null;
-  // The name stands beside it.
-  const detail = problem.detail.startsWith(`${name}: `) ? problem.detail.slice(name.length + 2) : problem.detail;
-  return language.value === 'zh' ? `${t('refused')}${detail}` : detail;
+  const { text, foreign } = refusalOf(name, problem.detail);
+  return foreign ? `${t('refused')}${text}` : text;
 }
 
 /** Whether a complaint about this option has a place in the panel. */
