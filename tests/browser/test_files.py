@@ -163,7 +163,7 @@ def test_errors_are_chinese_on_the_chinese_page(server: RunningServer, open_page
     card.await_segments(1)
     card.choose_mode("tight")
     card.set_option("neg_threshold", 0.9)
-    expect(card.root.locator('[data-row="neg_threshold"]').get_by_role("alert")).to_contain_text("服务不接受此值")
+    expect(card.root.locator('[data-row="neg_threshold"]').get_by_role("alert")).to_contain_text("不得高于“起始概率”")
 
 
 def test_the_first_five_seconds(server: RunningServer, open_page: OpenPage) -> None:
