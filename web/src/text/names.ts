@@ -26,7 +26,7 @@ const PRESETS: Record<string, { zh: string; en: string; title: string; titleEn?:
   ...presets,
 };
 
-const SUM = ['几个模型的平均：更准，也更慢。', 'The mean of several models: more accurate, and slower.'] as const;
+const SUM = ['几个模型的平均；比其中每一个都慢。', 'The mean of several models, slower than each of them.'] as const;
 
 /** What forms of answer are called, where their names do not say it; [Chinese, English]. */
 const FORMS: Record<string, readonly [string, string]> = {
