@@ -101,7 +101,7 @@ def test_a_worker_with_other_weights_ends_the_run(plan: Callable[..., BatchPlan]
     """Elsewhere, or by now, something else may have the same name."""
     other = plan()
     other = replace(other, info=replace(other.info, fingerprint="0" * 64))
-    with pytest.raises(WorkerLost, match=r"has weights with the fingerprint .* here, and not 0000"):
+    with pytest.raises(WorkerLost, match=r"has weights with the fingerprint .* on this machine, not 0000"):
         list(LocalRun(other, shards(clips), workers=1).outcomes())
 
 

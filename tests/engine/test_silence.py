@@ -99,7 +99,7 @@ async def test_a_batch_is_filled_with_sound_alone(scorers: dict[str, Any], monke
 
 async def test_a_memory_without_an_end_is_scored_throughout() -> None:
     """Silero's state never settles."""
-    pytest.importorskip("silero_vad")
+    pytest.importorskip("silero_vad", reason="the package silero-vad is not installed")
     _, _, blocks = await walked(new_scorer("silero"), isolated=True)
     assert blocks >= 70
 

@@ -151,7 +151,7 @@ async def test_what_a_call_holds_is_free_when_it_is_over(workers: Workers) -> No
 def test_each_scoring_thread_has_a_heap_that_gives_everything_back() -> None:
     """Else threads that score side by side wait for one another at every piece of memory, or keep what they freed."""
     if sys.platform != "linux":
-        pytest.skip("glibc's heaps")
+        pytest.skip("needs Linux: heaps are glibc's")
     run = subprocess.run([sys.executable, "-c", _HEAPS], capture_output=True, text=True, check=True)
     found = json.loads(run.stdout)
     heaps = [set(each) for each in found["heaps"]]
