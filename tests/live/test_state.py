@@ -156,6 +156,15 @@ def test_streams_of_a_turn_are_read_together_and_do_not_touch_each_other(small_s
     assert [each.warnings for each in together] == [each.warnings for each in alone]
 
 
+def test_levels_are_those_of_the_clients_samples(small_scorer: FsmnScorer) -> None:
+    """As in files: of every channel, and at the client's own rate. The mean of these two is far below full scale."""
+    each = Session(small_scorer, small_scorer.new_pool(1), endpoint(), channels=2, sample_rate=48_000)
+    loud = np.where(np.arange(48_000) // 60 % 2, 32_767, -32_768).astype("<i2")
+    each.session.receive_audio(np.stack((np.zeros_like(loud), loud), axis=1).tobytes(), 0.0)
+    next_blocks([each.session])
+    assert [warning.code for warning in each.session.warnings] == ["clipped"]
+
+
 @pytest.mark.parametrize("kind", ["probabilities", "flushes", "pongs"])
 def test_what_nobody_fetches_is_bounded(small_scorer: FsmnScorer, kind: str) -> None:
     pool = small_scorer.new_pool(1)
