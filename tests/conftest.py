@@ -140,6 +140,14 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Give back what only cycles hold while all modules are there: resamplers that Python finds when it ends are told
+    as leaks, pages of them behind the last line."""
+    gc.unfreeze()
+    gc.collect()
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell what the run has cost, which the clock of a busy machine does not."""
     spent = sum(os.times()[:4])  # of this process, and of children that have ended, with theirs
