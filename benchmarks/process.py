@@ -24,7 +24,7 @@ class RunnerFailed(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of one process. Peak memory is that of the largest process under it."""
+    """One run of one process. Peak memory is what it says of itself; else that of the largest process under it."""
 
     wall_s: float
     cpu_s: float
@@ -75,7 +75,8 @@ def measure(command: Sequence[str | Path], extra: Mapping[str, str] | None = Non
     answer = json.loads(said.splitlines()[-1])
     if "missing" in answer:
         raise Missing(answer["missing"])
-    return Measured(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _MAXRSS_UNIT / (1 << 20), answer)
+    peak_rss_mb = answer.get("peak_rss_mb") or usage.ru_maxrss * _MAXRSS_UNIT / (1 << 20)
+    return Measured(wall_s, usage.ru_utime + usage.ru_stime, peak_rss_mb, answer)
 
 
 def _read_all(child: "subprocess.Popen[bytes]") -> bytes:

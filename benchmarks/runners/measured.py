@@ -53,7 +53,23 @@ def measure(given: argparse.Namespace, load: Callable[[], Detect]) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     segments = detect(given.audio)
     detect_s, detect_cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    _say(out, {"ready_s": ready_s, "detect_s": detect_s, "detect_cpu_s": detect_cpu_s, "segments": segments})
+    _say(
+        out,
+        {
+            "ready_s": ready_s, "detect_s": detect_s, "detect_cpu_s": detect_cpu_s, "segments": segments,
+            "peak_rss_mb": peak_rss_mb(),
+        },
+    )  # fmt: skip
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this program has had, MiB; `None` where the system does not tell it. What `getrusage` tells
+    begins with the memory of the program that started this one, which is more than a small detector has."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _say(out: int, answer: dict[str, Any]) -> None:
