@@ -91,7 +91,7 @@ def test_a_level(clip: Clip, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["brown:5", "white", "white:loud", "clean:3", "telephone:8", "level", "none.wav:3"])
 def test_what_is_no_condition(name: str) -> None:
-    with pytest.raises(UnknownCondition, match="there are clean, telephone"):
+    with pytest.raises(UnknownCondition, match="there are: clean, telephone"):
         parse(name)
 
 

@@ -32,7 +32,7 @@ WALK = {
     "detect README.md --out results --format table": (2, "With --out choose json, csv, srt or another form"),
     "detect nowhere/": (2, "nowhere/: there is no such file or folder"),
     "detect README.md --format zip": (2, "--format zip needs --out FOLDER"),
-    "detect app": (2, "app: there are no audio files in this folder"),
+    "detect deploy": (2, "deploy: there are no audio files in this folder"),
     "model list": (0, "Get one: fsmn-vad model download NAME"),
     "stream": (2, "name one source: --mic, a file, a pipe, or - for stdin"),
     "detect --jobs 0 README.md": (2, "Invalid value for '--jobs' / '-j': Input should be greater than or equal to 1"),

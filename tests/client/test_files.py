@@ -1,6 +1,7 @@
 """`fsmn_vad_client` and files, over real sockets: typed answers, the service's bytes, errors as exceptions."""
 
 import asyncio
+import inspect
 import io
 import json
 import os
@@ -62,6 +63,8 @@ def asked(url: str, source: Source, retries: int = 0) -> Detection:
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_certificates_are_read_for_https_alone(monkeypatch: pytest.MonkeyPatch, kind: type[Client]) -> None:
     read: list[object] = []
+    # Not the tests' own, which reads them once for all (tests/conftest.py).
+    monkeypatch.setattr(ssl, "create_default_context", inspect.unwrap(ssl.create_default_context))
     for name in ("load_verify_locations", "load_default_certs"):
         monkeypatch.setattr(ssl.SSLContext, name, lambda *given, **named: read.append(given))
     for url in ("http://localhost:1", "HTTP://localhost:1/prefix"):
