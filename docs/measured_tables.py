@@ -203,7 +203,7 @@ TABLES: dict[str, dict[str, Table]] = {
     },
 }
 """By page and name of the place."""
-_SHARES = {"in_time"}
+_SHARES = {"in_time", "share"}
 """Keys whose figures are shown as percentages."""
 
 
