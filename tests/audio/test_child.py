@@ -71,10 +71,13 @@ def children() -> set[int]:
 @pytest.fixture
 def leaves_nothing(tmp_path: Path) -> Iterator[None]:
     """Nothing but the test's own files is there afterwards: no descriptor, child, thread or directory."""
-    before = (descriptors(), children(), threading.active_count())
+    opened, started, threads = descriptors(), children(), threading.active_count()
     yield
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
-    assert (descriptors(), children(), threading.active_count()) == before
+    # Fewer are no fault: what an earlier test has left may end meanwhile.
+    assert descriptors() <= opened
+    assert children() <= started
+    assert threading.active_count() <= threads
 
 
 @pytest.fixture
