@@ -1,7 +1,7 @@
 /** The keyboard: what each key does, and the list of them that `?` shows. */
 
 import { signal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Clip } from '../clip/clip';
 import { t } from '../text/i18n';
 import type { TextKey } from '../text/texts';
@@ -122,13 +122,13 @@ function hideKeys(): void {
 export function KeysDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const shown = keysShown.value;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (shown) dialog.current?.showModal();
     else dialog.current?.close();
   }, [shown]);
   return (
-    // Escape is told of at once, the closing a moment after it: a key pressed in between would be taken for the other one.
-    <dialog ref={dialog} aria-label={t('keysTitle')} onCancel={hideKeys} onClose={hideKeys}>
+    // Escape is told of at once, the closing a moment after it: by then another key may have opened the list again.
+    <dialog ref={dialog} aria-label={t('keysTitle')} onCancel={hideKeys} onClose={() => !dialog.current?.open && hideKeys()}>
       <h2>{t('keysTitle')}</h2>
       <dl class="key-list">
         {KEYS.map(({ cap, does, editing }) => (
