@@ -19,7 +19,7 @@ _OURS = "this project"
 """What results call the project; another model than the default follows a comma."""
 _BUSY = 1.5
 """Load average for each core from which a table says that the machine was busy."""
-_IN_TIME = 0.99
+_IN_TIME = 0.999
 """The share of live chunks that has to be within 300 ms where a number of streams is advised."""
 _STOLEN = 0.05
 """Share of the processor taken by other guests of the host from which a table says so."""
@@ -225,7 +225,7 @@ def tables(page: str) -> dict[str, str]:
         machine = found("live")["machine"]
         made["live_advice"] = (
             f"`VAD_MAX_STREAMS={most_streams()}` on that machine ({machine['cores']} cores, which the clients share): "
-            f"the most streams of which {_IN_TIME:.0%} of the chunks are within 300 ms."
+            f"the most streams of which {_IN_TIME:.1%} of the chunks are within 300 ms."
         )
     return made
 

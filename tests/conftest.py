@@ -89,6 +89,7 @@ SLOW_MODULES = (
     "tests/vad/test_silero_golden.py",
 )
 """Modules whose matter is processes, minutes of audio or many cases: all of their tests are marked `slow`."""
+BROWSER = ROOT / "tests" / "browser"
 PEER_OVER_RECORDINGS = {"peer", "reference"}
 """Fixtures of tests in which another package hears minutes of audio beside the service: those are marked `full`."""
 
@@ -114,6 +115,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
         hypothesis.settings.register_profile("tests", deadline=None)
         hypothesis.settings.load_profile("tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """All tests of browsers are `full`: where those are not wanted, none of their files needs to be imported."""
+    return True if "not full" in config.option.markexpr and collection_path == BROWSER else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import status_code_conformance
 
 from app.config import Settings
 from app.main import create_app
@@ -200,6 +197,11 @@ def test_every_error_of_the_table_is_documented_as_it_is_sent(server: RunningSer
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_schemathesis_finds_no_500_and_no_undocumented_status(server: RunningServer) -> None:
+    # Here, for the import takes a second of each process that collects tests.
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import status_code_conformance
+
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     tried = []
     for result in schema.get_all_operations():
