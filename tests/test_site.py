@@ -161,6 +161,11 @@ def search(page: Any, url: str) -> tuple[list[str], list[str]]:
     asked_for: list[str] = []
     page.on("request", lambda request: asked_for.append(request.url))
     page.goto(url)
-    page.locator(".md-search-result__link").first.wait_for(state="attached", timeout=60_000)
+    found = page.locator(".md-search-result__link").first
+    try:
+        found.wait_for(state="attached", timeout=15_000)
+    except Exception:  # noqa: BLE001 - material now and then misses a question that is asked while it reads the index
+        page.reload()
+        found.wait_for(state="attached", timeout=30_000)
     links = page.locator(".md-search-result__link").all()
     return [str(link.get_attribute("href")) for link in links], asked_for

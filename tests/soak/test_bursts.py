@@ -18,7 +18,8 @@ from tests.soak.faults import resident_bytes
 from tests.waiting import eventually
 
 AT_ONCE = 16
-MOST_GROWTH = 1.1
+MOST_GROWTH = 1.2
+"""Of what the process has when it is ready, which is little: 30 MB more stay in the heaps of the threads that score."""
 GIVEN_BACK_WITHIN_S = 60.0
 MIB = 1 << 20
 READY_MB = 300
