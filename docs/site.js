@@ -10,3 +10,12 @@ const tend = () => {
   })
 }
 new MutationObserver(tend).observe(document.body, { childList: true, subtree: true })
+
+// The index has each Chinese character for itself (mkdocs.yml). The theme cuts what is asked in another way, and finds
+// nothing for three characters and more: so they are parted here, before its worker gets the question.
+const post = Worker.prototype.postMessage
+Worker.prototype.postMessage = function (message, ...rest) {
+  const asked = typeof message?.data === 'string' // other messages have objects
+  const parted = asked ? { ...message, data: message.data.replace(/\p{sc=Han}{3,}/gu, (each) => [...each].join(' ')) } : message
+  return post.call(this, parted, ...rest)
+}
