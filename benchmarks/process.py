@@ -19,7 +19,7 @@ class Missing(Exception):
 
 
 class RunnerFailed(Exception):
-    """A runner ended with an error; the message is the end of what it printed."""
+    """A runner ended with an error; the message is the last line of what it printed."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def measure(command: Sequence[str | Path], extra: Mapping[str, str] | None = Non
     wall_s = time.perf_counter() - started
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode or not said.strip():
-        raise RunnerFailed(f"status {child.returncode}: {log.read_text(errors='replace')[-600:].strip()}")
+        # Results keep this: the error itself, and not where on this machine it came from, which the log has.
+        last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise RunnerFailed(f"status {child.returncode}: {last} ({log.relative_to(ROOT)})")
     answer = json.loads(said.splitlines()[-1])
     if "missing" in answer:
         raise Missing(answer["missing"])

@@ -40,6 +40,7 @@ class Client:
 async def measure(streams: int) -> float:
     """Chunks a second that so many streams get through."""
     from app.config import Settings
+    from app.engine.shares import Holder
     from app.live.sessions import LiveLimits, SessionManager
     from app.request import DetectionRequest
     from app.runtime import start_runtime
@@ -53,7 +54,7 @@ async def measure(streams: int) -> float:
     slots = []
     for _ in range(streams):
         client = Client()
-        client.slot = manager.open("", plan, client)
+        client.slot = manager.open(Holder("", ""), plan, client)
         slots.append(client.slot)
     with wave.open(str(given.audio)) as audio:
         pcm = audio.readframes(audio.getnframes())
